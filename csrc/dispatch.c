@@ -1,0 +1,65 @@
+/* The table of ops, the levels compiled in (slowest first), and which of them this machine can run. */
+#include "lossgrad.h"
+#define LG_TABLE_ONLY
+#include "ops.h"
+
+#define ROW(name, inputs, parameters, is_loss, bound, derivative_bound) \
+    {#name, inputs, parameters, is_loss, bound, derivative_bound},
+const lg_op lg_ops[] = {LG_OPS(ROW)};
+const int lg_op_count = (int)(sizeof lg_ops / sizeof *lg_ops);
+_Static_assert(sizeof lg_ops / sizeof *lg_ops <= sizeof ((lg_kernels *)0)->map / sizeof *((lg_kernels *)0)->map,
+               "lg_kernels.map is too short");
+
+static int always(void) { return 1; }
+
+#if defined(__x86_64__) || defined(_M_X64)
+#if defined(_MSC_VER)
+#include <intrin.h>
+static void cpuid(unsigned leaf, unsigned r[4]) { __cpuidex((int *)r, (int)leaf, 0); }
+static uint64_t xcr0(void) { return _xgetbv(0); }
+#else
+#include <cpuid.h>
+static void cpuid(unsigned leaf, unsigned r[4]) {
+    if (!__get_cpuid_count(leaf, 0, r, r + 1, r + 2, r + 3)) r[0] = r[1] = r[2] = r[3] = 0;
+}
+static uint64_t xcr0(void) {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+#endif
+#define BIT(word, n) ((word) >> (n) & 1u)
+
+/* The registers are usable only if the system saves them (OSXSAVE, then XCR0). */
+static int saves(uint64_t state) {
+    unsigned r[4];
+    cpuid(1, r);
+    return BIT(r[2], 27) && (xcr0() & state) == state;
+}
+static int has_fma(void) {
+    unsigned r[4];
+    cpuid(1, r);
+    return BIT(r[2], 12) && BIT(r[2], 28) && saves(0x06);
+}
+static int has_avx2(void) {
+    unsigned r[4];
+    cpuid(7, r);
+    return has_fma() && BIT(r[1], 5);
+}
+static int has_avx512(void) {
+    unsigned r[4];
+    cpuid(7, r);
+    return has_avx2() && saves(0xe6) && BIT(r[1], 16) && BIT(r[1], 17) && BIT(r[1], 30) && BIT(r[1], 31);
+}
+#define LEVELS(X) X(portable, always) X(portable_fma, has_fma) X(sse2, always) X(avx2, has_avx2) X(avx512, has_avx512)
+#elif defined(__aarch64__)
+#define LEVELS(X) X(portable, always) X(neon, always)
+#else
+#define LEVELS(X) X(portable, always)
+#endif
+
+#define DECLARE(name, available) extern const lg_kernels lg_kernels_f32_##name, lg_kernels_f64_##name;
+LEVELS(DECLARE)
+#define LEVEL(name, available) {#name, available, {&lg_kernels_f32_##name, &lg_kernels_f64_##name}},
+const lg_level lg_levels[] = {LEVELS(LEVEL)};
+const int lg_level_count = (int)(sizeof lg_levels / sizeof *lg_levels);

@@ -1,0 +1,11 @@
+/* One element at a time: any C11 compiler, and an oracle for the other levels. On x86 setup.py
+ * builds it a second time with fma allowed, as the level portable_fma. */
+#ifndef LG_ISA
+#define LG_ISA portable
+#endif
+#if LG_F64
+#define VBYTES 8
+#else
+#define VBYTES 4
+#endif
+#include "level.h"

@@ -1,0 +1,122 @@
+/* What does not depend on the instruction set: labels, and the walk of an elementwise job over
+ * strided operands in blocks that stay in L1. */
+#include "lossgrad.h"
+#include <string.h>
+
+ptrdiff_t lg_rows_batch(ptrdiff_t classes) {
+    ptrdiff_t batch = 32768 / (classes > 0 ? classes : 1);
+    return batch < 1 ? 1 : batch > 64 ? 64 : batch;
+}
+
+size_t lg_rows_scratch(ptrdiff_t classes, size_t itemsize) {
+    return 3 * (size_t)lg_rows_batch(classes) * (size_t)classes * itemsize;
+}
+
+int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inner) {
+    const char *p = label->at + outer * label->stride[0] + inner * label->stride[2];
+#define READ(T) { T v; memcpy(&v, p, sizeof v); return (int64_t)v; }
+    switch (type) {
+    case LG_I8: READ(int8_t)
+    case LG_I16: READ(int16_t)
+    case LG_I32: READ(int32_t)
+    case LG_U8: READ(uint8_t)
+    case LG_U16: READ(uint16_t)
+    case LG_U32: READ(uint32_t)
+    case LG_U64: { uint64_t v; memcpy(&v, p, sizeof v); return v > INT64_MAX ? INT64_MAX : (int64_t)v; }
+    default: READ(int64_t)
+    }
+#undef READ
+}
+
+lg_label_check lg_check_labels(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end,
+                               const double *weight, lg_sum *sum) {
+    lg_label_check check = {-1, 0, 0};
+    for (ptrdiff_t r = begin; r < end; r++) {
+        int64_t y = job->inner == 1 ? lg_label(&job->label, job->label_type, r, 0)
+                                    : lg_label(&job->label, job->label_type, r / job->inner, r % job->inner);
+        if (y == job->ignore_index) continue;
+        if (y < 0 || y >= job->classes) {
+            check.bad = r;
+            check.value = y;
+            break;
+        }
+        check.kept++;
+        if (weight) lg_sum_add(sum, weight[y]);
+    }
+    return check;
+}
+
+/* One block's operand: where it lies if it is a run, else a copy in buffer (a stride of 0 is copied once). */
+static const void *fetch(const lg_view *v, const char *at, ptrdiff_t n, size_t size, char *buffer, int *filled) {
+    ptrdiff_t stride = v->stride[2];
+    if (stride == (ptrdiff_t)size || n == 1) return at;
+    if (stride == 0 && *filled) return buffer;
+    if (size == 8)
+        for (ptrdiff_t i = 0; i < n; i++) memcpy(buffer + i * 8, at + i * stride, 8);
+    else
+        for (ptrdiff_t i = 0; i < n; i++) memcpy(buffer + i * 4, at + i * stride, 4);
+    *filled = 1;
+    return buffer;
+}
+
+static void store(const lg_view *v, char *at, ptrdiff_t n, size_t size, const char *buffer) {
+    for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * v->stride[2], buffer + i * (ptrdiff_t)size, size);
+}
+
+void lg_map(const lg_level *level, int dtype, const lg_map_job *job) {
+    const lg_kernels *kernels = level->kernels[dtype];
+    const lg_map_fn map = kernels->map[job->op][job->direction];
+    const size_t size = dtype == LG_F64_TYPE ? 8 : 4;
+    const int weighted = job->weight.at != NULL, blocks_only = weighted || job->sum != NULL;
+    _Alignas(64) char in_buffer[LG_MAX_INPUTS + 1][LG_BLOCK * 8], weight_buffer[LG_BLOCK * 8];
+    _Alignas(64) char out_buffer[LG_MAX_OUTPUTS][LG_BLOCK * 8];
+    const ptrdiff_t n = job->shape[2];
+    int all_runs = !blocks_only;
+    for (int k = 0; k < job->inputs; k++) all_runs &= job->in[k].stride[2] == (ptrdiff_t)size;
+    for (int k = 0; k < job->outputs; k++) all_runs &= job->out[k].stride[2] == (ptrdiff_t)size;
+    const ptrdiff_t block = all_runs ? n : LG_BLOCK;
+    for (ptrdiff_t a = 0; a < job->shape[0]; a++)
+        for (ptrdiff_t b = 0; b < job->shape[1]; b++) {
+            int filled[LG_MAX_INPUTS + 2] = {0};
+            for (ptrdiff_t i = 0; i < n; i += block) {
+                const ptrdiff_t k = n - i < block ? n - i : block;
+                const void *in[LG_MAX_INPUTS + 1];
+                void *out[LG_MAX_OUTPUTS];
+#define AT(view) ((view).at + a * (view).stride[0] + b * (view).stride[1] + i * (view).stride[2])
+                for (int v = 0; v < job->inputs; v++)
+                    in[v] = fetch(&job->in[v], AT(job->in[v]), k, size, in_buffer[v], &filled[v]);
+                const void *weight = NULL;
+                if (weighted)
+                    weight = fetch(&job->weight, AT(job->weight), k, size, weight_buffer, &filled[LG_MAX_INPUTS + 1]);
+                if (weighted && job->direction != LG_FORWARD) {
+                    /* the incoming gradient, times the weight, in a buffer of its own */
+                    const void *factors[2] = {in[0], weight};
+                    void *product[1] = {out_buffer[1]};
+                    kernels->multiply(factors, product, k, NULL);
+                    in[0] = out_buffer[1];
+                }
+                for (int v = 0; v < job->outputs; v++) {
+                    int direct = job->out[v].stride[2] == (ptrdiff_t)size && !(v == 0 && job->sum);
+                    out[v] = direct ? (void *)AT(job->out[v]) : out_buffer[v];
+                }
+                _Alignas(64) char gradient[LG_BLOCK * 8];
+                if (job->outputs == 2 && out[1] == out_buffer[1]) out[1] = gradient;
+                map(in, out, k, job->param);
+                if (weighted && job->direction != LG_BACKWARD) {
+                    const void *factors[2] = {out[0], weight};
+                    void *product[1] = {out[0]};
+                    kernels->multiply(factors, product, k, NULL);
+                }
+                if (job->sum) kernels->sum(out[0], k, job->sum);
+                for (int v = 0; v < job->outputs; v++) {
+                    if (v == 0 && job->sum) continue;
+                    if (job->out[v].stride[2] != (ptrdiff_t)size) store(&job->out[v], AT(job->out[v]), k, size, out[v]);
+                }
+#undef AT
+            }
+        }
+}
+
+void lg_rows(const lg_level *level, int dtype, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
+    level->kernels[dtype]->rows(job, begin, end);
+}

@@ -1,0 +1,26 @@
+/* One level and dtype: an isa_*.c says LG_ISA and VBYTES and includes this; setup.py compiles it once
+ * for each dtype (LG_F64 0 and 1). Names shared between the two carry the level's name. */
+#include "lossgrad.h"
+
+#define LG_PASTE_(a, b, c) a##b##_##c
+#define LG_PASTE(a, b, c) LG_PASTE_(a, b, c)
+#define LG_NAME(name) LG_PASTE(lg_, name, LG_ISA)
+
+#include "vec.h"
+#include "vmath.h"
+#include "ops.h"
+#include "loops.h"
+#include "rows.h"
+
+#if LG_F64
+#define LG_TABLE LG_NAME(kernels_f64)
+#else
+#define LG_TABLE LG_NAME(kernels_f32)
+#endif
+extern const lg_kernels LG_TABLE;
+const lg_kernels LG_TABLE = {
+    .map = {LG_OPS(MAPS_ROW)},
+    .multiply = multiply,
+    .sum = sum_values,
+    .rows = rows,
+};

@@ -1,0 +1,111 @@
+/* How an op is walked over contiguous memory: forward, backward, and both at once; a run's product
+ * with weights; and its exact sum. A tail is one masked step of the same code, so an element's
+ * result does not depend on where it stands. */
+
+/* Outputs of this size cannot stay in the cache: they are stored past it. */
+#define STREAM_BYTES (16 << 20)
+
+typedef void op_fn(const V *in, const S *p, V *y, V *d);
+
+INLINE void map_step(op_fn *op, int inputs, int direction, const S *const *in, S *const *out, ptrdiff_t i,
+                     ptrdiff_t k, int stream, const S *p) {
+    V v[LG_MAX_INPUTS + 1], y = set1(0), d = set1(0), result[2];
+    int first = direction != LG_FORWARD;
+    for (int j = 0; j < inputs + first; j++) v[j] = k == VL ? ld(in[j] + i) : ld_n(in[j] + i, k, 0);
+    op(v + first, p, &y, &d);
+    if (direction == LG_FORWARD) result[0] = y;
+    if (direction == LG_BACKWARD) result[0] = v[0] * d;
+    if (direction == LG_VALUE_AND_GRAD) { result[0] = y; result[1] = v[0] * d; }
+    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) {
+        if (k != VL) st_n(out[j] + i, result[j], k);
+        else if (stream && j == (direction == LG_VALUE_AND_GRAD)) stream_(out[j] + i, result[j]);
+        else st(out[j] + i, result[j]);
+    }
+}
+
+INLINE void map_loop(op_fn *op, int inputs, int direction, const void *const *in_, void *const *out_,
+                     ptrdiff_t n, const double *param) {
+    const S *in[LG_MAX_INPUTS + 1];
+    S *out[LG_MAX_OUTPUTS], p[4];
+    for (int j = 0; j < inputs + (direction != LG_FORWARD); j++) in[j] = in_[j];
+    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) out[j] = out_[j];
+    for (int j = 0; j < 4; j++) p[j] = param ? (S)param[j] : 0;
+    ptrdiff_t i = 0;
+    if (n >= (ptrdiff_t)(STREAM_BYTES / sizeof(S))) {
+        S *to = out[direction == LG_VALUE_AND_GRAD];
+        ptrdiff_t head = (ptrdiff_t)((-(uintptr_t)to % VBYTES) / sizeof(S));
+        if ((uintptr_t)to % sizeof(S) == 0) {
+            if (head) map_step(op, inputs, direction, in, out, 0, head, 0, p);
+            for (i = head; i + VL <= n; i += VL) map_step(op, inputs, direction, in, out, i, VL, 1, p);
+            fence_();
+        }
+    }
+    for (; i + VL <= n; i += VL) map_step(op, inputs, direction, in, out, i, VL, 0, p);
+    if (i < n) map_step(op, inputs, direction, in, out, i, n - i, 0, p);
+}
+
+#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)                         \
+    static void name##_forward(const void *const *in, void *const *out, ptrdiff_t n, const double *p) { \
+        map_loop(op_##name, inputs, LG_FORWARD, in, out, n, p);                                         \
+    }                                                                                                   \
+    static void name##_backward(const void *const *in, void *const *out, ptrdiff_t n, const double *p) { \
+        map_loop(op_##name, inputs, LG_BACKWARD, in, out, n, p);                                        \
+    }                                                                                                   \
+    static void name##_both(const void *const *in, void *const *out, ptrdiff_t n, const double *p) {    \
+        map_loop(op_##name, inputs, is_loss ? LG_VALUE_AND_GRAD : LG_FORWARD, in, out, n, p);           \
+    }
+#define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound) \
+    {name##_forward, name##_backward, name##_both},
+
+LG_OPS(DEFINE_MAPS)
+
+static void multiply(const void *const *in, void *const *out, ptrdiff_t n, const double *param) {
+    (void)param;
+    const S *a = in[0], *b = in[1];
+    S *to = out[0];
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = a[i] * b[i];
+}
+
+/* Sums of a block in W are exact while its magnitudes lie within a factor of each other that lets
+ * all their bits fit the two doubles of a lane and of the folded sum: with 2^10 values, 53 + 53 bits
+ * less 20 for carries and the bits of one value. Other blocks go to the fixed-point sum one by one. */
+#if LG_F64
+void LG_NAME(sum_doubles)(const double *x, ptrdiff_t n, double spread, lg_sum *sum) {
+    const V none = set1(0x1p1023), zero = set1(0);
+    V most = zero, least = none, bad = zero;
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        V v = n - i >= VL ? ld(x + i) : ld_n(x + i, n - i, 0), a = abs_(v);
+        most = max_(a, most);
+        least = min_(select_(eq_(a, zero), none, a), least);
+        bad = bad + (v - v); /* NaN if any is not finite */
+    }
+    W w[VPER];
+    for (int h = 0; h < VPER; h++) w[h] = w_zero();
+    if (n >= LANES && first_(bad) == first_(bad) && -fold_max(-least) >= fold_max(most) * spread) {
+        for (ptrdiff_t i = 0; i < n; i += LANES)
+            for (int h = 0; h < VPER; h++) {
+                ptrdiff_t k = n - i - h * VL;
+                if (k > 0) w[h] = w_add(w[h], k >= VL ? ld(x + i + h * VL) : ld_n(x + i + h * VL, k, 0));
+            }
+        wide total = fold_(w);
+        if (total.s == total.s) {
+            lg_sum_add(sum, total.s);
+            lg_sum_add(sum, total.e);
+            return;
+        }
+    }
+    for (ptrdiff_t i = 0; i < n; i++) lg_sum_add(sum, x[i]);
+}
+#else
+void LG_NAME(sum_doubles)(const double *x, ptrdiff_t n, double spread, lg_sum *sum);
+#endif
+
+static void sum_values(const void *values, ptrdiff_t n, lg_sum *sum) {
+    const S *x = values;
+    for (ptrdiff_t i = 0; i < n; i += LG_BLOCK) {
+        double block[LG_BLOCK];
+        ptrdiff_t k = n - i < LG_BLOCK ? n - i : LG_BLOCK;
+        for (ptrdiff_t j = 0; j < k; j++) block[j] = (double)x[i + j];
+        LG_NAME(sum_doubles)(block, k, C_(0x1p-60, 0x1p-32), sum);
+    }
+}

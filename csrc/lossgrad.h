@@ -1,0 +1,124 @@
+/* What C offers to Cython: jobs over strided arrays, one table of kernels for each level and dtype,
+ * and exact sums. C never allocates, never raises and never prints. */
+#ifndef LOSSGRAD_H
+#define LOSSGRAD_H
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LG_MAX_INPUTS = 4, LG_MAX_OUTPUTS = 2, LG_BLOCK = 1024 };
+enum { LG_F32_TYPE, LG_F64_TYPE, LG_DTYPES };
+enum { LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD, LG_DIRECTIONS };
+
+/* ---- exact sums (sum.c): a fixed-point number wide enough for every double ---- */
+enum { LG_SUM_LIMBS = 70 };
+typedef struct {
+    int64_t limb[LG_SUM_LIMBS]; /* 32 bits each, the lowest worth 2^-1074; carries wait in the upper half */
+    int32_t adds;               /* since the carries were last moved up */
+    int32_t nan, plus, minus;   /* whether NaN, +inf, -inf has been added */
+} lg_sum;
+void lg_sum_clear(lg_sum *sum);
+void lg_sum_add(lg_sum *sum, double value);
+void lg_sum_merge(lg_sum *sum, const lg_sum *other);
+double lg_sum_value(lg_sum *sum); /* correctly rounded */
+
+/* ---- a strided operand: byte strides over (outer, middle, inner) ---- */
+typedef struct {
+    char *at;
+    ptrdiff_t stride[3];
+} lg_view;
+
+/* ---- elementwise ---- */
+/* Contiguous runs of n elements. inputs: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming
+ * gradient first, then the op's own. */
+typedef void (*lg_map_fn)(const void *const *in, void *const *out, ptrdiff_t n, const double *param);
+
+typedef struct {
+    int op, direction, inputs, outputs;
+    ptrdiff_t shape[3];
+    lg_view in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
+    lg_view weight;    /* .at may be NULL; multiplies the value and the incoming gradient */
+    const double *param;
+    lg_sum *sum;       /* if given, the values are summed, not stored (out[0] is not used) */
+} lg_map_job;
+
+/* ---- rows: the softmax family ---- */
+enum {
+    LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY,
+    LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD
+};
+enum { LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64 };
+
+/* A row is one (outer, inner) pair; its elements run along the middle axis. */
+typedef struct {
+    int what;
+    ptrdiff_t outer, classes, inner;
+    lg_view x;             /* logits */
+    lg_view grad;          /* softmax and log_softmax backward: the incoming gradient, of x's shape */
+    lg_view row_grad;      /* logsumexp and cross_entropy backward: one a row, .at may be NULL (then 1) */
+    lg_view out;           /* of x's shape; .at may be NULL */
+    lg_view value;         /* one a row: logsumexp or loss; .at may be NULL */
+    double *lse;           /* one a row, contiguous, in row order; may be NULL */
+    int lse_given;         /* lse is an input: the pass that computes it is left out */
+    /* targets of cross_entropy */
+    lg_view label;         /* .at is NULL for probability targets */
+    int label_type;
+    int64_t ignore_index;
+    lg_view soft;          /* probability targets; .at may be NULL */
+    const void *weight;    /* class weights, contiguous; may be NULL */
+    double smoothing;      /* label_smoothing */
+    double scale;          /* of the gradient, besides row_grad */
+    lg_sum *sum;           /* if given, the row values are added to it */
+    void *scratch;         /* lg_rows_scratch(classes) bytes, aligned to 64 */
+} lg_rows_job;
+
+typedef struct { ptrdiff_t bad; int64_t value; ptrdiff_t kept; } lg_label_check;
+/* Rows from begin to end; the first row whose label is neither a class nor ignore_index, or -1.
+ * With weight (as doubles) the kept rows' weights are added to sum. */
+lg_label_check lg_check_labels(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end,
+                               const double *weight, lg_sum *sum);
+size_t lg_rows_scratch(ptrdiff_t classes, size_t itemsize);
+ptrdiff_t lg_rows_batch(ptrdiff_t classes);
+int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inner);
+
+/* What the rows kernel knows of a row after its first pass (rows.h); all doubles, so that one
+ * function finishes rows of every dtype. */
+typedef struct {
+    double max, target;      /* the largest logit and the label's */
+    double shifted, exponent; /* exp(max) / exp(shift) = exp(shifted) 2^-exponent in the sums' unit */
+    double count, rest;      /* how often max occurs; the sum over all others */
+    double others;           /* the sum over all but the label, where the log-sum-exp was given */
+    /* set by lg_finish: */
+    double unit;             /* exp(max) in the sums' unit */
+    double total;            /* count * unit + rest */
+    double log_rest;         /* log-sum-exp - max */
+} lg_row;
+typedef void (*lg_finish_fn)(lg_row *row, ptrdiff_t n);
+
+/* ---- the table ---- */
+typedef struct {
+    lg_map_fn map[64][LG_DIRECTIONS];
+    lg_map_fn multiply;
+    void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
+    void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+} lg_kernels;
+
+typedef struct {
+    const char *name;
+    int inputs, parameters, is_loss;
+    double bound, derivative_bound;
+} lg_op;
+
+typedef struct {
+    const char *name;
+    int (*available)(void);
+    const lg_kernels *kernels[LG_DTYPES];
+} lg_level;
+
+extern const lg_op lg_ops[];
+extern const int lg_op_count;
+extern const lg_level lg_levels[]; /* slowest first */
+extern const int lg_level_count;
+
+void lg_map(const lg_level *level, int dtype, const lg_map_job *job);
+void lg_rows(const lg_level *level, int dtype, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+#endif

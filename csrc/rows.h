@@ -1,0 +1,429 @@
+/* The softmax family: rows of logits, read from memory once.
+ *
+ * First pass over a row, in blocks that stay in L1: the block's maximum, then the sum of exp(x) over
+ * the block. exp(x) = p 2^n is summed in units of exp(shift) 2^N, fixed by the first block's maximum
+ * (N carries a BIAS that keeps 2^-190 of the maximum a normal number); only a later block that
+ * exceeds it by SLACK starts the row again, now from the maximum of the whole row. Because the
+ * exponents are subtracted and not the logits, the error does not grow with the gap between them;
+ * shift is 0, or for a maximum beyond FAR that maximum, whose differences are exact where they count.
+ * The maximum itself is counted, not summed (count, rest), so that log-sum-exp - max =
+ * log1p(count - 1 + rest / exp(max)) is accurate when one class takes all.
+ * The terms may be kept (in scratch, warm in L1 or L2) and the second pass scales them.
+ *
+ * Order of the sum, on every level: element i belongs to lane i mod LANES; 8 of a lane are added as a
+ * tree, trees in W, lanes by fold_. Zeros change nothing, so neither does trailing -inf padding. */
+
+#define GROUP 8                       /* vectors to a tree */
+#define ROW_BLOCK (64 * LANES)        /* 4 KiB */
+#define BIAS C_(64, 512)
+#define SLACK C_(30.0f, 300.0f)
+#define FAR C_(256.0f, 2048.0f)
+#define LEAST C_(-125.0f, -1021.0f)   /* exponents below it are taken as 0 */
+
+typedef struct {
+    V shift, exponent;  /* the sums' unit: exp(shift) 2^exponent */
+    V max;
+    V last;             /* terms whose exponent is below LEAST + exponent vanish */
+} unit;
+
+INLINE ptrdiff_t vectors(ptrdiff_t n) { return (n + VL - 1) / VL; }
+
+static S row_max(const S *x, ptrdiff_t n) {
+    const S none = -(S)INFINITY;
+    V m[4];
+    ptrdiff_t i = 0;
+    for (int k = 0; k < 4; k++) m[k] = set1(none);
+    for (; i + 4 * VL <= n; i += 4 * VL)
+        for (int k = 0; k < 4; k++) m[k] = max_(ld(x + i + k * VL), m[k]);
+    for (; i + VL <= n; i += VL) m[0] = max_(ld(x + i), m[0]);
+    if (i < n) m[0] = max_(ld_n(x + i, n - i, none), m[0]);
+    return fold_max(max_(max_(m[0], m[1]), max_(m[2], m[3])));
+}
+
+/* exp(x) in the unit. */
+INLINE V term(V x, const unit *u) {
+    V n, p = exp_parts(x - u->shift, &n);
+    n = n - u->exponent;
+    return scale_normal_(p, n, nlt_(n, set1(LEAST)));
+}
+
+/* Adds k <= VL terms' worth at x: the term, 0 in its place if it is the maximum (then counted). */
+INLINE V counted_term(V x, const unit *u, int has_max, int *count, S *keep, ptrdiff_t k) {
+    V e = term(x, u);
+    if (keep) {
+        if (k == VL) st(keep, e);
+        else st_n(keep, e, k);
+    }
+    if (!has_max) return e;
+    M top = eq_(x, u->max);
+    *count += count_(top);
+    return drop_(top, e);
+}
+
+INLINE V tree(const V *t) { return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7])); }
+
+/* Adds a block's terms to w; returns how many equal the maximum. next is fetched meanwhile. */
+INLINE int sum_terms(const S *x, ptrdiff_t n, const unit *u, int has_max, S *keep, const S *next, W *w) {
+    const S none = -(S)INFINITY;
+    int count = 0;
+    ptrdiff_t i = 0;
+    for (; i + GROUP * LANES <= n; i += GROUP * LANES)
+        for (int h = 0; h < VPER; h++) {
+            V t[GROUP];
+            for (int g = 0; g < GROUP; g++) {
+                ptrdiff_t at = i + g * LANES + h * VL;
+                if (h == 0) prefetch_(next + i + g * LANES);
+                t[g] = counted_term(ld(x + at), u, has_max, &count, keep ? keep + at : NULL, VL);
+            }
+            w[h] = w_add(w[h], tree(t));
+        }
+    if (i == n) return count;
+    for (int h = 0; h < VPER; h++) {
+        V t[GROUP];
+        int used = 0;
+        for (ptrdiff_t at = i + h * VL; at < n; at += LANES, used++) {
+            ptrdiff_t k = n - at < VL ? n - at : VL;
+            t[used] = counted_term(k == VL ? ld(x + at) : ld_n(x + at, k, none), u, has_max, &count,
+                                   keep ? keep + at : NULL, k);
+        }
+        if (used == 0) break;
+        if (used == 1) w[h] = w_add(w[h], t[0]);
+        else {
+            for (; used < GROUP; used++) t[used] = set1(0);
+            w[h] = w_add(w[h], tree(t));
+        }
+    }
+    return count;
+}
+
+/* A row whose maximum is not finite, as one whose limit is one-hot: exp(max) = 1 and rest = 0 if one
+ * element alone is +inf; all -inf, NaN, or +inf twice make rest, and so everything but max, NaN. */
+static void special_row(const S *x, ptrdiff_t n, S *keep, lg_row *row) {
+    S max = row_max(x, n), rest = max == (S)INFINITY ? 0 : (S)NAN;
+    ptrdiff_t count = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        count += x[i] == (S)INFINITY;
+        if (x[i] != x[i] || count > 1) {
+            rest = (S)NAN;
+            if (x[i] != x[i]) max = (S)NAN;
+        }
+    }
+    for (ptrdiff_t i = 0; keep && i < n; i++) keep[i] = (S)(x[i] == max) + rest;
+    *row = (lg_row){.max = (double)max, .count = 1, .rest = (double)rest};
+}
+
+/* First pass. */
+INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *after, lg_row *row) {
+    S reference = row_max(x, n < ROW_BLOCK ? n : ROW_BLOCK);
+    int whole = n <= ROW_BLOCK;
+    if (!isfinite(reference) && !whole) reference = row_max(x, n), whole = 1;
+    for (;;) {
+        if (!isfinite(reference)) { special_row(x, n, keep, row); return; }
+        S shift = reference > FAR || reference < -FAR ? reference : 0, block_max = reference, max = reference;
+        V n0;
+        exp_reduce(set1(reference - shift), &n0);
+        unit u = {.shift = set1(shift), .exponent = n0 - set1(BIAS), .max = set1(max)};
+        W w[VPER];
+        double count = 0, passed = 0; /* passed: terms that were the maximum before a larger one came */
+        int restart = 0;
+        for (int h = 0; h < VPER; h++) w[h] = w_zero();
+        for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
+            ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
+            const S *next = i + ROW_BLOCK < n ? x + i + ROW_BLOCK : after;
+            if (i || (whole && n > ROW_BLOCK)) block_max = row_max(x + i, k);
+            if (i == 0) max = block_max;
+            else if (block_max > max) {
+                passed += count * (double)first_(term(set1(max), &u));
+                max = block_max;
+                count = 0;
+            }
+            if (max > reference + SLACK) { restart = 1; break; }
+            u.max = set1(max);
+            if (block_max == max) count += sum_terms(x + i, k, &u, 1, keep ? keep + i : NULL, next, w);
+            else sum_terms(x + i, k, &u, 0, keep ? keep + i : NULL, next, w);
+        }
+        if (!restart) {
+            wide total = fold_(w);
+            row->max = (double)max;
+            row->shifted = (double)max - (double)shift;
+            row->exponent = (double)first_(u.exponent);
+            row->count = count;
+            row->rest = (total.s + passed) + total.e;
+            return;
+        }
+        reference = row_max(x, n);
+    }
+}
+
+/* First pass when the log-sum-exp is known: the terms, and the sum of all but the label's. */
+INLINE void known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *keep, lg_row *row) {
+    S reference = (S)lse, shift = reference > FAR || reference < -FAR ? reference : 0;
+    V n0;
+    exp_reduce(set1(reference - shift), &n0);
+    unit u = {.shift = set1(shift), .exponent = n0 - set1(BIAS), .max = set1(reference)};
+    W w[VPER];
+    for (int h = 0; h < VPER; h++) w[h] = w_zero();
+    sum_terms(x, label, &u, 0, keep, x, w);
+    sum_terms(x + label + 1, n - label - 1, &u, 0, keep + label + 1, x, w);
+    keep[label] = first_(term(set1(x[label]), &u));
+    wide total = fold_(w);
+    *row = (lg_row){.max = lse, .shifted = lse - (double)shift, .exponent = (double)first_(u.exponent),
+                    .count = 1, .others = total.s + total.e};
+}
+
+/* exp(max), the total and the logarithm, for rows of either dtype: one vector of rows at a time. */
+#if LG_F64
+void LG_NAME(finish)(lg_row *row, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        double a[5][VL];
+        for (int k = 0; k < VL; k++) {
+            const lg_row *r = row + (i + k < n ? i + k : i);
+            a[0][k] = r->shifted; a[1][k] = r->exponent; a[2][k] = r->count; a[3][k] = r->rest;
+        }
+        V n0, p = exp_parts(ld(a[0]), &n0), count = ld(a[2]), rest = ld(a[3]);
+        V e = p * pow2_(n0 - ld(a[1]));
+        st(a[0], e);
+        st(a[1], fma_(count, e, rest));
+        st(a[2], log1p_((count - set1(1)) + rest / e));
+        for (int k = 0; k < VL && i + k < n; k++) {
+            row[i + k].unit = a[0][k];
+            row[i + k].total = a[1][k];
+            row[i + k].log_rest = a[2][k];
+        }
+    }
+}
+#else
+void LG_NAME(finish)(lg_row *row, ptrdiff_t n);
+#endif
+
+/* A gradient's scale as S, and a power of two that keeps it in range: g times a term is
+ * (term * first) * second; second is 1 unless g is extreme. */
+typedef struct { S first, second; } factor;
+INLINE factor factor_of(double g, double total) {
+    if (fabs(g) < C_(0x1p-50, 0x1p-400) && g != 0)
+        return (factor){(S)(g * C_(0x1p100, 0x1p500) / total), C_(0x1p-100f, 0x1p-500)};
+    return (factor){(S)(g / total), 1};
+}
+
+/* out = terms * f, past the cache if stream. Walks to the end of what one vector can tell. */
+INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream) {
+    V a = set1(f.first), b = set1(f.second);
+    ptrdiff_t i = 0;
+    if (stream) {
+        ptrdiff_t head = (ptrdiff_t)((-(uintptr_t)out % VBYTES) / sizeof(S));
+        head = head < n ? head : n;
+        if (head) st_n(out, ld_n(e, head, 0) * a * b, head);
+        for (i = head; i + VL <= n; i += VL) stream_(out + i, ld(e + i) * a * b);
+    } else if (f.second == 1) {
+        for (; i + VL <= n; i += VL) st(out + i, ld(e + i) * a);
+    }
+    for (; i + VL <= n; i += VL) st(out + i, ld(e + i) * a * b);
+    if (i < n) st_n(out + i, ld_n(e + i, n - i, 0) * a * b, n - i);
+}
+
+/* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
+typedef struct { const S *target, *weight; V slope, level; } mixture;
+INLINE V mixture_at(const mixture *q, ptrdiff_t i, ptrdiff_t k) {
+    V v = q->level;
+    if (q->target) v = fma_(q->slope, k == VL ? ld(q->target + i) : ld_n(q->target + i, k, 0), v);
+    if (q->weight) v = v * (k == VL ? ld(q->weight + i) : ld_n(q->weight + i, k, 0));
+    return v;
+}
+
+/* Sums q_c (max - x_c), 0 where q_c is 0 at any x, and q_c. */
+INLINE void sum_mixture(const S *x, ptrdiff_t n, const mixture *q, S max, double *gap, double *mass) {
+    W w[2][VPER];
+    V top = set1(max), zero = set1(0);
+    for (int h = 0; h < VPER; h++) w[0][h] = w[1][h] = w_zero();
+    for (ptrdiff_t i = 0; i < n; i += LANES)
+        for (int h = 0; h < VPER; h++) {
+            ptrdiff_t at = i + h * VL, k = n - at < VL ? n - at : VL;
+            if (k <= 0) break;
+            V v = k == VL ? ld(x + at) : ld_n(x + at, k, max), p = mixture_at(q, at, k);
+            if (k != VL) { /* lanes past the end have no mass */
+                S one[64 / sizeof(S)];
+                for (int j = 0; j < VL; j++) one[j] = j < k;
+                p = p * ld(one);
+            }
+            V distance = select_(eq_(v, top), zero, top - v);
+            w[0][h] = w_add(w[0][h], drop_(eq_(p, zero), p * distance));
+            w[1][h] = w_add(w[1][h], p);
+        }
+    wide a = fold_(w[0]), b = fold_(w[1]);
+    *gap = a.s + a.e;
+    *mass = b.s + b.e;
+}
+
+/* out = f * terms - g q */
+INLINE void mixture_gradient(const S *e, S *out, ptrdiff_t n, const mixture *q, factor f, S g) {
+    V a = set1(f.first), b = set1(f.second), minus = set1(-g);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        ptrdiff_t k = n - i < VL ? n - i : VL;
+        V v = fma_((k == VL ? ld(e + i) : ld_n(e + i, k, 0)) * a, b, mixture_at(q, i, k) * minus);
+        if (k == VL) st(out + i, v);
+        else st_n(out + i, v, k);
+    }
+}
+
+/* (x - max) - log_rest, at the maximum -log_rest */
+INLINE void log_softmax_row(const S *x, S *out, ptrdiff_t n, S max, S log_rest) {
+    V top = set1(max), l = set1(log_rest), zero = set1(0);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        ptrdiff_t k = n - i < VL ? n - i : VL;
+        V v = k == VL ? ld(x + i) : ld_n(x + i, k, 0);
+        v = select_(eq_(v, top), zero, v - top) - l;
+        if (k == VL) st(out + i, v);
+        else st_n(out + i, v, k);
+    }
+}
+
+/* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g. */
+INLINE double row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
+    W w[VPER];
+    for (int h = 0; h < VPER; h++) w[h] = w_zero();
+    for (ptrdiff_t i = 0; i < n; i += LANES)
+        for (int h = 0; h < VPER; h++) {
+            ptrdiff_t at = i + h * VL, k = n - at < VL ? n - at : VL;
+            if (k <= 0) break;
+            V v = k == VL ? ld(g + at) : ld_n(g + at, k, 0);
+            if (with_e) v = v * (k == VL ? ld(e + at) : ld_n(e + at, k, 0));
+            w[h] = w_add(w[h], v);
+        }
+    wide a = fold_(w);
+    return a.s + a.e;
+}
+INLINE void softmax_gradient(const S *e, const S *g, S *out, ptrdiff_t n, double total, double dot, int log) {
+    V scale = set1((S)(1 / total)), d = set1((S)dot);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        ptrdiff_t k = n - i < VL ? n - i : VL;
+        V v = k == VL ? ld(g + i) : ld_n(g + i, k, 0), p = (k == VL ? ld(e + i) : ld_n(e + i, k, 0)) * scale;
+        v = log ? fma_(-p, d, v) : p * (v - d);
+        if (k == VL) st(out + i, v);
+        else st_n(out + i, v, k);
+    }
+}
+
+INLINE char *at_row(const lg_view *view, ptrdiff_t row, ptrdiff_t inner) {
+    if (inner == 1) return view->at + row * view->stride[0];
+    return view->at + (row / inner) * view->stride[0] + (row % inner) * view->stride[2];
+}
+INLINE int runs(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are neighbours */
+    return n <= 1 || view->stride[1] == (ptrdiff_t)sizeof(S);
+}
+/* Rows that do not lie in memory as runs are copied to a tile, and results from one, class by class. */
+INLINE void gather(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, S *tile) {
+    for (ptrdiff_t c = 0; c < j->classes; c++)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            memcpy(tile + r * j->classes + c, at_row(view, row + r, j->inner) + c * view->stride[1], sizeof(S));
+}
+INLINE void scatter(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, const S *tile) {
+    for (ptrdiff_t c = 0; c < j->classes; c++)
+        for (ptrdiff_t r = 0; r < rows; r++)
+            memcpy(at_row(view, row + r, j->inner) + c * view->stride[1], tile + r * j->classes + c, sizeof(S));
+}
+INLINE double load_double(const char *p) { S s; memcpy(&s, p, sizeof s); return (double)s; }
+
+enum { MAX_BATCH = 64 };
+
+static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
+    const ptrdiff_t n = j->classes, batch = lg_rows_batch(n);
+    S *terms = j->scratch, *x_tile = terms + batch * n, *g_tile = x_tile + batch * n;
+    const int out_runs = runs(&j->out, n), has_out = j->out.at != NULL;
+    const int keeps = has_out && j->what != LG_LOG_SOFTMAX;
+    const int stream = has_out && out_runs && n >= LANES &&
+                       (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
+    const S *class_weight = j->weight;
+    const double smooth = j->smoothing / (double)n;
+    for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
+        const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
+        const S *x[MAX_BATCH], *g[MAX_BATCH] = {NULL};
+        lg_row row[MAX_BATCH];
+        int64_t label[MAX_BATCH] = {0};
+        int skip[MAX_BATCH];
+        if (!runs(&j->x, n)) gather(&j->x, r0, many, j, x_tile);
+        if (j->grad.at && !runs(&j->grad, n)) gather(&j->grad, r0, many, j, g_tile);
+        for (ptrdiff_t k = 0; k < many; k++) {
+            x[k] = runs(&j->x, n) ? (const S *)at_row(&j->x, r0 + k, j->inner) : x_tile + k * n;
+            if (j->grad.at)
+                g[k] = runs(&j->grad, n) ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * n;
+        }
+        for (ptrdiff_t k = 0; k < many; k++) {
+            skip[k] = 0;
+            if (j->label.at) {
+                label[k] = lg_label(&j->label, j->label_type, (r0 + k) / j->inner, (r0 + k) % j->inner);
+                skip[k] = label[k] == j->ignore_index;
+            }
+            row[k] = (lg_row){.count = 1};
+            if (skip[k]) continue;
+            const S *after = k + 1 < many ? x[k + 1] : x[k] + n;
+            if (j->lse_given && isfinite((S)j->lse[r0 + k]))
+                known_row(x[k], n, j->lse[r0 + k], j->label.at ? (ptrdiff_t)label[k] : 0, terms + k * n, &row[k]);
+            else if (keeps) sum_row(x[k], n, terms + k * n, after, &row[k]);
+            else sum_row(x[k], n, NULL, after, &row[k]);
+            if (j->label.at) row[k].target = (double)x[k][label[k]];
+        }
+        LG_NAME(finish)(row, many);
+        S values[MAX_BATCH];
+        for (ptrdiff_t k = 0; k < many; k++) {
+            const ptrdiff_t r = r0 + k;
+            S *out = has_out && out_runs ? (S *)at_row(&j->out, r, j->inner) : terms + k * n;
+            S *e = terms + k * n;
+            lg_row *w = &row[k];
+            double lse = w->max == -INFINITY ? w->max : w->max + w->log_rest;
+            if (j->lse && !j->lse_given) j->lse[r] = skip[k] ? 0 : lse;
+            double up = j->scale;
+            if (j->row_grad.at) up *= load_double(at_row(&j->row_grad, r, j->inner));
+            values[k] = 0;
+            if (skip[k]) {
+                if (has_out) memset(out, 0, (size_t)n * sizeof(S));
+                continue;
+            }
+            switch (j->what) {
+            case LG_LOGSUMEXP: values[k] = (S)lse; break;
+            case LG_LOGSUMEXP_BACKWARD:
+            case LG_SOFTMAX: scale_terms(e, out, n, factor_of(up, w->total), stream); break;
+            case LG_LOG_SOFTMAX: log_softmax_row(x[k], out, n, (S)w->max, (S)w->log_rest); break;
+            case LG_SOFTMAX_BACKWARD:
+                softmax_gradient(e, g[k], out, n, w->total, row_dot(e, g[k], n, 1) / w->total, 0);
+                break;
+            case LG_LOG_SOFTMAX_BACKWARD:
+                softmax_gradient(e, g[k], out, n, w->total, row_dot(e, g[k], n, 0), 1);
+                break;
+            default: {
+                double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
+                mixture q = {.weight = class_weight, .slope = set1((S)(1 - j->smoothing)), .level = set1((S)smooth)};
+                int mixed = !j->label.at || j->smoothing != 0;
+                if (mixed) {
+                    if (j->soft.at) q.target = (const S *)at_row(&j->soft, r, j->inner);
+                    sum_mixture(x[k], n, &q, (S)w->max, &loss, &mass);
+                    loss += mass == 0 ? 0 * w->rest : mass * w->log_rest;
+                }
+                if (j->label.at) {
+                    double gap = w->target == w->max ? 0 : w->max - w->target;
+                    own = (1 - j->smoothing) * (class_weight ? (double)class_weight[label[k]] : 1);
+                    loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
+                }
+                values[k] = (S)loss;
+                if (!has_out) break;
+                S label_entry = 0;
+                if (j->label.at) {
+                    double at = (double)e[label[k]], others = w->total - at, rest = 0;
+                    if (w->others > 0) others = w->others;
+                    else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
+                    if (mixed) rest = mass * at - smooth * (class_weight ? (double)class_weight[label[k]] : 1) * w->total;
+                    label_entry = (S)((rest - own * others) / w->total * up);
+                }
+                if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up);
+                else scale_terms(e, out, n, factor_of(up * own, w->total), stream);
+                if (j->label.at) out[label[k]] = label_entry;
+            }
+            }
+        }
+        if (j->value.at)
+            for (ptrdiff_t k = 0; k < many; k++)
+                memcpy(at_row(&j->value, r0 + k, j->inner), &values[k], sizeof(S));
+        if (j->sum) sum_values(values, many, j->sum);
+        if (has_out && !out_runs) scatter(&j->out, r0, many, j, terms);
+    }
+    if (stream) fence_();
+}

@@ -1,0 +1,318 @@
+/* V: the vector of one instruction set, and the verbs that the kernels are written in.
+ *
+ * One width for each isa_*.c (VBYTES). Arithmetic on V is written with operators; what operators
+ * cannot say is a verb below, once for every width (GCC/Clang vector extensions, or a plain scalar
+ * when VBYTES is the size of the element), with an intrinsic only where it is faster. All verbs give
+ * the same bits on every level; fma_ alone is a*b + c rounded twice where the level has no fused one. */
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX__) || defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#if defined(_MSC_VER)
+#define INLINE static __forceinline
+#else
+#define INLINE static inline __attribute__((always_inline, unused))
+#endif
+
+#if LG_F64
+typedef double S;
+typedef int64_t SI;
+#define MANTISSA 52
+#define EXPONENT 1023
+#define SBITS 64
+#define C_(f32, f64) f64 /* a constant of the compute type */
+#else
+typedef float S;
+typedef int32_t SI;
+#define MANTISSA 23
+#define EXPONENT 127
+#define SBITS 32
+#define C_(f32, f64) f32
+#endif
+
+#define VL ((int)(VBYTES / sizeof(S)))      /* elements of a V */
+#define LANES ((int)(64 / sizeof(S)))       /* virtual lanes: element i goes to lane i mod LANES */
+#define VPER (LANES / VL)                   /* V's to the virtual vector */
+#define WIDE_AVX512 (VBYTES == 64 && defined(__AVX512F__))
+
+#if VBYTES > 8
+typedef S V __attribute__((vector_size(VBYTES)));
+typedef SI I __attribute__((vector_size(VBYTES)));
+#define VECTOR 1
+#else
+typedef S V;
+typedef SI I;
+#define VECTOR 0
+#endif
+
+#if VBYTES == 64 && defined(__AVX512F__)
+#define AVX512 1
+#if LG_F64
+#define MM(f) _mm512_##f##_pd
+#define MMASK(f) _mm512_##f##_pd_mask
+typedef __mmask8 M;
+#else
+#define MM(f) _mm512_##f##_ps
+#define MMASK(f) _mm512_##f##_ps_mask
+typedef __mmask16 M;
+#endif
+#else
+#define AVX512 0
+typedef I M; /* all ones where true */
+#endif
+
+#if VBYTES == 32 && defined(__AVX2__)
+#define AVX2 1
+#define MM(f) C_(_mm256_##f##_ps, _mm256_##f##_pd)
+#else
+#define AVX2 0
+#endif
+
+/* ---- constants and bits ---- */
+#if VECTOR
+INLINE V set1(S s) { return s - (V){0}; }
+INLINE I iset1(SI s) { return s - (I){0}; }
+#else
+INLINE V set1(S s) { return s; }
+INLINE I iset1(SI s) { return s; }
+#endif
+INLINE I bits_(V v) { I i; memcpy(&i, &v, sizeof i); return i; }
+INLINE V from_bits(I i) { V v; memcpy(&v, &i, sizeof v); return v; }
+
+/* ---- memory: any alignment; the _n forms touch k < VL elements and fill the rest ---- */
+INLINE V ld(const S *p) { V v; memcpy(&v, p, sizeof v); return v; }
+INLINE void st(S *p, V v) { memcpy(p, &v, sizeof v); }
+#if AVX512
+#define KMASK(k) ((M)((1u << (k)) - 1u))
+INLINE V ld_n(const S *p, ptrdiff_t k, S fill) { return MM(mask_loadu)(set1(fill), KMASK(k), p); }
+INLINE void st_n(S *p, V v, ptrdiff_t k) { MM(mask_storeu)(p, KMASK(k), v); }
+#else
+INLINE V ld_n(const S *p, ptrdiff_t k, S fill) {
+    S lane[VL];
+    for (int i = 0; i < VL; i++) lane[i] = fill;
+    for (ptrdiff_t i = 0; i < k && i < VL; i++) lane[i] = p[i];
+    return ld(lane);
+}
+INLINE void st_n(S *p, V v, ptrdiff_t k) {
+    S lane[VL];
+    st(lane, v);
+    for (ptrdiff_t i = 0; i < k && i < VL; i++) p[i] = lane[i];
+}
+#endif
+/* Past the cache, to an address aligned to VBYTES; fence_ before the data is handed on. */
+#if AVX512 || AVX2
+INLINE void stream_(S *p, V v) { MM(stream)(p, v); }
+INLINE void fence_(void) { _mm_sfence(); }
+#else
+INLINE void stream_(S *p, V v) { st(p, v); }
+INLINE void fence_(void) {}
+#endif
+#if defined(__GNUC__)
+INLINE void prefetch_(const S *p) { __builtin_prefetch(p); }
+#else
+INLINE void prefetch_(const S *p) { (void)p; }
+#endif
+
+/* ---- comparison and choice ---- */
+#if AVX512
+INLINE M lt_(V a, V b) { return MMASK(cmp)(a, b, _CMP_LT_OQ); }
+INLINE M nlt_(V a, V b) { return MMASK(cmp)(a, b, _CMP_NLT_UQ); } /* true for NaN */
+INLINE M eq_(V a, V b) { return MMASK(cmp)(a, b, _CMP_EQ_OQ); }
+INLINE V select_(M m, V a, V b) { return MM(mask_blend)(m, b, a); }
+INLINE M and_(M a, M b) { return a & b; }
+INLINE V keep_(M m, V v) { return MM(maskz_mov)(m, v); }            /* 0 where not m */
+INLINE V drop_(M m, V v) { return MM(maskz_mov)((M)~m, v); }        /* 0 where m */
+INLINE int count_(M m) { return __builtin_popcount(m); }
+INLINE V max_(V a, V b) { return MM(max)(a, b); }                   /* b where either is NaN */
+INLINE V min_(V a, V b) { return MM(min)(a, b); }
+#else
+INLINE M lt_(V a, V b) { return VECTOR ? (M)(a < b) : -(M)(a < b); }
+INLINE M eq_(V a, V b) { return VECTOR ? (M)(a == b) : -(M)(a == b); }
+INLINE M nlt_(V a, V b) { return ~lt_(a, b); }
+INLINE M and_(M a, M b) { return a & b; }
+INLINE V keep_(M m, V v) { return from_bits(bits_(v) & m); }
+INLINE V drop_(M m, V v) { return from_bits(bits_(v) & ~m); }
+#if AVX2
+INLINE V select_(M m, V a, V b) { return MM(blendv)(b, a, from_bits(m)); }
+INLINE V max_(V a, V b) { return MM(max)(a, b); }
+INLINE V min_(V a, V b) { return MM(min)(a, b); }
+INLINE int count_(M m) { return __builtin_popcount((unsigned)MM(movemask)(from_bits(m))); }
+#elif VECTOR
+INLINE V select_(M m, V a, V b) { return from_bits((bits_(a) & m) | (bits_(b) & ~m)); }
+INLINE V max_(V a, V b) { return select_(lt_(b, a), a, b); }
+INLINE V min_(V a, V b) { return select_(lt_(a, b), a, b); }
+INLINE int count_(M m) {
+    SI n = 0;
+    for (int i = 0; i < VL; i++) n -= m[i];
+    return (int)n;
+}
+#else
+INLINE V select_(M m, V a, V b) { return m ? a : b; }
+INLINE V max_(V a, V b) { return a > b ? a : b; }
+INLINE V min_(V a, V b) { return a < b ? a : b; }
+INLINE int count_(M m) { return -(int)m; }
+#endif
+#endif
+INLINE V abs_(V v) { return from_bits(bits_(v) & iset1(C_(INT32_MAX, INT64_MAX))); }
+
+/* ---- arithmetic ---- */
+#if AVX512
+INLINE V fma_(V a, V b, V c) { return MM(fmadd)(a, b, c); }
+#elif AVX2
+INLINE V fma_(V a, V b, V c) { return MM(fmadd)(a, b, c); }
+#elif VECTOR && defined(__ARM_NEON) && LG_F64
+INLINE V fma_(V a, V b, V c) { return (V)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+#elif VECTOR && defined(__ARM_NEON)
+INLINE V fma_(V a, V b, V c) { return (V)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+#elif !VECTOR && (defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(FP_FAST_FMA))
+INLINE V fma_(V a, V b, V c) { return C_(__builtin_fmaf, __builtin_fma)(a, b, c); }
+#else
+#define NO_FMA 1
+INLINE V fma_(V a, V b, V c) { return a * b + c; }
+#endif
+#ifndef NO_FMA
+#define NO_FMA 0
+#endif
+
+/* a*b - c where a*b is close to c, exactly enough to correct a quotient: fused, or by Dekker's
+ * product (T. J. Dekker 1971) on levels without fma. */
+INLINE V residual_(V a, V b, V c) {
+#if NO_FMA
+    const V split = set1(C_(4097.0f, 134217729.0));
+    V ta = a * split, ah = ta - (ta - a), al = a - ah;
+    V tb = b * split, bh = tb - (tb - b), bl = b - bh;
+    return (((ah * bh - c) + ah * bl) + al * bh) + al * bl;
+#else
+    return fma_(a, b, -c);
+#endif
+}
+
+/* Adding MAGIC rounds to the nearest integer (ties to even) and leaves it in the low bits. */
+#define MAGIC C_(0x1.8p23f, 0x1.8p52)
+INLINE V pow2_(V n) { /* 2^n for integral n in [1 - EXPONENT, EXPONENT] */
+    return from_bits((bits_(n + set1(MAGIC)) + iset1(EXPONENT)) << MANTISSA);
+}
+/* p * 2^n where the result is a normal number, 0 where not keep; NaN stays NaN. */
+INLINE V scale_normal_(V p, V n, M keep) {
+#if AVX512
+    return MM(maskz_scalef)(keep, p, n);
+#else
+    return keep_(keep, p * pow2_(n));
+#endif
+}
+/* p * 2^n, rounded once, for p in [1/4, 4] and any integral n: subnormal and infinite results too. */
+INLINE V scale_(V p, V n) {
+#if AVX512
+    return MM(scalef)(p, n);
+#else
+    const V edge = set1(C_(60.0f, 500.0)), step = set1(C_(64.0f, 512.0));
+    const V most = set1((S)EXPONENT), least = set1((S)(1 - EXPONENT));
+    M small = lt_(n, -edge), big = lt_(edge, n);
+    V k = n + keep_(small, step) - keep_(big, step);
+    k = max_(least, min_(most, k));
+    V rest = select_(small, set1(C_(0x1p-64f, 0x1p-512)), select_(big, set1(C_(0x1p64f, 0x1p512)), set1(1)));
+    return (p * pow2_(k)) * rest;
+#endif
+}
+
+/* Largest lane: order does not matter, NaN lanes are left out unless all are. */
+INLINE S fold_max(V v) {
+#if AVX512
+    return MM(reduce_max)(v);
+#elif VECTOR
+    S lane[VL], m;
+    st(lane, v);
+    m = lane[0];
+    for (int i = 1; i < VL; i++) m = lane[i] > m ? lane[i] : m;
+    return m;
+#else
+    return v;
+#endif
+}
+INLINE S first_(V v) {
+#if VECTOR
+    return v[0];
+#else
+    return v;
+#endif
+}
+
+/* ---- W: the wide accumulator of a V. float32: two vectors of double; float64: sum and its error
+ * by Knuth's two-sum. fold_ adds the LANES lanes in one fixed tree (i with i + LANES/2, ...). ---- */
+#if LG_F64
+typedef struct { V s, e; } W;
+INLINE W w_zero(void) { return (W){set1(0), set1(0)}; }
+INLINE W w_add(W w, V v) {
+    V s = w.s + v, t = s - w.s;
+    return (W){s, w.e + ((w.s - (s - t)) + (v - t))};
+}
+INLINE void w_store(W w, double *sum, double *error) { st(sum, w.s); st(error, w.e); }
+#else
+#if VECTOR
+typedef double D __attribute__((vector_size(VBYTES)));
+typedef struct { D lo, hi; } W;
+INLINE W w_zero(void) { return (W){{0}, {0}}; }
+#if AVX512
+INLINE W w_add(W w, V v) {
+    w.lo += _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+    w.hi += _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+    return w;
+}
+#elif AVX2
+INLINE W w_add(W w, V v) {
+    w.lo += _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+    w.hi += _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+    return w;
+}
+#else
+INLINE W w_add(W w, V v) {
+    typedef float H __attribute__((vector_size(VBYTES / 2)));
+    H half[2];
+    memcpy(half, &v, sizeof v);
+    w.lo += __builtin_convertvector(half[0], D);
+    w.hi += __builtin_convertvector(half[1], D);
+    return w;
+}
+#endif
+INLINE void w_store(W w, double *sum, double *error) { (void)error; memcpy(sum, &w, sizeof w); }
+#else
+typedef struct { double s; } W;
+INLINE W w_zero(void) { return (W){0}; }
+INLINE W w_add(W w, V v) { return (W){w.s + v}; }
+INLINE void w_store(W w, double *sum, double *error) { (void)error; *sum = w.s; }
+#endif
+#endif
+
+typedef struct { double s, e; } wide;
+INLINE wide fold_(const W *w) {
+    double s[64 / sizeof(S)], e[64 / sizeof(S)];
+#if LG_F64
+    for (int k = 0; k < VPER; k++) w_store(w[k], s + k * VL, e + k * VL);
+    for (int h = LANES / 2; h; h /= 2)
+        for (int i = 0; i < h; i++) {
+            double a = s[i], b = s[i + h], t = a + b, u = t - a;
+            e[i] = e[i] + e[i + h] + ((a - (t - u)) + (b - u));
+            s[i] = t;
+        }
+    return (wide){s[0], e[0]};
+#elif AVX512
+    (void)s; (void)e;
+    __m512d a = (__m512d)(w[0].lo + w[0].hi);
+    __m256d b = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
+    __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));
+    return (wide){_mm_cvtsd_f64(_mm_add_sd(c, _mm_unpackhi_pd(c, c))), 0};
+#else
+    (void)e;
+    for (int k = 0; k < VPER; k++) w_store(w[k], s + k * VL, e);
+    for (int h = LANES / 2; h; h /= 2)
+        for (int i = 0; i < h; i++) s[i] += s[i + h];
+    return (wide){s[0], 0};
+#endif
+}

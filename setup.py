@@ -1,0 +1,84 @@
+"""Builds the extension: each level of csrc/isa_*.c with its own flags, once for each dtype.
+
+LOSSGRAD_PURE=1 leaves the extension out (the package then runs on its NumPy reference);
+LOSSGRAD_CFLAGS adds flags, such as -Werror or -fsanitize=address.
+"""
+
+import os
+import platform
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+from setuptools.extension import Extension
+
+X86 = {
+    "portable": ("isa_portable.c", []),
+    "portable_fma": ("isa_portable.c", ["-mfma", "-DLG_ISA=portable_fma"]),
+    "sse2": ("isa_sse2.c", []),
+    "avx2": ("isa_avx2.c", ["-mavx2", "-mfma"]),
+    "avx512": (
+        "isa_avx512.c",
+        ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+    ),
+}
+ARM = {"portable": ("isa_portable.c", []), "neon": ("isa_neon.c", [])}
+OTHER = {"portable": ("isa_portable.c", [])}
+LEVELS = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}.get(platform.machine(), OTHER)
+DTYPES = {"f32": 0, "f64": 1}
+
+# -ffp-contract=off: only an explicit fma is fused, so that every level rounds alike.
+C_FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-strict-aliasing",
+    "-Wall",
+    "-Wextra",
+    "-Wundef",
+    "-Wno-unknown-pragmas",
+]
+
+
+class BuildExt(build_ext):
+    """Compiles the levels apart from the Cython source, then links them together."""
+
+    def build_extension(self, ext):
+        extra = os.environ.get("LOSSGRAD_CFLAGS", "").split()
+        base = [*C_FLAGS, *extra]
+        for level, (source, flags) in LEVELS.items():
+            for dtype, is_f64 in DTYPES.items():
+                ext.extra_objects += self.compiler.compile(
+                    [f"csrc/{source}"],
+                    output_dir=f"{self.build_temp}/{level}_{dtype}",
+                    extra_postargs=[*base, *flags, f"-DLG_F64={is_f64}"],
+                    depends=[str(p) for p in Path("csrc").glob("*.h")],
+                )
+        for source in ("csrc/sum.c", "csrc/jobs.c", "csrc/dispatch.c"):
+            ext.extra_objects += self.compiler.compile(
+                [source],
+                output_dir=self.build_temp,
+                extra_postargs=base,
+                depends=[str(p) for p in Path("csrc").glob("*.h")],
+            )
+        ext.extra_link_args += [flag for flag in extra if flag.startswith("-fsanitize")]
+        super().build_extension(ext)
+
+
+def extensions():
+    if os.environ.get("LOSSGRAD_PURE") == "1":
+        return []
+    from Cython.Build import cythonize
+
+    module = Extension(
+        "lossgrad._kernels",
+        ["src/lossgrad/_kernels.pyx"],
+        include_dirs=["csrc"],
+        extra_compile_args=["-O2", "-Wno-unused-function"],
+        define_macros=[("CYTHON_WITHOUT_ASSERTIONS", "1")],
+    )
+    return cythonize([module], build_dir="build/cython")
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})
