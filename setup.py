@@ -6,6 +6,7 @@ LOSSGRAD_CFLAGS adds flags, such as -Werror or -fsanitize=address.
 
 import os
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import setup
@@ -47,21 +48,19 @@ class BuildExt(build_ext):
     def build_extension(self, ext):
         extra = os.environ.get("LOSSGRAD_CFLAGS", "").split()
         base = [*C_FLAGS, *extra]
-        for level, (source, flags) in LEVELS.items():
-            for dtype, is_f64 in DTYPES.items():
-                ext.extra_objects += self.compiler.compile(
-                    [f"csrc/{source}"],
-                    output_dir=f"{self.build_temp}/{level}_{dtype}",
-                    extra_postargs=[*base, *flags, f"-DLG_F64={is_f64}"],
-                    depends=[str(p) for p in Path("csrc").glob("*.h")],
-                )
-        for source in ("csrc/sum.c", "csrc/jobs.c", "csrc/dispatch.c"):
-            ext.extra_objects += self.compiler.compile(
-                [source],
-                output_dir=self.build_temp,
-                extra_postargs=base,
-                depends=[str(p) for p in Path("csrc").glob("*.h")],
-            )
+        jobs = [
+            (f"csrc/{source}", f"{self.build_temp}/{level}_{dtype}", [*flags, f"-DLG_F64={is_f64}"])
+            for level, (source, flags) in LEVELS.items()
+            for dtype, is_f64 in DTYPES.items()
+        ]
+        jobs += [(f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "dispatch")]
+
+        def compile_one(job):
+            source, folder, flags = job
+            return self.compiler.compile([source], output_dir=folder, extra_postargs=[*base, *flags])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ext.extra_objects += [name for names in pool.map(compile_one, jobs) for name in names]
         ext.extra_link_args += [flag for flag in extra if flag.startswith("-fsanitize")]
         super().build_extension(ext)
 
@@ -75,6 +74,7 @@ def extensions():
         "lossgrad._kernels",
         ["src/lossgrad/_kernels.pyx"],
         include_dirs=["csrc"],
+        depends=[str(path) for path in Path("csrc").glob("*.[ch]")],
         extra_compile_args=["-O2", "-Wno-unused-function"],
         define_macros=[("CYTHON_WITHOUT_ASSERTIONS", "1")],
     )

@@ -4,7 +4,7 @@
 #include <string.h>
 
 ptrdiff_t lg_rows_batch(ptrdiff_t classes) {
-    ptrdiff_t batch = 32768 / (classes > 0 ? classes : 1);
+    ptrdiff_t batch = 8192 / (classes > 0 ? classes : 1);
     return batch < 1 ? 1 : batch > 64 ? 64 : batch;
 }
 

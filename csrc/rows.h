@@ -21,12 +21,9 @@
 #define LEAST C_(-125.0f, -1021.0f)   /* exponents below it are taken as 0 */
 
 typedef struct {
-    V shift, exponent;  /* the sums' unit: exp(shift) 2^exponent */
-    V max;
-    V last;             /* terms whose exponent is below LEAST + exponent vanish */
+    V exponent; /* the sums' unit: exp(shift) 2^exponent, shift already taken off the logits */
+    V max;      /* counted, not summed */
 } unit;
-
-INLINE ptrdiff_t vectors(ptrdiff_t n) { return (n + VL - 1) / VL; }
 
 static S row_max(const S *x, ptrdiff_t n) {
     const S none = -(S)INFINITY;
@@ -40,24 +37,28 @@ static S row_max(const S *x, ptrdiff_t n) {
     return fold_max(max_(max_(m[0], m[1]), max_(m[2], m[3])));
 }
 
-/* exp(x) in the unit. */
+/* exp(x) in the unit; live_term is 0 where not live. */
 INLINE V term(V x, const unit *u) {
-    V n, p = exp_parts(x - u->shift, &n);
+    V n, p = exp_parts(x, &n);
     n = n - u->exponent;
     return scale_normal_(p, n, nlt_(n, set1(LEAST)));
 }
+INLINE V live_term(V x, const unit *u, M live) {
+    V n, p = exp_parts(x, &n);
+    n = n - u->exponent;
+    return scale_normal_(p, n, nlt_and_(live, n, set1(LEAST)));
+}
 
-/* Adds k <= VL terms' worth at x: the term, 0 in its place if it is the maximum (then counted). */
-INLINE V counted_term(V x, const unit *u, int has_max, int *count, S *keep, ptrdiff_t k) {
-    V e = term(x, u);
-    if (keep) {
-        if (k == VL) st(keep, e);
-        else st_n(keep, e, k);
-    }
-    if (!has_max) return e;
-    M top = eq_(x, u->max);
-    *count += count_(top);
-    return drop_(top, e);
+/* The k <= VL terms of v; with has_max 0 in place of the maximum, which is counted. */
+INLINE V next_term(V v, const unit *u, int has_max, int *count, S *keep, ptrdiff_t k) {
+    if (!has_max && !keep) return term(v, u);
+    M live = ne_(v, u->max);
+    if (has_max) *count += VL - count_(live);
+    if (!keep) return live_term(v, u, live);
+    V e = term(v, u);
+    if (k == VL) st(keep, e);
+    else st_n(keep, e, k);
+    return has_max ? keep_(live, e) : e;
 }
 
 INLINE V tree(const V *t) { return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7])); }
@@ -73,7 +74,7 @@ INLINE int sum_terms(const S *x, ptrdiff_t n, const unit *u, int has_max, S *kee
             for (int g = 0; g < GROUP; g++) {
                 ptrdiff_t at = i + g * LANES + h * VL;
                 if (h == 0) prefetch_(next + i + g * LANES);
-                t[g] = counted_term(ld(x + at), u, has_max, &count, keep ? keep + at : NULL, VL);
+                t[g] = next_term(ld(x + at), u, has_max, &count, keep ? keep + at : NULL, VL);
             }
             w[h] = w_add(w[h], tree(t));
         }
@@ -83,8 +84,8 @@ INLINE int sum_terms(const S *x, ptrdiff_t n, const unit *u, int has_max, S *kee
         int used = 0;
         for (ptrdiff_t at = i + h * VL; at < n; at += LANES, used++) {
             ptrdiff_t k = n - at < VL ? n - at : VL;
-            t[used] = counted_term(k == VL ? ld(x + at) : ld_n(x + at, k, none), u, has_max, &count,
-                                   keep ? keep + at : NULL, k);
+            t[used] = next_term(k == VL ? ld(x + at) : ld_n(x + at, k, none), u, has_max, &count,
+                                keep ? keep + at : NULL, k);
         }
         if (used == 0) break;
         if (used == 1) w[h] = w_add(w[h], t[0]);
@@ -94,6 +95,19 @@ INLINE int sum_terms(const S *x, ptrdiff_t n, const unit *u, int has_max, S *kee
         }
     }
     return count;
+}
+
+/* Where a block lies with shift taken off: the block itself, but for rows FAR from 0. */
+INLINE const S *shifted(const S *x, ptrdiff_t n, S shift, S *buffer) {
+    if (shift == 0) return x;
+    for (ptrdiff_t i = 0; i < n; i++) buffer[i] = x[i] - shift;
+    return buffer;
+}
+INLINE S shift_of(S reference) { return reference > FAR || reference < -FAR ? reference : 0; }
+INLINE unit unit_of(S reference) {
+    V n;
+    exp_reduce(set1(reference), &n);
+    return (unit){.exponent = n - set1(BIAS), .max = set1(reference)};
 }
 
 /* A row whose maximum is not finite, as one whose limit is one-hot: exp(max) = 1 and rest = 0 if one
@@ -119,28 +133,28 @@ INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *after, lg_row *ro
     if (!isfinite(reference) && !whole) reference = row_max(x, n), whole = 1;
     for (;;) {
         if (!isfinite(reference)) { special_row(x, n, keep, row); return; }
-        S shift = reference > FAR || reference < -FAR ? reference : 0, block_max = reference, max = reference;
-        V n0;
-        exp_reduce(set1(reference - shift), &n0);
-        unit u = {.shift = set1(shift), .exponent = n0 - set1(BIAS), .max = set1(max)};
+        const S shift = shift_of(reference);
+        unit u = unit_of(reference - shift);
+        S buffer[ROW_BLOCK], max = reference;
         W w[VPER];
         double count = 0, passed = 0; /* passed: terms that were the maximum before a larger one came */
         int restart = 0;
         for (int h = 0; h < VPER; h++) w[h] = w_zero();
         for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
-            ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
+            const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
             const S *next = i + ROW_BLOCK < n ? x + i + ROW_BLOCK : after;
-            if (i || (whole && n > ROW_BLOCK)) block_max = row_max(x + i, k);
+            const S block_max = n <= ROW_BLOCK ? reference : row_max(x + i, k);
             if (i == 0) max = block_max;
             else if (block_max > max) {
-                passed += count * (double)first_(term(set1(max), &u));
+                passed += count * (double)first_(term(set1(max - shift), &u));
                 max = block_max;
                 count = 0;
             }
             if (max > reference + SLACK) { restart = 1; break; }
-            u.max = set1(max);
-            if (block_max == max) count += sum_terms(x + i, k, &u, 1, keep ? keep + i : NULL, next, w);
-            else sum_terms(x + i, k, &u, 0, keep ? keep + i : NULL, next, w);
+            u.max = set1(max - shift);
+            const S *block = shifted(x + i, k, shift, buffer);
+            if (block_max == max) count += sum_terms(block, k, &u, 1, keep ? keep + i : NULL, next, w);
+            else sum_terms(block, k, &u, 0, keep ? keep + i : NULL, next, w);
         }
         if (!restart) {
             wide total = fold_(w);
@@ -157,15 +171,20 @@ INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *after, lg_row *ro
 
 /* First pass when the log-sum-exp is known: the terms, and the sum of all but the label's. */
 INLINE void known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *keep, lg_row *row) {
-    S reference = (S)lse, shift = reference > FAR || reference < -FAR ? reference : 0;
-    V n0;
-    exp_reduce(set1(reference - shift), &n0);
-    unit u = {.shift = set1(shift), .exponent = n0 - set1(BIAS), .max = set1(reference)};
+    const S shift = shift_of((S)lse);
+    const unit u = unit_of((S)lse - shift);
+    S buffer[ROW_BLOCK];
     W w[VPER];
     for (int h = 0; h < VPER; h++) w[h] = w_zero();
-    sum_terms(x, label, &u, 0, keep, x, w);
-    sum_terms(x + label + 1, n - label - 1, &u, 0, keep + label + 1, x, w);
-    keep[label] = first_(term(set1(x[label]), &u));
+    for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
+        const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
+        const ptrdiff_t left = own < 0 || own >= k ? k : own;
+        const S *block = shifted(x + i, k, shift, buffer);
+        sum_terms(block, left, &u, 0, keep + i, block, w);
+        if (left == k) continue;
+        keep[label] = first_(term(set1(block[own]), &u));
+        sum_terms(block + own + 1, k - own - 1, &u, 0, keep + label + 1, block, w);
+    }
     wide total = fold_(w);
     *row = (lg_row){.max = lse, .shifted = lse - (double)shift, .exponent = (double)first_(u.exponent),
                     .count = 1, .others = total.s + total.e};
@@ -330,7 +349,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     S *terms = j->scratch, *x_tile = terms + batch * n, *g_tile = x_tile + batch * n;
     const int out_runs = runs(&j->out, n), has_out = j->out.at != NULL;
     const int keeps = has_out && j->what != LG_LOG_SOFTMAX;
-    const int stream = has_out && out_runs && n >= LANES &&
+    const int stream = has_out && out_runs && n >= ROW_BLOCK / 2 &&
                        (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
     const S *class_weight = j->weight;
     const double smooth = j->smoothing / (double)n;

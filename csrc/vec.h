@@ -40,7 +40,6 @@ typedef int32_t SI;
 #define VL ((int)(VBYTES / sizeof(S)))      /* elements of a V */
 #define LANES ((int)(64 / sizeof(S)))       /* virtual lanes: element i goes to lane i mod LANES */
 #define VPER (LANES / VL)                   /* V's to the virtual vector */
-#define WIDE_AVX512 (VBYTES == 64 && defined(__AVX512F__))
 
 #if VBYTES > 8
 typedef S V __attribute__((vector_size(VBYTES)));
@@ -57,10 +56,12 @@ typedef SI I;
 #if LG_F64
 #define MM(f) _mm512_##f##_pd
 #define MMASK(f) _mm512_##f##_pd_mask
+#define MM_MASKED_CMP _mm512_mask_cmp_pd_mask
 typedef __mmask8 M;
 #else
 #define MM(f) _mm512_##f##_ps
 #define MMASK(f) _mm512_##f##_ps_mask
+#define MM_MASKED_CMP _mm512_mask_cmp_ps_mask
 typedef __mmask16 M;
 #endif
 #else
@@ -125,6 +126,8 @@ INLINE void prefetch_(const S *p) { (void)p; }
 INLINE M lt_(V a, V b) { return MMASK(cmp)(a, b, _CMP_LT_OQ); }
 INLINE M nlt_(V a, V b) { return MMASK(cmp)(a, b, _CMP_NLT_UQ); } /* true for NaN */
 INLINE M eq_(V a, V b) { return MMASK(cmp)(a, b, _CMP_EQ_OQ); }
+INLINE M ne_(V a, V b) { return MMASK(cmp)(a, b, _CMP_NEQ_UQ); }   /* true for NaN */
+INLINE M nlt_and_(M m, V a, V b) { return MM_MASKED_CMP(m, a, b, _CMP_NLT_UQ); }
 INLINE V select_(M m, V a, V b) { return MM(mask_blend)(m, b, a); }
 INLINE M and_(M a, M b) { return a & b; }
 INLINE V keep_(M m, V v) { return MM(maskz_mov)(m, v); }            /* 0 where not m */
@@ -136,6 +139,8 @@ INLINE V min_(V a, V b) { return MM(min)(a, b); }
 INLINE M lt_(V a, V b) { return VECTOR ? (M)(a < b) : -(M)(a < b); }
 INLINE M eq_(V a, V b) { return VECTOR ? (M)(a == b) : -(M)(a == b); }
 INLINE M nlt_(V a, V b) { return ~lt_(a, b); }
+INLINE M ne_(V a, V b) { return ~eq_(a, b); }
+INLINE M nlt_and_(M m, V a, V b) { return m & ~lt_(a, b); }
 INLINE M and_(M a, M b) { return a & b; }
 INLINE V keep_(M m, V v) { return from_bits(bits_(v) & m); }
 INLINE V drop_(M m, V v) { return from_bits(bits_(v) & ~m); }
@@ -163,10 +168,9 @@ INLINE int count_(M m) { return -(int)m; }
 INLINE V abs_(V v) { return from_bits(bits_(v) & iset1(C_(INT32_MAX, INT64_MAX))); }
 
 /* ---- arithmetic ---- */
-#if AVX512
+#if AVX512 || AVX2
 INLINE V fma_(V a, V b, V c) { return MM(fmadd)(a, b, c); }
-#elif AVX2
-INLINE V fma_(V a, V b, V c) { return MM(fmadd)(a, b, c); }
+#define FNMA(a, b, c) MM(fnmadd)(a, b, c)
 #elif VECTOR && defined(__ARM_NEON) && LG_F64
 INLINE V fma_(V a, V b, V c) { return (V)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
 #elif VECTOR && defined(__ARM_NEON)
@@ -180,6 +184,11 @@ INLINE V fma_(V a, V b, V c) { return a * b + c; }
 #ifndef NO_FMA
 #define NO_FMA 0
 #endif
+
+#ifndef FNMA
+#define FNMA(a, b, c) fma_(-(a), b, c)
+#endif
+INLINE V fnma_(V a, V b, V c) { return FNMA(a, b, c); } /* c - a*b */
 
 /* a*b - c where a*b is close to c, exactly enough to correct a quotient: fused, or by Dekker's
  * product (T. J. Dekker 1971) on levels without fma. */

@@ -1,0 +1,444 @@
+"""The evaluation state and the walk over arrays: exact, whatever the blocks."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import lossgrad
+from lossgrad import evaluation
+from lossgrad.evaluation import DtypeError, Evaluation, ExactSum, InputError, LabelError, evaluate
+
+
+def exact_sum(*blocks):
+    total = ExactSum()
+    for block in blocks:
+        total.add(np.asarray(block))
+    return total.value()
+
+
+def fraction_sum(values):
+    return float(sum(map(Fraction, np.asarray(values, dtype=float).ravel().tolist()), Fraction(0)))
+
+
+def multiclass(rows=1000, classes=10, dtype=np.float32, seed=0):
+    random = np.random.default_rng(seed)
+    logits = (6 * random.standard_normal((rows, classes))).astype(dtype)
+    return logits, random.integers(0, classes, rows)
+
+
+def float64_losses(logits, targets):
+    """Row losses by the textbook formula, in float64."""
+    x = np.asarray(logits, dtype=np.float64)
+    top = x.max(axis=-1, keepdims=True)
+    lse = top[..., 0] + np.log(np.exp(x - top).sum(axis=-1))
+    return lse - np.take_along_axis(x, np.asarray(targets)[..., None], axis=-1)[..., 0]
+
+
+# The exact sum
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spread", [0, 1, 10, 30])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 1000, (1 << 14) + 1, 50_000])
+def test_exact_sum_is_the_rounded_rational_sum(dtype, spread, size):
+    random = np.random.default_rng(size + spread)
+    values = random.standard_normal(size) * 2.0 ** random.integers(-spread, spread + 1, size)
+    values = values.astype(dtype)
+    assert exact_sum(values) == math.fsum(values.tolist())
+
+
+def test_exact_sum_over_the_whole_range_of_float64():
+    random = np.random.default_rng(1)
+    values = np.ldexp(random.uniform(-1, 1, 5000), random.integers(-1073, 1020, 5000))
+    values = np.concatenate([values, [5e-324, -5e-324, 5e-324, 1e308, -1e308, 2.0**-1022]])
+    assert exact_sum(values) == fraction_sum(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.0, 1e100, 1.0, -1e100], 2.0),
+        ([2.0**53, 1.0, 2.0**-60], 2.0**53 + 2),  # just above a tie: up
+        ([2.0**53, 1.0], 2.0**53),  # a tie: to even
+        ([5e-324, 5e-324], 1e-323),
+        ([-5e-324], -5e-324),
+        ([1.7e308, 1.7e308, -1.7e308], 1.7e308),  # overflows on the way only
+        ([1.7e308, 1.7e308], math.inf),
+        ([-1.7e308, -1.7e308], -math.inf),
+        ([math.inf, 1.0], math.inf),
+        ([-math.inf, 1.0], -math.inf),
+        ([math.inf, -math.inf], math.nan),
+        ([math.nan, 1.0], math.nan),
+        ([], 0.0),
+        ([0.0, -0.0], 0.0),
+    ],
+)
+def test_exact_sum_edges(values, expected):
+    np.testing.assert_array_equal(exact_sum(np.array(values, dtype=float)), expected)
+    parts = exact_sum(*([value] for value in values))
+    np.testing.assert_array_equal(parts, expected)
+
+
+def test_exact_sum_leaves_its_input_alone_and_takes_any_layout():
+    values = np.random.default_rng(2).standard_normal((300, 70))
+    before = values.copy()
+    expected = fraction_sum(values)
+    assert exact_sum(values) == expected
+    assert exact_sum(values.T[::-1]) == expected
+    assert exact_sum(values.astype(">f8")) == expected
+    values.flags.writeable = False
+    assert exact_sum(values) == expected
+    np.testing.assert_array_equal(values, before)
+
+
+def test_exact_sum_state_does_not_depend_on_order_or_merges():
+    random = np.random.default_rng(3)
+    values = random.standard_normal(4000) * 2.0 ** random.integers(-40, 40, 4000)
+    whole = ExactSum()
+    whole.add(values)
+    for _ in range(20):
+        merged = ExactSum()
+        for part in np.split(random.permutation(values), np.sort(random.integers(0, 4000, 7))):
+            shard = ExactSum()
+            shard.add(part)
+            shard.merge(merged)
+            merged = shard
+        assert vars(merged) == vars(whole)
+
+
+def test_merging_keeps_infinities_and_nans():
+    for parts, expected in [((1.0, np.inf), np.inf), ((np.inf, -np.inf), np.nan)]:
+        sums = []
+        for part in parts:
+            total = ExactSum()
+            total.add(np.array([part]))
+            sums.append(total)
+        sums[0].merge(sums[1])
+        np.testing.assert_array_equal(sums[0].value(), expected)
+
+
+# Multi-class
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classes", [2, 3, 10, 257])
+def test_multiclass_figures(dtype, classes):
+    logits, targets = multiclass(800, classes, dtype)
+    result = evaluate(logits, targets)
+    losses = float64_losses(logits, targets)
+    assert result.loss == pytest.approx(losses.mean(), rel=1e-13 if dtype == np.float64 else 1e-6)
+    assert result.correct == sum(
+        int(np.argmax(row)) == t for row, t in zip(logits, targets, strict=True)
+    )
+    assert (result.rows, result.ignored, result.terms, result.infinite) == (800, 0, 800, 0)
+    assert result.classes == classes
+    assert result.accuracy == result.correct / 800
+    assert result.loss_bits == pytest.approx(result.loss / math.log(2), rel=1e-15)
+    assert result.perplexity == pytest.approx(math.exp(result.loss), rel=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_loss_has_the_bits_of_the_library_mean(dtype):
+    logits, targets = multiclass(20_000, 7, dtype)
+    assert evaluate(logits, targets).loss == lossgrad.cross_entropy(logits, targets)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_result_does_not_depend_on_the_blocks(dtype):
+    logits, targets = multiclass(5000, 10, dtype)
+    targets[::9] = -100
+    expected = evaluate(logits, targets, block_bytes=1 << 40)
+    for block_bytes in (1, 40, 81, 1000, 65536, 100_001):
+        assert evaluate(logits, targets, block_bytes=block_bytes) == expected
+
+
+def test_merged_shards_equal_the_whole_in_any_order():
+    logits, targets = multiclass(3000, 10)
+    expected = evaluate(logits, targets)
+    random = np.random.default_rng(5)
+    for _ in range(10):
+        state = Evaluation()
+        for rows in np.split(random.permutation(3000), np.sort(random.integers(0, 3000, 5))):
+            shard = Evaluation()
+            shard.update(logits[rows], targets[rows])
+            shard.merge(state)
+            state = shard
+        assert state.result() == expected
+
+
+def test_ignored_rows_are_never_read():
+    logits, targets = multiclass(100, 10)
+    kept = np.arange(100) % 3 > 0
+    expected = evaluate(logits[kept], targets[kept])
+    targets[~kept] = -1
+    logits[~kept] = np.nan
+    result = evaluate(logits, targets, ignore_index=-1)
+    assert (result.rows, result.ignored, result.terms) == (100, 34, 66)
+    assert (result.loss, result.correct) == (expected.loss, expected.correct)
+
+
+def test_an_ignored_class_does_not_count_as_right():
+    logits, targets = np.eye(4, dtype=np.float32), np.arange(4)
+    result = evaluate(logits, targets, ignore_index=2)
+    assert (result.correct, result.terms, result.ignored, result.accuracy) == (3, 3, 1, 1.0)
+
+
+def test_nothing_left_is_nan_not_an_error():
+    logits, _ = multiclass(5, 3)
+    for result in (evaluate(logits, np.full(5, -100)), evaluate(logits[:0], np.arange(0))):
+        assert result.terms == 0
+        assert math.isnan(result.loss)
+        assert math.isnan(result.accuracy)
+        assert math.isnan(result.perplexity)
+
+
+def test_ties_go_to_the_first_class():
+    assert evaluate(np.zeros((2, 3)), np.array([0, 1])).correct == 1
+
+
+def test_infinite_losses_are_counted():
+    logits = np.array([[0.0, -np.inf], [0.0, 1.0]])
+    result = evaluate(logits, np.array([1, 0]))
+    assert (result.infinite, result.loss, result.perplexity) == (1, math.inf, math.inf)
+    assert result.correct == 0
+
+
+def test_perplexity_overflows_to_infinity():
+    result = evaluate(np.array([[0.0, 1e5]]), np.array([0]))
+    assert (result.loss, result.perplexity) == (1e5, math.inf)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i4", "u4", "i8", "u8", ">u8"])
+def test_labels_of_any_integer_type(dtype):
+    logits, targets = multiclass(50, 10)
+    assert evaluate(logits, targets.astype(dtype)) == evaluate(logits, targets)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 200, 1 << 20])
+@pytest.mark.parametrize(("shape", "axis"), [((7, 5, 3, 4), 1), ((5, 60), 0), ((2, 30, 5), -1)])
+def test_any_class_axis(shape, axis, block_bytes):
+    logits = np.random.default_rng(6).standard_normal(shape)
+    moved = np.moveaxis(logits, axis, -1)
+    targets = np.random.default_rng(7).integers(0, 5, moved.shape[:-1])
+    flat = evaluate(np.ascontiguousarray(moved).reshape(-1, 5), targets.ravel())
+    assert evaluate(logits, targets, axis=axis, block_bytes=block_bytes) == flat
+
+
+def test_layouts_do_not_matter():
+    logits, targets = multiclass(500, 10)
+    expected = evaluate(logits, targets)
+    assert evaluate(np.asfortranarray(logits), targets, block_bytes=900) == expected
+    assert evaluate(logits[::-1], targets[::-1], block_bytes=900) == expected
+    assert evaluate(logits.astype(">f4"), targets) == expected
+    assert evaluate(logits.tolist(), targets.tolist()).correct == expected.correct
+
+
+def test_progress_counts_rows():
+    logits, targets = multiclass(100, 10)
+    calls = []
+    evaluate(logits, targets, block_bytes=30 * 40, progress=lambda *numbers: calls.append(numbers))
+    assert calls == [(30, 100), (60, 100), (90, 100), (100, 100)]
+
+
+# Binary and multi-label
+
+
+@pytest.mark.parametrize("shape", [(500,), (100, 5), (10, 7, 5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_binary_figures(shape, dtype):
+    random = np.random.default_rng(8)
+    logits = (4 * random.standard_normal(shape)).astype(dtype)
+    targets = random.integers(0, 2, shape)
+    result = evaluate(logits, targets, task="binary")
+    x = logits.astype(np.float64)
+    losses = np.logaddexp(0, np.where(targets == 1, -x, x))
+    assert result.loss == pytest.approx(losses.mean(), rel=1e-13 if dtype == np.float64 else 1e-6)
+    assert result.correct == np.count_nonzero((x > 0) == (targets == 1))
+    labels = shape[-1] if len(shape) > 1 else 1
+    assert (result.rows, result.classes) == (x.size // labels, labels)
+    assert (result.terms, result.ignored) == (x.size, 0)
+    assert result.loss == lossgrad.binary_cross_entropy_with_logits(logits, targets)
+    for block_bytes in (1, 64, 1000):
+        assert evaluate(logits, targets, task="binary", block_bytes=block_bytes) == result
+    for same in (targets.astype(bool), targets.astype(np.float32), targets.astype("u1")):
+        assert evaluate(logits, same, task="binary") == result
+
+
+def test_binary_threshold_is_zero_on_logits():
+    logits = np.array([0.0, 0.0, 0.0, 1e-30, -1e-30])
+    assert evaluate(logits, np.array([0, 0, 1, 1, 0]), task="binary").correct == 4
+    halves = np.array([0.5, 0.5, 0.5, 0.5, 0.5])  # no more than a half is a negative
+    assert evaluate(logits, halves, task="binary").correct == 4
+
+
+def test_binary_axis_tells_rows_from_labels():
+    logits, targets = np.zeros((7, 40)), np.zeros((7, 40))
+    for block_bytes in (1, 200, 1 << 20):
+        result = evaluate(logits, targets, task="binary", axis=0, block_bytes=block_bytes)
+        assert (result.rows, result.classes, result.terms) == (40, 7, 280)
+    targets[3, 22] = 3
+    error = problem(lambda: evaluate(logits, targets, task="binary", axis=0), LabelError)
+    assert error.detail.startswith("row 22: label 3: target 3.0")
+
+
+def test_binary_infinite_logits_take_the_limit():
+    result = evaluate(np.array([np.inf, -np.inf]), np.array([1, 0]), task="binary")
+    assert (result.loss, result.correct, result.infinite) == (0.0, 2, 0)
+    assert evaluate(np.array([np.inf]), np.array([0]), task="binary").infinite == 1
+
+
+# Errors
+
+
+def problem(call, kind=InputError):
+    with pytest.raises(kind) as caught:
+        call()
+    return caught.value
+
+
+@pytest.mark.parametrize("block_bytes", [1, 400, 1 << 20])
+def test_a_bad_label_is_named_by_its_row_in_the_whole(block_bytes):
+    logits, targets = multiclass(100, 10)
+    targets[57], targets[80] = 12, -3
+    error = problem(lambda: evaluate(logits, targets, block_bytes=block_bytes), LabelError)
+    assert isinstance(error, IndexError)
+    assert (error.source, error.row) == ("targets", (57,))
+    assert str(error) == (
+        "targets: row 57: label 12 is outside [0, 10) and is not ignore_index (-100)"
+    )
+
+
+@pytest.mark.parametrize("label", [-1, 10, 2**63 - 1])
+def test_labels_just_outside(label):
+    error = problem(lambda: evaluate(np.zeros((3, 10)), np.array([0, 9, label])), LabelError)
+    assert error.detail.startswith(f"row 2: label {label} is outside [0, 10)")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([0.0, np.nan, np.nan], "row 57: the logit of class 1 is nan"),
+        ([np.inf, 0.0, np.inf], "row 57: the logits of classes 0 and 2 are both inf"),
+        ([-np.inf] * 3, "row 57: every logit is -inf"),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [1, 400, 1 << 20])
+def test_a_row_without_a_loss_is_named(row, message, block_bytes):
+    logits, targets = multiclass(100, 3)
+    logits[57] = row
+    logits[70] = np.nan
+    error = problem(lambda: evaluate(logits, targets, block_bytes=block_bytes))
+    assert error.source == "logits"
+    assert error.detail.startswith(message)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 24, 100, 1 << 20])
+def test_a_row_of_several_indices(block_bytes):
+    logits, targets = np.zeros((4, 3, 5)), np.zeros((4, 5), dtype=int)
+    targets[2, 3] = 9
+    error = problem(lambda: evaluate(logits, targets, axis=1, block_bytes=block_bytes))
+    assert error.detail.startswith("row (2, 3): label 9 is outside [0, 3)")
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100, 1 << 20])
+def test_binary_errors_name_row_label_and_value(block_bytes):
+    def run(logits, targets):
+        return evaluate(logits, targets, task="binary", block_bytes=block_bytes)
+
+    logits, targets = np.zeros((40, 5)), np.zeros((40, 5))
+    targets[33, 2] = 1.5
+    error = problem(lambda: run(logits, targets), LabelError)
+    assert str(error) == "targets: row 33: label 2: target 1.5 is outside [0, 1]"
+    targets[33, 2] = np.nan
+    error = problem(lambda: run(logits, targets), LabelError)
+    assert str(error) == "targets: row 33: label 2: target nan is outside [0, 1]"
+    targets[33, 2] = 1
+    logits[34, 0] = np.nan
+    assert str(problem(lambda: run(logits, targets))) == "logits: row 34: label 0: logit is nan"
+    error = problem(lambda: run(logits[:, 0], targets[:, 0]))
+    assert str(error) == "logits: row 34: logit is nan"
+
+
+@pytest.mark.parametrize(
+    ("logits", "targets", "keywords", "message"),
+    [
+        ((8, 10), (7,), {}, "targets: shape (7,) where logits of shape (8, 10) need (8,)"),
+        ((8, 10), (8, 1), {}, "targets: shape (8, 1) where logits of shape (8, 10) need (8,)"),
+        ((8, 10), (10,), {}, "need (8,); it fits axis 0"),
+        ((8, 10), (8, 10), {}, "targets of the logits' own shape are for the binary task"),
+        ((8,), (8, 10), {}, "logits: shape (8,) is not (rows, classes); are the two swapped?"),
+        ((8,), (8,), {}, "logits: shape (8,) is not (rows, classes)"),
+        ((), (), {"task": "binary"}, "logits: shape () is not (rows, classes)"),
+        ((8, 10), (8,), {"axis": 2}, "logits: shape (8, 10) has no axis 2"),
+        ((8, 0), (8,), {}, "logits: shape (8, 0) has no classes"),
+        ((8, 1), (8,), {"task": "binary"}, "shape (8,) differs from the logits' (8, 1)"),
+    ],
+)
+def test_shapes_that_do_not_fit(logits, targets, keywords, message):
+    error = problem(lambda: evaluate(np.zeros(logits), np.zeros(targets, dtype=int), **keywords))
+    assert message in str(error)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, bool, complex, "U1", object])
+def test_labels_must_be_integers(dtype):
+    error = problem(lambda: evaluate(np.zeros((3, 2)), np.zeros(3, dtype=dtype)), DtypeError)
+    assert isinstance(error, TypeError)
+    assert error.source == "targets"
+    assert str(np.dtype(dtype)) in error.problem
+
+
+@pytest.mark.parametrize("dtype", [complex, "U1", object])
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+def test_logits_must_be_real_numbers(dtype, task):
+    logits = np.zeros((3, 2), dtype=dtype)
+    targets = np.zeros((3, 2) if task == "binary" else 3, dtype=int)
+    error = problem(lambda: evaluate(logits, targets, task=task), DtypeError)
+    assert error.source == "logits"
+
+
+def test_integer_logits_count_as_float64():
+    logits = np.random.default_rng(9).integers(-5, 5, (20, 4))
+    targets = np.arange(20) % 4
+    assert evaluate(logits, targets) == evaluate(logits.astype(float), targets)
+
+
+def test_a_bad_block_leaves_the_state_as_it_was():
+    logits, targets = multiclass(50, 10)
+    state = Evaluation()
+    state.update(logits, targets)
+    before = state.result()
+    for bad in (np.where(np.arange(50) == 30, 99, targets), targets[:3], targets.astype(float)):
+        with pytest.raises(InputError):
+            state.update(logits, bad)
+    logits[20, 3] = np.nan
+    with pytest.raises(InputError):
+        state.update(logits, targets)
+    assert state.result() == before
+
+
+def test_states_of_different_kind_do_not_merge():
+    first, second = Evaluation(), Evaluation()
+    first.update(np.zeros((2, 3)), np.zeros(2, dtype=int))
+    second.update(np.zeros((2, 4)), np.zeros(2, dtype=int))
+    with pytest.raises(ValueError, match="4 classes do not merge with 3"):
+        first.merge(second)
+    with pytest.raises(ValueError, match="task"):
+        first.merge(Evaluation("binary"))
+    with pytest.raises(InputError, match="4 classes after blocks of 3"):
+        first.update(np.zeros((2, 4)), np.zeros(2, dtype=int))
+    with pytest.raises(ValueError, match="'regression'"):
+        Evaluation("regression")
+    first.merge(Evaluation())
+    assert first.result().classes == 3
+
+
+def test_blocks_cover_every_row_once_in_order():
+    for shape in [(7,), (1, 9), (3, 4, 5), (0,), (2, 0, 3)]:
+        numbers = np.arange(math.prod(shape)).reshape(shape)
+        for rows in (1, 2, 5, 8, 1000):
+            pieces = [numbers[index].ravel() for index in evaluation._blocks(shape, rows)]
+            assert all(piece.size <= rows for piece in pieces)
+            joined = np.concatenate([*pieces, np.arange(0)])
+            np.testing.assert_array_equal(joined, numbers.ravel())
