@@ -1,91 +1,113 @@
-"""Checks of what callers pass, and the shape work: one place and one wording for every error.
+"""Every check of an argument and every error message, once, for the kernels and the reference alike.
 
-The functions here take what a user gave and return plain native arrays, or raise; none computes
-losses. Each starts with the common case, because a whole call on a small array lasts a microsecond.
+Nothing numeric happens here: arrays come back in a form that can be computed with, or an error says
+what was wrong and what to do. Helpers try the usual case first (a NumPy array of a supported
+dtype), because a small call has to be over in about a microsecond.
 """
 
-from __future__ import annotations
-
 import operator
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import numpy as np
+from numpy.exceptions import AxisError
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 
-F32 = np.dtype(np.float32)
-F64 = np.dtype(np.float64)
-DTYPES = (F32, F64)
-REDUCTIONS = ("mean", "sum", "none")
+# Logits and their gradients. To support another dtype, name it here.
+SUPPORTED: Final = ("float32", "float64")
+NATIVE: Final = tuple(np.dtype(name) for name in SUPPORTED)
+# Targets, weights and gradients may also be these: they are converted to the logits' dtype.
+CONVERTIBLE: Final = ("float16", "bfloat16", "float32", "float64")
+FLOAT64: Final = np.dtype(np.float64)
+REDUCTIONS: Final = ("none", "mean", "sum")
+IGNORE_INDEX: Final = -100
+
+
+# ---- arrays ----------------------------------------------------------------------------------
 
 
 def floating(x: ArrayLike, name: str = "x") -> Array:
-    """The floating-point array that is computed with; integers and bools become float64."""
-    if type(x) is np.ndarray:
-        dtype = x.dtype
-        if (dtype is F32 or dtype is F64) and x.flags.aligned:
-            return x
-    return _floating_slow(x, name)
+    """x as an aligned array of a supported dtype; integers and bools become float64."""
+    if type(x) is np.ndarray and x.dtype in NATIVE and x.flags.aligned:
+        return x
+    a = _array(x, name)
+    if a.dtype.kind in "biu":
+        return a.astype(FLOAT64)
+    if a.dtype.name not in SUPPORTED:
+        _unsupported(name, a.dtype, SUPPORTED)
+    return _plain(a)
 
 
-def _floating_slow(x: ArrayLike, name: str) -> Array:
+def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
+    """x, of any real type, as an aligned array of the given dtype."""
+    if type(x) is np.ndarray and x.dtype == dtype and x.flags.aligned:
+        return x
+    a = _array(x, name)
+    if a.dtype.kind not in "biu" and a.dtype.name not in CONVERTIBLE:
+        _unsupported(name, a.dtype, CONVERTIBLE)
+    with np.errstate(all="ignore"):  # float64 values that float32 cannot hold become inf or 0
+        return _plain(a.astype(dtype, copy=False))
+
+
+def _array(x: ArrayLike, name: str) -> Array:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
-            f"{name} is a masked array and its mask would be lost; pass {name}.filled(value) instead"
+            f"{name} is a masked array, whose mask would be lost: pass {name}.filled(value) instead"
         )
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise TypeError(f"{name} cannot be made an array: {error}") from None
-    dtype = array.dtype
-    if dtype.kind in "biu":
-        dtype = F64
-    if dtype.newbyteorder("=") not in DTYPES:
-        supported = ", ".join(d.name for d in DTYPES)
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; supported are {supported}, and integers and bools, "
-            f"which become float64"
-        )
-    return np.require(array, dtype.newbyteorder("="), "A").view(np.ndarray)
+    return np.asarray(x)
 
 
-def same_dtype(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
-    """An operand that is converted to the dtype of the main one."""
-    if type(x) is np.ndarray and x.dtype is dtype and x.flags.aligned:
-        return x
-    array = _floating_slow(x, name)
-    if array.dtype == dtype:
-        return array
-    with np.errstate(over="ignore", under="ignore"):
-        return array.astype(dtype)
+def _plain(a: Array) -> Array:
+    """In native byte order and aligned, copied only if it has to be."""
+    a = a.astype(a.dtype.newbyteorder("="), copy=False)
+    return a if a.flags.aligned else a.copy()
+
+
+def _unsupported(name: str, dtype: np.dtype[Any], supported: tuple[str, ...]) -> NoReturn:
+    raise TypeError(
+        f"{name} has dtype {dtype}, which is not supported: "
+        f"use {', '.join(supported)}, or integers or bools, which are converted"
+    )
+
+
+def same_shape(a: Array, shape: Shape, name: str, model: str) -> Array:
+    """The array a, whose shape must be that of the argument called model."""
+    if a.shape != shape:
+        raise ValueError(
+            f"{name} has shape {a.shape}, but {model} has shape {shape}: they must be the same"
+        )
+    return a
+
+
+# ---- axes and layouts --------------------------------------------------------------------------
 
 
 def axis_index(axis: int, ndim: int) -> int:
     """The axis counted from the front."""
-    try:
-        k = operator.index(axis)
-    except TypeError:
-        raise TypeError(f"axis must be an integer, not {axis!r}") from None
-    if not -ndim <= k < ndim:
-        raise ValueError(f"axis={k} is out of bounds for an array of {ndim} dimensions")
-    return k % ndim
+    axis = operator.index(axis)
+    if not -ndim <= axis < ndim:
+        raise AxisError(axis, ndim)
+    return axis + ndim if axis < 0 else axis
 
 
-def classes_at(x: Array, axis: int, name: str = "x") -> int:
-    """Length of the class axis (already counted from the front), which may not be 0."""
-    if x.ndim == 0:
-        raise ValueError(f"{name} is a scalar; it needs a class axis")
-    if not x.shape[axis]:
+def class_axis(x: Array, axis: int, name: str = "x") -> int:
+    """The class axis counted from the front; there must be at least one class along it."""
+    axis = axis_index(axis, x.ndim)
+    if x.shape[axis] == 0:
         raise ValueError(f"{name} of shape {x.shape} has no classes along axis={axis}")
-    return x.shape[axis]
+    return axis
+
+
+def rows_shape(shape: Shape, axis: int, keepdims: bool = False) -> Shape:
+    """The shape that is left when the class axis (counted from the front) is reduced."""
+    return shape[:axis] + ((1,) if keepdims else ()) + shape[axis + 1 :]
 
 
 def grid(x: Array, axis: int) -> Array:
-    """x as (outer, classes, inner) with the axis in the middle: a view wherever there is one."""
+    """x as (outer, classes, inner), axis counted from the front; a view unless none exists."""
     shape = x.shape
-    if x.ndim == 2:
-        return x[:, :, None] if axis == 1 else x[None]
     outer = inner = 1
     for n in shape[:axis]:
         outer *= n
@@ -94,257 +116,268 @@ def grid(x: Array, axis: int) -> Array:
     return x.reshape(outer, shape[axis], inner)
 
 
-def rows_of(values: Array, shape: tuple[int, ...], axis: int) -> Array:
-    """One value for each row of logits of this shape, as (outer, inner)."""
+def row_grid(x: Array, axis: int) -> Array:
+    """What has a value for each row, shaped by ``rows_shape``, as (outer, inner)."""
     outer = 1
-    for n in shape[:axis]:
+    for n in x.shape[:axis]:
         outer *= n
-    inner = 1
-    for n in shape[axis + 1 :]:
-        inner *= n
-    return values.reshape(outer, inner)
+    return x.reshape(outer, x.size // outer if outer else 0)
 
 
-def alike(*operands: Array | None) -> list[Array | None]:
-    """Elementwise operands of one shape as grids walked in one order, by views where there are any."""
-    arrays = [a for a in operands if a is not None]
-    ndim = arrays[0].ndim
-    if all(a.flags.c_contiguous for a in arrays):
-        return [None if a is None else a.reshape(1, 1, -1) for a in operands]
-    if all(a.flags.f_contiguous for a in arrays):
-        return [None if a is None else a.T.reshape(1, 1, -1) for a in operands]
-    if ndim <= 3:
-        lead = (1,) * (3 - ndim)
-        return [None if a is None else a.reshape(lead + a.shape) for a in operands]
-    return [None if a is None else a.reshape(-1, 1, a.shape[-1]) for a in operands]
+def boxes(*arrays: Array | None) -> list[Any]:
+    """Arrays of one shape as 3-d arrays of one shape: views where those exist; None stays None."""
+    given = [a for a in arrays if a is not None]
+    if given[0].ndim > 3 or all(a.flags.c_contiguous for a in given):
+        return [None if a is None else a.reshape(1, 1, a.size) for a in arrays]
+    lead = (1,) * (3 - given[0].ndim)
+    return [None if a is None else a.reshape(lead + a.shape) for a in arrays]
 
 
-def row_shape(shape: tuple[int, ...], axis: int, keepdims: bool) -> tuple[int, ...]:
-    """The shape of one value a row, with the axis kept as 1 or dropped."""
-    return shape[:axis] + (1,) * keepdims + shape[axis + 1 :]
-
-
-def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    """The shape of one value a row."""
-    return shape[:axis] + shape[axis + 1 :]
-
-
-def reduction_of(reduction: str) -> str:
-    """A known reduction."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction={reduction!r} is unknown; choose one of {', '.join(REDUCTIONS)}")
-    return reduction
-
-
-def smoothing_of(label_smoothing: float) -> float:
-    """label_smoothing within [0, 1]."""
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing={label_smoothing!r} is outside [0, 1]")
-    return float(label_smoothing)
-
-
-def class_weight(weight: ArrayLike | None, classes: int, dtype: np.dtype[Any]) -> Array | None:
-    """Class weights as a contiguous vector of the logits' dtype."""
-    if weight is None:
-        return None
-    w = same_dtype(weight, dtype, "weight")
-    if w.shape != (classes,):
-        raise ValueError(f"weight has shape {w.shape}; it needs one value for each of {classes} classes")
-    return np.ascontiguousarray(w)
-
-
-def spread(
-    weight: ArrayLike | None, shape: tuple[int, ...], dtype: np.dtype[Any], name: str
-) -> Array | None:
-    """A weight broadcast to the logits' shape as NumPy does, as a view."""
-    if weight is None:
-        return None
-    w = same_dtype(weight, dtype, name)
-    try:
-        return np.broadcast_to(w, shape)
-    except ValueError:
-        raise ValueError(
-            f"{name} of shape {w.shape} does not broadcast to the logits' shape {shape}"
-        ) from None
-
-
-def same_shape(x: Array, shape: tuple[int, ...], name: str, other: str) -> Array:
-    """x, if it has the shape of the other operand; nothing broadcasts silently."""
-    if x.shape != shape:
-        raise ValueError(f"{name} has shape {x.shape}, but {other} has shape {shape}; they must be equal")
-    return x
-
-
-def targets_of(
-    targets: ArrayLike, logits: Array, axis: int
-) -> tuple[Array | None, Array | None]:
-    """(labels, None) or (None, probabilities) for cross-entropy, of a checked shape."""
-    t = targets if type(targets) is np.ndarray else _plain(targets, "targets")
-    kind = t.dtype.kind
-    if kind in "iu":
-        if t.shape != without(logits.shape, axis):
-            raise ValueError(_label_shape(t.shape, logits.shape, axis))
-        if not t.dtype.isnative or not t.flags.aligned:
-            t = np.require(t, t.dtype.newbyteorder("="), "A")
-        return t, None
-    if kind == "b":
-        raise TypeError(
-            "targets are bool; class labels are integers (targets.astype(int)), and binary targets "
-            "belong to binary_cross_entropy_with_logits"
-        )
-    if kind == "f" and t.shape != logits.shape and t.shape == without(logits.shape, axis):
-        raise TypeError(
-            f"targets of shape {t.shape} have dtype {t.dtype}; class labels are integers "
-            f"(targets.astype(int)), and probability targets have the logits' shape {logits.shape}"
-        )
-    t = same_dtype(t, logits.dtype, "targets")
-    if t.shape != logits.shape:
-        raise ValueError(
-            f"probability targets have shape {t.shape}, but logits have shape {logits.shape}; "
-            f"they must be equal"
-        )
-    return None, t
-
-
-def _plain(x: ArrayLike, name: str) -> Array:
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array and its mask would be lost; fill it first")
-    return np.asarray(x).view(np.ndarray)
-
-
-def _label_shape(shape: tuple[int, ...], logits: tuple[int, ...], axis: int) -> str:
-    text = f"targets have shape {shape}, but logits of shape {logits} with axis={axis} need {without(logits, axis)}"
-    fitting = [k for k in range(len(logits)) if k != axis and without(logits, k) == shape]
-    if fitting:
-        text += f"; targets of shape {shape} fit axis={fitting[0]}"
-    return text
-
-
-def int64_of(ignore_index: int) -> int:
-    """ignore_index as an integer that a label can be compared with."""
-    try:
-        k = operator.index(ignore_index)
-    except TypeError:
-        raise TypeError(f"ignore_index must be an integer, not {ignore_index!r}") from None
-    if not -(2**63) <= k < 2**63:
-        raise ValueError(f"ignore_index={k} does not fit 64 bits")
-    return k
-
-
-def bad_label(labels: Array, flat_index: int, classes: int, ignore_index: int) -> IndexError:
-    """The error for the first bad label; flat_index counts rows in C order."""
-    where = np.unravel_index(flat_index, labels.shape) if labels.ndim else ()
-    value = int(labels[where])
-    row = f"row {int(where[0])}" if len(where) == 1 else f"row {tuple(int(k) for k in where)}"
-    return IndexError(
-        f"label {value} in {row} is outside [0, {classes}) and is not ignore_index ({ignore_index})"
-    )
-
-
-def check_labels(labels: Array, classes: int, ignore_index: int) -> None:
-    """Raise for the first label that is neither a class nor ignore_index."""
-    bad = (labels >= classes) | (labels < 0)
-    if -(2**63) <= ignore_index and labels.size:
-        info = np.iinfo(labels.dtype)
-        if info.min <= ignore_index <= info.max:
-            bad &= labels != ignore_index
-    if bad.any():
-        raise bad_label(labels, int(np.argmax(bad.reshape(-1))), classes, ignore_index)
-
-
-def row_gradient(
-    grad: ArrayLike, shape: tuple[int, ...], reduction: str, dtype: np.dtype[Any]
-) -> Array | float:
-    """The gradient of a loss: a number where it was reduced, an array of its shape where not."""
-    if reduction != "none":
-        if type(grad) is float or type(grad) is int:
-            return float(grad)
-        g = _floating_slow(grad, "grad")
-        if g.ndim:
-            raise ValueError(
-                f"grad has shape {g.shape}, but a loss with reduction={reduction!r} has a scalar gradient"
-            )
-        return float(g)
-    g = same_dtype(grad, dtype, "grad")
-    return same_shape(g, shape, "grad", "the loss")
-
-
-class Output:
-    """Where a result goes: a new array, the caller's, or a temporary when the two overlap in part."""
-
-    __slots__ = ("array", "out")
-
-    def __init__(self, array: Array, out: Array) -> None:
-        self.array = array
-        self.out = out
-
-    def done(self) -> Array:
-        """The caller's array, filled."""
-        if self.array is not self.out:
-            self.out[...] = self.array
-        return self.out
+# ---- results -----------------------------------------------------------------------------------
 
 
 def output(
-    out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array | None, dims: int = 3
-) -> Output:
-    """Check out and make the place for a result; out may be an input itself.
+    out: Array | None,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    *inputs: Array | None,
+    axis: int | None = None,
+    name: str = "out",
+) -> Array:
+    """The array to write a result to; ``finished`` turns it into what is handed back.
 
-    An out of more than dims dimensions that is not contiguous gets a temporary, since C could not
-    see it as a grid.
+    That is `out` itself, unless it overlaps an input in another way than by being it, is not
+    aligned, or has no view as a grid along `axis` (as ``boxes`` if axis is None).
     """
     if out is None:
-        array = np.empty(shape, dtype)
-        return Output(array, array)
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
-    if out.dtype != dtype or out.shape != shape:
-        raise ValueError(
-            f"out has dtype {out.dtype} and shape {out.shape}; the result has {dtype} and {shape}"
-        )
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape}, but the result has shape {shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}, but the result has dtype {dtype}")
     if not out.flags.writeable:
-        raise ValueError("out is read-only")
-    plain = out if type(out) is np.ndarray else out.view(np.ndarray)
-    direct = (
-        plain.flags.aligned
-        and plain.dtype.isnative
-        and (plain.flags.c_contiguous or plain.ndim <= dims)
-        and not any(x is not None and _overlap_in_part(x, plain) for x in inputs)
+        raise ValueError(f"{name} is read-only")
+    plain = np.asarray(out)  # a memory map, say, as the base class
+    if not plain.flags.aligned or not _has_view(plain, axis):
+        return np.empty(shape, dtype)
+    for a in inputs:
+        if a is not None and np.may_share_memory(plain, a) and not _identical(plain, a):
+            return np.empty(shape, dtype)
+    return plain
+
+
+def finished(result: Array, out: Array | None) -> Array:
+    """Hand back a result written to what ``output`` gave: in `out` if given, 0-d as a scalar."""
+    if out is None:
+        return result if result.ndim else result[()]
+    if result is not out and result.base is not out:
+        np.copyto(out, result)
+    return out
+
+
+def _has_view(out: Array, axis: int | None) -> bool:
+    if out.flags.c_contiguous:
+        return True
+    return out.ndim <= 3 if axis is None else np.may_share_memory(grid(out, axis), out)
+
+
+def _identical(a: Array, b: Array) -> bool:
+    return bool(
+        a.ctypes.data == b.ctypes.data
+        and a.shape == b.shape
+        and a.strides == b.strides
+        and a.itemsize == b.itemsize
     )
-    return Output(plain if direct else np.empty(shape, dtype), out)
 
 
-def _overlap_in_part(x: Array, out: Array) -> bool:
-    if x is out or not np.may_share_memory(x, out):
-        return False
-    return (
-        x.__array_interface__["data"][0] != out.__array_interface__["data"][0]
-        or x.strides != out.strides
-        or x.shape != out.shape
-        or x.dtype != out.dtype
-    )
-
-
-def no_output(out: Array | None, reduction: str) -> None:
-    """A reduced loss is a float: there is nothing for out to hold."""
-    if out is not None:
-        raise ValueError(
-            f"out is for the row losses of reduction='none'; with reduction={reduction!r} the loss is a float"
-        )
-
-
-def saved_lse(
-    lse: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any], written: bool
+def lse_output(
+    lse: Array | None, shape: Shape, dtype: np.dtype[Any], *inputs: Array | None
 ) -> Array | None:
-    """The rows' log-sum-exp that a forward pass fills and a backward pass reads."""
+    """The array to write each row's log-sum-exp to (see ``output``), None if not asked for."""
     if lse is None:
         return None
-    if not isinstance(lse, np.ndarray):
-        raise TypeError(f"lse must be a NumPy array, not {type(lse).__name__}")
-    if lse.shape != shape or lse.dtype not in (dtype, F64):
+    return output(lse, shape, _lse_dtype(lse, dtype), *inputs, name="lse")
+
+
+def lse_input(lse: ArrayLike | None, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
+    """Each row's log-sum-exp as it was saved."""
+    if lse is None:
+        return None
+    a = _array(lse, "lse")
+    _lse_dtype(a, dtype)
+    return _plain(same_shape(a, shape, "lse", "each row's log-sum-exp"))
+
+
+def _lse_dtype(lse: Any, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    given = getattr(lse, "dtype", None)
+    if given == dtype:
+        return dtype
+    if given is not None and given != FLOAT64:
+        raise TypeError(f"lse has dtype {given}: use float64 or the logits' dtype, {dtype}")
+    return FLOAT64
+
+
+# ---- options -----------------------------------------------------------------------------------
+
+
+def reduction_name(reduction: str) -> str:
+    """The reduction, which must be one of REDUCTIONS."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f'reduction must be "none", "mean" or "sum", got {reduction!r}')
+    return reduction
+
+
+def loss_out(out: Array | None, reduction: str) -> None:
+    """Refuse `out` for a loss that is a number."""
+    if out is not None and reduction != "none":
         raise ValueError(
-            f"lse has dtype {lse.dtype} and shape {lse.shape}; it needs float64 or {dtype} and {shape}"
+            f'out needs reduction="none": with reduction="{reduction}" the loss is a Python float'
         )
-    if written and not lse.flags.writeable:
-        raise ValueError("lse is read-only")
-    return lse
+
+
+def smoothing(label_smoothing: float) -> float:
+    """The label smoothing, in [0, 1]."""
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
+    return float(label_smoothing)
+
+
+def ignored_label(ignore_index: int) -> int:
+    """The label of rows to leave out."""
+    ignore_index = operator.index(ignore_index)
+    if not -(2**63) <= ignore_index < 2**63:
+        raise ValueError(f"ignore_index must fit in 64 bits, got {ignore_index}")
+    return ignore_index
+
+
+def upstream(
+    grad: ArrayLike, reduction: str, shape: Shape, dtype: np.dtype[Any]
+) -> float | Array:
+    """The gradient of the loss: a number, with reduction="none" an array of the losses' shape."""
+    if reduction == "none":
+        return same_shape(converted(grad, dtype, "grad"), shape, "grad", 'the loss')
+    if type(grad) is float:
+        return grad
+    a = converted(grad, FLOAT64, "grad")
+    if a.ndim:
+        raise ValueError(
+            f'grad has shape {a.shape}, but with reduction="{reduction}" the loss is a number: '
+            f"pass a number"
+        )
+    return float(a)
+
+
+# ---- targets and weights -------------------------------------------------------------------------
+
+
+def class_targets(
+    targets: ArrayLike, logits: Array, axis: int, ignore_index: int = IGNORE_INDEX
+) -> Array:
+    """Labels as an integer array, or probabilities of the logits' dtype and shape.
+
+    `axis` is counted from the front. Labels' values are not looked at: see ``check_labels``.
+    """
+    shape = logits.shape
+    rows = shape[:axis] + shape[axis + 1 :]
+    if type(targets) is np.ndarray:
+        a = targets
+        if a.dtype.kind in "iu" and a.shape == rows and a.flags.aligned and a.dtype.isnative:
+            return a
+    a = _array(targets, "targets")
+    if a.dtype.kind in "iu":
+        if a.shape != rows:
+            _misfit(a.shape, shape, axis)
+        return _plain(a)
+    if a.dtype.name not in CONVERTIBLE:
+        raise TypeError(
+            f"targets have dtype {a.dtype}: use integer labels, "
+            f"or floats of the logits' shape for probabilities"
+        )
+    if a.shape != shape:
+        if a.shape == rows:
+            raise TypeError(
+                f"targets have dtype {a.dtype} and the shape of labels, {a.shape}: "
+                f"use integers (targets.astype(np.int64))"
+            )
+        raise ValueError(
+            f"targets of dtype {a.dtype} are probabilities and need the logits' shape, {shape}, "
+            f"got {a.shape}"
+        )
+    if ignore_index >= 0:
+        raise ValueError(
+            f"ignore_index ({ignore_index}) is for labels, but targets are probabilities"
+        )
+    return converted(a, logits.dtype, "targets")
+
+
+def _misfit(targets: Shape, logits: Shape, axis: int) -> NoReturn:
+    message = (
+        f"targets have shape {targets}, but logits of shape {logits} with classes along "
+        f"axis={axis} need {rows_shape(logits, axis)}"
+    )
+    if targets == logits:
+        raise ValueError(
+            f"{message}; for probabilities of the logits' shape, use floats "
+            f"(targets.astype(logits.dtype))"
+        )
+    fits = [k for k in range(len(logits)) if rows_shape(logits, k) == targets]
+    if fits:
+        names = " or ".join(f"axis={k}" for k in fits)
+        message = f"{message}; targets of shape {targets} fit {names}"
+    raise ValueError(message)
+
+
+def check_labels(labels: Array, classes: int, ignore_index: int) -> NDArray[np.bool_]:
+    """Which rows are kept; a label that is neither a class nor ignored is an IndexError."""
+    kept: NDArray[np.bool_] = labels != ignore_index
+    bad = kept & ((labels < 0) | (labels >= classes))
+    if bad.any():
+        raise bad_label(labels, int(bad.argmax()), classes, ignore_index)
+    return kept
+
+
+def bad_label(labels: Array, flat_index: int, classes: int, ignore_index: int) -> IndexError:
+    """The error for the bad label at an index into the flattened labels."""
+    index = tuple(map(int, np.unravel_index(flat_index, labels.shape)))
+    row = f" in row {index[0] if len(index) == 1 else index}" if index else ""
+    return IndexError(
+        f"label {labels[index]}{row} is outside [0, {classes}) "
+        f"and is not ignore_index ({ignore_index})"
+    )
+
+
+def class_weight(weight: ArrayLike | None, classes: int, dtype: np.dtype[Any]) -> Array | None:
+    """One weight for each class, contiguous."""
+    if weight is None:
+        return None
+    a = converted(weight, dtype, "weight")
+    if a.shape != (classes,):
+        raise ValueError(
+            f"weight has shape {a.shape}, but there are {classes} classes: it must be ({classes},)"
+        )
+    return np.ascontiguousarray(a)
+
+
+def binary_targets(targets: ArrayLike, logits: Array) -> Array:
+    """Targets of an elementwise loss: labels or probabilities of the logits' shape and dtype."""
+    a = converted(targets, logits.dtype, "targets")
+    return same_shape(a, logits.shape, "targets", "logits")
+
+
+def element_weight(
+    weight: ArrayLike | None, shape: Shape, dtype: np.dtype[Any], name: str = "weight"
+) -> Array | None:
+    """A weight for each logit, broadcast as NumPy does; it may not enlarge the logits."""
+    if weight is None:
+        return None
+    a = converted(weight, dtype, name)
+    if a.shape == shape:
+        return a
+    try:
+        return np.broadcast_to(a, shape)
+    except ValueError:
+        raise ValueError(
+            f"{name} of shape {a.shape} does not broadcast to the logits' shape, {shape}"
+        ) from None

@@ -1,0 +1,505 @@
+"""The pure-NumPy twin: the same functions, semantics and errors as the compiled ones.
+
+It is the fallback where there is no compiled extension, and the oracle of the tests, so accuracy
+comes before speed. Everything is computed in float64 and rounded once; what float64 alone would
+lose (differences of logits, sums, small quotients) is carried in a second term. Rows are taken in
+blocks, laid out with the classes along the first axis.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lossgrad import _arguments as check
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_backward",
+    "binary_cross_entropy_with_logits_value_and_grad",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "cross_entropy_value_and_grad",
+    "log_softmax",
+    "log_softmax_backward",
+    "logsumexp",
+    "logsumexp_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_backward",
+]
+
+Array = NDArray[Any]
+Doubles = NDArray[np.float64]
+
+_BLOCK = 1 << 15  # elements of a block, so that its temporaries stay in the cache
+_LIFT = 512.0  # see _exp
+_LOWER = math.exp(-_LIFT)
+
+
+# ---- float64 with a second term ------------------------------------------------------------------
+
+
+def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """a + b rounded, and what rounding took off (Knuth); 0 where that is not finite."""
+    s = a + b
+    z = s - a
+    error = (a - (s - z)) + (b - z)
+    return s, np.where(np.isfinite(error), error, 0.0)
+
+
+def _two_product(a: Any, b: Any) -> tuple[Any, Any]:
+    """a * b rounded, and what rounding took off (Dekker), without overflow or underflow."""
+    p = a * b
+    c, d = a * 134217729.0, b * 134217729.0  # 2**27 + 1
+    a1, b1 = c - (c - a), d - (d - b)
+    a2, b2 = a - a1, b - b1
+    return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
+
+
+def _sum(terms: Doubles) -> Doubles:
+    """The sum along the first axis, in twice the working precision.
+
+    The upper half is folded onto the lower one, at powers of two: zeros at the end change nothing.
+    """
+    total, error = terms.copy(), np.zeros_like(terms)
+    while (n := len(total)) > 1:
+        half = 1 << ((n - 1).bit_length() - 1)
+        total[: n - half], lost = _two_sum(total[: n - half], total[half:])
+        error[: n - half] += error[half:] + lost
+        total, error = total[:half], error[:half]
+    result: Doubles = total[0] + np.where(np.isfinite(error[0]), error[0], 0.0)
+    return result
+
+
+def _exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles]:
+    """exp(x + low) for x <= 0 as power * unit, low much smaller than x.
+
+    Far from 0 the power is larger than the result by exp(512), so that it is not subnormal and
+    can be summed or multiplied before it is rounded to a subnormal result.
+    """
+    far = x < -_LIFT
+    power = np.exp(np.where(far, x + _LIFT, x))
+    return power + power * low, np.where(far, _LOWER, 1.0)
+
+
+def _exact_sum(values: Array) -> float:
+    """The sum of all values, correctly rounded."""
+    numbers = values.reshape(-1).tolist()
+    try:
+        return math.fsum(numbers)
+    except OverflowError:  # on the way, perhaps not in the end
+        exact = sum(map(Fraction, numbers))
+        try:
+            return float(exact)
+        except OverflowError:
+            return math.copysign(math.inf, exact)
+    except ValueError:  # inf - inf
+        return math.nan
+
+
+def _ratio(a: float, b: float) -> float:
+    """a / b as IEEE 754 has it."""
+    return float(np.float64(a) / np.float64(b))
+
+
+def _times(weight: Any, loss: Doubles) -> Any:
+    """weight * loss, where no weight is no loss, even if that is infinite; NaN stays."""
+    return np.where((weight == 0) & ~np.isnan(loss), 0.0, weight * loss)
+
+
+# ---- elementwise -----------------------------------------------------------------------------------
+
+
+def _each(result: Array, function: Callable[..., Any], *arrays: Array | None) -> None:
+    """Write function(*arrays) to result, in float64 and block by block; None becomes 1."""
+    flat = [None if a is None else a.reshape(-1) for a in arrays]
+    values = np.empty(result.size, result.dtype)
+    for start in range(0, result.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        values[part] = function(
+            *(1.0 if a is None else a[part].astype(np.float64) for a in flat)
+        )
+    result[...] = values.reshape(result.shape)
+
+
+def _logistic(x: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """(small, unit, large): sigmoid(-|x|) is small * unit, sigmoid(|x|) is large."""
+    power, unit = _exp(-np.abs(x))
+    total, low = _two_sum(1.0, power * unit)
+
+    def over_total(a: Any) -> Doubles:
+        q = a / total
+        p, error = _two_product(q, total)
+        result: Doubles = q + (((a - p) - error) - q * low) / total
+        return result
+
+    return over_total(power), unit, over_total(1.0)
+
+
+def _sigmoid(x: Doubles) -> Doubles:
+    small, unit, large = _logistic(x)
+    return np.where(x < 0, small * unit, large)
+
+
+def _sigmoid_slope(grad: Doubles, x: Doubles) -> Doubles:
+    small, unit, large = _logistic(x)
+    return grad * large * small * unit
+
+
+@np.errstate(all="ignore")
+def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """1 / (1 + exp(-x))."""
+    x = check.floating(x)
+    result = check.output(out, x.shape, x.dtype, x)
+    _each(result, _sigmoid, x)
+    return check.finished(result, out)
+
+
+@np.errstate(all="ignore")
+def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """grad * sigmoid(x) * sigmoid(-x)."""
+    x = check.floating(x)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    result = check.output(out, x.shape, x.dtype, grad, x)
+    _each(result, _sigmoid_slope, grad, x)
+    return check.finished(result, out)
+
+
+# ---- rows ----------------------------------------------------------------------------------------
+
+
+class _Rows(NamedTuple):
+    """A block of rows, classes first. All values but x are of exp(x - pivot)."""
+
+    x: Doubles
+    pivot: Doubles  # each row's maximum, or its log-sum-exp where that was given
+    far: Doubles  # x - pivot, 0 at the maximum, and
+    far_low: Doubles  # what rounding took off
+    power: Doubles  # exp(x - pivot) is power * unit
+    unit: Doubles
+    total: Doubles
+    log: Doubles  # log(total)
+
+    @property
+    def lse(self) -> Doubles:
+        return np.where(self.pivot == -np.inf, self.pivot, self.pivot + self.log)
+
+    def probabilities(self, factor: Any) -> Doubles:
+        """factor * softmax(x)."""
+        return self.power / self.total * factor * self.unit
+
+    def others(self, at: tuple[Any, Any]) -> Doubles:
+        """The total without the class `at`: 1 - p without cancellation, after division."""
+        power = self.power.copy()
+        power[at] = 0
+        return _mass(power, self.unit) + 0 * self.total
+
+
+def _mass(power: Doubles, unit: Doubles) -> Doubles:
+    """The sum of power * unit, with one rounding where it is subnormal."""
+    tiny = ((power == 0) | (unit != 1)).all(axis=0)
+    total = _sum(np.where(tiny, power, power * unit))
+    return np.where(tiny, total * _LOWER, total)
+
+
+def _measure(x: Doubles, lse: Doubles | None = None) -> _Rows:
+    pivot = x.max(axis=0)
+    top = x == pivot
+    if lse is not None:
+        known = np.isfinite(lse)
+        pivot = np.where(known, lse, pivot)
+        top &= ~known
+    far, far_low = _two_sum(x, -pivot)
+    far = np.where(top, 0.0, far)
+    power, unit = _exp(far, far_low)
+    # The maximum is counted apart: log(count + rest) is log1p(rest) when it is alone.
+    count = top.sum(axis=0, dtype=np.float64)
+    rest = _mass(np.where(top, 0.0, power), unit)
+    # The limit is one-hot if one logit alone is +inf; otherwise infinite maxima have none.
+    rest[~np.isfinite(pivot) & ((pivot != np.inf) | (count > 1))] = np.nan
+    total, log = count + rest, np.log1p((count - 1) + rest)
+    if lse is not None:
+        total, log = np.where(known, 1.0, total), np.where(known, 0.0, log)
+    return _Rows(x, pivot, far, far_low, power, unit, total, log)
+
+
+def _flat(x: Array, axis: int) -> Array:
+    """The rows of x, one below the other."""
+    return np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
+
+
+def _doubles(rows: Array) -> Doubles:
+    """Rows in float64, classes first."""
+    return rows.T.astype(np.float64, order="C")
+
+
+def _blocks(rows: int, classes: int) -> Iterator[slice]:
+    step = max(1, _BLOCK // classes)
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+def _store(flat: Array, result: Array, axis: int) -> None:
+    """Write rows that are one below the other to an array with the classes along axis."""
+    target = np.moveaxis(result, axis, -1)
+    target[...] = flat.reshape(target.shape)
+
+
+def _softmax_like(
+    function: Callable[[_Rows], Doubles], x: ArrayLike, axis: int, out: Array | None
+) -> Array:
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    rows = _flat(x, axis)
+    values = np.empty(rows.shape, x.dtype)
+    for part in _blocks(*rows.shape):
+        values[part] = function(_measure(_doubles(rows[part]))).T
+    _store(values, result, axis)
+    return check.finished(result, out)
+
+
+def _softmax_like_backward(
+    function: Callable[[Doubles, _Rows], Doubles],
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int,
+    out: Array | None,
+) -> Array:
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
+    rows, slopes = _flat(x, axis), _flat(grad, axis)
+    values = np.empty(rows.shape, x.dtype)
+    for part in _blocks(*rows.shape):
+        values[part] = function(_doubles(slopes[part]), _measure(_doubles(rows[part]))).T
+    _store(values, result, axis)
+    return check.finished(result, out)
+
+
+def _top(rows: _Rows) -> tuple[Any, Any]:
+    """Indices of each row's first maximum."""
+    return rows.x.argmax(axis=0), np.arange(rows.x.shape[1])
+
+
+def _log_probabilities(rows: _Rows) -> Doubles:
+    return rows.far + (rows.far_low - rows.log)
+
+
+def _softmax_slope(grad: Doubles, rows: _Rows) -> Doubles:
+    # sum_c p_c = 1, so any number may be taken off grad. With its value at the maximum nothing
+    # cancels when p there is close to 1.
+    at_top = grad[_top(rows)]
+    grad = grad - np.where(np.isfinite(at_top), at_top, 0.0)
+    return rows.probabilities(grad - _sum(rows.probabilities(grad)))
+
+
+def _log_softmax_slope(grad: Doubles, rows: _Rows) -> Doubles:
+    # At the maximum, g - p sum(g) = (1 - p) sum(g) - (the sum of the other g).
+    top = _top(rows)
+    other_grads = grad.copy()
+    other_grads[top] = 0
+    total = _sum(grad)
+    result = grad - rows.probabilities(total)
+    result[top] = rows.others(top) / rows.total * total - _sum(other_grads)
+    return result
+
+
+@np.errstate(all="ignore")
+def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """exp(x) divided by its sum along axis."""
+    return _softmax_like(lambda rows: rows.probabilities(1.0), x, axis, out)
+
+
+@np.errstate(all="ignore")
+def softmax_backward(
+    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+) -> Array:
+    """p * (grad - sum(p * grad)), where p is softmax(x)."""
+    return _softmax_like_backward(_softmax_slope, grad, x, axis, out)
+
+
+@np.errstate(all="ignore")
+def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """x - logsumexp(x)."""
+    return _softmax_like(_log_probabilities, x, axis, out)
+
+
+@np.errstate(all="ignore")
+def log_softmax_backward(
+    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+) -> Array:
+    """grad - softmax(x) * sum(grad)."""
+    return _softmax_like_backward(_log_softmax_slope, grad, x, axis, out)
+
+
+@np.errstate(all="ignore")
+def logsumexp(
+    x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None
+) -> Array:
+    """log(sum(exp(x))) along axis."""
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x)
+    rows = _flat(x, axis)
+    values = np.empty(len(rows), x.dtype)
+    for part in _blocks(*rows.shape):
+        values[part] = _measure(_doubles(rows[part])).lse
+    result[...] = values.reshape(result.shape)
+    return check.finished(result, out)
+
+
+@np.errstate(all="ignore")
+def logsumexp_backward(
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    keepdims: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """grad * softmax(x)."""
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    shape = check.rows_shape(x.shape, axis, keepdims)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
+    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
+    rows, slopes = _flat(x, axis), grad.reshape(-1)
+    values = np.empty(rows.shape, x.dtype)
+    for part in _blocks(*rows.shape):
+        slope = slopes[part].astype(np.float64)
+        values[part] = _measure(_doubles(rows[part])).probabilities(slope).T
+    _store(values, result, axis)
+    return check.finished(result, out)
+
+
+# ---- cross-entropy -------------------------------------------------------------------------------
+
+
+class _Targets(NamedTuple):
+    """What the rows of a cross-entropy should be, for some of them or all."""
+
+    labels: Array | None  # of each row, or
+    probabilities: Array | None  # of each row and class
+    weight: Array | None
+    smoothing: float
+
+    def block(self, part: Array, rows: _Rows) -> tuple[Doubles, tuple[Any, Any]]:
+        """(q, at): the weighted target distribution, and the class whose p may be close to 1."""
+        weight = np.ones(1) if self.weight is None else self.weight.astype(np.float64)
+        level = self.smoothing / len(rows.x)
+        if self.labels is None:
+            assert self.probabilities is not None
+            q = (1 - self.smoothing) * _doubles(self.probabilities[part]) + level
+            return q * weight[:, None], _top(rows)
+        at = self.labels[part].astype(np.intp), np.arange(len(part))
+        q = np.full(rows.x.shape, level)
+        q[at] += 1 - self.smoothing
+        return q * weight[:, None], at
+
+    def mean_divisor(self, kept: Array) -> float:
+        if self.labels is None or self.weight is None:
+            return len(kept)
+        return _exact_sum(self.weight[self.labels[kept].astype(np.intp)])
+
+
+def _row_losses(q: Doubles, rows: _Rows) -> Doubles:
+    """sum_c q_c (lse - x_c), where a class without mass adds nothing even if x_c is -inf."""
+    minus_log_p = rows.log - rows.far_low - rows.far
+    return _sum(np.where(q == 0, 0.0, q * minus_log_p)) + 0 * rows.total
+
+
+def _row_slopes(grad: Any, q: Doubles, at: tuple[Any, Any], rows: _Rows) -> Doubles:
+    """grad * (sum(q) p - q). At one class, where p may be close to 1, from the other classes:
+    (the others' q) p - q (the others' p)."""
+    own = q[at]
+    other_q = q.copy()
+    other_q[at] = 0
+    rest = _sum(other_q)
+    p = rows.probabilities(grad)
+    result = p * (rest + own) - grad * q
+    result[at] = p[at] * rest - grad * (own * (rows.others(at) / rows.total))
+    return result
+
+
+@np.errstate(all="ignore")
+def _cross_entropy(
+    grad: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    axis: int,
+    out: Array | None,
+    lse: Array | None,
+    *,
+    value: bool,
+) -> tuple[Any, Any]:
+    """(loss if value is asked for, gradient unless grad is None)."""
+    logits = check.floating(logits, "logits")
+    axis = check.class_axis(logits, axis, "logits")
+    dtype, shape, classes = logits.dtype, logits.shape, logits.shape[axis]
+    losses_shape = check.rows_shape(shape, axis)
+    reduction = check.reduction_name(reduction)
+    ignore_index = check.ignored_label(ignore_index)
+    targets = check.class_targets(targets, logits, axis, ignore_index)
+    smoothing = check.smoothing(label_smoothing)
+    weights = check.class_weight(weight, classes, dtype)
+    if grad is not None:
+        grad = check.upstream(grad, reduction, losses_shape, dtype)
+        losses_out, losses = None, check.output(None, losses_shape, dtype)
+        gradient = check.output(out, shape, dtype, logits, targets, weights, axis=axis)
+    else:
+        check.loss_out(out, reduction)
+        losses_out, losses = out, check.output(out, losses_shape, dtype, logits, targets, weights)
+    saved = check.lse_input(lse, losses_shape, dtype) if not value else None
+    lse_result = check.lse_output(lse, losses_shape, dtype, logits, targets) if value else None
+
+    rows = _flat(logits, axis)
+    if targets.dtype.kind in "iu":
+        kept = np.flatnonzero(check.check_labels(targets, classes, ignore_index))
+        target = _Targets(targets.reshape(-1), None, weights, smoothing)
+    else:
+        kept = np.arange(len(rows))
+        target = _Targets(None, _flat(targets, axis), weights, smoothing)
+    divisor = target.mean_divisor(kept) if reduction == "mean" else 1.0
+    if not isinstance(grad, np.ndarray) and grad is not None:
+        grad = _ratio(float(grad), divisor)  # type: ignore[arg-type]
+
+    row_losses, row_lse = np.zeros(len(rows), dtype), np.zeros(len(rows))
+    slopes = np.zeros(rows.shape if grad is not None else (0, 0), dtype)
+    for block in _blocks(len(kept), classes):
+        part = kept[block]
+        known = None if saved is None else saved.reshape(-1)[part].astype(np.float64)
+        measured = _measure(_doubles(rows[part]), known)
+        q, at = target.block(part, measured)
+        if value:
+            row_losses[part] = _row_losses(q, measured)
+            row_lse[part] = measured.lse
+        if isinstance(grad, np.ndarray):
+            slope: Any = grad.reshape(-1)[part].astype(np.float64)
+        else:
+            slope = grad
+        if grad is not None:
+            slopes[part] = _row_slopes(slope, q, at, measured).T
+
+    loss: Any = None
+    if lse_result is not None:
+        lse_result[...] = row_lse.reshape(losses_shape)
+        check.finished(lse_result, lse)
+    if value and reduction == "none":
+        losses[...] = row_losses.reshape(losses_shape)
+        loss = check.finished(losses, losses_out)
+    elif value:
+        loss = _ratio(_exact_sum(row_losses[kept]), divisor)
+    if grad is None:
+        return loss, None
+    _store(slopes, gradient, axis)
+    return loss, check.finished(gradient, out)
