@@ -4,47 +4,17 @@ The compiled kernels are used where they are built; LOSSGRAD_BACKEND=numpy selec
 reference, which has the same functions.
 """
 
-import os as _os
-import warnings as _warnings
+from . import _backend, activations, losses
 
 __version__ = "0.1.0"
 
-_backend = _os.environ.get("LOSSGRAD_BACKEND") or None
-if _backend not in (None, "c", "numpy"):
-    raise ImportError(f"LOSSGRAD_BACKEND={_backend!r} is unknown; choose c or numpy")
-if _backend != "numpy":
-    try:
-        from . import _kernels as _kernels
-    except ModuleNotFoundError:
-        if _backend == "c":
-            raise ImportError(
-                "LOSSGRAD_BACKEND=c, but the compiled kernels are missing; install lossgrad without "
-                "LOSSGRAD_PURE=1"
-            ) from None
-        _warnings.warn(
-            "lossgrad's compiled kernels are missing, so its slower NumPy reference is used; "
-            "set LOSSGRAD_BACKEND=numpy to choose that without this warning",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        _backend = "numpy"
-    else:
-        _backend = "c"
-
-if _backend == "c":
+if _backend.kernels:
     from .activations import *  # noqa: F403
-    from .activations import __all__ as _activations
     from .losses import *  # noqa: F403
-    from .losses import __all__ as _losses
-
-    __all__ = [*_activations, *_losses]
 else:
     from .reference import *  # noqa: F403
-    from .reference import __all__ as _reference
 
-    __all__ = [*_reference]
-
-__all__ += ["__version__", "show_config"]  # noqa: PLE0604
+__all__ = ["__version__", "show_config", *activations.__all__, *losses.__all__]
 
 
 def show_config() -> None:
@@ -64,13 +34,13 @@ def show_config() -> None:
         ("lossgrad", __version__),
         ("numpy", numpy.__version__),
         ("python", platform.python_version()),
-        ("backend", _backend),
+        ("backend", _backend.name),
     ]
-    if _backend == "c":
+    if _backend.kernels:
         lines += [
-            ("level", _kernels.level()),
-            ("available", ", ".join(_kernels.available_levels())),
-            ("compiled", ", ".join(_kernels.compiled_levels())),
+            ("level", _backend.kernels.level()),
+            ("available", ", ".join(_backend.kernels.available_levels())),
+            ("compiled", ", ".join(_backend.kernels.compiled_levels())),
         ]
     lines.append(("threads", "1"))
     for key, value in lines:

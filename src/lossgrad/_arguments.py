@@ -133,6 +133,13 @@ def boxes(*arrays: Array | None) -> list[Any]:
     return [None if a is None else a.reshape(lead + a.shape) for a in arrays]
 
 
+def class_runs(x: Array) -> Array:
+    """A grid whose rows lie in memory as runs: a copy, unless they do."""
+    if x.strides[1] == x.itemsize or x.shape[1] == 1:
+        return x
+    return np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
+
+
 # ---- results -----------------------------------------------------------------------------------
 
 
@@ -142,12 +149,14 @@ def output(
     dtype: np.dtype[Any],
     *inputs: Array | None,
     axis: int | None = None,
+    rows: bool = False,
     name: str = "out",
 ) -> Array:
     """The array to write a result to; ``finished`` turns it into what is handed back.
 
     That is `out` itself, unless it overlaps an input in another way than by being it, is not
-    aligned, or has no view as a grid along `axis` (as ``boxes`` if axis is None).
+    aligned, or has no view as a grid along `axis` (as ``boxes`` if axis is None, as a ``row_grid``
+    if it holds one value a row).
     """
     if out is None:
         return np.empty(shape, dtype)
@@ -160,7 +169,9 @@ def output(
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only")
     plain = np.asarray(out)  # a memory map, say, as the base class
-    if not plain.flags.aligned or not _has_view(plain, axis):
+    if not plain.flags.aligned or not (
+        plain.flags.c_contiguous or not rows and _has_view(plain, axis)
+    ):
         return np.empty(shape, dtype)
     for a in inputs:
         if a is not None and np.may_share_memory(plain, a) and not _identical(plain, a):
@@ -205,9 +216,9 @@ def lse_input(lse: ArrayLike | None, shape: Shape, dtype: np.dtype[Any]) -> Arra
     """Each row's log-sum-exp as it was saved."""
     if lse is None:
         return None
-    a = _array(lse, "lse")
+    a = _plain(_array(lse, "lse"))
     _lse_dtype(a, dtype)
-    return _plain(same_shape(a, shape, "lse", "each row's log-sum-exp"))
+    return same_shape(a, shape, "lse", "each row's log-sum-exp")
 
 
 def _lse_dtype(lse: Any, dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -252,12 +263,10 @@ def ignored_label(ignore_index: int) -> int:
     return ignore_index
 
 
-def upstream(
-    grad: ArrayLike, reduction: str, shape: Shape, dtype: np.dtype[Any]
-) -> float | Array:
+def upstream(grad: ArrayLike, reduction: str, shape: Shape, dtype: np.dtype[Any]) -> float | Array:
     """The gradient of the loss: a number, with reduction="none" an array of the losses' shape."""
     if reduction == "none":
-        return same_shape(converted(grad, dtype, "grad"), shape, "grad", 'the loss')
+        return same_shape(converted(grad, dtype, "grad"), shape, "grad", "the loss")
     if type(grad) is float:
         return grad
     a = converted(grad, FLOAT64, "grad")

@@ -305,7 +305,7 @@ def rows(const real[:, :, :] x, const real[:, :, :] grad, const real[:, :] row_g
     grid_view(soft, shape, &job.soft)
     row_view(row_grad, shape[0], shape[2], &job.row_grad)
     row_view(value, shape[0], shape[2], &job.value)
-    job.lse, job.lse_given = NULL, lse_given
+    job.lse, job.lse_given = NULL, lse_given and lse is not None
     if lse is not None:
         if lse.shape[0] != shape[0] * shape[2]:
             raise ValueError("lse has the wrong size")

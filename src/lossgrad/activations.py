@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from . import _arguments as arguments
-from . import _kernels as kernels
+from . import _arguments as check
+from ._backend import kernels
 
 __all__ = [
     "log_softmax",
@@ -22,38 +22,38 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-OPS = kernels.ops()
+OPS = kernels.ops() if kernels else {}
 
 
 def _forward(name: str, x: ArrayLike, out: Array | None) -> Array:
     """An op of one input and no parameters."""
-    x = arguments.floating(x)
-    place = arguments.output(out, x.shape, x.dtype, x)
-    y = place.array
-    if x.flags.c_contiguous and y.flags.c_contiguous:
-        if x.ndim != 1:
-            x, y = x.reshape(-1), y.reshape(-1)
-        kernels.UNARY[x.dtype.char](x, y, OPS[name][0])
+    x = check.floating(x)
+    result = check.output(out, x.shape, x.dtype, x)
+    if x.flags.c_contiguous and result.flags.c_contiguous:
+        if x.ndim == 1:
+            kernels.UNARY[x.dtype.char](x, result, OPS[name][0])
+        else:
+            kernels.UNARY[x.dtype.char](x.reshape(-1), result.reshape(-1), OPS[name][0])
     else:
-        # memory order is free for an elementwise op, so walk both in one order that suits x
-        x, y = arguments.alike(x, y)
-        kernels.ELEMENTWISE[x.dtype.char](
-            None, x, None, None, None, y, None, OPS[name][0], kernels.FORWARD, (), None
-        )
-    return place.done()
+        _elementwise(name, kernels.FORWARD, None, x, result, None)
+    return check.finished(result, out)
 
 
 def _backward(name: str, grad: ArrayLike, x: ArrayLike, out: Array | None) -> Array:
-    x = arguments.floating(x)
-    g = arguments.same_shape(
-        arguments.same_dtype(grad, x.dtype, "grad"), x.shape, "grad", "x"
-    )
-    place = arguments.output(out, x.shape, x.dtype, x, g)
-    x, g, y = arguments.alike(x, g, place.array)
+    x = check.floating(x)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    result = check.output(out, x.shape, x.dtype, x, grad)
+    _elementwise(name, kernels.BACKWARD, grad, x, None, result)
+    return check.finished(result, out)
+
+
+def _elementwise(
+    name: str, direction: int, grad: Any, x: Array, value: Array | None, result: Array | None
+) -> None:
+    grad, box, value, result = check.boxes(grad, x, value, result)
     kernels.ELEMENTWISE[x.dtype.char](
-        g, x, None, None, None, None, y, OPS[name][0], kernels.BACKWARD, (), None
+        grad, box, None, None, None, value, result, OPS[name][0], direction, (), None
     )
-    return place.done()
 
 
 def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -129,18 +129,16 @@ def _rows(
     what: int,
     x: Array,
     axis: int,
-    *,
     grad: Array | None = None,
     row_grad: Array | None = None,
     out: Array | None = None,
     value: Array | None = None,
 ) -> None:
-    grid = arguments.grid
     kernels.ROWS[x.dtype.char](
-        grid(x, axis),
-        None if grad is None else grid(grad, axis),
+        check.grid(x, axis),
+        None if grad is None else check.grid(grad, axis),
         row_grad,
-        None if out is None else grid(out, axis),
+        None if out is None else check.grid(out, axis),
         value,
         None,
         False,
@@ -155,20 +153,23 @@ def _rows(
     )
 
 
-def _softmax_like(
-    what: int, x: ArrayLike, axis: int, out: Array | None, grad: ArrayLike | None = None
+def _softmax_like(what: int, x: ArrayLike, axis: int, out: Array | None) -> Array:
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    _rows(what, x, axis, out=result)
+    return check.finished(result, out)
+
+
+def _softmax_like_backward(
+    what: int, grad: ArrayLike, x: ArrayLike, axis: int, out: Array | None
 ) -> Array:
-    x = arguments.floating(x)
-    axis = arguments.axis_index(axis, x.ndim)
-    arguments.classes_at(x, axis)
-    g = None
-    if grad is not None:
-        g = arguments.same_shape(
-            arguments.same_dtype(grad, x.dtype, "grad"), x.shape, "grad", "x"
-        )
-    place = arguments.output(out, x.shape, x.dtype, x, g, dims=2)
-    _rows(what, x, axis, grad=g, out=place.array)
-    return place.done()
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    _rows(what, x, axis, grad=grad, out=result)
+    return check.finished(result, out)
 
 
 def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
@@ -241,7 +242,7 @@ def softmax_backward(
     >>> lossgrad.softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.25, -0.25])
     """
-    return _softmax_like(kernels.SOFTMAX_BACKWARD, x, axis, out, grad)
+    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, out)
 
 
 def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
@@ -313,7 +314,7 @@ def log_softmax_backward(
     >>> lossgrad.log_softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.5, -0.5])
     """
-    return _softmax_like(kernels.LOG_SOFTMAX_BACKWARD, x, axis, out, grad)
+    return _softmax_like_backward(kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, out)
 
 
 def logsumexp(
@@ -354,14 +355,12 @@ def logsumexp(
     >>> float(lossgrad.logsumexp([1000.0, 1000.0]))
     1000.6931471805599
     """
-    x = arguments.floating(x)
-    axis = arguments.axis_index(axis, x.ndim)
-    arguments.classes_at(x, axis)
-    shape = arguments.row_shape(x.shape, axis, keepdims)
-    place = arguments.output(out, shape, x.dtype, x, dims=0)
-    value = arguments.rows_of(place.array, x.shape, axis)
-    _rows(kernels.LOGSUMEXP, x, axis, value=value)
-    return place.done()
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    shape = check.rows_shape(x.shape, axis)
+    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x, rows=True)
+    _rows(kernels.LOGSUMEXP, x, axis, value=check.row_grid(result.reshape(shape), axis))
+    return check.finished(result, out)
 
 
 def logsumexp_backward(
@@ -404,18 +403,11 @@ def logsumexp_backward(
     >>> lossgrad.logsumexp_backward(2.0, [0.0, 0.0])
     array([1., 1.])
     """
-    x = arguments.floating(x)
-    axis = arguments.axis_index(axis, x.ndim)
-    arguments.classes_at(x, axis)
-    g = arguments.same_shape(
-        arguments.same_dtype(grad, x.dtype, "grad"),
-        arguments.row_shape(x.shape, axis, keepdims),
-        "grad",
-        "logsumexp(x)",
-    )
-    place = arguments.output(out, x.shape, x.dtype, x, g, dims=2)
-    row_grad = arguments.rows_of(g, x.shape, axis)
-    _rows(kernels.LOGSUMEXP_BACKWARD, x, axis, row_grad=row_grad, out=place.array)
-    return place.done()
-
-
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    shape = check.rows_shape(x.shape, axis, keepdims)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
+    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    row_grad = check.row_grid(grad.reshape(check.rows_shape(x.shape, axis)), axis)
+    _rows(kernels.LOGSUMEXP_BACKWARD, x, axis, row_grad=row_grad, out=result)
+    return check.finished(result, out)

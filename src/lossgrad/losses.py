@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _arguments as arguments
-from . import _kernels as kernels
+from . import _arguments as check
+from ._backend import kernels
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -21,94 +21,101 @@ __all__ = [
 
 Array = NDArray[Any]
 Loss = float | Array
-OPS = kernels.ops()
+OPS = kernels.ops() if kernels else {}
 NAN = float("nan")
+INF = float("inf")
 
 
-class _CrossEntropy:
-    """The checked arguments of a cross-entropy call; nothing has been written when it exists."""
-
-    __slots__ = ("axis", "ignore", "label", "lse", "mean_of", "reduction", "smoothing", "soft", "weight", "x")
-
-    def __init__(
-        self,
-        logits: ArrayLike,
-        targets: ArrayLike,
-        weight: ArrayLike | None,
-        ignore_index: int,
-        reduction: str,
-        label_smoothing: float,
-        axis: int,
-        lse: Array | None,
-        fills_lse: bool,
-    ) -> None:
-        x = self.x = arguments.floating(logits, "logits")
-        self.axis = axis = arguments.axis_index(axis, x.ndim)
-        classes = arguments.classes_at(x, axis, "logits")
-        self.reduction = arguments.reduction_of(reduction)
-        self.smoothing = arguments.smoothing_of(label_smoothing)
-        self.weight = arguments.class_weight(weight, classes, x.dtype)
-        self.ignore = arguments.int64_of(ignore_index)
-        labels, soft = arguments.targets_of(targets, x, axis)
-        self.lse = arguments.saved_lse(lse, arguments.without(x.shape, axis), x.dtype, fills_lse)
-        self.label = None
-        self.soft = None if soft is None else arguments.grid(soft, axis)
-        self.mean_of: float = x.size // classes  # rows, or the kept rows' total weight
-        if labels is None:
-            if self.soft is not None and x.size and self.soft.strides[1] != x.itemsize:
-                self.soft = np.ascontiguousarray(self.soft.swapaxes(1, 2)).swapaxes(1, 2)
+def _cross_entropy(
+    upstream: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    axis: int,
+    out: Array | None,
+    lse: Array | None,
+    value: bool,
+) -> tuple[Any, Any]:
+    """(loss if value is asked for, gradient unless upstream is None)."""
+    x = check.floating(logits, "logits")
+    axis = check.class_axis(x, axis, "logits")
+    dtype, shape = x.dtype, x.shape
+    classes = shape[axis]
+    rows_shape = check.rows_shape(shape, axis)
+    reduced = check.reduction_name(reduction) != "none"
+    ignore_index = check.ignored_label(ignore_index)
+    t = check.class_targets(targets, x, axis, ignore_index)
+    smoothing = check.smoothing(label_smoothing)
+    weights = check.class_weight(weight, classes, dtype)
+    row_grad, up, losses_out, gradient, losses, saved = None, 1.0, None, None, None, None
+    if upstream is not None:
+        g = 1.0 if value else check.upstream(upstream, reduction, rows_shape, dtype)
+        if isinstance(g, float):
+            up = g
         else:
-            rows = arguments.rows_of(labels, x.shape, axis)
-            self.label = kernels.LABELS[labels.dtype.str[1:]](rows)
-            total = weights = None
-            if self.weight is not None:
-                total, weights = kernels.Sum(), self.weight.astype(np.float64, copy=False)
-            bad, kept = self.label.check(classes, self.ignore, weights, total)
-            if bad >= 0:
-                raise arguments.bad_label(labels, bad, classes, self.ignore)
-            self.mean_of = kept if total is None else total.value()
-
-    def run(
-        self, value: Array | None, grad: Array | None, row_grad: Array | None, up: float, total: Any
-    ) -> None:
-        """One pass: row losses to value or total, up * row_grad * d loss to grad."""
-        x, axis, lse = self.x, self.axis, self.lse
-        given = lse is not None and value is None and total is None
-        saved = None
-        if lse is not None:
-            saved = lse.astype(np.float64).reshape(-1) if given else np.empty(lse.size)
-        kernels.ROWS[x.dtype.char](
-            arguments.grid(x, axis),
-            None,
-            None if row_grad is None else arguments.rows_of(row_grad, x.shape, axis),
-            None if grad is None else arguments.grid(grad, axis),
-            None if value is None else arguments.rows_of(value, x.shape, axis),
-            saved,
-            given,
-            self.label,
-            self.ignore,
-            self.soft,
-            self.weight,
-            self.smoothing,
-            up,
-            total,
-            kernels.CROSS_ENTROPY,
+            row_grad = check.row_grid(g, axis)
+        gradient = check.output(
+            out, shape, dtype, x, t, g if row_grad is not None else None, axis=axis
         )
-        if lse is not None and saved is not None and not given:
-            lse[...] = saved.reshape(lse.shape)
+    else:
+        check.loss_out(out, reduction)
+        losses_out = out
+    if value and not reduced:
+        losses = check.output(losses_out, rows_shape, dtype, x, t, rows=True)
+    if lse is not None:
+        if value:
+            lse_result = check.lse_output(lse, rows_shape, dtype, x, t)
+            saved = np.empty(lse_result.size)
+        else:
+            saved = check.lse_input(lse, rows_shape, dtype).astype(np.float64).reshape(-1)
 
-    def scale(self) -> float:
-        """What the reduction multiplies each row's gradient by."""
-        if self.reduction != "mean":
-            return 1.0
-        return 1.0 / self.mean_of if self.mean_of else (0.0 if self.weight is None else NAN)
-
-    def reduced(self, total: Any) -> float:
-        """The sum or mean of the row losses."""
-        value: float = total.value()
-        if self.reduction == "mean":
-            return value / self.mean_of if self.mean_of else NAN
-        return value
+    label = soft = None
+    divisor: float = x.size // classes
+    if t.dtype.kind in "iu":
+        label = kernels.LABELS[t.dtype.str[1:]](check.row_grid(t, axis))
+        weight_sum = None if weights is None else kernels.Sum()
+        doubles = None if weights is None else weights.astype(np.float64)
+        bad, divisor = label.check(classes, ignore_index, doubles, weight_sum)
+        if bad >= 0:
+            raise check.bad_label(t, bad, classes, ignore_index)
+        if weight_sum is not None:
+            divisor = weight_sum.value()
+    else:
+        soft = check.class_runs(check.grid(t, axis))
+    if reduction == "mean" and upstream is not None:
+        up = up / divisor if divisor else up * INF  # no weight at all: 0 / 0, but for ignored rows
+    total = kernels.Sum() if value and reduced else None
+    kernels.ROWS[dtype.char](
+        check.grid(x, axis),
+        None,
+        row_grad,
+        None if gradient is None else check.grid(gradient, axis),
+        None if losses is None else check.row_grid(losses, axis),
+        saved,
+        saved is not None and not value,
+        label,
+        ignore_index,
+        soft,
+        weights,
+        smoothing,
+        up,
+        total,
+        kernels.CROSS_ENTROPY,
+    )
+    loss: Any = None
+    if saved is not None and value:
+        lse_result[...] = saved.reshape(rows_shape)
+        check.finished(lse_result, lse)
+    if total is not None:
+        loss = total.value()
+        if reduction == "mean":
+            loss = loss / divisor if divisor else NAN
+    elif losses is not None:
+        loss = check.finished(losses, losses_out)
+    return loss, None if gradient is None else check.finished(gradient, out)
 
 
 def cross_entropy(
@@ -187,18 +194,20 @@ def cross_entropy(
     >>> lossgrad.cross_entropy(np.zeros((2, 4)), [3, -100])
     1.3862943611198906
     """
-    call = _CrossEntropy(
-        logits, targets, weight, ignore_index, reduction, label_smoothing, axis, lse, True
+    loss, _ = _cross_entropy(
+        None,
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        True,
     )
-    if reduction != "none":
-        arguments.no_output(out, reduction)
-        total = kernels.Sum()
-        call.run(None, None, None, 1.0, total)
-        return call.reduced(total)
-    shape = arguments.without(call.x.shape, call.axis)
-    place = arguments.output(out, shape, call.x.dtype, call.x, dims=0)
-    call.run(place.array, None, None, 1.0, None)
-    return place.done()
+    return loss
 
 
 def cross_entropy_backward(
@@ -252,15 +261,20 @@ def cross_entropy_backward(
     >>> lossgrad.cross_entropy_backward(1.0, [[0.0, 0.0]], [0])
     array([[-0.5,  0.5]])
     """
-    call = _CrossEntropy(
-        logits, targets, weight, ignore_index, reduction, label_smoothing, axis, lse, False
+    _, gradient = _cross_entropy(
+        grad,
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        False,
     )
-    x = call.x
-    g = arguments.row_gradient(grad, arguments.without(x.shape, call.axis), reduction, x.dtype)
-    row_grad, up = (None, g) if isinstance(g, float) else (g, 1.0)
-    place = arguments.output(out, x.shape, x.dtype, x, call.soft, row_grad, dims=2)
-    call.run(None, place.array, row_grad, up * call.scale(), None)
-    return place.done()
+    return gradient
 
 
 def cross_entropy_value_and_grad(
@@ -304,108 +318,71 @@ def cross_entropy_value_and_grad(
     >>> loss, grad
     (2.061153620314381e-09, array([[-2.06115362e-09,  2.06115362e-09]]))
     """
-    call = _CrossEntropy(
-        logits, targets, weight, ignore_index, reduction, label_smoothing, axis, lse, True
+    loss, gradient = _cross_entropy(
+        1.0,
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        True,
     )
-    x = call.x
-    place = arguments.output(out, x.shape, x.dtype, x, call.soft, dims=2)
-    if reduction == "none":
-        losses = np.empty(arguments.without(x.shape, call.axis), x.dtype)
-        call.run(losses, place.array, None, 1.0, None)
-        return losses, place.done()
-    total = kernels.Sum()
-    call.run(None, place.array, None, call.scale(), total)
-    return call.reduced(total), place.done()
+    return loss, gradient
 
 
-class _Elementwise:
-    """The checked arguments of an elementwise loss, as grids of one shape."""
-
-    __slots__ = ("dtype", "inputs", "op", "reduction", "shape", "weight")
-
-    def __init__(
-        self,
-        name: str,
-        x: ArrayLike,
-        targets: ArrayLike,
-        weight: ArrayLike | None,
-        reduction: str,
-        *extra: tuple[str, ArrayLike | None],
-    ) -> None:
-        a = arguments.floating(x, "logits")
-        b = arguments.same_dtype(targets, a.dtype, "targets")
-        arguments.same_shape(b, a.shape, "targets", "logits")
-        self.op = OPS[name][0]
-        self.shape, self.dtype = a.shape, a.dtype
-        self.reduction = arguments.reduction_of(reduction)
-        self.weight = arguments.spread(weight, a.shape, a.dtype, "weight")
-        # an operand left out is 1
-        self.inputs = [a, b] + [
-            arguments.spread(1.0 if value is None else value, a.shape, a.dtype, key)
-            for key, value in extra
-        ]
-
-    def run(self, value: Array | None, grad: Array | None, row_grad: Any, total: Any) -> None:
-        g = None
-        if grad is not None:
-            g = np.broadcast_to(np.asarray(row_grad, self.dtype), self.shape)
-        operands = [g, *self.inputs, self.weight, value, grad]
-        grids = arguments.alike(*operands)
-        inputs = [*grids[1:-3], None, None][:3]
-        kernels.ELEMENTWISE[self.dtype.char](
-            grids[0],
-            *inputs,
-            *grids[-3:],
-            self.op,
-            kernels.FORWARD
-            if grad is None
-            else kernels.BACKWARD
-            if value is None and total is None
-            else kernels.VALUE_AND_GRAD,
-            (),
-            total,
+def _elementwise(
+    name: str,
+    upstream: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    reduction: str,
+    out: Array | None,
+    value: bool,
+    *extra: tuple[str, ArrayLike | None],
+) -> tuple[Any, Any]:
+    """(loss if value is asked for, gradient unless upstream is None); extra operands default to 1."""
+    x = check.floating(logits, "logits")
+    dtype, shape = x.dtype, x.shape
+    reduced = check.reduction_name(reduction) != "none"
+    t = check.binary_targets(targets, x)
+    weights = check.element_weight(weight, shape, dtype)
+    inputs = [x, t]
+    for key, operand in extra:
+        inputs.append(check.element_weight(1.0 if operand is None else operand, shape, dtype, key))
+    direction, losses_out, g, gradient, losses = kernels.FORWARD, None, None, None, None
+    if upstream is not None:
+        direction = kernels.VALUE_AND_GRAD if value else kernels.BACKWARD
+        g = 1.0 if value else check.upstream(upstream, reduction, shape, dtype)
+        if reduction == "mean" and x.size:
+            g /= x.size
+        gradient = check.output(
+            out, shape, dtype, *inputs, weights, g if type(g) is np.ndarray else None
         )
-
-    def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    def scale(self) -> float:
-        n = self.size()
-        return 1.0 / n if self.reduction == "mean" and n else 1.0
-
-    def reduced(self, total: Any) -> float:
-        value: float = total.value()
-        if self.reduction == "mean":
-            n = self.size()
-            return value / n if n else NAN
-        return value
-
-    def forward(self, out: Array | None) -> Loss:
-        if self.reduction != "none":
-            arguments.no_output(out, self.reduction)
-            total = kernels.Sum()
-            self.run(None, None, None, total)
-            return self.reduced(total)
-        place = arguments.output(out, self.shape, self.dtype, *self.inputs, self.weight)
-        self.run(place.array, None, None, None)
-        return place.done()
-
-    def backward(self, grad: ArrayLike, out: Array | None) -> Array:
-        g = arguments.row_gradient(grad, self.shape, self.reduction, self.dtype)
-        row = g if isinstance(g, np.ndarray) else None
-        place = arguments.output(out, self.shape, self.dtype, *self.inputs, self.weight, row)
-        self.run(None, place.array, g * self.scale() if row is None else g, None)
-        return place.done()
-
-    def value_and_grad(self, out: Array | None) -> tuple[Loss, Array]:
-        place = arguments.output(out, self.shape, self.dtype, *self.inputs, self.weight)
-        if self.reduction == "none":
-            losses = np.empty(self.shape, self.dtype)
-            self.run(losses, place.array, 1.0, None)
-            return losses, place.done()
-        total = kernels.Sum()
-        self.run(None, place.array, self.scale(), total)
-        return self.reduced(total), place.done()
+        g = np.broadcast_to(np.asarray(g, dtype), shape)
+    else:
+        check.loss_out(out, reduction)
+        losses_out = out
+    if value and not reduced:
+        losses = check.output(losses_out, shape, dtype, *inputs, weights)
+    total = kernels.Sum() if value and reduced else None
+    g, weights, losses, result, *inputs = check.boxes(g, weights, losses, gradient, *inputs)
+    inputs += [None] * (3 - len(inputs))
+    kernels.ELEMENTWISE[dtype.char](
+        g, *inputs, weights, losses, result, OPS[name][0], direction, (), total
+    )
+    loss: Any = None
+    if total is not None:
+        loss = total.value()
+        if reduction == "mean":
+            loss = loss / x.size if x.size else NAN
+    elif losses is not None:
+        loss = check.finished(losses.reshape(shape), losses_out)
+    return loss, None if gradient is None else check.finished(gradient, out)
 
 
 def binary_cross_entropy_with_logits(
@@ -461,9 +438,18 @@ def binary_cross_entropy_with_logits(
     >>> lossgrad.binary_cross_entropy_with_logits([0.0, 20.0], [0, 1], reduction="none")
     array([6.93147181e-01, 2.06115362e-09])
     """
-    return _Elementwise(
-        "binary_cross_entropy_with_logits", logits, targets, weight, reduction, ("pos_weight", pos_weight)
-    ).forward(out)
+    loss, _ = _elementwise(
+        "binary_cross_entropy_with_logits",
+        None,
+        logits,
+        targets,
+        weight,
+        reduction,
+        out,
+        True,
+        ("pos_weight", pos_weight),
+    )
+    return loss
 
 
 def binary_cross_entropy_with_logits_backward(
@@ -507,9 +493,18 @@ def binary_cross_entropy_with_logits_backward(
     >>> lossgrad.binary_cross_entropy_with_logits_backward(1.0, [20.0], [1])
     array([-2.06115362e-09])
     """
-    return _Elementwise(
-        "binary_cross_entropy_with_logits", logits, targets, weight, reduction, ("pos_weight", pos_weight)
-    ).backward(grad, out)
+    _, gradient = _elementwise(
+        "binary_cross_entropy_with_logits",
+        grad,
+        logits,
+        targets,
+        weight,
+        reduction,
+        out,
+        False,
+        ("pos_weight", pos_weight),
+    )
+    return gradient
 
 
 def binary_cross_entropy_with_logits_value_and_grad(
@@ -550,6 +545,15 @@ def binary_cross_entropy_with_logits_value_and_grad(
     >>> lossgrad.binary_cross_entropy_with_logits_value_and_grad([0.0, 0.0], [0, 1])
     (0.6931471805599453, array([ 0.25, -0.25]))
     """
-    return _Elementwise(
-        "binary_cross_entropy_with_logits", logits, targets, weight, reduction, ("pos_weight", pos_weight)
-    ).value_and_grad(out)
+    loss, gradient = _elementwise(
+        "binary_cross_entropy_with_logits",
+        1.0,
+        logits,
+        targets,
+        weight,
+        reduction,
+        out,
+        True,
+        ("pos_weight", pos_weight),
+    )
+    return loss, gradient

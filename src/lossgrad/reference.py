@@ -121,9 +121,7 @@ def _each(result: Array, function: Callable[..., Any], *arrays: Array | None) ->
     values = np.empty(result.size, result.dtype)
     for start in range(0, result.size, _BLOCK):
         part = slice(start, start + _BLOCK)
-        values[part] = function(
-            *(1.0 if a is None else a[part].astype(np.float64) for a in flat)
-        )
+        values[part] = function(*(1.0 if a is None else a[part].astype(np.float64) for a in flat))
     result[...] = values.reshape(result.shape)
 
 
@@ -429,7 +427,6 @@ def _row_slopes(grad: Any, q: Doubles, at: tuple[Any, Any], rows: _Rows) -> Doub
 
 @np.errstate(all="ignore")
 def _cross_entropy(
-    grad: ArrayLike | None,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -441,65 +438,261 @@ def _cross_entropy(
     lse: Array | None,
     *,
     value: bool,
+    slope: bool,
+    grad: ArrayLike | None = None,
 ) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless grad is None)."""
+    """(the loss if value, the gradient if slope); grad is 1 if None."""
     logits = check.floating(logits, "logits")
     axis = check.class_axis(logits, axis, "logits")
-    dtype, shape, classes = logits.dtype, logits.shape, logits.shape[axis]
-    losses_shape = check.rows_shape(shape, axis)
+    dtype, shape = logits.dtype, check.rows_shape(logits.shape, axis)
     reduction = check.reduction_name(reduction)
     ignore_index = check.ignored_label(ignore_index)
     targets = check.class_targets(targets, logits, axis, ignore_index)
     smoothing = check.smoothing(label_smoothing)
-    weights = check.class_weight(weight, classes, dtype)
-    if grad is not None:
-        grad = check.upstream(grad, reduction, losses_shape, dtype)
-        losses_out, losses = None, check.output(None, losses_shape, dtype)
-        gradient = check.output(out, shape, dtype, logits, targets, weights, axis=axis)
+    weights = check.class_weight(weight, logits.shape[axis], dtype)
+    factor = 1.0 if grad is None else check.upstream(grad, reduction, shape, dtype)
+    inputs = (logits, targets, weights, factor if isinstance(factor, np.ndarray) else None)
+    saved = None if value else check.lse_input(lse, shape, dtype)
+    saving = check.lse_output(lse, shape, dtype, *inputs) if value else None
+    if slope:
+        result = check.output(out, logits.shape, dtype, *inputs, saved, axis=axis)
     else:
         check.loss_out(out, reduction)
-        losses_out, losses = out, check.output(out, losses_shape, dtype, logits, targets, weights)
-    saved = check.lse_input(lse, losses_shape, dtype) if not value else None
-    lse_result = check.lse_output(lse, losses_shape, dtype, logits, targets) if value else None
+        result = check.output(out, shape, dtype, *inputs)
 
     rows = _flat(logits, axis)
     if targets.dtype.kind in "iu":
-        kept = np.flatnonzero(check.check_labels(targets, classes, ignore_index))
+        kept = np.flatnonzero(check.check_labels(targets, rows.shape[1], ignore_index))
         target = _Targets(targets.reshape(-1), None, weights, smoothing)
     else:
         kept = np.arange(len(rows))
         target = _Targets(None, _flat(targets, axis), weights, smoothing)
-    divisor = target.mean_divisor(kept) if reduction == "mean" else 1.0
-    if not isinstance(grad, np.ndarray) and grad is not None:
-        grad = _ratio(float(grad), divisor)  # type: ignore[arg-type]
+    divisor = 1.0
+    if reduction == "mean":
+        divisor = target.mean_divisor(kept)
+        factor = _ratio(float(factor), divisor)
+    factors = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), len(rows))
 
-    row_losses, row_lse = np.zeros(len(rows), dtype), np.zeros(len(rows))
-    slopes = np.zeros(rows.shape if grad is not None else (0, 0), dtype)
-    for block in _blocks(len(kept), classes):
+    losses, logs = np.zeros(len(rows), dtype), np.zeros(len(rows))
+    slopes = np.zeros(rows.shape, dtype) if slope else None
+    for block in _blocks(len(kept), rows.shape[1]):
         part = kept[block]
         known = None if saved is None else saved.reshape(-1)[part].astype(np.float64)
         measured = _measure(_doubles(rows[part]), known)
         q, at = target.block(part, measured)
-        if value:
-            row_losses[part] = _row_losses(q, measured)
-            row_lse[part] = measured.lse
-        if isinstance(grad, np.ndarray):
-            slope: Any = grad.reshape(-1)[part].astype(np.float64)
-        else:
-            slope = grad
-        if grad is not None:
-            slopes[part] = _row_slopes(slope, q, at, measured).T
+        losses[part], logs[part] = _row_losses(q, measured), measured.lse
+        if slopes is not None:
+            slopes[part] = _row_slopes(factors[part], q, at, measured).T
 
-    loss: Any = None
-    if lse_result is not None:
-        lse_result[...] = row_lse.reshape(losses_shape)
-        check.finished(lse_result, lse)
-    if value and reduction == "none":
-        losses[...] = row_losses.reshape(losses_shape)
-        loss = check.finished(losses, losses_out)
-    elif value:
-        loss = _ratio(_exact_sum(row_losses[kept]), divisor)
-    if grad is None:
-        return loss, None
-    _store(slopes, gradient, axis)
-    return loss, check.finished(gradient, out)
+    if saving is not None:
+        saving[...] = logs.reshape(shape)
+        check.finished(saving, lse)
+    loss: Any = losses.reshape(shape)
+    if reduction != "none":
+        loss = _ratio(_exact_sum(losses[kept]), divisor)
+    if slopes is not None:
+        _store(slopes, result, axis)
+        return check.finished(loss, None) if reduction == "none" else loss, check.finished(
+            result, out
+        )
+    if reduction == "none":
+        result[...] = loss
+        loss = check.finished(result, out)
+    return loss, None
+
+
+def cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: Array | None = None,
+) -> Any:
+    """Cross-entropy of softmax(logits) with labels or probabilities."""
+    return _cross_entropy(
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        value=True,
+        slope=False,
+    )[0]
+
+
+def cross_entropy_backward(
+    grad: ArrayLike,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: ArrayLike | None = None,
+) -> Array:
+    """grad times the gradient of ``cross_entropy`` with respect to the logits."""
+    gradient: Array = _cross_entropy(
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        value=False,
+        slope=True,
+        grad=grad,
+    )[1]
+    return gradient
+
+
+def cross_entropy_value_and_grad(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: Array | None = None,
+) -> tuple[Any, Array]:
+    """``cross_entropy`` and its gradient with respect to the logits."""
+    return _cross_entropy(
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        value=True,
+        slope=True,
+    )
+
+
+# ---- binary cross-entropy ------------------------------------------------------------------------
+
+
+def _binary_losses(x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Doubles:
+    power, unit = _exp(-np.abs(x))
+    log = np.log1p(power * unit)
+    positive = _times(pos_weight * t, log + np.maximum(-x, 0))
+    negative = _times(1 - t, log + np.maximum(x, 0))
+    return np.asarray(_times(weight, positive + negative))
+
+
+def _binary_slopes(factor: Any, x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Doubles:
+    small, unit, large = _logistic(x)
+    factor, below = factor * weight, x < 0
+    up = factor * (1 - t) * np.where(below, small, large) * np.where(below, unit, 1.0)
+    down = factor * (pos_weight * t) * np.where(below, large, small) * np.where(below, 1.0, unit)
+    return np.asarray(up - down)
+
+
+@np.errstate(all="ignore")
+def _binary_cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    pos_weight: ArrayLike | None,
+    reduction: str,
+    out: Array | None,
+    *,
+    value: bool,
+    slope: bool,
+    grad: ArrayLike | None = None,
+) -> tuple[Any, Any]:
+    """(the loss if value, the gradient if slope); grad is 1 if None."""
+    x = check.floating(logits, "logits")
+    t = check.binary_targets(targets, x)
+    reduction = check.reduction_name(reduction)
+    w = check.element_weight(weight, x.shape, x.dtype)
+    pw = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
+    factor = 1.0 if grad is None else check.upstream(grad, reduction, x.shape, x.dtype)
+    if not slope:
+        check.loss_out(out, reduction)
+    given = factor if isinstance(factor, np.ndarray) else None
+    result = check.output(out, x.shape, x.dtype, x, t, w, pw, given)
+
+    loss: Any = np.empty(x.shape, x.dtype)
+    if value:
+        _each(loss, _binary_losses, x, t, w, pw)
+    divisor = x.size if reduction == "mean" else 1
+    if slope:
+        factors = np.asarray(factor, np.float64)
+        if reduction == "mean":
+            factors = factors / divisor
+        _each(result, _binary_slopes, np.broadcast_to(factors, x.shape), x, t, w, pw)
+    if reduction != "none":
+        loss = _ratio(_exact_sum(loss), divisor)
+    elif slope:
+        loss = check.finished(loss, None)
+    else:
+        result[...] = loss
+        loss = check.finished(result, out)
+    return loss, check.finished(result, out) if slope else None
+
+
+def binary_cross_entropy_with_logits(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    pos_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    out: Array | None = None,
+) -> Any:
+    """Binary cross-entropy of sigmoid(logits) with targets."""
+    return _binary_cross_entropy(
+        logits, targets, weight, pos_weight, reduction, out, value=True, slope=False
+    )[0]
+
+
+def binary_cross_entropy_with_logits_backward(
+    grad: ArrayLike,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    pos_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    out: Array | None = None,
+) -> Array:
+    """grad times the gradient of ``binary_cross_entropy_with_logits`` for the logits."""
+    gradient: Array = _binary_cross_entropy(
+        logits, targets, weight, pos_weight, reduction, out, value=False, slope=True, grad=grad
+    )[1]
+    return gradient
+
+
+def binary_cross_entropy_with_logits_value_and_grad(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    pos_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    out: Array | None = None,
+) -> tuple[Any, Array]:
+    """``binary_cross_entropy_with_logits`` and its gradient for the logits."""
+    return _binary_cross_entropy(
+        logits, targets, weight, pos_weight, reduction, out, value=True, slope=True
+    )
