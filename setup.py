@@ -20,7 +20,14 @@ X86 = {
     "avx2": ("isa_avx2.c", ["-mavx2", "-mfma"]),
     "avx512": (
         "isa_avx512.c",
-        ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"],
+        [
+            "-mavx512f",
+            "-mavx512dq",
+            "-mavx512bw",
+            "-mavx512vl",
+            "-mfma",
+            "-mprefer-vector-width=512",
+        ],
     ),
 }
 ARM = {"portable": ("isa_portable.c", []), "neon": ("isa_neon.c", [])}
@@ -57,7 +64,9 @@ class BuildExt(build_ext):
 
         def compile_one(job):
             source, folder, flags = job
-            return self.compiler.compile([source], output_dir=folder, extra_postargs=[*base, *flags])
+            return self.compiler.compile(
+                [source], output_dir=folder, extra_postargs=[*base, *flags]
+            )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             ext.extra_objects += [name for names in pool.map(compile_one, jobs) for name in names]

@@ -1,10 +1,11 @@
-"""Every check of an argument and every error message, once, for the kernels and the reference alike.
+"""Every check of an argument and every error message, once, for kernels and reference alike.
 
 Nothing numeric happens here: arrays come back in a form that can be computed with, or an error says
 what was wrong and what to do. Helpers try the usual case first (a NumPy array of a supported
 dtype), because a small call has to be over in about a microsecond.
 """
 
+import math
 import operator
 from typing import Any, Final, NoReturn
 
@@ -108,26 +109,19 @@ def rows_shape(shape: Shape, axis: int, keepdims: bool = False) -> Shape:
 def grid(x: Array, axis: int) -> Array:
     """x as (outer, classes, inner), axis counted from the front; a view unless none exists."""
     shape = x.shape
-    outer = inner = 1
-    for n in shape[:axis]:
-        outer *= n
-    for n in shape[axis + 1 :]:
-        inner *= n
-    return x.reshape(outer, shape[axis], inner)
+    return x.reshape(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
 
 
 def row_grid(x: Array, axis: int) -> Array:
     """What has a value for each row, shaped by ``rows_shape``, as (outer, inner)."""
-    outer = 1
-    for n in x.shape[:axis]:
-        outer *= n
-    return x.reshape(outer, x.size // outer if outer else 0)
+    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
 
 
 def boxes(*arrays: Array | None) -> list[Any]:
     """Arrays of one shape as 3-d arrays of one shape: views where those exist; None stays None."""
     given = [a for a in arrays if a is not None]
-    if given[0].ndim > 3 or all(a.flags.c_contiguous for a in given):
+    # One number for all elements has strides of 0, which suit any order.
+    if given[0].ndim > 3 or all(a.flags.c_contiguous or not any(a.strides) for a in given):
         return [None if a is None else a.reshape(1, 1, a.size) for a in arrays]
     lead = (1,) * (3 - given[0].ndim)
     return [None if a is None else a.reshape(lead + a.shape) for a in arrays]
@@ -170,7 +164,7 @@ def output(
         raise ValueError(f"{name} is read-only")
     plain = np.asarray(out)  # a memory map, say, as the base class
     if not plain.flags.aligned or not (
-        plain.flags.c_contiguous or not rows and _has_view(plain, axis)
+        plain.flags.c_contiguous or (not rows and _has_view(plain, axis))
     ):
         return np.empty(shape, dtype)
     for a in inputs:
@@ -189,8 +183,6 @@ def finished(result: Array, out: Array | None) -> Array:
 
 
 def _has_view(out: Array, axis: int | None) -> bool:
-    if out.flags.c_contiguous:
-        return True
     return out.ndim <= 3 if axis is None else np.may_share_memory(grid(out, axis), out)
 
 

@@ -1,4 +1,4 @@
-"""Which backend computes: the compiled kernels, or the NumPy reference (then ``kernels`` is None)."""
+"""Which backend computes: the compiled kernels, or the NumPy reference (``kernels`` is None)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ if name not in ("c", "numpy"):
     raise ImportError(f"LOSSGRAD_BACKEND={name!r} is unknown; choose c or numpy")
 if name == "c":
     try:
-        from . import _kernels as kernels
+        from . import _kernels
+
+        kernels = _kernels
     except ModuleNotFoundError:
         if os.environ.get("LOSSGRAD_BACKEND"):
             raise ImportError(
-                "LOSSGRAD_BACKEND=c, but the compiled kernels are missing; install lossgrad without "
-                "LOSSGRAD_PURE=1"
+                "LOSSGRAD_BACKEND=c, but the compiled kernels are missing: "
+                "install lossgrad without LOSSGRAD_PURE=1"
             ) from None
         warnings.warn(
             "lossgrad's compiled kernels are missing, so its slower NumPy reference is used; "

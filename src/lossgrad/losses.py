@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Loss = float | Array
+Loss = Any  # a float; an array with reduction="none"
 OPS = kernels.ops() if kernels else {}
 NAN = float("nan")
 INF = float("inf")
@@ -50,16 +50,15 @@ def _cross_entropy(
     t = check.class_targets(targets, x, axis, ignore_index)
     smoothing = check.smoothing(label_smoothing)
     weights = check.class_weight(weight, classes, dtype)
-    row_grad, up, losses_out, gradient, losses, saved = None, 1.0, None, None, None, None
+    g: Any = 1.0
+    row_grad, losses_out, gradient, losses = None, None, None, None
+    lse_result: Any = None
+    saved: Any = None
     if upstream is not None:
-        g = 1.0 if value else check.upstream(upstream, reduction, rows_shape, dtype)
-        if isinstance(g, float):
-            up = g
-        else:
-            row_grad = check.row_grid(g, axis)
-        gradient = check.output(
-            out, shape, dtype, x, t, g if row_grad is not None else None, axis=axis
-        )
+        if not value:
+            g = check.upstream(upstream, reduction, rows_shape, dtype)
+        row_grad = g if type(g) is np.ndarray else None
+        gradient = check.output(out, shape, dtype, x, t, row_grad, axis=axis)
     else:
         check.loss_out(out, reduction)
         losses_out = out
@@ -70,7 +69,7 @@ def _cross_entropy(
             lse_result = check.lse_output(lse, rows_shape, dtype, x, t)
             saved = np.empty(lse_result.size)
         else:
-            saved = check.lse_input(lse, rows_shape, dtype).astype(np.float64).reshape(-1)
+            saved = np.asarray(check.lse_input(lse, rows_shape, dtype), np.float64).reshape(-1)
 
     label = soft = None
     divisor: float = x.size // classes
@@ -86,12 +85,12 @@ def _cross_entropy(
     else:
         soft = check.class_runs(check.grid(t, axis))
     if reduction == "mean" and upstream is not None:
-        up = up / divisor if divisor else up * INF  # no weight at all: 0 / 0, but for ignored rows
+        g = g / divisor if divisor else g * INF  # no weight at all: 0 / 0, but for ignored rows
     total = kernels.Sum() if value and reduced else None
     kernels.ROWS[dtype.char](
         check.grid(x, axis),
         None,
-        row_grad,
+        None if row_grad is None else check.row_grid(row_grad, axis),
         None if gradient is None else check.grid(gradient, axis),
         None if losses is None else check.row_grid(losses, axis),
         saved,
@@ -101,7 +100,7 @@ def _cross_entropy(
         soft,
         weights,
         smoothing,
-        up,
+        g if row_grad is None else 1.0,
         total,
         kernels.CROSS_ENTROPY,
     )
@@ -226,8 +225,8 @@ def cross_entropy_backward(
     r"""
     Gradient of `cross_entropy` with respect to the logits, times `grad`.
 
-    For a row with label :math:`y` it is :math:`w_y (p_c - [c = y])` with :math:`p` = softmax(x), and
-    in general :math:`p_c \sum_k q_k - q_c`.
+    For a row with label :math:`y` it is :math:`w_y (p_c - [c = y])`, :math:`p` = softmax(x), and in
+    general :math:`p_c \sum_k q_k - q_c`.
 
     Parameters
     ----------
@@ -247,8 +246,8 @@ def cross_entropy_backward(
     ndarray
         Of the shape and dtype of the logits. Rows that are ignored have gradient 0. Entries are
         within 4 ULP, the label's own included: it is minus the sum of the other probabilities, not
-        p - 1. Where it is a difference by nature (smoothing, probability targets) the ULP is that of
-        the larger term.
+        p - 1. Where it is a difference by nature (smoothing, probability targets) the ULP is that
+        of the larger term.
 
     Raises
     ------
@@ -290,7 +289,7 @@ def cross_entropy_value_and_grad(
     lse: Array | None = None,
 ) -> tuple[Loss, Array]:
     r"""
-    `cross_entropy` and its gradient in one pass: the logits are read once, the gradient written once.
+    `cross_entropy` and its gradient, reading the logits once and writing the gradient once.
 
     Parameters
     ----------
@@ -345,16 +344,17 @@ def _elementwise(
     value: bool,
     *extra: tuple[str, ArrayLike | None],
 ) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None); extra operands default to 1."""
+    """(loss if value is asked for, gradient unless upstream is None); extra operands default to 1"""
     x = check.floating(logits, "logits")
     dtype, shape = x.dtype, x.shape
     reduced = check.reduction_name(reduction) != "none"
     t = check.binary_targets(targets, x)
     weights = check.element_weight(weight, shape, dtype)
-    inputs = [x, t]
+    inputs: list[Array | None] = [x, t]
     for key, operand in extra:
         inputs.append(check.element_weight(1.0 if operand is None else operand, shape, dtype, key))
-    direction, losses_out, g, gradient, losses = kernels.FORWARD, None, None, None, None
+    direction, losses_out, gradient, losses = kernels.FORWARD, None, None, None
+    g: Any = None
     if upstream is not None:
         direction = kernels.VALUE_AND_GRAD if value else kernels.BACKWARD
         g = 1.0 if value else check.upstream(upstream, reduction, shape, dtype)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lossgrad import _arguments as check
+from . import _arguments as check
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -103,8 +103,13 @@ def _exact_sum(values: Array) -> float:
 
 
 def _ratio(a: float, b: float) -> float:
-    """a / b as IEEE 754 has it."""
-    return float(np.float64(a) / np.float64(b))
+    """a / b as IEEE 754 has it, but NaN for the mean over no weight."""
+    return float(np.float64(a) / np.float64(b)) if b else math.nan
+
+
+def _loss_beside(loss: Any) -> Any:
+    """A loss that is handed back with a gradient, which has `out`."""
+    return loss if isinstance(loss, float) else check.finished(loss, None)
 
 
 def _times(weight: Any, loss: Doubles) -> Any:
@@ -112,7 +117,7 @@ def _times(weight: Any, loss: Doubles) -> Any:
     return np.where((weight == 0) & ~np.isnan(loss), 0.0, weight * loss)
 
 
-# ---- elementwise -----------------------------------------------------------------------------------
+# ---- elementwise ---------------------------------------------------------------------------------
 
 
 def _each(result: Array, function: Callable[..., Any], *arrays: Array | None) -> None:
@@ -146,7 +151,8 @@ def _sigmoid(x: Doubles) -> Doubles:
 
 def _sigmoid_slope(grad: Doubles, x: Doubles) -> Doubles:
     small, unit, large = _logistic(x)
-    return grad * large * small * unit
+    slope: Doubles = grad * large * small * unit
+    return slope
 
 
 @np.errstate(all="ignore")
@@ -435,66 +441,59 @@ def _cross_entropy(
     label_smoothing: float,
     axis: int,
     out: Array | None,
-    lse: Array | None,
+    lse: Any,
     *,
     value: bool,
     slope: bool,
     grad: ArrayLike | None = None,
 ) -> tuple[Any, Any]:
     """(the loss if value, the gradient if slope); grad is 1 if None."""
-    logits = check.floating(logits, "logits")
-    axis = check.class_axis(logits, axis, "logits")
-    dtype, shape = logits.dtype, check.rows_shape(logits.shape, axis)
+    x = check.floating(logits, "logits")
+    axis = check.class_axis(x, axis, "logits")
+    dtype, shape, classes = x.dtype, check.rows_shape(x.shape, axis), x.shape[axis]
     reduction = check.reduction_name(reduction)
     ignore_index = check.ignored_label(ignore_index)
-    targets = check.class_targets(targets, logits, axis, ignore_index)
+    t = check.class_targets(targets, x, axis, ignore_index)
     smoothing = check.smoothing(label_smoothing)
-    weights = check.class_weight(weight, logits.shape[axis], dtype)
+    weights = check.class_weight(weight, classes, dtype)
     factor = 1.0 if grad is None else check.upstream(grad, reduction, shape, dtype)
-    inputs = (logits, targets, weights, factor if isinstance(factor, np.ndarray) else None)
-    saved = None if value else check.lse_input(lse, shape, dtype)
-    saving = check.lse_output(lse, shape, dtype, *inputs) if value else None
-    if slope:
-        result = check.output(out, logits.shape, dtype, *inputs, saved, axis=axis)
-    else:
+    if not slope:
         check.loss_out(out, reduction)
-        result = check.output(out, shape, dtype, *inputs)
+    result = check.output(out, x.shape if slope else shape, dtype)
+    saved = check.lse_output(lse, shape, dtype) if value else check.lse_input(lse, shape, dtype)
 
-    rows = _flat(logits, axis)
-    if targets.dtype.kind in "iu":
-        kept = np.flatnonzero(check.check_labels(targets, rows.shape[1], ignore_index))
-        target = _Targets(targets.reshape(-1), None, weights, smoothing)
+    rows = _flat(x, axis)
+    if t.dtype.kind in "iu":
+        kept = np.flatnonzero(check.check_labels(t, classes, ignore_index))
+        target = _Targets(t.reshape(-1), None, weights, smoothing)
     else:
         kept = np.arange(len(rows))
-        target = _Targets(None, _flat(targets, axis), weights, smoothing)
-    divisor = 1.0
-    if reduction == "mean":
-        divisor = target.mean_divisor(kept)
-        factor = _ratio(float(factor), divisor)
-    factors = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), len(rows))
+        target = _Targets(None, _flat(t, axis), weights, smoothing)
+    divisor = target.mean_divisor(kept) if reduction == "mean" else 1.0
+    factors = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1) / divisor, len(rows))
 
     losses, logs = np.zeros(len(rows), dtype), np.zeros(len(rows))
-    slopes = np.zeros(rows.shape, dtype) if slope else None
-    for block in _blocks(len(kept), rows.shape[1]):
+    slopes = np.zeros(rows.shape if slope else (0, classes), dtype)
+    for block in _blocks(len(kept), classes):
         part = kept[block]
-        known = None if saved is None else saved.reshape(-1)[part].astype(np.float64)
+        known = None
+        if saved is not None and not value:
+            known = saved.reshape(-1)[part].astype(np.float64)
         measured = _measure(_doubles(rows[part]), known)
         q, at = target.block(part, measured)
         losses[part], logs[part] = _row_losses(q, measured), measured.lse
-        if slopes is not None:
+        if slope:
             slopes[part] = _row_slopes(factors[part], q, at, measured).T
 
-    if saving is not None:
-        saving[...] = logs.reshape(shape)
-        check.finished(saving, lse)
+    if saved is not None and value:
+        saved[...] = logs.reshape(shape)
+        check.finished(saved, lse)
     loss: Any = losses.reshape(shape)
     if reduction != "none":
         loss = _ratio(_exact_sum(losses[kept]), divisor)
-    if slopes is not None:
+    if slope:
         _store(slopes, result, axis)
-        return check.finished(loss, None) if reduction == "none" else loss, check.finished(
-            result, out
-        )
+        return _loss_beside(loss), check.finished(result, out)
     if reduction == "none":
         result[...] = loss
         loss = check.finished(result, out)
@@ -629,26 +628,25 @@ def _binary_cross_entropy(
     factor = 1.0 if grad is None else check.upstream(grad, reduction, x.shape, x.dtype)
     if not slope:
         check.loss_out(out, reduction)
-    given = factor if isinstance(factor, np.ndarray) else None
-    result = check.output(out, x.shape, x.dtype, x, t, w, pw, given)
+    result = check.output(out, x.shape, x.dtype)
 
-    loss: Any = np.empty(x.shape, x.dtype)
-    if value:
-        _each(loss, _binary_losses, x, t, w, pw)
+    losses, slopes = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
     divisor = x.size if reduction == "mean" else 1
+    if value:
+        _each(losses, _binary_losses, x, t, w, pw)
     if slope:
-        factors = np.asarray(factor, np.float64)
-        if reduction == "mean":
-            factors = factors / divisor
-        _each(result, _binary_slopes, np.broadcast_to(factors, x.shape), x, t, w, pw)
+        factors = np.broadcast_to(np.asarray(factor, np.float64) / divisor, x.shape)
+        _each(slopes, _binary_slopes, factors, x, t, w, pw)
+    loss: Any = losses
     if reduction != "none":
-        loss = _ratio(_exact_sum(loss), divisor)
-    elif slope:
-        loss = check.finished(loss, None)
-    else:
-        result[...] = loss
+        loss = _ratio(_exact_sum(losses), divisor)
+    if slope:
+        result[...] = slopes
+        return _loss_beside(loss), check.finished(result, out)
+    if reduction == "none":
+        result[...] = losses
         loss = check.finished(result, out)
-    return loss, check.finished(result, out) if slope else None
+    return loss, None
 
 
 def binary_cross_entropy_with_logits(
