@@ -8,8 +8,9 @@ ptrdiff_t lg_rows_batch(ptrdiff_t classes) {
     return batch < 1 ? 1 : batch > 64 ? 64 : batch;
 }
 
-size_t lg_rows_scratch(ptrdiff_t classes, size_t itemsize) {
-    return 3 * (size_t)lg_rows_batch(classes) * (size_t)classes * itemsize;
+size_t lg_rows_scratch(ptrdiff_t rows, ptrdiff_t classes, size_t itemsize) {
+    const ptrdiff_t batch = lg_rows_batch(classes);
+    return 3 * (size_t)(rows < batch ? rows : batch) * (size_t)classes * itemsize;
 }
 
 int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inner) {
@@ -28,21 +29,21 @@ int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inne
 #undef READ
 }
 
-lg_label_check lg_check_labels(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end,
-                               const double *weight, lg_sum *sum) {
-    lg_label_check check = {-1, 0, 0};
-    for (ptrdiff_t r = begin; r < end; r++) {
-        int64_t y = job->inner == 1 ? lg_label(&job->label, job->label_type, r, 0)
-                                    : lg_label(&job->label, job->label_type, r / job->inner, r % job->inner);
-        if (y == job->ignore_index) continue;
-        if (y < 0 || y >= job->classes) {
-            check.bad = r;
-            check.value = y;
-            break;
+lg_label_check lg_check_labels(const lg_rows_job *job, int dtype, lg_sum *sum) {
+    lg_label_check check = {-1, 0};
+    const float *f32 = job->weight;
+    const double *f64 = job->weight;
+    for (ptrdiff_t a = 0; a < job->outer; a++)
+        for (ptrdiff_t b = 0; b < job->inner; b++) {
+            const int64_t y = lg_label(&job->label, job->label_type, a, b);
+            if (y == job->ignore_index) continue;
+            if (y < 0 || y >= job->classes) {
+                check.bad = a * job->inner + b;
+                return check;
+            }
+            check.kept++;
+            if (job->weight) lg_sum_add(sum, dtype == LG_F64_TYPE ? f64[y] : (double)f32[y]);
         }
-        check.kept++;
-        if (weight) lg_sum_add(sum, weight[y]);
-    }
     return check;
 }
 

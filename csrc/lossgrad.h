@@ -68,15 +68,14 @@ typedef struct {
     double smoothing;      /* label_smoothing */
     double scale;          /* of the gradient, besides row_grad */
     lg_sum *sum;           /* if given, the row values are added to it */
-    void *scratch;         /* lg_rows_scratch(classes) bytes, aligned to 64 */
+    void *scratch;         /* lg_rows_scratch bytes, aligned to 64 */
 } lg_rows_job;
 
-typedef struct { ptrdiff_t bad; int64_t value; ptrdiff_t kept; } lg_label_check;
-/* Rows from begin to end; the first row whose label is neither a class nor ignore_index, or -1.
- * With weight (as doubles) the kept rows' weights are added to sum. */
-lg_label_check lg_check_labels(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end,
-                               const double *weight, lg_sum *sum);
-size_t lg_rows_scratch(ptrdiff_t classes, size_t itemsize);
+typedef struct { ptrdiff_t bad, kept; } lg_label_check;
+/* The first row whose label is neither a class nor ignore_index, or -1, and the number of rows kept;
+ * where there are class weights, those of the kept rows are added to sum. */
+lg_label_check lg_check_labels(const lg_rows_job *job, int dtype, lg_sum *sum);
+size_t lg_rows_scratch(ptrdiff_t rows, ptrdiff_t classes, size_t itemsize);
 ptrdiff_t lg_rows_batch(ptrdiff_t classes);
 int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inner);
 

@@ -345,7 +345,7 @@ INLINE double load_double(const char *p) { S s; memcpy(&s, p, sizeof s); return 
 enum { MAX_BATCH = 64 };
 
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
-    const ptrdiff_t n = j->classes, batch = lg_rows_batch(n);
+    const ptrdiff_t n = j->classes, most = lg_rows_batch(n), batch = end - begin < most ? end - begin : most;
     S *terms = j->scratch, *x_tile = terms + batch * n, *g_tile = x_tile + batch * n;
     const int out_runs = runs(&j->out, n), has_out = j->out.at != NULL;
     const int keeps = has_out && j->what != LG_LOG_SOFTMAX;

@@ -127,11 +127,11 @@ def boxes(*arrays: Array | None) -> list[Any]:
     return [None if a is None else a.reshape(lead + a.shape) for a in arrays]
 
 
-def class_runs(x: Array) -> Array:
-    """A grid whose rows lie in memory as runs: a copy, unless they do."""
-    if x.strides[1] == x.itemsize or x.shape[1] == 1:
+def class_runs(x: Array, axis: int) -> Array:
+    """x with each row's elements next to each other in memory: a copy, unless they are."""
+    if x.strides[axis] == x.itemsize or x.shape[axis] == 1:
         return x
-    return np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, axis, -1)), -1, axis)
 
 
 # ---- results -----------------------------------------------------------------------------------

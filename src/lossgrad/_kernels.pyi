@@ -9,7 +9,6 @@ VALUE_AND_GRAD: int
 LOGSUMEXP: int
 SOFTMAX: int
 LOG_SOFTMAX: int
-CROSS_ENTROPY: int
 LOGSUMEXP_BACKWARD: int
 SOFTMAX_BACKWARD: int
 LOG_SOFTMAX_BACKWARD: int
@@ -17,8 +16,8 @@ LOG_SOFTMAX_BACKWARD: int
 # One specialisation for each dtype, by dtype.char.
 UNARY: dict[str, Any]
 ELEMENTWISE: dict[str, Any]
-ROWS: dict[str, Any]
-LABELS: dict[str, Any]
+SOFTMAX_LIKE: dict[str, Any]
+CROSS_ENTROPY: dict[str, Any]
 
 def compiled_levels() -> list[str]: ...
 def available_levels() -> list[str]: ...

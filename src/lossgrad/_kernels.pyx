@@ -10,6 +10,7 @@ import os
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 cdef extern from "lossgrad.h":
     enum: LG_F32_TYPE, LG_F64_TYPE
@@ -48,10 +49,9 @@ cdef extern from "lossgrad.h":
         void *scratch
     ctypedef struct lg_label_check:
         Py_ssize_t bad
-        int64_t value
         Py_ssize_t kept
-    lg_label_check lg_check_labels(const lg_rows_job *, Py_ssize_t, Py_ssize_t, const double *, lg_sum *) nogil
-    size_t lg_rows_scratch(Py_ssize_t, size_t) nogil
+    lg_label_check lg_check_labels(const lg_rows_job *, int, lg_sum *) nogil
+    size_t lg_rows_scratch(Py_ssize_t, Py_ssize_t, size_t) nogil
     ctypedef struct lg_op:
         const char *name
         int inputs, parameters, is_loss
@@ -72,7 +72,9 @@ ctypedef fused real:
     float
     double
 
-ctypedef fused integral:
+ctypedef fused anything:
+    float
+    double
     int8_t
     int16_t
     int32_t
@@ -84,7 +86,6 @@ ctypedef fused integral:
 
 FORWARD, BACKWARD, VALUE_AND_GRAD = LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
 LOGSUMEXP, SOFTMAX, LOG_SOFTMAX = LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX
-CROSS_ENTROPY = LG_CROSS_ENTROPY
 LOGSUMEXP_BACKWARD = LG_LOGSUMEXP_BACKWARD
 SOFTMAX_BACKWARD, LOG_SOFTMAX_BACKWARD = LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD
 
@@ -153,81 +154,153 @@ cdef class Sum:
         return lg_sum_value(&self.state)
 
 
-cdef class Labels:
-    """Integer labels of any width, as a grid of rows: where they lie and of which type they are."""
-
-    cdef lg_view view
-    cdef int type
-    cdef Py_ssize_t outer, inner
-    cdef object owner
-
-    def check(self, Py_ssize_t classes, int64_t ignore_index, const double[::1] weight, Sum total):
-        """(index of the first row with a bad label or -1, number of rows kept).
-
-        With weight, the weights of the kept rows' labels are added to total.
-        """
-        cdef lg_rows_job job
-        cdef lg_label_check found
-        cdef lg_sum *sum = NULL
-        cdef const double *w = NULL
-        if weight is not None:
-            if weight.shape[0] != classes:
-                raise ValueError("weight has the wrong length")
-            w = &weight[0]
-            sum = &total.state
-        job.label, job.label_type, job.ignore_index = self.view, self.type, ignore_index
-        job.classes, job.outer, job.inner = classes, self.outer, self.inner
-        with nogil:
-            found = lg_check_labels(&job, 0, self.outer * self.inner, w, sum)
-        return found.bad, found.kept
+# ---- arrays as the views that C walks; each returns what has to stay alive meanwhile ----
 
 
-def labels(const integral[:, :] targets):
-    """Labels over an (outer, inner) array, not copied."""
-    cdef Labels result = Labels.__new__(Labels)
-    result.owner = targets.base
-    result.view.at = <char *> &targets[0, 0] if targets.shape[0] and targets.shape[1] else NULL
-    result.view.stride = [targets.strides[0], 0, targets.strides[1]]
-    result.outer, result.inner = targets.shape[0], targets.shape[1]
-    if integral is int8_t:
-        result.type = LG_I8
-    elif integral is int16_t:
-        result.type = LG_I16
-    elif integral is int32_t:
-        result.type = LG_I32
-    elif integral is int64_t:
-        result.type = LG_I64
-    elif integral is uint8_t:
-        result.type = LG_U8
-    elif integral is uint16_t:
-        result.type = LG_U16
-    elif integral is uint32_t:
-        result.type = LG_U32
+cdef object grid(object a, int axis, real *kind, lg_view *view, Py_ssize_t *shape):
+    """a as (outer, classes, inner) with axis in the middle; shape is set if its first entry is -1."""
+    cdef const real[:, :] two
+    cdef const real[:, :, :] three
+    cdef Py_ssize_t found[3]
+    cdef Py_ssize_t outer = 1, inner = 1
+    cdef int k, ndim = a.ndim
+    if ndim == 2:
+        two = a
+        view.at = <char *> &two[0, 0] if two.shape[0] and two.shape[1] else NULL
+        if axis == 1:
+            found = [two.shape[0], two.shape[1], 1]
+            view.stride = [two.strides[0], two.strides[1], 0]
+        else:
+            found = [1, two.shape[0], two.shape[1]]
+            view.stride = [0, two.strides[0], two.strides[1]]
     else:
-        result.type = LG_U64
-    return result
+        if ndim != 3 or axis != 1:
+            dims = a.shape
+            for k in range(axis):
+                outer *= dims[k]
+            for k in range(axis + 1, ndim):
+                inner *= dims[k]
+            a = a.reshape(outer, dims[axis], inner)
+        three = a
+        found = [three.shape[0], three.shape[1], three.shape[2]]
+        view.at = <char *> &three[0, 0, 0] if found[0] and found[1] and found[2] else NULL
+        view.stride = [three.strides[0], three.strides[1], three.strides[2]]
+    match(found, shape)
+    return a
 
 
-cdef inline int grid_view(const real[:, :, :] a, Py_ssize_t *shape, lg_view *view) except -1:
-    """a as a view of the given shape; NULL if it is None."""
-    if a is None:
-        view.at = NULL
-        return 0
-    if a.shape[0] != shape[0] or a.shape[1] != shape[1] or a.shape[2] != shape[2]:
-        raise ValueError("operands have different shapes")
-    view.at = <char *> &a[0, 0, 0]
-    view.stride = [a.strides[0], a.strides[1], a.strides[2]]
+cdef int match(Py_ssize_t *found, Py_ssize_t *shape) except -1:
+    cdef int k
+    if shape[0] < 0:
+        for k in range(3):
+            shape[k] = found[k]
+    for k in range(3):
+        if found[k] != shape[k]:
+            raise ValueError("operands have different shapes")
     return 0
 
 
-cdef inline int row_view(const real[:, :] a, Py_ssize_t outer, Py_ssize_t inner, lg_view *view) except -1:
+cdef object row_grid(object a, anything *kind, lg_view *view, Py_ssize_t *shape):
+    """One value a row, in row order, as (outer, inner)."""
+    cdef const anything[:] one
+    cdef const anything[:, :] two
+    if a.ndim == 1 and shape[2] == 1:
+        one = a
+        if one.shape[0] != shape[0]:
+            raise ValueError("operands have different shapes")
+        view.at = <char *> &one[0] if shape[0] else NULL
+        view.stride = [one.strides[0], 0, 0]
+    else:
+        a = a.reshape(shape[0], shape[2])
+        two = a
+        view.at = <char *> &two[0, 0] if shape[0] and shape[2] else NULL
+        view.stride = [two.strides[0], 0, two.strides[1]]
+    return a
+
+
+cdef object label_grid(object labels, lg_rows_job *job, Py_ssize_t *shape):
+    """Integer labels of any width, not copied."""
+    kind = labels.dtype.str[1:]
+    if kind == "i8":
+        job.label_type = LG_I64
+        return row_grid(labels, <int64_t *> NULL, &job.label, shape)
+    if kind == "i4":
+        job.label_type = LG_I32
+        return row_grid(labels, <int32_t *> NULL, &job.label, shape)
+    if kind == "u1":
+        job.label_type = LG_U8
+        return row_grid(labels, <uint8_t *> NULL, &job.label, shape)
+    if kind == "i2":
+        job.label_type = LG_I16
+        return row_grid(labels, <int16_t *> NULL, &job.label, shape)
+    if kind == "i1":
+        job.label_type = LG_I8
+        return row_grid(labels, <int8_t *> NULL, &job.label, shape)
+    if kind == "u2":
+        job.label_type = LG_U16
+        return row_grid(labels, <uint16_t *> NULL, &job.label, shape)
+    if kind == "u4":
+        job.label_type = LG_U32
+        return row_grid(labels, <uint32_t *> NULL, &job.label, shape)
+    if kind == "u8":
+        job.label_type = LG_U64
+        return row_grid(labels, <uint64_t *> NULL, &job.label, shape)
+    raise TypeError("labels are not integers")
+
+
+# ---- elementwise ----
+
+
+def elementwise(const real[:, :, :] grad, const real[:, :, :] a, const real[:, :, :] b, const real[:, :, :] c,
+                const real[:, :, :] weight, real[:, :, :] out, real[:, :, :] out_grad, int op, int direction,
+                tuple parameters, Sum total):
+    """Any op: inputs a, b, c (None beyond its number), the values to out or total, gradients to out_grad."""
+    cdef lg_map_job job
+    cdef double param[4]
+    cdef int k = 0, dtype = LG_F32_TYPE if real is float else LG_F64_TYPE
+    job.shape = [a.shape[0], a.shape[1], a.shape[2]]
+    if job.shape[0] == 0 or job.shape[1] == 0 or job.shape[2] == 0:
+        return
+    job.op, job.direction, job.inputs = op, direction, lg_ops[op].inputs
+    if direction != LG_FORWARD:
+        box(grad, job.shape, &job.inp[0])
+        job.inputs += 1
+        k = 1
+    box(a, job.shape, &job.inp[k])
+    if lg_ops[op].inputs > 1:
+        box(b, job.shape, &job.inp[k + 1])
+    if lg_ops[op].inputs > 2:
+        box(c, job.shape, &job.inp[k + 2])
+    job.weight.at = NULL
+    if weight is not None:
+        box(weight, job.shape, &job.weight)
+    job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
+    job.sum = NULL
+    if direction == LG_BACKWARD:
+        box(out_grad, job.shape, &job.out[0])
+    else:
+        if total is not None:
+            job.sum = &total.state
+            job.out[0].at, job.out[0].stride = NULL, [0, 0, sizeof(real)]
+        else:
+            box(out, job.shape, &job.out[0])
+        if direction == LG_VALUE_AND_GRAD:
+            box(out_grad, job.shape, &job.out[1])
+    for k in range(min(4, len(parameters))):
+        param[k] = parameters[k]
+    job.param = param
+    with nogil:
+        lg_map(active, dtype, &job)
+
+
+cdef int box(const real[:, :, :] a, Py_ssize_t *shape, lg_view *view) except -1:
+    cdef Py_ssize_t found[3]
     if a is None:
-        view.at = NULL
-        return 0
-    if a.shape[0] != outer or a.shape[1] != inner:
-        raise ValueError("operands have different shapes")
-    view.at = <char *> &a[0, 0]
-    view.stride = [a.strides[0], 0, a.strides[1]]
+        raise ValueError("an operand is missing")
+    found = [a.shape[0], a.shape[1], a.shape[2]]
+    match(found, shape)
+    view.at = <char *> &a[0, 0, 0]
+    view.stride = [a.strides[0], a.strides[1], a.strides[2]]
     return 0
 
 
@@ -247,97 +320,111 @@ def unary(const real[::1] x, real[::1] out, int op):
         lg_map(active, LG_F32_TYPE if real is float else LG_F64_TYPE, &job)
 
 
-def elementwise(const real[:, :, :] grad, const real[:, :, :] a, const real[:, :, :] b, const real[:, :, :] c,
-                const real[:, :, :] weight, real[:, :, :] out, real[:, :, :] out_grad, int op, int direction,
-                tuple parameters, Sum total):
-    """Any op: inputs a, b, c (None beyond its number), the values to out or total, gradients to out_grad."""
-    cdef lg_map_job job
-    cdef double param[4]
-    cdef int k = 0, dtype = LG_F32_TYPE if real is float else LG_F64_TYPE
-    cdef lg_view unused
-    job.shape = [a.shape[0], a.shape[1], a.shape[2]]
-    if job.shape[0] == 0 or job.shape[1] == 0 or job.shape[2] == 0:
-        return
-    job.op, job.direction, job.inputs = op, direction, lg_ops[op].inputs
-    if direction != LG_FORWARD:
-        grid_view(grad, job.shape, &job.inp[0])
-        job.inputs += 1
-        k = 1
-    grid_view(a, job.shape, &job.inp[k])
-    if lg_ops[op].inputs > 1:
-        grid_view(b, job.shape, &job.inp[k + 1])
-    if lg_ops[op].inputs > 2:
-        grid_view(c, job.shape, &job.inp[k + 2])
-    grid_view(weight, job.shape, &job.weight)
-    job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
-    job.sum = NULL
-    if direction == LG_BACKWARD:
-        grid_view(out_grad, job.shape, &job.out[0])
+# ---- rows ----
+
+
+cdef int clear(lg_rows_job *job, int what) except -1:
+    memset(job, 0, sizeof(lg_rows_job))
+    job.what, job.scale = what, 1.0
+    return 0
+
+
+cdef int run_rows(lg_rows_job *job, Py_ssize_t *shape, int dtype) except -1:
+    cdef char small[16384]
+    cdef void *memory = NULL
+    cdef size_t size
+    job.outer, job.classes, job.inner = shape[0], shape[1], shape[2]
+    if shape[0] == 0 or shape[2] == 0:
+        return 0
+    size = lg_rows_scratch(shape[0] * shape[2], shape[1], 4 if dtype == LG_F32_TYPE else 8) + 64
+    if size <= sizeof(small):
+        job.scratch = small
     else:
-        if total is not None:
-            job.sum = &total.state
-            job.out[0].stride[2] = sizeof(real)
-        else:
-            grid_view(out, job.shape, &job.out[0])
-        grid_view(out_grad, job.shape, &job.out[1])
-    for k in range(min(4, len(parameters))):
-        param[k] = parameters[k]
-    job.param = param
+        memory = job.scratch = malloc(size)
+        if memory == NULL:
+            raise MemoryError()
+    job.scratch = <void *> ((<uintptr_t> job.scratch + 63) & ~<uintptr_t> 63)
     with nogil:
-        lg_map(active, dtype, &job)
+        lg_rows(active, dtype, job, 0, shape[0] * shape[2])
+    free(memory)
+    return 0
 
 
-def rows(const real[:, :, :] x, const real[:, :, :] grad, const real[:, :] row_grad, real[:, :, :] out,
-         real[:, :] value, double[::1] lse, bint lse_given, Labels label, int64_t ignore_index,
-         const real[:, :, :] soft, const real[::1] weight, double smoothing, double scale, Sum total, int what):
-    """The softmax family over the middle axis; what is one of LOGSUMEXP, SOFTMAX, ... ."""
+def softmax_like(x, int axis, grad, row_grad, out, value, real kind, int what):
+    """The softmax family along axis; what is one of LOGSUMEXP, SOFTMAX, ... ."""
     cdef lg_rows_job job
     cdef Py_ssize_t shape[3]
+    shape[0] = -1
+    clear(&job, what)
+    x = grid(x, axis, <real *> NULL, &job.x, shape)
+    if grad is not None:
+        grad = grid(grad, axis, <real *> NULL, &job.grad, shape)
+    if row_grad is not None:
+        row_grad = row_grid(row_grad, <real *> NULL, &job.row_grad, shape)
+    if out is not None:
+        out = grid(out, axis, <real *> NULL, &job.out, shape)
+    if value is not None:
+        value = row_grid(value, <real *> NULL, &job.value, shape)
+    run_rows(&job, shape, LG_F32_TYPE if real is float else LG_F64_TYPE)
+
+
+def cross_entropy(x, int axis, labels, soft, const real[::1] weight, int64_t ignore_index, double smoothing, row_grad,
+                  double up, bint mean, out, value, double[::1] lse, bint lse_given, Sum total, real kind):
+    """(first bad row or -1, sum of the kept rows' weights).
+
+    Nothing is written if there is a bad row. Row losses go to value, their sum to total, gradients
+    (times up and row_grad, over the weights if mean) to out; each may be None.
+    """
+    cdef lg_rows_job job
+    cdef lg_label_check found
+    cdef lg_sum weights
+    cdef Py_ssize_t shape[3], n
     cdef int dtype = LG_F32_TYPE if real is float else LG_F64_TYPE
-    cdef void *memory
-    shape[:] = [x.shape[0], x.shape[1], x.shape[2]]
-    if shape[0] == 0 or shape[1] == 0 or shape[2] == 0:
-        return
-    job.what, job.outer, job.classes, job.inner = what, shape[0], shape[1], shape[2]
-    grid_view(x, shape, &job.x)
-    grid_view(grad, shape, &job.grad)
-    grid_view(out, shape, &job.out)
-    grid_view(soft, shape, &job.soft)
-    row_view(row_grad, shape[0], shape[2], &job.row_grad)
-    row_view(value, shape[0], shape[2], &job.value)
-    job.lse, job.lse_given = NULL, lse_given and lse is not None
-    if lse is not None:
-        if lse.shape[0] != shape[0] * shape[2]:
-            raise ValueError("lse has the wrong size")
-        job.lse = &lse[0]
-    job.label.at, job.ignore_index = NULL, ignore_index
-    if label is not None:
-        if label.outer != shape[0] or label.inner != shape[2]:
-            raise ValueError("labels have the wrong shape")
-        job.label, job.label_type = label.view, label.type
-    job.weight = NULL
+    cdef double divisor
+    shape[0] = -1
+    clear(&job, LG_CROSS_ENTROPY)
+    x = grid(x, axis, <real *> NULL, &job.x, shape)
+    job.outer, job.classes, job.inner = shape[0], shape[1], shape[2]
+    job.ignore_index, job.smoothing = ignore_index, smoothing
     if weight is not None:
         if weight.shape[0] != shape[1]:
             raise ValueError("weight has the wrong length")
         job.weight = &weight[0]
-    job.smoothing, job.scale = smoothing, scale
-    job.sum = NULL if total is None else &total.state
-    memory = malloc(lg_rows_scratch(shape[1], sizeof(real)) + 64)
-    if memory == NULL:
-        raise MemoryError()
-    job.scratch = <void *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
-    with nogil:
-        lg_rows(active, dtype, &job, 0, shape[0] * shape[2])
-    free(memory)
+    n = shape[0] * shape[2]
+    divisor = n
+    if soft is not None:
+        soft = grid(soft, axis, <real *> NULL, &job.soft, shape)
+    else:
+        labels = label_grid(labels, &job, shape)
+        if weight is not None:
+            lg_sum_clear(&weights)
+        with nogil:
+            found = lg_check_labels(&job, dtype, &weights)
+        if found.bad >= 0:
+            return found.bad, 0.0
+        divisor = found.kept if weight is None else lg_sum_value(&weights)
+    job.scale = up / divisor if mean else up
+    if lse is not None:
+        if lse.shape[0] != n:
+            raise ValueError("lse has the wrong size")
+        job.lse = &lse[0] if n else NULL
+        job.lse_given = lse_given
+    if row_grad is not None:
+        row_grad = row_grid(row_grad, <real *> NULL, &job.row_grad, shape)
+    if out is not None:
+        out = grid(out, axis, <real *> NULL, &job.out, shape)
+    if value is not None:
+        value = row_grid(value, <real *> NULL, &job.value, shape)
+    if total is not None:
+        job.sum = &total.state
+    run_rows(&job, shape, dtype)
+    return -1, divisor
 
 
 # One specialisation for each dtype, by the dtype's character: choosing it costs a dictionary look-up.
 UNARY = {"f": unary["float"], "d": unary["double"]}
 ELEMENTWISE = {"f": elementwise["float"], "d": elementwise["double"]}
-ROWS = {"f": rows["float"], "d": rows["double"]}
-LABELS = {  # by dtype.str without the byte order
-    "i1": labels["int8_t"], "i2": labels["int16_t"], "i4": labels["int32_t"], "i8": labels["int64_t"],
-    "u1": labels["uint8_t"], "u2": labels["uint16_t"], "u4": labels["uint32_t"], "u8": labels["uint64_t"],
-}
+SOFTMAX_LIKE = {"f": softmax_like["float"], "d": softmax_like["double"]}
+CROSS_ENTROPY = {"f": cross_entropy["float"], "d": cross_entropy["double"]}
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)

@@ -125,39 +125,11 @@ def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None)
     return _backward("sigmoid", grad, x, out)
 
 
-def _rows(
-    what: int,
-    x: Array,
-    axis: int,
-    grad: Array | None = None,
-    row_grad: Array | None = None,
-    out: Array | None = None,
-    value: Array | None = None,
-) -> None:
-    kernels.ROWS[x.dtype.char](
-        check.grid(x, axis),
-        None if grad is None else check.grid(grad, axis),
-        row_grad,
-        None if out is None else check.grid(out, axis),
-        value,
-        None,
-        False,
-        None,
-        0,
-        None,
-        None,
-        0.0,
-        1.0,
-        None,
-        what,
-    )
-
-
 def _softmax_like(what: int, x: ArrayLike, axis: int, out: Array | None) -> Array:
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     result = check.output(out, x.shape, x.dtype, x, axis=axis)
-    _rows(what, x, axis, out=result)
+    kernels.SOFTMAX_LIKE[x.dtype.char](x, axis, None, None, result, None, 0, what)
     return check.finished(result, out)
 
 
@@ -168,7 +140,7 @@ def _softmax_like_backward(
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    _rows(what, x, axis, grad=grad, out=result)
+    kernels.SOFTMAX_LIKE[x.dtype.char](x, axis, grad, None, result, None, 0, what)
     return check.finished(result, out)
 
 
@@ -357,9 +329,9 @@ def logsumexp(
     """
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    shape = check.rows_shape(x.shape, axis)
-    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x, rows=True)
-    _rows(kernels.LOGSUMEXP, x, axis, value=check.row_grid(result.reshape(shape), axis))
+    shape = check.rows_shape(x.shape, axis, keepdims)
+    result = check.output(out, shape, x.dtype, x, rows=True)
+    kernels.SOFTMAX_LIKE[x.dtype.char](x, axis, None, None, None, result, 0, kernels.LOGSUMEXP)
     return check.finished(result, out)
 
 
@@ -408,6 +380,6 @@ def logsumexp_backward(
     shape = check.rows_shape(x.shape, axis, keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
     result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    row_grad = check.row_grid(grad.reshape(check.rows_shape(x.shape, axis)), axis)
-    _rows(kernels.LOGSUMEXP_BACKWARD, x, axis, row_grad=row_grad, out=result)
+    what = kernels.LOGSUMEXP_BACKWARD
+    kernels.SOFTMAX_LIKE[x.dtype.char](x, axis, None, grad, result, None, 0, what)
     return check.finished(result, out)

@@ -23,7 +23,6 @@ Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
 OPS = kernels.ops() if kernels else {}
 NAN = float("nan")
-INF = float("inf")
 
 
 def _cross_entropy(
@@ -71,39 +70,28 @@ def _cross_entropy(
         else:
             saved = np.asarray(check.lse_input(lse, rows_shape, dtype), np.float64).reshape(-1)
 
-    label = soft = None
-    divisor: float = x.size // classes
-    if t.dtype.kind in "iu":
-        label = kernels.LABELS[t.dtype.str[1:]](check.row_grid(t, axis))
-        weight_sum = None if weights is None else kernels.Sum()
-        doubles = None if weights is None else weights.astype(np.float64)
-        bad, divisor = label.check(classes, ignore_index, doubles, weight_sum)
-        if bad >= 0:
-            raise check.bad_label(t, bad, classes, ignore_index)
-        if weight_sum is not None:
-            divisor = weight_sum.value()
-    else:
-        soft = check.class_runs(check.grid(t, axis))
-    if reduction == "mean" and upstream is not None:
-        g = g / divisor if divisor else g * INF  # no weight at all: 0 / 0, but for ignored rows
+    labelled = t.dtype.kind in "iu"
     total = kernels.Sum() if value and reduced else None
-    kernels.ROWS[dtype.char](
-        check.grid(x, axis),
-        None,
-        None if row_grad is None else check.row_grid(row_grad, axis),
-        None if gradient is None else check.grid(gradient, axis),
-        None if losses is None else check.row_grid(losses, axis),
+    bad, divisor = kernels.CROSS_ENTROPY[dtype.char](
+        x,
+        axis,
+        t if labelled else None,
+        None if labelled else check.class_runs(t, axis),
+        weights,
+        ignore_index,
+        smoothing,
+        row_grad,
+        1.0 if row_grad is not None else g,
+        reduction == "mean",
+        gradient,
+        losses,
         saved,
         saved is not None and not value,
-        label,
-        ignore_index,
-        soft,
-        weights,
-        smoothing,
-        g if row_grad is None else 1.0,
         total,
-        kernels.CROSS_ENTROPY,
+        0,
     )
+    if bad >= 0:
+        raise check.bad_label(t, bad, classes, ignore_index)
     loss: Any = None
     if saved is not None and value:
         lse_result[...] = saved.reshape(rows_shape)

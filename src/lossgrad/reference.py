@@ -37,8 +37,7 @@ Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 
 _BLOCK = 1 << 15  # elements of a block, so that its temporaries stay in the cache
-_LIFT = 512.0  # see _exp
-_LOWER = math.exp(-_LIFT)
+_LN2, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
 
 
 # ---- float64 with a second term ------------------------------------------------------------------
@@ -76,15 +75,23 @@ def _sum(terms: Doubles) -> Doubles:
     return result
 
 
-def _exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles]:
-    """exp(x + low) for x <= 0 as power * unit, low much smaller than x.
+def _exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles, NDArray[np.intc]]:
+    """(power, rest, n): exp(x + low) = (power + rest) 2**n for x <= 0 and low much smaller.
 
-    Far from 0 the power is larger than the result by exp(512), so that it is not subnormal and
-    can be summed or multiplied before it is rounded to a subnormal result.
+    The result may lie far below the smallest float64, so that it can be summed or multiplied
+    before it is rounded. power is exp(x + low) 2**-n rounded; with rest it is within 0.2 ULP.
     """
-    far = x < -_LIFT
-    power = np.exp(np.where(far, x + _LIFT, x))
-    return power + power * low, np.where(far, _LOWER, 1.0)
+    x = np.maximum(x, -3000.0)  # 0 to every purpose, but for NaN, which stays
+    n = np.rint(x / math.log(2))
+    r, low = _two_sum(x - n * _LN2, low - n * _LN2_LOW)
+    series = np.full_like(r, 1 / math.factorial(14))
+    for k in range(13, 1, -1):
+        series = series * r + 1 / math.factorial(k)
+    high, error = _two_sum(1.0, r)
+    power, rest = _two_sum(high, error + (low + low * r + series * r * r))
+    nothing = x == -3000.0
+    exponent = np.where(np.isnan(n), 0.0, n).astype(np.intc)
+    return np.where(nothing, 0.0, power), np.where(nothing, 0.0, rest), exponent
 
 
 def _exact_sum(values: Array) -> float:
@@ -130,29 +137,31 @@ def _each(result: Array, function: Callable[..., Any], *arrays: Array | None) ->
     result[...] = values.reshape(result.shape)
 
 
-def _logistic(x: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """(small, unit, large): sigmoid(-|x|) is small * unit, sigmoid(|x|) is large."""
-    power, unit = _exp(-np.abs(x))
-    total, low = _two_sum(1.0, power * unit)
+def _logistic(x: Doubles) -> tuple[Doubles, NDArray[np.intc], Doubles]:
+    """(small, n, large): sigmoid(-|x|) is small * 2**n, sigmoid(|x|) is large."""
+    power, rest, n = _exp(-np.abs(x))
+    total, low = _two_sum(1.0, np.ldexp(power, n))
+    low = low + np.ldexp(rest, n)
 
-    def over_total(a: Any) -> Doubles:
+    def over_total(a: Any, a_low: Any) -> Doubles:
         q = a / total
         p, error = _two_product(q, total)
-        result: Doubles = q + (((a - p) - error) - q * low) / total
+        result: Doubles = q + ((((a - p) - error) + a_low) - q * low) / total
         return result
 
-    return over_total(power), unit, over_total(1.0)
+    return over_total(power, rest), n, over_total(1.0, 0.0)
 
 
 def _sigmoid(x: Doubles) -> Doubles:
-    small, unit, large = _logistic(x)
-    return np.where(x < 0, small * unit, large)
+    small, n, large = _logistic(x)
+    result: Doubles = np.where(x < 0, np.ldexp(small, n), large)
+    return result
 
 
 def _sigmoid_slope(grad: Doubles, x: Doubles) -> Doubles:
-    small, unit, large = _logistic(x)
-    slope: Doubles = grad * large * small * unit
-    return slope
+    small, n, large = _logistic(x)
+    result: Doubles = np.ldexp(grad * (large * small), n)
+    return result
 
 
 @np.errstate(all="ignore")
@@ -178,37 +187,40 @@ def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None)
 
 
 class _Rows(NamedTuple):
-    """A block of rows, classes first. All values but x are of exp(x - pivot)."""
+    """A block of rows, classes first, as exp(x - pivot)."""
 
     x: Doubles
     pivot: Doubles  # each row's maximum, or its log-sum-exp where that was given
     far: Doubles  # x - pivot, 0 at the maximum, and
     far_low: Doubles  # what rounding took off
-    power: Doubles  # exp(x - pivot) is power * unit
-    unit: Doubles
+    power: Doubles  # exp(x - pivot) is power * 2**n
+    n: NDArray[np.intc]
     total: Doubles
     log: Doubles  # log(total)
 
     @property
     def lse(self) -> Doubles:
-        return np.where(self.pivot == -np.inf, self.pivot, self.pivot + self.log)
+        result: Doubles = np.where(self.pivot == -np.inf, self.pivot, self.pivot + self.log)
+        return result
 
-    def probabilities(self, factor: Any) -> Doubles:
+    def probabilities(self, factor: Any = 1.0) -> Doubles:
         """factor * softmax(x)."""
-        return self.power / self.total * factor * self.unit
+        result: Doubles = np.ldexp(self.power / self.total * factor, self.n)
+        return result
 
-    def others(self, at: tuple[Any, Any]) -> Doubles:
-        """The total without the class `at`: 1 - p without cancellation, after division."""
+    def others(self, at: tuple[Any, Any], factor: Any = 1.0) -> Doubles:
+        """factor * (1 - softmax(x)) of the class `at`, without cancellation."""
         power = self.power.copy()
         power[at] = 0
-        return _mass(power, self.unit) + 0 * self.total
+        mass, n = _mass(power, self.n)
+        result: Doubles = np.ldexp(mass / self.total * factor, n)
+        return result
 
 
-def _mass(power: Doubles, unit: Doubles) -> Doubles:
-    """The sum of power * unit, with one rounding where it is subnormal."""
-    tiny = ((power == 0) | (unit != 1)).all(axis=0)
-    total = _sum(np.where(tiny, power, power * unit))
-    return np.where(tiny, total * _LOWER, total)
+def _mass(power: Doubles, n: NDArray[np.intc]) -> tuple[Doubles, NDArray[np.intc]]:
+    """The sum of power * 2**n, likewise."""
+    most = np.where(power == 0, -5000, n).max(axis=0).astype(np.intc)
+    return _sum(np.ldexp(power, n - most)), most
 
 
 def _measure(x: Doubles, lse: Doubles | None = None) -> _Rows:
@@ -220,16 +232,16 @@ def _measure(x: Doubles, lse: Doubles | None = None) -> _Rows:
         top &= ~known
     far, far_low = _two_sum(x, -pivot)
     far = np.where(top, 0.0, far)
-    power, unit = _exp(far, far_low)
+    power, _, n = _exp(far, far_low)
     # The maximum is counted apart: log(count + rest) is log1p(rest) when it is alone.
     count = top.sum(axis=0, dtype=np.float64)
-    rest = _mass(np.where(top, 0.0, power), unit)
+    rest = np.ldexp(*_mass(np.where(top, 0.0, power), n))
     # The limit is one-hot if one logit alone is +inf; otherwise infinite maxima have none.
     rest[~np.isfinite(pivot) & ((pivot != np.inf) | (count > 1))] = np.nan
     total, log = count + rest, np.log1p((count - 1) + rest)
     if lse is not None:
         total, log = np.where(known, 1.0, total), np.where(known, 0.0, log)
-    return _Rows(x, pivot, far, far_low, power, unit, total, log)
+    return _Rows(x, pivot, far, far_low, power, n, total, log)
 
 
 def _flat(x: Array, axis: int) -> Array:
@@ -296,28 +308,31 @@ def _log_probabilities(rows: _Rows) -> Doubles:
 
 
 def _softmax_slope(grad: Doubles, rows: _Rows) -> Doubles:
-    # sum_c p_c = 1, so any number may be taken off grad. With its value at the maximum nothing
-    # cancels when p there is close to 1.
-    at_top = grad[_top(rows)]
-    grad = grad - np.where(np.isfinite(at_top), at_top, 0.0)
-    return rows.probabilities(grad - _sum(rows.probabilities(grad)))
+    # sum_c p_c = 1, so any number may be taken off grad. Where one class takes most, its grad is:
+    # then nothing cancels there.
+    top = _top(rows)
+    most = (rows.power[top] > 0.5 * rows.total) & np.isfinite(grad[top])
+    grad = grad - np.where(most, grad[top], 0.0)
+    result: Doubles = rows.probabilities(grad - _sum(rows.probabilities(grad)))
+    return result
 
 
 def _log_softmax_slope(grad: Doubles, rows: _Rows) -> Doubles:
-    # At the maximum, g - p sum(g) = (1 - p) sum(g) - (the sum of the other g).
+    total = _sum(grad)
+    result: Doubles = grad - rows.probabilities(total)
+    # Where one class takes most, g - p sum(g) is (1 - p) sum(g) - (the sum of the other g).
     top = _top(rows)
+    most = rows.power[top] > 0.5 * rows.total
     other_grads = grad.copy()
     other_grads[top] = 0
-    total = _sum(grad)
-    result = grad - rows.probabilities(total)
-    result[top] = rows.others(top) / rows.total * total - _sum(other_grads)
+    result[top] = np.where(most, rows.others(top, total) - _sum(other_grads), result[top])
     return result
 
 
 @np.errstate(all="ignore")
 def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     """exp(x) divided by its sum along axis."""
-    return _softmax_like(lambda rows: rows.probabilities(1.0), x, axis, out)
+    return _softmax_like(_Rows.probabilities, x, axis, out)
 
 
 @np.errstate(all="ignore")
@@ -425,9 +440,8 @@ def _row_slopes(grad: Any, q: Doubles, at: tuple[Any, Any], rows: _Rows) -> Doub
     other_q = q.copy()
     other_q[at] = 0
     rest = _sum(other_q)
-    p = rows.probabilities(grad)
-    result = p * (rest + own) - grad * q
-    result[at] = p[at] * rest - grad * (own * (rows.others(at) / rows.total))
+    result: Doubles = rows.probabilities(grad * (rest + own)) - grad * q
+    result[at] = rows.probabilities(grad * rest)[at] - rows.others(at, grad * own)
     return result
 
 
@@ -481,7 +495,8 @@ def _cross_entropy(
             known = saved.reshape(-1)[part].astype(np.float64)
         measured = _measure(_doubles(rows[part]), known)
         q, at = target.block(part, measured)
-        losses[part], logs[part] = _row_losses(q, measured), measured.lse
+        if value:
+            losses[part], logs[part] = _row_losses(q, measured), measured.lse
         if slope:
             slopes[part] = _row_slopes(factors[part], q, at, measured).T
 
@@ -591,19 +606,21 @@ def cross_entropy_value_and_grad(
 
 
 def _binary_losses(x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Doubles:
-    power, unit = _exp(-np.abs(x))
-    log = np.log1p(power * unit)
+    power, _, n = _exp(-np.abs(x))
+    log = np.log1p(np.ldexp(power, n))
     positive = _times(pos_weight * t, log + np.maximum(-x, 0))
     negative = _times(1 - t, log + np.maximum(x, 0))
-    return np.asarray(_times(weight, positive + negative))
+    result: Doubles = _times(weight, positive + negative)
+    return result
 
 
 def _binary_slopes(factor: Any, x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Doubles:
-    small, unit, large = _logistic(x)
+    small, n, large = _logistic(x)
     factor, below = factor * weight, x < 0
-    up = factor * (1 - t) * np.where(below, small, large) * np.where(below, unit, 1.0)
-    down = factor * (pos_weight * t) * np.where(below, large, small) * np.where(below, 1.0, unit)
-    return np.asarray(up - down)
+    up = factor * (1 - t) * np.where(below, small, large)
+    down = factor * (pos_weight * t) * np.where(below, large, small)
+    result: Doubles = np.ldexp(up, np.where(below, n, 0)) - np.ldexp(down, np.where(below, 0, n))
+    return result
 
 
 @np.errstate(all="ignore")

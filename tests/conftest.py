@@ -1,0 +1,45 @@
+"""Every function is tested on every backend: each level of the compiled kernels that this machine
+can run, and the NumPy reference."""
+
+import numpy as np
+import pytest
+
+import lossgrad
+from lossgrad import _backend, reference
+
+kernels = _backend.kernels
+LEVELS = kernels.available_levels() if kernels else []
+FUSED_LEVELS = [level for level in LEVELS if level not in ("portable", "sse2")]
+
+
+def _use(name):
+    if name == "reference":
+        yield reference
+        return
+    before = kernels.level()
+    kernels.set_level(name)
+    yield lossgrad
+    kernels.set_level(before)
+
+
+@pytest.fixture(params=[*LEVELS, "reference"])
+def lg(request):
+    """A module with the public functions, on each backend in turn."""
+    yield from _use(request.param)
+
+
+@pytest.fixture(params=LEVELS)
+def compiled(request):
+    """The compiled functions, on each level in turn."""
+    yield from _use(request.param)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def rng(request):
+    """Random numbers that are the same in every run, and other ones in every test function."""
+    return np.random.default_rng(list(request.function.__name__.encode()))

@@ -1,0 +1,70 @@
+"""The ruler: distance between a result and the exact value in units in the last place (ULP).
+
+The unit is the gap between neighbours of the result's dtype at the exact value, 2**-149 or
+2**-1074 where that is subnormal. Exact values come from ``oracle.py`` in a wider type, or as
+mpmath numbers in an object array.
+"""
+
+import mpmath
+import numpy as np
+
+
+def unit(exact, dtype):
+    """The gap between neighbours of the dtype at a value of a wider type, in that type."""
+    info = np.finfo(dtype)
+    lowest = info.minexp - info.nmant
+    if exact.dtype == object:
+        return np.frompyfunc(lambda v: _mp_unit(v, info.nmant, lowest), 1, 1)(exact)
+    exponent = np.frexp(exact)[1].astype(np.int64) - 1 - info.nmant
+    exponent = np.where(exact == 0, lowest, np.maximum(exponent, lowest))
+    return np.ldexp(np.ones((), exact.dtype), exponent)
+
+
+def _mp_unit(value, nmant, lowest):
+    if value == 0 or not mpmath.isfinite(value):
+        return mpmath.ldexp(1, lowest)
+    return mpmath.ldexp(1, max(mpmath.frexp(value)[1] - 1 - nmant, lowest))
+
+
+def distance(result, exact, larger=None):
+    """ULP between a result and the exact values; NaN for NaN and inf for inf are 0 apart.
+
+    Where `larger` is given the unit is that of `larger`, the larger of two terms that cancel.
+    A result of inf is right where the exact value rounds to it.
+    """
+    result = np.asarray(result)
+    assert result.shape == exact.shape, (result.shape, exact.shape)
+    dtype = result.dtype
+    scale = unit(exact if larger is None else np.maximum(abs(exact), abs(larger)), dtype)
+    if exact.dtype == object:
+        apart = np.frompyfunc(_mp_distance, 3, 1)(result.astype(object), exact, scale)
+        return apart.astype(np.float64)
+    with np.errstate(all="ignore"):
+        gap = abs(result.astype(exact.dtype) - exact) / scale
+        info = np.finfo(dtype)
+        limit = np.ldexp(np.asarray(2 - info.eps / 2, exact.dtype), info.maxexp - 1)
+        overflow = (abs(exact) >= limit) & (result == np.sign(exact) * np.inf)
+    same = (result == exact) | (np.isnan(result) & np.isnan(exact)) | overflow
+    gap = np.where(same, 0, gap)
+    return np.where(np.isnan(gap), np.inf, gap).astype(np.float64)
+
+
+def _mp_distance(result, exact, scale):
+    result = mpmath.mpf(float(result))
+    if result == exact or (mpmath.isnan(result) and mpmath.isnan(exact)):
+        return 0.0
+    gap = abs(result - exact) / scale
+    return float("inf") if mpmath.isnan(gap) else float(gap)
+
+
+def assert_within(bound, result, exact, larger=None, inputs=None, what=""):
+    """Fail, naming the worst place, if any result is further than `bound` ULP from exact."""
+    apart = distance(result, exact, larger)
+    if apart.size == 0 or apart.max() <= bound:
+        return
+    at = np.unravel_index(apart.argmax(), apart.shape)
+    message = f"{what} at {tuple(map(int, at))}: {apart[at]:.3f} ULP, bound {bound}; "
+    message += f"got {result[at]!r}, exact {exact[at]!r}"
+    if inputs is not None:
+        message += f", input {inputs[at]!r} ({float(inputs[at]).hex()})"
+    raise AssertionError(f"{message}; {int((apart > bound).sum())} of {apart.size} beyond")
