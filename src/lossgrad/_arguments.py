@@ -87,7 +87,8 @@ def same_shape(a: Array, shape: Shape, name: str, model: str) -> Array:
 
 def axis_index(axis: int, ndim: int) -> int:
     """The axis counted from the front."""
-    axis = operator.index(axis)
+    if type(axis) is not int:
+        axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise AxisError(axis, ndim)
     return axis + ndim if axis < 0 else axis
@@ -95,15 +96,18 @@ def axis_index(axis: int, ndim: int) -> int:
 
 def class_axis(x: Array, axis: int, name: str = "x") -> int:
     """The class axis counted from the front; there must be at least one class along it."""
-    axis = axis_index(axis, x.ndim)
-    if x.shape[axis] == 0:
-        raise ValueError(f"{name} of shape {x.shape} has no classes along axis={axis}")
+    shape = x.shape
+    axis = axis_index(axis, len(shape))
+    if shape[axis] == 0:
+        raise ValueError(f"{name} of shape {shape} has no classes along axis={axis}")
     return axis
 
 
 def rows_shape(shape: Shape, axis: int, keepdims: bool = False) -> Shape:
     """The shape that is left when the class axis (counted from the front) is reduced."""
-    return shape[:axis] + ((1,) if keepdims else ()) + shape[axis + 1 :]
+    if keepdims:
+        return (*shape[:axis], 1, *shape[axis + 1 :])
+    return shape[:axis] + shape[axis + 1 :] if axis < len(shape) - 1 else shape[:axis]
 
 
 def grid(x: Array, axis: int) -> Array:
@@ -168,7 +172,9 @@ def output(
     ):
         return np.empty(shape, dtype)
     for a in inputs:
-        if a is not None and np.may_share_memory(plain, a) and not _identical(plain, a):
+        if a is None or a is plain:
+            continue
+        if np.may_share_memory(plain, a) and not _identical(plain, a):
             return np.empty(shape, dtype)
     return plain
 
@@ -281,11 +287,12 @@ def class_targets(
     `axis` is counted from the front. Labels' values are not looked at: see ``check_labels``.
     """
     shape = logits.shape
-    rows = shape[:axis] + shape[axis + 1 :]
+    rows = rows_shape(shape, axis)
     if type(targets) is np.ndarray:
-        a = targets
-        if a.dtype.kind in "iu" and a.shape == rows and a.flags.aligned and a.dtype.isnative:
-            return a
+        dtype = targets.dtype
+        usual = dtype.kind in "iu" and dtype.isnative and targets.shape == rows
+        if usual and targets.flags.aligned:
+            return targets
     a = _array(targets, "targets")
     if a.dtype.kind in "iu":
         if a.shape != rows:
@@ -311,6 +318,23 @@ def class_targets(
             f"ignore_index ({ignore_index}) is for labels, but targets are probabilities"
         )
     return converted(a, logits.dtype, "targets")
+
+
+def plain_rows(logits: ArrayLike, targets: ArrayLike, axis: int) -> bool:
+    """Whether logits (rows, classes) and labels (rows,) are arrays that need no conversion."""
+    return (
+        type(logits) is np.ndarray
+        and type(targets) is np.ndarray
+        and axis == -1
+        and logits.ndim == 2
+        and logits.dtype in NATIVE
+        and targets.dtype.kind in "iu"
+        and targets.shape == logits.shape[:1]
+        and logits.shape[1] > 0
+        and logits.flags.aligned
+        and targets.flags.aligned
+        and targets.dtype.isnative
+    )
 
 
 def _misfit(targets: Shape, logits: Shape, axis: int) -> NoReturn:

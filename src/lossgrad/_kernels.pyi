@@ -16,8 +16,11 @@ LOG_SOFTMAX_BACKWARD: int
 # One specialisation for each dtype, by dtype.char.
 UNARY: dict[str, Any]
 ELEMENTWISE: dict[str, Any]
-SOFTMAX_LIKE: dict[str, Any]
-CROSS_ENTROPY: dict[str, Any]
+# Number of each dtype, by dtype.char.
+DTYPE: dict[str, int]
+
+def softmax_like(*args: Any) -> None: ...
+def cross_entropy(*args: Any) -> tuple[int, float]: ...
 
 def compiled_levels() -> list[str]: ...
 def available_levels() -> list[str]: ...

@@ -8,7 +8,10 @@ more, since C trusts them. Arrays come as grids: (outer, middle, inner), the cla
 
 import os
 
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -72,17 +75,9 @@ ctypedef fused real:
     float
     double
 
-ctypedef fused anything:
-    float
-    double
-    int8_t
-    int16_t
-    int32_t
-    int64_t
-    uint8_t
-    uint16_t
-    uint32_t
-    uint64_t
+# by dtype: bytes an element, and the character of the buffer protocol
+cdef Py_ssize_t[2] sizes = [4, 8]
+cdef char[2] formats = [b"f", b"d"]
 
 FORWARD, BACKWARD, VALUE_AND_GRAD = LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
 LOGSUMEXP, SOFTMAX, LOG_SOFTMAX = LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX
@@ -154,98 +149,84 @@ cdef class Sum:
         return lg_sum_value(&self.state)
 
 
-# ---- arrays as the views that C walks; each returns what has to stay alive meanwhile ----
+# ---- arrays of any rank and dtype as the views that C walks ----
 
 
-cdef object grid(object a, int axis, real *kind, lg_view *view, Py_ssize_t *shape):
-    """a as (outer, classes, inner) with axis in the middle; shape is set if its first entry is -1."""
-    cdef const real[:, :] two
-    cdef const real[:, :, :] three
-    cdef Py_ssize_t found[3]
+cdef class Held:
+    """Buffers of the arrays of one call, held until it ends."""
+
+    cdef Py_buffer buffer[8]
+    cdef int count
+
+    def __dealloc__(self):
+        cdef int k
+        for k in range(self.count):
+            PyBuffer_Release(&self.buffer[k])
+
+    cdef Py_buffer *take(self, object a, bint writes) except NULL:
+        cdef Py_buffer *buffer = &self.buffer[self.count]
+        PyObject_GetBuffer(a, buffer, PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writes else 0))
+        self.count += 1
+        return buffer
+
+
+cdef int grid(Held held, object a, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int dtype) except -1:
+    """a as (outer, classes, inner) with axis in the middle, of the given shape and dtype."""
     cdef Py_ssize_t outer = 1, inner = 1
-    cdef int k, ndim = a.ndim
-    if ndim == 2:
-        two = a
-        view.at = <char *> &two[0, 0] if two.shape[0] and two.shape[1] else NULL
-        if axis == 1:
-            found = [two.shape[0], two.shape[1], 1]
-            view.stride = [two.strides[0], two.strides[1], 0]
-        else:
-            found = [1, two.shape[0], two.shape[1]]
-            view.stride = [0, two.strides[0], two.strides[1]]
+    cdef int k, ndim
+    cdef Py_buffer *b = held.take(a, writes)
+    ndim = b.ndim
+    if ndim == 2 and axis == 1:
+        view.stride = [b.strides[0], b.strides[1], 0]
+        match(b.shape[0], b.shape[1], 1, shape)
+    elif ndim == 2:
+        view.stride = [0, b.strides[0], b.strides[1]]
+        match(1, b.shape[0], b.shape[1], shape)
     else:
         if ndim != 3 or axis != 1:
-            dims = a.shape
             for k in range(axis):
-                outer *= dims[k]
+                outer *= b.shape[k]
             for k in range(axis + 1, ndim):
-                inner *= dims[k]
-            a = a.reshape(outer, dims[axis], inner)
-        three = a
-        found = [three.shape[0], three.shape[1], three.shape[2]]
-        view.at = <char *> &three[0, 0, 0] if found[0] and found[1] and found[2] else NULL
-        view.stride = [three.strides[0], three.strides[1], three.strides[2]]
-    match(found, shape)
-    return a
-
-
-cdef int match(Py_ssize_t *found, Py_ssize_t *shape) except -1:
-    cdef int k
-    if shape[0] < 0:
-        for k in range(3):
-            shape[k] = found[k]
-    for k in range(3):
-        if found[k] != shape[k]:
-            raise ValueError("operands have different shapes")
+                inner *= b.shape[k]
+            b = held.take(a.reshape(outer, b.shape[axis], inner), writes)
+        view.stride = [b.strides[0], b.strides[1], b.strides[2]]
+        match(b.shape[0], b.shape[1], b.shape[2], shape)
+    if b.itemsize != sizes[dtype] or b.format[0] != formats[dtype]:
+        raise ValueError("operands have different dtypes")
+    view.at = <char *> b.buf
     return 0
 
 
-cdef object row_grid(object a, anything *kind, lg_view *view, Py_ssize_t *shape):
+cdef int match(Py_ssize_t outer, Py_ssize_t middle, Py_ssize_t inner, Py_ssize_t *shape) except -1:
+    """Set the shape if it is not known (then its first entry is -1), else compare."""
+    if shape[0] < 0:
+        shape[0], shape[1], shape[2] = outer, middle, inner
+    if shape[0] != outer or shape[1] != middle or shape[2] != inner:
+        raise ValueError("operands have different shapes")
+    return 0
+
+
+cdef Py_buffer *row_grid(Held held, object a, bint writes, lg_view *view, Py_ssize_t *shape) except NULL:
     """One value a row, in row order, as (outer, inner)."""
-    cdef const anything[:] one
-    cdef const anything[:, :] two
-    if a.ndim == 1 and shape[2] == 1:
-        one = a
-        if one.shape[0] != shape[0]:
-            raise ValueError("operands have different shapes")
-        view.at = <char *> &one[0] if shape[0] else NULL
-        view.stride = [one.strides[0], 0, 0]
+    cdef Py_buffer *b = held.take(a, writes)
+    if b.ndim == 1 and shape[2] == 1:
+        view.stride = [b.strides[0], 0, 0]
+        match(b.shape[0], shape[1], 1, shape)
     else:
-        a = a.reshape(shape[0], shape[2])
-        two = a
-        view.at = <char *> &two[0, 0] if shape[0] and shape[2] else NULL
-        view.stride = [two.strides[0], 0, two.strides[1]]
-    return a
+        b = held.take(a.reshape(shape[0], shape[2]), writes)
+        view.stride = [b.strides[0], 0, b.strides[1]]
+    view.at = <char *> b.buf
+    return b
 
 
-cdef object label_grid(object labels, lg_rows_job *job, Py_ssize_t *shape):
-    """Integer labels of any width, not copied."""
-    kind = labels.dtype.str[1:]
-    if kind == "i8":
-        job.label_type = LG_I64
-        return row_grid(labels, <int64_t *> NULL, &job.label, shape)
-    if kind == "i4":
-        job.label_type = LG_I32
-        return row_grid(labels, <int32_t *> NULL, &job.label, shape)
-    if kind == "u1":
-        job.label_type = LG_U8
-        return row_grid(labels, <uint8_t *> NULL, &job.label, shape)
-    if kind == "i2":
-        job.label_type = LG_I16
-        return row_grid(labels, <int16_t *> NULL, &job.label, shape)
-    if kind == "i1":
-        job.label_type = LG_I8
-        return row_grid(labels, <int8_t *> NULL, &job.label, shape)
-    if kind == "u2":
-        job.label_type = LG_U16
-        return row_grid(labels, <uint16_t *> NULL, &job.label, shape)
-    if kind == "u4":
-        job.label_type = LG_U32
-        return row_grid(labels, <uint32_t *> NULL, &job.label, shape)
-    if kind == "u8":
-        job.label_type = LG_U64
-        return row_grid(labels, <uint64_t *> NULL, &job.label, shape)
-    raise TypeError("labels are not integers")
+cdef int label_type(const Py_buffer *b) except -1:
+    """The integer type of labels, by the character of their format."""
+    cdef char kind = b.format[0]
+    if kind in b"bhilq":
+        return LG_I8 if b.itemsize == 1 else LG_I16 if b.itemsize == 2 else LG_I32 if b.itemsize == 4 else LG_I64
+    if kind in b"BHILQ":
+        return LG_U8 if b.itemsize == 1 else LG_U16 if b.itemsize == 2 else LG_U32 if b.itemsize == 4 else LG_U64
+    raise TypeError("labels are not native integers")
 
 
 # ---- elementwise ----
@@ -294,11 +275,9 @@ def elementwise(const real[:, :, :] grad, const real[:, :, :] a, const real[:, :
 
 
 cdef int box(const real[:, :, :] a, Py_ssize_t *shape, lg_view *view) except -1:
-    cdef Py_ssize_t found[3]
     if a is None:
         raise ValueError("an operand is missing")
-    found = [a.shape[0], a.shape[1], a.shape[2]]
-    match(found, shape)
+    match(a.shape[0], a.shape[1], a.shape[2], shape)
     view.at = <char *> &a[0, 0, 0]
     view.stride = [a.strides[0], a.strides[1], a.strides[2]]
     return 0
@@ -350,26 +329,27 @@ cdef int run_rows(lg_rows_job *job, Py_ssize_t *shape, int dtype) except -1:
     return 0
 
 
-def softmax_like(x, int axis, grad, row_grad, out, value, real kind, int what):
+def softmax_like(x, int axis, grad, row_grad, out, value, int dtype, int what):
     """The softmax family along axis; what is one of LOGSUMEXP, SOFTMAX, ... ."""
     cdef lg_rows_job job
     cdef Py_ssize_t shape[3]
+    cdef Held held = Held.__new__(Held)
     shape[0] = -1
     clear(&job, what)
-    x = grid(x, axis, <real *> NULL, &job.x, shape)
+    grid(held, x, axis, False, &job.x, shape, dtype)
     if grad is not None:
-        grad = grid(grad, axis, <real *> NULL, &job.grad, shape)
+        grid(held, grad, axis, False, &job.grad, shape, dtype)
     if row_grad is not None:
-        row_grad = row_grid(row_grad, <real *> NULL, &job.row_grad, shape)
+        row_grid(held, row_grad, False, &job.row_grad, shape)
     if out is not None:
-        out = grid(out, axis, <real *> NULL, &job.out, shape)
+        grid(held, out, axis, True, &job.out, shape, dtype)
     if value is not None:
-        value = row_grid(value, <real *> NULL, &job.value, shape)
-    run_rows(&job, shape, LG_F32_TYPE if real is float else LG_F64_TYPE)
+        row_grid(held, value, True, &job.value, shape)
+    run_rows(&job, shape, dtype)
 
 
-def cross_entropy(x, int axis, labels, soft, const real[::1] weight, int64_t ignore_index, double smoothing, row_grad,
-                  double up, bint mean, out, value, double[::1] lse, bint lse_given, Sum total, real kind):
+def cross_entropy(x, int axis, labels, soft, weight, int64_t ignore_index, double smoothing, row_grad, double up,
+                  bint mean, out, value, double[::1] lse, bint lse_given, Sum total, int dtype):
     """(first bad row or -1, sum of the kept rows' weights).
 
     Nothing is written if there is a bad row. Row losses go to value, their sum to total, gradients
@@ -379,23 +359,25 @@ def cross_entropy(x, int axis, labels, soft, const real[::1] weight, int64_t ign
     cdef lg_label_check found
     cdef lg_sum weights
     cdef Py_ssize_t shape[3], n
-    cdef int dtype = LG_F32_TYPE if real is float else LG_F64_TYPE
     cdef double divisor
+    cdef Held held = Held.__new__(Held)
+    cdef Py_buffer *b
     shape[0] = -1
     clear(&job, LG_CROSS_ENTROPY)
-    x = grid(x, axis, <real *> NULL, &job.x, shape)
+    grid(held, x, axis, False, &job.x, shape, dtype)
     job.outer, job.classes, job.inner = shape[0], shape[1], shape[2]
     job.ignore_index, job.smoothing = ignore_index, smoothing
     if weight is not None:
-        if weight.shape[0] != shape[1]:
-            raise ValueError("weight has the wrong length")
-        job.weight = &weight[0]
+        b = held.take(weight, False)
+        if b.ndim != 1 or b.shape[0] != shape[1] or b.strides[0] != sizes[dtype] or b.format[0] != formats[dtype]:
+            raise ValueError("weight is not a contiguous vector of the classes")
+        job.weight = b.buf
     n = shape[0] * shape[2]
     divisor = n
     if soft is not None:
-        soft = grid(soft, axis, <real *> NULL, &job.soft, shape)
+        grid(held, soft, axis, False, &job.soft, shape, dtype)
     else:
-        labels = label_grid(labels, &job, shape)
+        job.label_type = label_type(row_grid(held, labels, False, &job.label, shape))
         if weight is not None:
             lg_sum_clear(&weights)
         with nogil:
@@ -410,11 +392,11 @@ def cross_entropy(x, int axis, labels, soft, const real[::1] weight, int64_t ign
         job.lse = &lse[0] if n else NULL
         job.lse_given = lse_given
     if row_grad is not None:
-        row_grad = row_grid(row_grad, <real *> NULL, &job.row_grad, shape)
+        row_grid(held, row_grad, False, &job.row_grad, shape)
     if out is not None:
-        out = grid(out, axis, <real *> NULL, &job.out, shape)
+        grid(held, out, axis, True, &job.out, shape, dtype)
     if value is not None:
-        value = row_grid(value, <real *> NULL, &job.value, shape)
+        row_grid(held, value, True, &job.value, shape)
     if total is not None:
         job.sum = &total.state
     run_rows(&job, shape, dtype)
@@ -424,7 +406,6 @@ def cross_entropy(x, int axis, labels, soft, const real[::1] weight, int64_t ign
 # One specialisation for each dtype, by the dtype's character: choosing it costs a dictionary look-up.
 UNARY = {"f": unary["float"], "d": unary["double"]}
 ELEMENTWISE = {"f": elementwise["float"], "d": elementwise["double"]}
-SOFTMAX_LIKE = {"f": softmax_like["float"], "d": softmax_like["double"]}
-CROSS_ENTROPY = {"f": cross_entropy["float"], "d": cross_entropy["double"]}
+DTYPE = {"f": LG_F32_TYPE, "d": LG_F64_TYPE}
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)

@@ -129,7 +129,7 @@ def _softmax_like(what: int, x: ArrayLike, axis: int, out: Array | None) -> Arra
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     result = check.output(out, x.shape, x.dtype, x, axis=axis)
-    kernels.SOFTMAX_LIKE[x.dtype.char](x, axis, None, None, result, None, 0, what)
+    kernels.softmax_like(x, axis, None, None, result, None, kernels.DTYPE[x.dtype.char], what)
     return check.finished(result, out)
 
 
@@ -140,7 +140,7 @@ def _softmax_like_backward(
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    kernels.SOFTMAX_LIKE[x.dtype.char](x, axis, grad, None, result, None, 0, what)
+    kernels.softmax_like(x, axis, grad, None, result, None, kernels.DTYPE[x.dtype.char], what)
     return check.finished(result, out)
 
 
@@ -331,7 +331,7 @@ def logsumexp(
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)
     result = check.output(out, shape, x.dtype, x, rows=True)
-    kernels.SOFTMAX_LIKE[x.dtype.char](x, axis, None, None, None, result, 0, kernels.LOGSUMEXP)
+    kernels.softmax_like(x, axis, None, None, None, result, kernels.DTYPE[x.dtype.char], kernels.LOGSUMEXP)
     return check.finished(result, out)
 
 
@@ -381,5 +381,5 @@ def logsumexp_backward(
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
     result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
     what = kernels.LOGSUMEXP_BACKWARD
-    kernels.SOFTMAX_LIKE[x.dtype.char](x, axis, None, grad, result, None, 0, what)
+    kernels.softmax_like(x, axis, None, grad, result, None, kernels.DTYPE[x.dtype.char], what)
     return check.finished(result, out)

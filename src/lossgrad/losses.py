@@ -39,16 +39,20 @@ def _cross_entropy(
     value: bool,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None)."""
-    x = check.floating(logits, "logits")
-    axis = check.class_axis(x, axis, "logits")
-    dtype, shape = x.dtype, x.shape
-    classes = shape[axis]
-    rows_shape = check.rows_shape(shape, axis)
-    reduced = check.reduction_name(reduction) != "none"
+    x: Any = logits
+    t: Any = targets
     ignore_index = check.ignored_label(ignore_index)
-    t = check.class_targets(targets, x, axis, ignore_index)
+    if check.plain_rows(x, t, axis):
+        axis = 1
+    else:
+        x = check.floating(x, "logits")
+        axis = check.class_axis(x, axis, "logits")
+        t = check.class_targets(t, x, axis, ignore_index)
+    dtype, shape = x.dtype, x.shape
+    rows_shape = shape[:1] if len(shape) == 2 and axis == 1 else check.rows_shape(shape, axis)
+    reduced = check.reduction_name(reduction) != "none"
     smoothing = check.smoothing(label_smoothing)
-    weights = check.class_weight(weight, classes, dtype)
+    weights = check.class_weight(weight, shape[axis], dtype)
     g: Any = 1.0
     row_grad, losses_out, gradient, losses = None, None, None, None
     lse_result: Any = None
@@ -72,7 +76,7 @@ def _cross_entropy(
 
     labelled = t.dtype.kind in "iu"
     total = kernels.Sum() if value and reduced else None
-    bad, divisor = kernels.CROSS_ENTROPY[dtype.char](
+    bad, divisor = kernels.cross_entropy(
         x,
         axis,
         t if labelled else None,
@@ -88,10 +92,10 @@ def _cross_entropy(
         saved,
         saved is not None and not value,
         total,
-        0,
+        kernels.DTYPE[dtype.char],
     )
     if bad >= 0:
-        raise check.bad_label(t, bad, classes, ignore_index)
+        raise check.bad_label(t, bad, shape[axis], ignore_index)
     loss: Any = None
     if saved is not None and value:
         lse_result[...] = saved.reshape(rows_shape)

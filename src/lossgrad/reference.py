@@ -104,7 +104,7 @@ def _exact_sum(values: Array) -> float:
         try:
             return float(exact)
         except OverflowError:
-            return math.copysign(math.inf, exact)
+            return math.inf if exact > 0 else -math.inf
     except ValueError:  # inf - inf
         return math.nan
 
