@@ -41,8 +41,8 @@ def inputs(dtype, count):
         + WORST[dtype],
         dtype,
     )
-    near = special.view(BITS[dtype])
-    special = np.concatenate([(near + np.array(k, near.dtype)).view(dtype) for k in (-2, -1, 0, 1, 2)])
+    bits = special.view(BITS[dtype])
+    special = np.concatenate([(bits + k).view(dtype) for k in np.arange(5, dtype=bits.dtype)])
     if dtype == np.float32:
         stride = next(k for k in range(2**32 // count, 0, -1) if is_prime(k))
         grid = np.arange(0, 2**32, stride, dtype=np.uint32).view(dtype)

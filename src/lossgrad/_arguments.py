@@ -320,23 +320,6 @@ def class_targets(
     return converted(a, logits.dtype, "targets")
 
 
-def plain_rows(logits: ArrayLike, targets: ArrayLike, axis: int) -> bool:
-    """Whether logits (rows, classes) and labels (rows,) are arrays that need no conversion."""
-    return (
-        type(logits) is np.ndarray
-        and type(targets) is np.ndarray
-        and axis == -1
-        and logits.ndim == 2
-        and logits.dtype in NATIVE
-        and targets.dtype.kind in "iu"
-        and targets.shape == logits.shape[:1]
-        and logits.shape[1] > 0
-        and logits.flags.aligned
-        and targets.flags.aligned
-        and targets.dtype.isnative
-    )
-
-
 def _misfit(targets: Shape, logits: Shape, axis: int) -> NoReturn:
     message = (
         f"targets have shape {targets}, but logits of shape {logits} with classes along "

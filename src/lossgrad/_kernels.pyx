@@ -16,7 +16,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 cdef extern from "lossgrad.h":
-    enum: LG_F32_TYPE, LG_F64_TYPE
+    enum: LG_F32_TYPE, LG_F64_TYPE, LG_DTYPES
     enum: LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
     enum: LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64
     enum: LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY
@@ -358,7 +358,8 @@ def cross_entropy(x, int axis, labels, soft, weight, int64_t ignore_index, doubl
     cdef lg_rows_job job
     cdef lg_label_check found
     cdef lg_sum weights
-    cdef Py_ssize_t shape[3], n
+    cdef Py_ssize_t n
+    cdef Py_ssize_t shape[3]
     cdef double divisor
     cdef Held held = Held.__new__(Held)
     cdef Py_buffer *b
@@ -401,6 +402,52 @@ def cross_entropy(x, int axis, labels, soft, weight, int64_t ignore_index, doubl
         job.sum = &total.state
     run_rows(&job, shape, dtype)
     return -1, divisor
+
+
+def plain_cross_entropy(x, labels, out, int64_t ignore_index):
+    """Mean loss of labels over the last axis of a matrix, its gradient to out unless that is None.
+
+    None if the arguments are not of the common kind or a label is bad: nothing has been written.
+    """
+    cdef lg_rows_job job
+    cdef lg_label_check found
+    cdef lg_sum total
+    cdef Py_ssize_t shape[3]
+    cdef int dtype
+    cdef Held held = Held.__new__(Held)
+    cdef Py_buffer *b
+    cdef Py_buffer *t
+    try:
+        b, t = held.take(x, False), held.take(labels, False)
+    except ValueError:  # a dtype that buffers do not know
+        return None
+    if b.ndim != 2 or t.ndim != 1 or t.shape[0] != b.shape[0] or b.shape[0] == 0 or b.shape[1] == 0:
+        return None
+    if <uintptr_t> b.buf % b.itemsize or <uintptr_t> t.buf % t.itemsize:
+        return None
+    for dtype in range(LG_DTYPES):
+        if b.format[0] == formats[dtype]:
+            break
+    else:
+        return None
+    if t.format[0] not in b"bhilqBHILQ":
+        return None
+    shape[0], shape[1], shape[2] = b.shape[0], b.shape[1], 1
+    clear(&job, LG_CROSS_ENTROPY)
+    job.outer, job.classes, job.inner = shape[0], shape[1], 1
+    job.x.at, job.x.stride = <char *> b.buf, [b.strides[0], b.strides[1], 0]
+    job.label.at, job.label.stride = <char *> t.buf, [t.strides[0], 0, 0]
+    job.label_type, job.ignore_index = label_type(t), ignore_index
+    found = lg_check_labels(&job, dtype, NULL)
+    if found.bad >= 0 or found.kept == 0:
+        return None
+    job.scale = 1.0 / found.kept
+    if out is not None:
+        grid(held, out, 1, True, &job.out, shape, dtype)
+    lg_sum_clear(&total)
+    job.sum = &total
+    run_rows(&job, shape, dtype)
+    return lg_sum_value(&total) / found.kept
 
 
 # One specialisation for each dtype, by the dtype's character: choosing it costs a dictionary look-up.

@@ -331,7 +331,9 @@ def logsumexp(
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)
     result = check.output(out, shape, x.dtype, x, rows=True)
-    kernels.softmax_like(x, axis, None, None, None, result, kernels.DTYPE[x.dtype.char], kernels.LOGSUMEXP)
+    kernels.softmax_like(
+        x, axis, None, None, None, result, kernels.DTYPE[x.dtype.char], kernels.LOGSUMEXP
+    )
     return check.finished(result, out)
 
 

@@ -23,6 +23,7 @@ Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
 OPS = kernels.ops() if kernels else {}
 NAN = float("nan")
+PLAIN = (-1, check.IGNORE_INDEX, 0.0, "mean")  # axis, ignore_index, label_smoothing, reduction
 
 
 def _cross_entropy(
@@ -39,17 +40,26 @@ def _cross_entropy(
     value: bool,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None)."""
-    x: Any = logits
-    t: Any = targets
-    ignore_index = check.ignored_label(ignore_index)
-    if check.plain_rows(x, t, axis):
-        axis = 1
-    else:
-        x = check.floating(x, "logits")
-        axis = check.class_axis(x, axis, "logits")
-        t = check.class_targets(t, x, axis, ignore_index)
+    if (
+        type(logits) is np.ndarray
+        and type(targets) is np.ndarray
+        and value
+        and weight is None
+        and out is None
+        and lse is None
+        and (axis, ignore_index, label_smoothing, reduction) == PLAIN
+    ):
+        # the usual call, in a fraction of the time; None if something has to be converted or said
+        plain = None if upstream is None else np.empty(logits.shape, logits.dtype)
+        loss: Any = kernels.plain_cross_entropy(logits, targets, plain, check.IGNORE_INDEX)
+        if loss is not None:
+            return loss, plain
+    x = check.floating(logits, "logits")
+    axis = check.class_axis(x, axis, "logits")
     dtype, shape = x.dtype, x.shape
-    rows_shape = shape[:1] if len(shape) == 2 and axis == 1 else check.rows_shape(shape, axis)
+    rows_shape = check.rows_shape(shape, axis)
+    ignore_index = check.ignored_label(ignore_index)
+    t = check.class_targets(targets, x, axis, ignore_index)
     reduced = check.reduction_name(reduction) != "none"
     smoothing = check.smoothing(label_smoothing)
     weights = check.class_weight(weight, shape[axis], dtype)
@@ -96,7 +106,7 @@ def _cross_entropy(
     )
     if bad >= 0:
         raise check.bad_label(t, bad, shape[axis], ignore_index)
-    loss: Any = None
+    loss = None
     if saved is not None and value:
         lse_result[...] = saved.reshape(rows_shape)
         check.finished(lse_result, lse)
@@ -336,7 +346,7 @@ def _elementwise(
     value: bool,
     *extra: tuple[str, ArrayLike | None],
 ) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None); extra operands default to 1"""
+    """(loss if value is asked for, gradient unless upstream is None); extra is 1 where None."""
     x = check.floating(logits, "logits")
     dtype, shape = x.dtype, x.shape
     reduced = check.reduction_name(reduction) != "none"
