@@ -3,7 +3,7 @@
  * result does not depend on where it stands. */
 
 /* Outputs of this size cannot stay in the cache: they are stored past it. */
-#define STREAM_BYTES (16 << 20)
+#define STREAM_BYTES (4 << 20)
 
 typedef void op_fn(const V *in, const S *p, V *y, V *d);
 
@@ -63,7 +63,8 @@ static void multiply(const void *const *in, void *const *out, ptrdiff_t n, const
     (void)param;
     const S *a = in[0], *b = in[1];
     S *to = out[0];
-    for (ptrdiff_t i = 0; i < n; i++) to[i] = a[i] * b[i];
+    /* no weight is no loss, even where that is infinite */
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = b[i] == 0 && a[i] == a[i] ? 0 : a[i] * b[i];
 }
 
 /* Sums of a block in W are exact while its magnitudes lie within a factor of each other that lets

@@ -241,10 +241,13 @@ INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream) {
 }
 
 /* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
-typedef struct { const S *target, *weight; V slope, level; } mixture;
+typedef struct { const S *target, *weight; S slope, level; } mixture;
+INLINE mixture beyond(const mixture *q, ptrdiff_t i) {
+    return (mixture){q->target ? q->target + i : NULL, q->weight ? q->weight + i : NULL, q->slope, q->level};
+}
 INLINE V mixture_at(const mixture *q, ptrdiff_t i, ptrdiff_t k) {
-    V v = q->level;
-    if (q->target) v = fma_(q->slope, k == VL ? ld(q->target + i) : ld_n(q->target + i, k, 0), v);
+    V v = set1(q->level);
+    if (q->target) v = fma_(set1(q->slope), k == VL ? ld(q->target + i) : ld_n(q->target + i, k, 0), v);
     if (q->weight) v = v * (k == VL ? ld(q->weight + i) : ld_n(q->weight + i, k, 0));
     return v;
 }
@@ -268,9 +271,8 @@ INLINE void sum_mixture(const S *x, ptrdiff_t n, const mixture *q, S max, double
             w[0][h] = w_add(w[0][h], drop_(eq_(p, zero), p * distance));
             w[1][h] = w_add(w[1][h], p);
         }
-    wide a = fold_(w[0]), b = fold_(w[1]);
-    *gap = a.s + a.e;
-    *mass = b.s + b.e;
+    *gap = value_of(fold_(w[0]));
+    *mass = value_of(fold_(w[1]));
 }
 
 /* out = f * terms - g q */
@@ -296,6 +298,13 @@ INLINE void log_softmax_row(const S *x, S *out, ptrdiff_t n, S max, S log_rest) 
     }
 }
 
+/* Index of the first maximum. */
+INLINE ptrdiff_t index_of(const S *x, S max) {
+    ptrdiff_t k = 0;
+    while (x[k] != max) k++;
+    return k;
+}
+
 /* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g. */
 INLINE double row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
     W w[VPER];
@@ -308,8 +317,7 @@ INLINE double row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
             if (with_e) v = v * (k == VL ? ld(e + at) : ld_n(e + at, k, 0));
             w[h] = w_add(w[h], v);
         }
-    wide a = fold_(w);
-    return a.s + a.e;
+    return value_of(fold_(w));
 }
 INLINE void softmax_gradient(const S *e, const S *g, S *out, ptrdiff_t n, double total, double dot, int log) {
     V scale = set1((S)(1 / total)), d = set1((S)dot);
@@ -405,12 +413,20 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             case LG_SOFTMAX_BACKWARD:
                 softmax_gradient(e, g[k], out, n, w->total, row_dot(e, g[k], n, 1) / w->total, 0);
                 break;
-            case LG_LOG_SOFTMAX_BACKWARD:
-                softmax_gradient(e, g[k], out, n, w->total, row_dot(e, g[k], n, 0), 1);
+            case LG_LOG_SOFTMAX_BACKWARD: {
+                const double sum = row_dot(e, g[k], n, 0);
+                softmax_gradient(e, g[k], out, n, w->total, sum, 1);
+                if (w->rest < w->unit && w->count == 1) { /* 1 - p from the other classes */
+                    const ptrdiff_t top = index_of(x[k], (S)w->max);
+                    const double left = row_dot(e, g[k], top, 0);
+                    const double right = row_dot(e, g[k] + top + 1, n - top - 1, 0);
+                    out[top] = (S)(w->rest / w->total * sum - (left + right));
+                }
                 break;
+            }
             default: {
                 double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
-                mixture q = {.weight = class_weight, .slope = set1((S)(1 - j->smoothing)), .level = set1((S)smooth)};
+                mixture q = {.weight = class_weight, .slope = (S)(1 - j->smoothing), .level = (S)smooth};
                 int mixed = !j->label.at || j->smoothing != 0;
                 if (mixed) {
                     if (j->soft.at) q.target = (const S *)at_row(&j->soft, r, j->inner);
@@ -432,9 +448,21 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                     if (mixed) rest = mass * at - smooth * (class_weight ? (double)class_weight[label[k]] : 1) * w->total;
                     label_entry = (S)((rest - own * others) / w->total * up);
                 }
+                double top_entry = 0;
+                ptrdiff_t top = -1;
+                if (!j->label.at && w->rest < w->unit && w->count == 1) {
+                    /* p sum q - q where p is close to 1: from what the other classes have of either */
+                    double unused, left, right;
+                    top = index_of(x[k], (S)w->max);
+                    const mixture after = beyond(&q, top + 1), at = beyond(&q, top);
+                    sum_mixture(x[k], top, &q, (S)w->max, &unused, &left);
+                    sum_mixture(x[k] + top + 1, n - top - 1, &after, (S)w->max, &unused, &right);
+                    top_entry = (w->unit * (left + right) - (double)first_(mixture_at(&at, 0, 1)) * w->rest) / w->total * up;
+                }
                 if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up);
                 else scale_terms(e, out, n, factor_of(up * own, w->total), stream);
                 if (j->label.at) out[label[k]] = label_entry;
+                if (top >= 0) out[top] = (S)top_entry;
             }
             }
         }

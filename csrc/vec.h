@@ -300,6 +300,7 @@ INLINE void w_store(W w, double *sum, double *error) { (void)error; *sum = w.s; 
 #endif
 
 typedef struct { double s, e; } wide;
+INLINE double value_of(wide w) { return isfinite(w.s) ? w.s + w.e : w.s; }
 INLINE wide fold_(const W *w) {
     double s[64 / sizeof(S)], e[64 / sizeof(S)];
 #if LG_F64

@@ -13,16 +13,16 @@ INLINE V exp_reduce(V x, V *n) {
     return fnma_(*n, set1(LN2_LO), r);
 }
 
-/* q(r) in exp(r) = 1 + r + r^2 q(r); error 2^-26.5 (float32), 2^-55.8 (float64) of exp(r). */
+/* q(r) in exp(r) = 1 + r + r^2 q(r); error 2^-27.9 (float32), 2^-57.2 (float64) of exp(r). */
 INLINE V exp_tail(V r) {
 #if LG_F64
-    static const double c[] = {0x1.0000000000001p-1,  0x1.5555555555556p-3,  0x1.5555555553d37p-5,
-                               0x1.11111111109a6p-7,  0x1.6c16c1789d1d7p-10, 0x1.a01a01a7cebcdp-13,
-                               0x1.a019b8ca26fcfp-16, 0x1.71de0d85293b8p-19, 0x1.2891d4ffbb0f9p-22,
-                               0x1.af390ba7e6f47p-26};
+    static const double c[] = {0x1.0000000000000p-1,  0x1.5555555555501p-3,  0x1.55555555531c6p-5,
+                               0x1.1111111128b2cp-7,  0x1.6c16c17cda4dep-10, 0x1.a01a011b6da66p-13,
+                               0x1.a019aadd5a5a6p-16, 0x1.71df5642e12d9p-19, 0x1.289fe0fd895d1p-22,
+                               0x1.ad1f8819769d6p-26};
     enum { degree = 9 };
 #else
-    static const float c[] = {0x1p-1f, 0x1.5554dcp-3f, 0x1.555518p-5f, 0x1.120be2p-7f, 0x1.6d117cp-10f};
+    static const float c[] = {0x1p-1f, 0x1.5554a2p-3f, 0x1.55568ap-5f, 0x1.123008p-7f, 0x1.6b6de6p-10f};
     enum { degree = 4 };
 #endif
     V q = set1(c[degree]);
@@ -49,12 +49,12 @@ INLINE V exp_parts_2(V x, V *n, V *low) {
  * (the form of FreeBSD's e_log.c); the sum with k ln 2 and a small correction c: below 0.8 ulp. */
 INLINE V log_core(V f, V k, V c) {
 #if LG_F64
-    static const double l[] = {0x1.5555555555558p-1, 0x1.9999999995273p-2, 0x1.2492492dfd86cp-2,
-                               0x1.c71c62d5e53e0p-3, 0x1.7462b91b8df65p-3, 0x1.39fdcceb4bb45p-3,
-                               0x1.2b5f68a50d903p-3};
+    static const double l[] = {0x1.5555555555555p-1, 0x1.999999998ffeep-2, 0x1.24924935dbc2dp-2,
+                               0x1.c71c5aab24a69p-3, 0x1.7464a69222c50p-3, 0x1.39c76d026936dp-3,
+                               0x1.2da535de68675p-3};
     enum { degree = 6 };
 #else
-    static const float l[] = {0x1.555556p-1f, 0x1.9999ecp-2f, 0x1.245c28p-2f, 0x1.ddd4dap-3f};
+    static const float l[] = {0x1.555556p-1f, 0x1.9998f4p-2f, 0x1.248ea8p-2f, 0x1.d771bcp-3f};
     enum { degree = 3 };
 #endif
     V s = f / (set1(2) + f), w = s * s, half = set1(0.5) * f * f;

@@ -52,11 +52,18 @@ def _quiet(function):
 # ---- elementwise ---------------------------------------------------------------------------------
 
 
+def _sigmoid(x):
+    z = exp(-abs(x))
+    return np.where(x < 0, z, 1 + 0 * z) / (1 + z)
+
+
+def _softplus(x):
+    return np.where(x > 0, x, 0 * x.dtype.type(0)) + log1p(exp(-abs(x)))
+
+
 @_quiet
 def sigmoid(x):
-    x = wide(x)
-    z = exp(-abs(x))
-    return np.where(x < 0, z, 1) / (1 + z)
+    return _sigmoid(wide(x))
 
 
 @_quiet
@@ -65,27 +72,37 @@ def sigmoid_derivative(x):
     return z / ((1 + z) * (1 + z))
 
 
+def _binary(x, t):
+    return wide(x), wide(np.asarray(t, np.asarray(x).dtype))
+
+
 @_quiet
-def softplus(x):
-    x = wide(x)
-    return np.maximum(x, 0 * x.dtype.type(0) if x.dtype != object else 0) + log1p(exp(-abs(x)))
+def _binary_terms(x, t, pos_weight):
+    x, t = _binary(x, t)
+    a, b = pos_weight * t, 1 - t
+    return np.where(a == 0, 0 * a, a * _softplus(-x)), np.where(b == 0, 0 * b, b * _softplus(x))
 
 
 @_quiet
 def binary_cross_entropy_with_logits(x, t, weight=1, pos_weight=1):
-    """The loss of each element."""
-    x, t = wide(x), wide(np.asarray(t, np.asarray(x).dtype))
-    a, b = pos_weight * t, 1 - t
-    positive = np.where(a == 0, 0, a * softplus(-x))
-    return weight * (positive + np.where(b == 0, 0, b * softplus(x)))
+    positive, negative = _binary_terms(x, t, pos_weight)
+    loss = weight * (positive + negative)
+    return np.where(np.isnan(x), loss.dtype.type(np.nan), loss)
+
+
+@_quiet
+def binary_cross_entropy_with_logits_larger(x, t, weight=1, pos_weight=1):
+    """The larger of the two terms, which cancel where the target is outside [0, 1]."""
+    positive, negative = _binary_terms(x, t, pos_weight)
+    return abs(weight * np.maximum(abs(positive), abs(negative)))
 
 
 @_quiet
 def binary_cross_entropy_with_logits_derivative(x, t, weight=1, pos_weight=1):
     """(the derivative, the larger of the two terms whose difference it is)."""
-    x, t = wide(x), wide(np.asarray(t, np.asarray(x).dtype))
-    up, down = (1 - t) * sigmoid(x), pos_weight * t * sigmoid(-x)
-    return weight * (up - down), weight * np.maximum(abs(up), abs(down))
+    x, t = _binary(x, t)
+    up, down = (1 - t) * _sigmoid(x), pos_weight * t * _sigmoid(-x)
+    return weight * (up - down), abs(weight * np.maximum(abs(up), abs(down)))
 
 
 # ---- rows of logits: x is (rows, classes) --------------------------------------------------------
@@ -100,13 +117,10 @@ class Rows:
         self.count = np.arange(len(x))
         self.top = x.argmax(axis=1)
         self.max = x[self.count, self.top]
-        far = x - self.max[:, None]
-        low = x - (far + self.max[:, None])  # what the difference rounded away (x <= max)
-        back = far + self.max[:, None]
-        low = (x - back) + 0 * low
-        self.far = far
-        e = exp(far)
-        self.e = np.where(np.isfinite(low.astype(np.float64)), e * (1 + low), e)
+        self.far = x - self.max[:, None]
+        low = x - (self.far + self.max[:, None])  # what the difference rounded away
+        e = exp(self.far)
+        self.e = np.where(x == x.dtype.type(-np.inf), e, e * (1 + low)) if LONG else e
         self.rest = self.others(self.top)
         self.total = 1 + self.rest
         self.log = log1p(self.rest)  # log-sum-exp less the maximum

@@ -1,7 +1,7 @@
 """Derive the polynomial coefficients of ``vmath.h`` and print them as hex floats.
 
-Each polynomial is the Chebyshev interpolant of its function (within a small factor of minimax),
-computed by mpmath at 200 bits and rounded to the working type; the error printed beside it is that
+Each polynomial is the minimax one (Remez exchange at 200 bits) after a first coefficient that is
+Taylor's, all rounded to the working type; the error printed beside it is that
 of the rounded polynomial, relative to the function the kernels build from it.
 
 Run: ``python csrc/tools/coefficients.py`` (needs mpmath and NumPy).
@@ -43,12 +43,54 @@ def show(name, dtype, value):
         print(f"  {name:8s} {float(value).hex()}   /* {value!r} */")
 
 
+def minimax(function, interval, degree, weight):
+    """Remez exchange for the polynomial that minimises max |weight (p - function)|, c0 first."""
+    n = degree + 2
+    middle, radius = (interval[0] + interval[1]) / 2, (interval[1] - interval[0]) / 2
+    points = [middle - radius * mp.cos(mp.pi * k / (n - 1)) for k in range(n)]
+    grid = mp.linspace(interval[0], interval[1], 4001)
+    values = [(function(x), weight(x)) for x in grid]
+    for _ in range(12):
+        rows = mp.matrix(n, n)
+        right = mp.matrix(n, 1)
+        for i, x in enumerate(points):
+            for k in range(degree + 1):
+                rows[i, k] = x**k
+            rows[i, n - 1] = (-1) ** i / weight(x)
+            right[i] = function(x)
+        solution = mp.lu_solve(rows, right)
+        coefficients = list(solution[: degree + 1])
+        error = [
+            (mp.polyval(coefficients[::-1], x) - f) * w for x, (f, w) in zip(grid, values, strict=True)
+        ]
+        # one extremum in each run of equal sign
+        runs, start = [], 0
+        for k in range(1, len(grid) + 1):
+            if k == len(grid) or error[k] * error[start] < 0:
+                runs.append(max(range(start, k), key=lambda i: abs(error[i])))
+                start = k
+        if len(runs) < n:
+            break
+        while len(runs) > n:
+            runs.pop(0 if abs(error[runs[0]]) < abs(error[runs[-1]]) else -1)
+        points = [grid[k] for k in runs]
+    return coefficients
+
+
 def fit(name, function, interval, degree, dtype, relative):
-    poly = mp.chebyfit(function, interval, degree + 1)[::-1]
-    coefficients = [rounded(c, dtype) for c in poly]
+    """Print the coefficients: the first is the Taylor one, rounded, and the others make up for it."""
+    first = rounded(function(mp.mpf(0)), dtype)
+    tiny = mp.mpf(2) ** -30
+
+    def rest(x):
+        x = x if abs(x) > tiny else tiny
+        return (function(x) - first) / x
+
+    others = minimax(rest, interval, degree - 1, lambda x: relative(x) * abs(x) + mp.mpf(2) ** -80)
+    coefficients = [first, *(rounded(c, dtype) for c in others)]
     worst = max(
         abs(mp.polyval(coefficients[::-1], x) - function(x)) * relative(x)
-        for x in mp.linspace(interval[0], interval[1], 801)
+        for x in mp.linspace(interval[0], interval[1], 1601)
     )
     print(f"{name} {dtype}: degree {degree}, error 2^{float(mp.log(worst, 2)):.1f} of the result")
     for k, c in enumerate(coefficients):
