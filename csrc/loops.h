@@ -3,7 +3,7 @@
  * result does not depend on where it stands. */
 
 /* Outputs of this size cannot stay in the cache: they are stored past it. */
-#define STREAM_BYTES (4 << 20)
+#define STREAM_BYTES (24 << 20)
 
 typedef void op_fn(const V *in, const S *p, V *y, V *d);
 

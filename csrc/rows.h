@@ -63,17 +63,21 @@ INLINE V next_term(V v, const unit *u, int has_max, int *count, S *keep, ptrdiff
 
 INLINE V tree(const V *t) { return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7])); }
 
-/* Adds a block's terms to w; returns how many equal the maximum. next is fetched meanwhile. */
-INLINE int sum_terms(const S *x, ptrdiff_t n, const unit *u, int has_max, S *keep, const S *next, W *w) {
+/* Adds a block's terms to w; returns how many equal the maximum. Meanwhile what is read next and,
+ * where terms are kept, what the second pass will write are fetched. */
+INLINE int sum_terms(const S *x, ptrdiff_t n, const unit *u, int has_max, S *keep, const S *next,
+                     const S *write, W *w) {
     const S none = -(S)INFINITY;
     int count = 0;
     ptrdiff_t i = 0;
     for (; i + GROUP * LANES <= n; i += GROUP * LANES)
         for (int h = 0; h < VPER; h++) {
             V t[GROUP];
+            UNROLL(8) /* t stays in registers */
             for (int g = 0; g < GROUP; g++) {
                 ptrdiff_t at = i + g * LANES + h * VL;
                 if (h == 0) prefetch_(next + i + g * LANES);
+                if (h == 0 && keep) prefetch_(write + i + g * LANES);
                 t[g] = next_term(ld(x + at), u, has_max, &count, keep ? keep + at : NULL, VL);
             }
             w[h] = w_add(w[h], tree(t));
@@ -127,7 +131,7 @@ static void special_row(const S *x, ptrdiff_t n, S *keep, lg_row *row) {
 }
 
 /* First pass. */
-INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *after, lg_row *row) {
+INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *after, const S *write, lg_row *row) {
     S reference = row_max(x, n < ROW_BLOCK ? n : ROW_BLOCK);
     int whole = n <= ROW_BLOCK;
     if (!isfinite(reference) && !whole) reference = row_max(x, n), whole = 1;
@@ -153,8 +157,8 @@ INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *after, lg_row *ro
             if (max > reference + SLACK) { restart = 1; break; }
             u.max = set1(max - shift);
             const S *block = shifted(x + i, k, shift, buffer);
-            if (block_max == max) count += sum_terms(block, k, &u, 1, keep ? keep + i : NULL, next, w);
-            else sum_terms(block, k, &u, 0, keep ? keep + i : NULL, next, w);
+            if (block_max == max) count += sum_terms(block, k, &u, 1, keep ? keep + i : NULL, next, write + i, w);
+            else sum_terms(block, k, &u, 0, keep ? keep + i : NULL, next, write + i, w);
         }
         if (!restart) {
             wide total = fold_(w);
@@ -180,10 +184,10 @@ INLINE void known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *k
         const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
         const ptrdiff_t left = own < 0 || own >= k ? k : own;
         const S *block = shifted(x + i, k, shift, buffer);
-        sum_terms(block, left, &u, 0, keep + i, block, w);
+        sum_terms(block, left, &u, 0, keep + i, block, block, w);
         if (left == k) continue;
         keep[label] = first_(term(set1(block[own]), &u));
-        sum_terms(block + own + 1, k - own - 1, &u, 0, keep + label + 1, block, w);
+        sum_terms(block + own + 1, k - own - 1, &u, 0, keep + label + 1, block, block, w);
     }
     wide total = fold_(w);
     *row = (lg_row){.max = lse, .shifted = lse - (double)shift, .exponent = (double)first_(u.exponent),
@@ -383,10 +387,11 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             row[k] = (lg_row){.count = 1};
             if (skip[k]) continue;
             const S *after = k + 1 < many ? x[k + 1] : x[k] + n;
+            const S *write = out_runs && !stream && keeps ? (S *)at_row(&j->out, r0 + k, j->inner) : x[k];
             if (j->lse_given && isfinite((S)j->lse[r0 + k]))
                 known_row(x[k], n, j->lse[r0 + k], j->label.at ? (ptrdiff_t)label[k] : 0, terms + k * n, &row[k]);
-            else if (keeps) sum_row(x[k], n, terms + k * n, after, &row[k]);
-            else sum_row(x[k], n, NULL, after, &row[k]);
+            else if (keeps) sum_row(x[k], n, terms + k * n, after, write, &row[k]);
+            else sum_row(x[k], n, NULL, after, x[k], &row[k]);
             if (j->label.at) row[k].target = (double)x[k][label[k]];
         }
         LG_NAME(finish)(row, many);

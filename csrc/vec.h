@@ -21,6 +21,13 @@
 #define INLINE static inline __attribute__((always_inline, unused))
 #endif
 
+#if defined(__GNUC__)
+#define UNROLL_(n) _Pragma(#n)
+#define UNROLL(n) UNROLL_(GCC unroll n)
+#else
+#define UNROLL(n)
+#endif
+
 #if LG_F64
 typedef double S;
 typedef int64_t SI;

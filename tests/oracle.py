@@ -87,7 +87,7 @@ def _binary_terms(x, t, pos_weight):
 def binary_cross_entropy_with_logits(x, t, weight=1, pos_weight=1):
     positive, negative = _binary_terms(x, t, pos_weight)
     loss = weight * (positive + negative)
-    return np.where(np.isnan(x), loss.dtype.type(np.nan), loss)
+    return np.where(wide(x) != wide(x), loss.dtype.type(np.nan), loss)
 
 
 @_quiet

@@ -106,9 +106,10 @@ def test_loss_bound_at_any_target(lg, op, dtype, rng):
     between = (t >= 0) & (t <= 1)
     want, size = getattr(oracle, op.name)(x, t), getattr(oracle, f"{op.name}_larger")(x, t)
     slope, larger = getattr(oracle, f"{op.name}_derivative")(x, t)
-    ulp.assert_within(2.0, grad, slope, larger, inputs=x, what="gradient")
-    ulp.assert_within(2.0, value, want, size, inputs=x, what="value, unit of its larger term")
-    ulp.assert_within(2.0, value[between], want[between], inputs=x[between], what="value")
+    # Each term is a product of three rounded factors, so 1 ULP more than at labels.
+    ulp.assert_within(3.0, grad, slope, larger, inputs=x, what="gradient")
+    ulp.assert_within(3.0, value, want, size, inputs=x, what="value, unit of its larger term")
+    ulp.assert_within(3.0, value[between], want[between], inputs=x[between], what="value")
 
 
 def test_bce_weights(lg, dtype, rng):

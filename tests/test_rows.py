@@ -1,0 +1,291 @@
+"""The softmax family keeps 4 ULP on every kind of row: at any gap between logits, any number of
+classes, sorted or not, masked, far from 0, confident in the label or in another class."""
+
+import functools
+
+import mpmath
+import numpy as np
+import oracle
+import pytest
+import ulp
+
+BOUND = 4.0
+CLASSES = (1, 2, 3, 4, 5, 7, 8, 10, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129, 255, 257, 511)
+CLASSES += (512, 513, 1000, 1023, 1024, 1025, 1151, 2047, 2048, 2049, 3000, 5000)
+
+
+def _rows(classes):
+    return max(2, min(20, 12000 // classes))
+
+
+def _normal(rng, n, c, limit):
+    return rng.normal(size=(n, c)) * rng.choice([1e-3, 0.1, 1, 3, 10, 50], (n, 1))
+
+
+def _wide(rng, n, c, limit):
+    """Gaps of every size up to where exp is 0."""
+    return rng.uniform(-1.05 * limit, 0, (n, c)) + rng.uniform(-5, 5, (n, 1))
+
+
+def _gap(rng, n, c, limit):
+    """One class ahead of the others by a gap."""
+    x = rng.normal(size=(n, c)) * rng.choice([0, 0.1, 1], (n, 1))
+    x[np.arange(n), rng.integers(0, c, n)] += rng.uniform(0, limit, n)
+    return x
+
+
+def _one_hot(rng, n, c, limit):
+    x = np.zeros((n, c))
+    x[np.arange(n), rng.integers(0, c, n)] = np.linspace(-limit, limit, n)
+    return x
+
+
+def _constant(rng, n, c, limit):
+    return np.broadcast_to(rng.normal(size=(n, 1)) * 10, (n, c))
+
+
+def _few_values(rng, n, c, limit):
+    """Many equal maxima."""
+    return rng.choice([-3.0, 0.0, 1.0], (n, c))
+
+
+def _masked(rng, n, c, limit):
+    x = _normal(rng, n, c, limit)
+    hidden = rng.uniform(size=(n, c)) < rng.uniform(0.1, 0.95, (n, 1))
+    hidden[np.arange(n), rng.integers(0, c, n)] = False
+    return np.where(hidden, -np.inf, x)
+
+
+def _sorted(rng, n, c, limit):
+    return np.sort(_normal(rng, n, c, limit), axis=1)
+
+
+def _reversed(rng, n, c, limit):
+    return np.sort(_wide(rng, n, c, limit), axis=1)[:, ::-1]
+
+
+def _rising(rng, n, c, limit):
+    """The maximum moves on from block to block, slowly or by leaps."""
+    return np.linspace(0, rng.choice([1, 20, 200, 2000], (n, 1)), c, axis=1).reshape(n, c)
+
+
+def _offset(rng, n, c, limit):
+    return _normal(rng, n, c, limit) + rng.choice([-3000.0, 3000.0, 255.9, -257.0, 2048.5], (n, 1))
+
+
+def _huge(rng, n, c, limit):
+    return rng.normal(size=(n, c)) * 10.0 ** rng.uniform(3, 37, (n, 1))
+
+
+def _tiny(rng, n, c, limit):
+    return rng.normal(size=(n, c)) * 10.0 ** rng.uniform(-44, -3, (n, 1))
+
+
+PATTERNS = {
+    f.__name__[1:]: f
+    for f in (
+        *(_normal, _wide, _gap, _one_hot, _constant, _few_values, _masked, _sorted, _reversed),
+        *(_rising, _offset, _huge, _tiny),
+    )
+}
+
+
+class Case:
+    """Logits of one pattern and number of classes, labels of all kinds, and the exact results."""
+
+    def __init__(self, pattern, classes, dtype):
+        rng = np.random.default_rng([classes, *pattern.encode()])
+        n = _rows(classes)
+        limit = 104 if dtype == np.float32 else 745
+        x = PATTERNS[pattern](rng, n, classes, limit).astype(dtype)
+        self.x, self.rng, self.classes, self.dtype = x, rng, classes, dtype
+        self.exact = oracle.Rows(x)
+        y = rng.integers(0, classes, n)
+        finite = np.where(np.isfinite(x), x, np.inf)
+        y = np.where(np.arange(n) % 4 == 0, x.argmax(axis=1), y)
+        y = np.where(np.arange(n) % 4 == 1, finite.argmin(axis=1), y)
+        y = np.where(np.arange(n) % 8 == 2, 0, y)
+        self.y = np.where(np.arange(n) % 8 == 6, classes - 1, y)
+        self.name = f"{pattern}, {classes} classes,"
+
+    @functools.cached_property
+    def mixtures(self):
+        """(keyword arguments, targets, q) with weights, smoothing, probabilities, and all of them."""
+        n, c, rng = len(self.x), self.classes, self.rng
+        w = rng.uniform(0.1, 3, c).astype(self.dtype)
+        p = rng.dirichlet(np.ones(c), n).astype(self.dtype)
+        p[rng.uniform(size=p.shape) < 0.3] = 0
+        p = np.where(np.isfinite(self.x), p, 0).astype(self.dtype)
+        masked = np.isneginf(self.x).any()
+        for weight in (None, w):
+            for smoothing in (0.0,) if masked else (0.0, 0.1):
+                options = {"weight": weight, "label_smoothing": smoothing}
+                make = functools.partial(
+                    oracle.mixture, c, self.dtype, weight=weight, smoothing=smoothing
+                )
+                if weight is not None or smoothing:
+                    yield options, self.y, make(labels=self.y)
+                yield options, p, make(probabilities=p)
+
+    def within(self, result, exact, larger=None, bound=BOUND, what=""):
+        ulp.assert_within(bound, np.asarray(result), exact, larger, what=f"{self.name} {what}")
+
+
+@functools.cache
+def cases(pattern, dtype):
+    return [Case(pattern, classes, dtype) for classes in CLASSES]
+
+
+@pytest.fixture(params=PATTERNS)
+def pattern(request):
+    return request.param
+
+
+def test_loss_and_gradient(lg, dtype, pattern):
+    for case in cases(pattern, dtype):
+        loss, grad = lg.cross_entropy_value_and_grad(case.x, case.y, reduction="none")
+        case.within(loss, case.exact.loss(case.y), what="loss")
+        case.within(grad, case.exact.gradient(case.y), what="gradient")
+        np.testing.assert_array_equal(loss, lg.cross_entropy(case.x, case.y, reduction="none"))
+
+
+def test_softmax_family(lg, dtype, pattern):
+    for case in cases(pattern, dtype):
+        exact = case.exact
+        case.within(lg.softmax(case.x), exact.softmax(), what="softmax")
+        case.within(lg.log_softmax(case.x), exact.log_softmax(), what="log_softmax")
+        case.within(lg.logsumexp(case.x), exact.logsumexp(), exact.max, what="logsumexp")
+
+
+def test_softmax_family_backward(lg, dtype, pattern):
+    for case in cases(pattern, dtype):
+        exact, rng = case.exact, np.random.default_rng(case.classes)
+        g = rng.normal(size=case.x.shape).astype(dtype)
+        row = rng.normal(size=len(g)).astype(dtype)
+        want = exact.softmax() * oracle.wide(row)[:, None]
+        case.within(lg.logsumexp_backward(row, case.x), want, what="logsumexp_backward")
+        want, larger = exact.softmax_backward(g)
+        case.within(lg.softmax_backward(g, case.x), want, larger, 8.0, what="softmax_backward")
+        want, larger = exact.log_softmax_backward(g)
+        case.within(lg.log_softmax_backward(g, case.x), want, larger, what="log_softmax_backward")
+
+
+def test_weights_smoothing_probabilities(lg, dtype, pattern):
+    for case in cases(pattern, dtype):
+        for options, targets, q in case.mixtures:
+            loss, grad = lg.cross_entropy_value_and_grad(
+                case.x, targets, reduction="none", **options
+            )
+            kind = f"{options['weight'] is not None=} {options['label_smoothing']=} {targets.ndim=}"
+            case.within(loss, case.exact.mixed_loss(q), what=f"loss {kind}")
+            want, larger = case.exact.mixed_gradient(q)
+            if targets.ndim == 1 and not options["label_smoothing"]:
+                larger = None  # only a weight times the plain gradient
+                label = np.arange(len(q)), targets
+                want = case.exact.gradient(targets) * q[label][:, None]
+            # The target distribution is rounded as well, so 1 ULP more where it is a term.
+            case.within(grad, want, larger, BOUND + (larger is not None), what=f"gradient {kind}")
+
+
+def test_backward_scales(lg, dtype, pattern):
+    """Incoming gradients of every size, down to subnormal ones."""
+    low, high = (-42, 10) if dtype == np.float32 else (-310, 100)
+    for case in cases(pattern, dtype)[::3]:
+        rng = np.random.default_rng(case.classes)
+        g = (10.0 ** rng.uniform(low, high, len(case.x))).astype(dtype)
+        want = case.exact.gradient(case.y) * oracle.wide(g)[:, None]
+        grad = lg.cross_entropy_backward(g, case.x, case.y, reduction="none")
+        case.within(grad, want, what="gradient")
+        for scale in (1 / 3, 1e-30, -7.0):
+            grad = lg.cross_entropy_backward(scale, case.x, case.y, reduction="sum")
+            want = case.exact.gradient(case.y) * (
+                oracle.wide(np.float64(scale)) if dtype == np.float64 else scale
+            )
+            case.within(grad, want, what=f"gradient times {scale}")
+
+
+def test_saved_lse(lg, dtype, pattern):
+    """A float64 log-sum-exp keeps the bounds of float32; in float64 its rounding shows, relative to
+    every probability."""
+    for case in cases(pattern, dtype):
+        lse = np.full(len(case.x), np.nan)
+        lg.cross_entropy(case.x, case.y, lse=lse)
+        want, exact = case.exact.gradient(case.y), case.exact.logsumexp()
+        size = np.maximum(abs(exact), abs(case.exact.max)).astype(np.float64)
+        rounding = np.spacing(size)
+        room = BOUND * ulp.unit(want, dtype)
+        if dtype == np.float32:
+            assert (abs(lse - exact) <= 2.0**-23 + rounding).all(), case.name
+        else:
+            case.within(lse, exact, case.exact.max, what="lse")
+        room += case.exact.softmax() * 2 * np.expm1(np.minimum(BOUND * rounding, 1))[:, None]
+        grad = lg.cross_entropy_backward(1.0, case.x, case.y, reduction="sum", lse=lse)
+        off = abs(oracle.wide(grad) - want) / room
+        assert off.max() <= 1, (case.name, off.max())
+
+
+@pytest.mark.parametrize("label", [0, 131071, 262143])
+def test_a_quarter_of_a_million_classes(lg, dtype, label, rng):
+    x = (rng.normal(size=(1, 262144)) * 3).astype(dtype)
+    exact, y = oracle.Rows(x), np.array([label])
+    loss, grad = lg.cross_entropy_value_and_grad(x, y, reduction="none")
+    ulp.assert_within(BOUND, loss, exact.loss(y), what="loss")
+    ulp.assert_within(BOUND, grad, exact.gradient(y), what="gradient")
+    ulp.assert_within(BOUND, lg.logsumexp(x), exact.logsumexp(), exact.max, what="logsumexp")
+
+
+def test_every_gap(lg, dtype):
+    """Two classes: loss and gradient at each gap from 0 to where exp(-gap) is 0."""
+    step = 1 / 16
+    gap = np.arange(0, 104 if dtype == np.float32 else 746, step).astype(dtype)
+    gap = np.concatenate([gap, np.nextafter(gap, dtype(1000))])
+    for sign in (1, -1):
+        x = np.stack([np.zeros_like(gap), -sign * gap], axis=1)
+        y = np.zeros(len(x), int)
+        exact = oracle.Rows(x)
+        loss, grad = lg.cross_entropy_value_and_grad(x, y, reduction="none")
+        ulp.assert_within(BOUND, loss, exact.loss(y), inputs=gap, what="loss")
+        ulp.assert_within(BOUND, grad, exact.gradient(y), what="gradient")
+
+
+def test_confident_row_of_float32(lg):
+    x = np.array([[0, -20]], np.float32)
+    loss, grad = lg.cross_entropy_value_and_grad(x, [0])
+    assert loss == pytest.approx(2.0611536e-09, rel=1e-7)
+    np.testing.assert_allclose(grad, [[-2.0611536e-09, 2.0611536e-09]], rtol=2e-7)
+    assert grad.dtype == np.float32
+
+
+def test_oracle_against_mpmath(dtype, rng):
+    """The fast oracle is right to 2**-6 of the result's ULP; here log(sum(exp)) at 4000 bits."""
+    nmant = np.finfo(dtype).nmant
+    lowest = np.finfo(dtype).minexp - nmant
+    for pattern in PATTERNS:
+        for case in cases(pattern, dtype)[:7]:
+            exact = case.exact
+            fast = exact.loss(case.y), exact.gradient(case.y), exact.log_softmax()
+            with mpmath.workprec(4000):
+                for i in range(0, len(case.x), 5):
+                    row = [mpmath.mpf(float(v)) for v in case.x[i]]
+                    if max(row) - min(v for v in row if mpmath.isfinite(v)) > 2000:
+                        continue
+                    label = int(case.y[i])
+                    top = max(row)
+                    terms = [mpmath.exp(v - top) for v in row]
+                    total = mpmath.fsum(terms)
+                    want = [(fast[0][i], mpmath.log(total) - (row[label] - top))]
+                    for c, e in enumerate(terms):
+                        want.append((fast[1][i, c], e / total - (c == label)))
+                        want.append((fast[2][i, c], row[c] - top - mpmath.log(total)))
+                    for a, b in want:
+                        if mpmath.isfinite(b):
+                            off = abs(wide_to_mp(a) - b) / ulp._mp_unit(b, nmant, lowest)
+                            assert off < 2**-6, (case.name, i, a, b)
+
+
+def wide_to_mp(value):
+    if isinstance(value, mpmath.mpf):
+        return value
+    part, exponent = np.frexp(value)
+    high = float(part)
+    return mpmath.ldexp(mpmath.mpf(high) + float(part - type(part)(high)), int(exponent))
