@@ -85,7 +85,8 @@ typedef struct {
     double max, target;      /* the largest logit and the label's */
     double shifted, exponent; /* exp(max) / exp(shift) = exp(shifted) 2^-exponent in the sums' unit */
     double count, rest;      /* how often max occurs; the sum over all others */
-    double others;           /* the sum over all but the label, where the log-sum-exp was given */
+    int known;               /* the log-sum-exp was given: it stands for max, and */
+    double others;           /* is the sum over all but the label */
     /* set by lg_finish: */
     double unit;             /* exp(max) in the sums' unit */
     double total;            /* count * unit + rest */

@@ -191,7 +191,7 @@ INLINE void known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *k
     }
     wide total = fold_(w);
     *row = (lg_row){.max = lse, .shifted = lse - (double)shift, .exponent = (double)first_(u.exponent),
-                    .count = 1, .others = total.s + total.e};
+                    .count = 1, .known = 1, .others = total.s + total.e};
 }
 
 /* exp(max), the total and the logarithm, for rows of either dtype: one vector of rows at a time. */
@@ -302,11 +302,12 @@ INLINE void log_softmax_row(const S *x, S *out, ptrdiff_t n, S max, S log_rest) 
     }
 }
 
-/* Index of the first maximum. */
-INLINE ptrdiff_t index_of(const S *x, S max) {
+/* Index of the class that has more than half of the probability, or -1. */
+INLINE ptrdiff_t dominant(const S *x, ptrdiff_t n, const lg_row *row) {
+    if (row->known || row->count != 1 || !(row->rest < row->unit)) return -1;
     ptrdiff_t k = 0;
-    while (x[k] != max) k++;
-    return k;
+    while (k < n && x[k] != (S)row->max) k++;
+    return k < n ? k : -1;
 }
 
 /* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g. */
@@ -421,8 +422,8 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             case LG_LOG_SOFTMAX_BACKWARD: {
                 const double sum = row_dot(e, g[k], n, 0);
                 softmax_gradient(e, g[k], out, n, w->total, sum, 1);
-                if (w->rest < w->unit && w->count == 1) { /* 1 - p from the other classes */
-                    const ptrdiff_t top = index_of(x[k], (S)w->max);
+                const ptrdiff_t top = dominant(x[k], n, w);
+                if (top >= 0) { /* 1 - p from the other classes */
                     const double left = row_dot(e, g[k], top, 0);
                     const double right = row_dot(e, g[k] + top + 1, n - top - 1, 0);
                     out[top] = (S)(w->rest / w->total * sum - (left + right));
@@ -448,17 +449,15 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                 S label_entry = 0;
                 if (j->label.at) {
                     double at = (double)e[label[k]], others = w->total - at, rest = 0;
-                    if (w->others > 0) others = w->others;
+                    if (w->known) others = w->others;
                     else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
                     if (mixed) rest = mass * at - smooth * (class_weight ? (double)class_weight[label[k]] : 1) * w->total;
                     label_entry = (S)((rest - own * others) / w->total * up);
                 }
                 double top_entry = 0;
-                ptrdiff_t top = -1;
-                if (!j->label.at && w->rest < w->unit && w->count == 1) {
-                    /* p sum q - q where p is close to 1: from what the other classes have of either */
+                const ptrdiff_t top = j->label.at ? -1 : dominant(x[k], n, w);
+                if (top >= 0) { /* p sum q - q from what the other classes have of either */
                     double unused, left, right;
-                    top = index_of(x[k], (S)w->max);
                     const mixture after = beyond(&q, top + 1), at = beyond(&q, top);
                     sum_mixture(x[k], top, &q, (S)w->max, &unused, &left);
                     sum_mixture(x[k] + top + 1, n - top - 1, &after, (S)w->max, &unused, &right);

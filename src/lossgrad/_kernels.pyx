@@ -234,9 +234,13 @@ cdef int label_type(const Py_buffer *b) except -1:
 
 def elementwise(const real[:, :, :] grad, const real[:, :, :] a, const real[:, :, :] b, const real[:, :, :] c,
                 const real[:, :, :] weight, real[:, :, :] out, real[:, :, :] out_grad, int op, int direction,
-                tuple parameters, Sum total):
-    """Any op: inputs a, b, c (None beyond its number), the values to out or total, gradients to out_grad."""
+                double up, tuple parameters, Sum total):
+    """Any op: inputs a, b, c, the values to out or total, gradients to out_grad.
+
+    An input that is None is 1 throughout, an incoming gradient that is None is up.
+    """
     cdef lg_map_job job
+    cdef real one = 1, scale = <real> up
     cdef double param[4]
     cdef int k = 0, dtype = LG_F32_TYPE if real is float else LG_F64_TYPE
     job.shape = [a.shape[0], a.shape[1], a.shape[2]]
@@ -244,29 +248,29 @@ def elementwise(const real[:, :, :] grad, const real[:, :, :] a, const real[:, :
         return
     job.op, job.direction, job.inputs = op, direction, lg_ops[op].inputs
     if direction != LG_FORWARD:
-        box(grad, job.shape, &job.inp[0])
+        box(grad, job.shape, &job.inp[0], &scale)
         job.inputs += 1
         k = 1
-    box(a, job.shape, &job.inp[k])
+    box(a, job.shape, &job.inp[k], NULL)
     if lg_ops[op].inputs > 1:
-        box(b, job.shape, &job.inp[k + 1])
+        box(b, job.shape, &job.inp[k + 1], &one)
     if lg_ops[op].inputs > 2:
-        box(c, job.shape, &job.inp[k + 2])
+        box(c, job.shape, &job.inp[k + 2], &one)
     job.weight.at = NULL
     if weight is not None:
-        box(weight, job.shape, &job.weight)
+        box(weight, job.shape, &job.weight, NULL)
     job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
     job.sum = NULL
     if direction == LG_BACKWARD:
-        box(out_grad, job.shape, &job.out[0])
+        box(out_grad, job.shape, &job.out[0], NULL)
     else:
         if total is not None:
             job.sum = &total.state
             job.out[0].at, job.out[0].stride = NULL, [0, 0, sizeof(real)]
         else:
-            box(out, job.shape, &job.out[0])
+            box(out, job.shape, &job.out[0], NULL)
         if direction == LG_VALUE_AND_GRAD:
-            box(out_grad, job.shape, &job.out[1])
+            box(out_grad, job.shape, &job.out[1], NULL)
     for k in range(min(4, len(parameters))):
         param[k] = parameters[k]
     job.param = param
@@ -274,9 +278,13 @@ def elementwise(const real[:, :, :] grad, const real[:, :, :] a, const real[:, :
         lg_map(active, dtype, &job)
 
 
-cdef int box(const real[:, :, :] a, Py_ssize_t *shape, lg_view *view) except -1:
+cdef int box(const real[:, :, :] a, Py_ssize_t *shape, lg_view *view, real *constant) except -1:
+    """a as a view; if it is None, the constant throughout."""
     if a is None:
-        raise ValueError("an operand is missing")
+        if constant == NULL:
+            raise ValueError("an operand is missing")
+        view.at, view.stride = <char *> constant, [0, 0, 0]
+        return 0
     match(a.shape[0], a.shape[1], a.shape[2], shape)
     view.at = <char *> &a[0, 0, 0]
     view.stride = [a.strides[0], a.strides[1], a.strides[2]]

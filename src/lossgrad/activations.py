@@ -52,7 +52,7 @@ def _elementwise(
 ) -> None:
     grad, box, value, result = check.boxes(grad, x, value, result)
     kernels.ELEMENTWISE[x.dtype.char](
-        grad, box, None, None, None, value, result, OPS[name][0], direction, (), None
+        grad, box, None, None, None, value, result, OPS[name][0], direction, 1.0, (), None
     )
 
 

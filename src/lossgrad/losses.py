@@ -346,7 +346,7 @@ def _elementwise(
     value: bool,
     *extra: tuple[str, ArrayLike | None],
 ) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None); extra is 1 where None."""
+    """(loss if value is asked for, gradient unless upstream is None); extra is 1 if None."""
     x = check.floating(logits, "logits")
     dtype, shape = x.dtype, x.shape
     reduced = check.reduction_name(reduction) != "none"
@@ -354,28 +354,40 @@ def _elementwise(
     weights = check.element_weight(weight, shape, dtype)
     inputs: list[Array | None] = [x, t]
     for key, operand in extra:
-        inputs.append(check.element_weight(1.0 if operand is None else operand, shape, dtype, key))
+        inputs.append(check.element_weight(operand, shape, dtype, key))
     direction, losses_out, gradient, losses = kernels.FORWARD, None, None, None
-    g: Any = None
+    g: Any = 1.0
     if upstream is not None:
         direction = kernels.VALUE_AND_GRAD if value else kernels.BACKWARD
-        g = 1.0 if value else check.upstream(upstream, reduction, shape, dtype)
+        if not value:
+            g = check.upstream(upstream, reduction, shape, dtype)
         if reduction == "mean" and x.size:
             g /= x.size
         gradient = check.output(
             out, shape, dtype, *inputs, weights, g if type(g) is np.ndarray else None
         )
-        g = np.broadcast_to(np.asarray(g, dtype), shape)
     else:
         check.loss_out(out, reduction)
         losses_out = out
     if value and not reduced:
         losses = check.output(losses_out, shape, dtype, *inputs, weights)
     total = kernels.Sum() if value and reduced else None
-    g, weights, losses, result, *inputs = check.boxes(g, weights, losses, gradient, *inputs)
+    row_grad = g if type(g) is np.ndarray else None
+    row_grad, weights, losses, result, *inputs = check.boxes(
+        row_grad, weights, losses, gradient, *inputs
+    )
     inputs += [None] * (3 - len(inputs))
     kernels.ELEMENTWISE[dtype.char](
-        g, *inputs, weights, losses, result, OPS[name][0], direction, (), total
+        row_grad,
+        *inputs,
+        weights,
+        losses,
+        result,
+        OPS[name][0],
+        direction,
+        1.0 if row_grad is not None else g,
+        (),
+        total,
     )
     loss: Any = None
     if total is not None:
