@@ -9,9 +9,8 @@
 INLINE void op_sigmoid(const V *in, const S *p, V *y, V *d) {
     (void)p;
     V large, small;
-    sigmoid_pair(in[0], &large, &small);
+    sigmoid_parts(in[0], &large, &small, d);
     *y = select_(lt_(in[0], set1(0)), small, large);
-    *d = large * small;
 }
 
 /* Binary cross-entropy of a logit x with target t and weight w of the positive term:
@@ -20,8 +19,8 @@ INLINE void op_sigmoid(const V *in, const S *p, V *y, V *d) {
 INLINE void op_binary_cross_entropy_with_logits(const V *in, const S *p, V *y, V *d) {
     (void)p;
     V x = in[0], positive = in[2] * in[1], negative = set1(1) - in[1];
-    V large, small, zero = set1(0);
-    V l = log1p_unit(sigmoid_pair(x, &large, &small));
+    V large, small, slope, zero = set1(0);
+    V l = log1p_unit(sigmoid_parts(x, &large, &small, &slope));
     V a = positive * (l + max_(-x, zero)), b = negative * (l + max_(x, zero));
     M below = lt_(x, zero);
     *y = drop_(eq_(positive, zero), a) + drop_(eq_(negative, zero), b);

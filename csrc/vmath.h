@@ -87,18 +87,20 @@ INLINE V log1p_(V u) {
     return select_(eq_(u, u), result, u);
 }
 
-/* z = exp(-|x|); large = 1 / (1 + z) = sigmoid(|x|); small = z / (1 + z) = sigmoid(-|x|).
- * Both quotients are corrected by their residual: below 0.9 ulp, subnormal results included. */
-INLINE V sigmoid_pair(V x, V *large, V *small) {
+/* Returns z = exp(-|x|); large = 1 / (1 + z) = sigmoid(|x|), small = z / (1 + z) = sigmoid(-|x|) and
+ * slope = large * small, the derivative of both. Quotients and product are corrected by their
+ * residuals before they are rounded: below 0.9 ulp, subnormal results included. */
+INLINE V sigmoid_parts(V x, V *large, V *small, V *slope) {
     V n, low;
     V p = exp_parts_2(max_(set1(C_(-120.0f, -800.0)), -abs_(x)), &n, &low);
     V z = scale_(p, n);
     V d = set1(1) + z, d_low = (set1(1) - d) + z;
     V inverse = set1(1) / d;
-    V left = residual_(inverse, d, set1(1)) + inverse * d_low; /* -(1 - inverse (d + d_low)) */
-    *large = inverse - left * inverse;
-    V q = p * inverse;
-    left = (residual_(q, d, p) + q * d_low) - low;
-    *small = scale_(q - left * inverse, n);
+    V large_low = -inverse * (residual_(inverse, d, set1(1)) + inverse * d_low);
+    V q = p * inverse, q_low = inverse * (low - (residual_(q, d, p) + q * d_low));
+    *large = inverse + large_low;
+    *small = scale_(q + q_low, n);
+    V s = q * inverse, s_low = residual_(q, inverse, s) + fma_(q, large_low, q_low * inverse);
+    *slope = scale_(s + s_low, n);
     return z;
 }

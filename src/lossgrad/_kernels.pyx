@@ -155,7 +155,7 @@ cdef class Sum:
 cdef class Held:
     """Buffers of the arrays of one call, held until it ends."""
 
-    cdef Py_buffer buffer[8]
+    cdef Py_buffer buffer[16]
     cdef int count
 
     def __dealloc__(self):
@@ -164,6 +164,8 @@ cdef class Held:
             PyBuffer_Release(&self.buffer[k])
 
     cdef Py_buffer *take(self, object a, bint writes) except NULL:
+        if self.count == 16:
+            raise RuntimeError("too many operands")
         cdef Py_buffer *buffer = &self.buffer[self.count]
         PyObject_GetBuffer(a, buffer, PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writes else 0))
         self.count += 1
