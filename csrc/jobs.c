@@ -87,8 +87,10 @@ void lg_map(const lg_level *level, int dtype, const lg_map_job *job) {
                 for (int v = 0; v < job->inputs; v++)
                     in[v] = fetch(&job->in[v], AT(job->in[v]), k, size, in_buffer[v], &filled[v]);
                 const void *weight = NULL;
-                if (weighted)
+                if (weighted) { /* a copy, since an output may be the weight itself */
                     weight = fetch(&job->weight, AT(job->weight), k, size, weight_buffer, &filled[LG_MAX_INPUTS + 1]);
+                    if (weight != weight_buffer) weight = memcpy(weight_buffer, weight, (size_t)k * size);
+                }
                 if (weighted && job->direction != LG_FORWARD) {
                     /* the incoming gradient, times the weight, in a buffer of its own */
                     const void *factors[2] = {in[0], weight};
