@@ -203,8 +203,8 @@ void LG_NAME(finish)(lg_row *row, ptrdiff_t n) {
             const lg_row *r = row + (i + k < n ? i + k : i);
             a[0][k] = r->shifted; a[1][k] = r->exponent; a[2][k] = r->count; a[3][k] = r->rest;
         }
-        V n0, p = exp_parts(ld(a[0]), &n0), count = ld(a[2]), rest = ld(a[3]);
-        V e = p * pow2_(n0 - ld(a[1]));
+        V n0, low, p = exp_parts_2(ld(a[0]), &n0, &low), count = ld(a[2]), rest = ld(a[3]);
+        V e = (p + low) * pow2_(n0 - ld(a[1]));
         st(a[0], e);
         st(a[1], fma_(count, e, rest));
         st(a[2], log1p_((count - set1(1)) + rest / e));
@@ -219,13 +219,18 @@ void LG_NAME(finish)(lg_row *row, ptrdiff_t n) {
 void LG_NAME(finish)(lg_row *row, ptrdiff_t n);
 #endif
 
-/* A gradient's scale as S, and a power of two that keeps it in range: g times a term is
- * (term * first) * second; second is 1 unless g is extreme. */
+/* g / total as one factor, or as two that are normal numbers: a term's share is
+ * (term * first) * second; second is 1 unless g / total is extreme. */
 typedef struct { S first, second; } factor;
 INLINE factor factor_of(double g, double total) {
-    if (fabs(g) < C_(0x1p-50, 0x1p-400) && g != 0)
-        return (factor){(S)(g * C_(0x1p100, 0x1p500) / total), C_(0x1p-100f, 0x1p-500)};
-    return (factor){(S)(g / total), 1};
+    if (!(fabs(g) < total * C_(0x1p-110, 0x1p-1000)) || g == 0) return (factor){(S)(g / total), 1};
+    const double up = fabs(g) > C_(0x1p-13, 0x1p-100) ? C_(0x1p90, 0x1p900) : 1;
+    return (factor){(S)(up / total), (S)(g / up)};
+}
+
+/* part / total * g, in the order in which nothing but the result can underflow. */
+INLINE S share(double part, double total, double g) {
+    return (S)(fabs(g) > 1 ? part * (g / total) : part / total * g);
 }
 
 /* out = terms * f, past the cache if stream. Walks to the end of what one vector can tell. */
@@ -246,9 +251,6 @@ INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream) {
 
 /* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
 typedef struct { const S *target, *weight; S slope, level; } mixture;
-INLINE mixture beyond(const mixture *q, ptrdiff_t i) {
-    return (mixture){q->target ? q->target + i : NULL, q->weight ? q->weight + i : NULL, q->slope, q->level};
-}
 INLINE V mixture_at(const mixture *q, ptrdiff_t i, ptrdiff_t k) {
     V v = set1(q->level);
     if (q->target) v = fma_(set1(q->slope), k == VL ? ld(q->target + i) : ld_n(q->target + i, k, 0), v);
@@ -257,7 +259,7 @@ INLINE V mixture_at(const mixture *q, ptrdiff_t i, ptrdiff_t k) {
 }
 
 /* Sums q_c (max - x_c), 0 where q_c is 0 at any x, and q_c. */
-INLINE void sum_mixture(const S *x, ptrdiff_t n, const mixture *q, S max, double *gap, double *mass) {
+INLINE void sum_mixture(const S *x, ptrdiff_t n, const mixture *q, S max, double *gap, wide *mass) {
     W w[2][VPER];
     V top = set1(max), zero = set1(0);
     for (int h = 0; h < VPER; h++) w[0][h] = w[1][h] = w_zero();
@@ -276,7 +278,7 @@ INLINE void sum_mixture(const S *x, ptrdiff_t n, const mixture *q, S max, double
             w[1][h] = w_add(w[1][h], p);
         }
     *gap = value_of(fold_(w[0]));
-    *mass = value_of(fold_(w[1]));
+    *mass = fold_(w[1]);
 }
 
 /* out = f * terms - g q */
@@ -284,7 +286,8 @@ INLINE void mixture_gradient(const S *e, S *out, ptrdiff_t n, const mixture *q, 
     V a = set1(f.first), b = set1(f.second), minus = set1(-g);
     for (ptrdiff_t i = 0; i < n; i += VL) {
         ptrdiff_t k = n - i < VL ? n - i : VL;
-        V v = fma_((k == VL ? ld(e + i) : ld_n(e + i, k, 0)) * a, b, mixture_at(q, i, k) * minus);
+        V v = k == VL ? ld(e + i) : ld_n(e + i, k, 0), c = mixture_at(q, i, k) * minus;
+        v = f.second == 1 ? fma_(v, a, c) : fma_(v * a, b, c);
         if (k == VL) st(out + i, v);
         else st_n(out + i, v, k);
     }
@@ -302,6 +305,12 @@ INLINE void log_softmax_row(const S *x, S *out, ptrdiff_t n, S max, S log_rest) 
     }
 }
 
+/* The sum without one of its terms. */
+INLINE double without(wide sum, double term) {
+    double rest = sum.s - term, t = rest - sum.s;
+    return rest + (((sum.s - (rest - t)) - (term + t)) + sum.e);
+}
+
 /* Index of the class that has more than half of the probability, or -1. */
 INLINE ptrdiff_t dominant(const S *x, ptrdiff_t n, const lg_row *row) {
     if (row->known || row->count != 1 || !(row->rest < row->unit)) return -1;
@@ -311,7 +320,7 @@ INLINE ptrdiff_t dominant(const S *x, ptrdiff_t n, const lg_row *row) {
 }
 
 /* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g. */
-INLINE double row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
+INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
     W w[VPER];
     for (int h = 0; h < VPER; h++) w[h] = w_zero();
     for (ptrdiff_t i = 0; i < n; i += LANES)
@@ -322,14 +331,14 @@ INLINE double row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
             if (with_e) v = v * (k == VL ? ld(e + at) : ld_n(e + at, k, 0));
             w[h] = w_add(w[h], v);
         }
-    return value_of(fold_(w));
+    return fold_(w);
 }
-INLINE void softmax_gradient(const S *e, const S *g, S *out, ptrdiff_t n, double total, double dot, int log) {
+INLINE void softmax_gradient(const S *e, const S *g, S *out, ptrdiff_t n, double total, double dot) {
     V scale = set1((S)(1 / total)), d = set1((S)dot);
     for (ptrdiff_t i = 0; i < n; i += VL) {
         ptrdiff_t k = n - i < VL ? n - i : VL;
         V v = k == VL ? ld(g + i) : ld_n(g + i, k, 0), p = (k == VL ? ld(e + i) : ld_n(e + i, k, 0)) * scale;
-        v = log ? fma_(-p, d, v) : p * (v - d);
+        v = p * (v - d);
         if (k == VL) st(out + i, v);
         else st_n(out + i, v, k);
     }
@@ -417,26 +426,28 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             case LG_SOFTMAX: scale_terms(e, out, n, factor_of(up, w->total), stream); break;
             case LG_LOG_SOFTMAX: log_softmax_row(x[k], out, n, (S)w->max, (S)w->log_rest); break;
             case LG_SOFTMAX_BACKWARD:
-                softmax_gradient(e, g[k], out, n, w->total, row_dot(e, g[k], n, 1) / w->total, 0);
+                softmax_gradient(e, g[k], out, n, w->total, value_of(row_dot(e, g[k], n, 1)) / w->total);
                 break;
-            case LG_LOG_SOFTMAX_BACKWARD: {
-                const double sum = row_dot(e, g[k], n, 0);
-                softmax_gradient(e, g[k], out, n, w->total, sum, 1);
+            case LG_LOG_SOFTMAX_BACKWARD: { /* -(p sum q - q) with q = g */
+                const wide g_sum = row_dot(e, g[k], n, 0);
+                const double sum = value_of(g_sum);
+                const mixture q = {.target = g[k], .slope = 1};
                 const ptrdiff_t top = dominant(x[k], n, w);
-                if (top >= 0) { /* 1 - p from the other classes */
-                    const double left = row_dot(e, g[k], top, 0);
-                    const double right = row_dot(e, g[k] + top + 1, n - top - 1, 0);
-                    out[top] = (S)(w->rest / w->total * sum - (left + right));
-                }
+                S top_entry = 0; /* before out, which may be g, is written */
+                if (top >= 0) top_entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[k][top]));
+                mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1);
+                if (top >= 0) out[top] = top_entry;
                 break;
             }
             default: {
                 double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
+                wide q_sum = {0, 0};
                 mixture q = {.weight = class_weight, .slope = (S)(1 - j->smoothing), .level = (S)smooth};
                 int mixed = !j->label.at || j->smoothing != 0;
                 if (mixed) {
                     if (j->soft.at) q.target = (const S *)at_row(&j->soft, r, j->inner);
-                    sum_mixture(x[k], n, &q, (S)w->max, &loss, &mass);
+                    sum_mixture(x[k], n, &q, (S)w->max, &loss, &q_sum);
+                    mass = value_of(q_sum);
                     loss += mass == 0 ? 0 * w->rest : mass * w->log_rest;
                 }
                 if (j->label.at) {
@@ -452,21 +463,19 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                     if (w->known) others = w->others;
                     else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
                     if (mixed) rest = mass * at - smooth * (class_weight ? (double)class_weight[label[k]] : 1) * w->total;
-                    label_entry = (S)((rest - own * others) / w->total * up);
+                    label_entry = share(rest - own * others, w->total, up);
                 }
-                double top_entry = 0;
+                S top_entry = 0;
                 const ptrdiff_t top = j->label.at ? -1 : dominant(x[k], n, w);
                 if (top >= 0) { /* p sum q - q from what the other classes have of either */
-                    double unused, left, right;
-                    const mixture after = beyond(&q, top + 1), at = beyond(&q, top);
-                    sum_mixture(x[k], top, &q, (S)w->max, &unused, &left);
-                    sum_mixture(x[k] + top + 1, n - top - 1, &after, (S)w->max, &unused, &right);
-                    top_entry = (w->unit * (left + right) - (double)first_(mixture_at(&at, 0, 1)) * w->rest) / w->total * up;
+                    const mixture at = {q.target ? q.target + top : NULL, q.weight ? q.weight + top : NULL, q.slope, q.level};
+                    const double own_q = (double)first_(mixture_at(&at, 0, 1));
+                    top_entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
                 }
                 if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up);
                 else scale_terms(e, out, n, factor_of(up * own, w->total), stream);
                 if (j->label.at) out[label[k]] = label_entry;
-                if (top >= 0) out[top] = (S)top_entry;
+                if (top >= 0) out[top] = top_entry;
             }
             }
         }

@@ -178,6 +178,10 @@ def mixture(classes, dtype, labels=None, probabilities=None, weight=None, smooth
         probabilities = np.zeros((len(labels), classes), dtype)
         probabilities[np.arange(len(labels)), labels] = 1
     t = wide(np.asarray(probabilities, dtype))
-    e = wide(np.asarray(smoothing, np.float64).astype(np.float64)) if dtype == np.float64 else smoothing
+    e = (
+        wide(np.asarray(smoothing, np.float64).astype(np.float64))
+        if dtype == np.float64
+        else smoothing
+    )
     q = (1 - e) * t + e / classes
     return q if weight is None else q * wide(np.asarray(weight, dtype))

@@ -164,7 +164,9 @@ def test_oracle_against_mpmath(dtype):
         for fast, slow in pairs:
             lost = [ulp._mp_distance(mpmath.mpf(0), mpmath.mpf(0), 1)]  # 0: both zero
             for a, b in zip(fast, slow, strict=True):
-                step = ulp._mp_unit(b, np.finfo(dtype).nmant, -149 if dtype == np.float32 else -1074)
+                step = ulp._mp_unit(
+                    b, np.finfo(dtype).nmant, -149 if dtype == np.float32 else -1074
+                )
                 lost.append(float(abs(to_mp(a) - b) / step))
             assert max(lost) < 2**-8
 

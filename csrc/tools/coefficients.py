@@ -61,7 +61,8 @@ def minimax(function, interval, degree, weight):
         solution = mp.lu_solve(rows, right)
         coefficients = list(solution[: degree + 1])
         error = [
-            (mp.polyval(coefficients[::-1], x) - f) * w for x, (f, w) in zip(grid, values, strict=True)
+            (mp.polyval(coefficients[::-1], x) - f) * w
+            for x, (f, w) in zip(grid, values, strict=True)
         ]
         # one extremum in each run of equal sign
         runs, start = [], 0

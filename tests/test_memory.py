@@ -1,0 +1,385 @@
+"""Arrays in any layout give the bits of a contiguous copy; nothing outside an output is written and
+nothing outside an input is read."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from calls import Call, all_calls, bits, same_bits
+from conftest import LEVELS
+
+CANARY = 0xA5
+
+
+def misaligned(a, offset):
+    """A copy of a that begins `offset` bytes past a multiple of 64, and its buffer."""
+    buffer = np.full(a.nbytes + 256, CANARY, np.uint8)
+    start = -buffer.ctypes.data % 64 + 64 + offset
+    view = np.frombuffer(buffer, a.dtype, a.size, start).reshape(a.shape)
+    view[...] = a
+    return view, (buffer, start, start + a.nbytes)
+
+
+def canaries_live(place):
+    buffer, start, end = place
+    return (buffer[:start] == CANARY).all() and (buffer[end:] == CANARY).all()
+
+
+def check_everywhere(module, call, offset):
+    """Inputs and output off alignment by some bytes; no byte beside the output is touched."""
+    want = call(module)
+    moved = {
+        key: misaligned(a, (offset * (k + 1)) % 64)
+        for k, (key, a) in enumerate(call.arrays.items())
+    }
+    options, place = {}, None
+    if call.takes_out:
+        like = want[-1]
+        out, place = misaligned(np.full_like(like, 7), offset)
+        options["out"] = out
+    got = call(module, {key: a for key, (a, _) in moved.items()}, **options)
+    same_bits(got, want, f"{offset} bytes off in {call}")
+    if place:
+        same_bits([out], [want[-1]], f"out of {call}")
+        assert canaries_live(place), str(call)
+    for key, (a, around) in moved.items():
+        assert canaries_live(around)
+        same_bits([a], [call.arrays[key]], f"{key} of {call} was written")
+
+
+def test_sizes_and_alignments(lg, dtype, rng):
+    """All sizes from 0 to 200, as one array and as the classes of a few rows."""
+    for n in range(201):
+        for shape in ((n,), (3, n) if n else (0, 3)):
+            if shape == (0,):
+                continue
+            for k, call in enumerate(all_calls(shape, dtype, rng, brief=True)):
+                if (k + n) % 4 == 0 or call.function in ("sigmoid", "softmax"):
+                    check_everywhere(lg, call, (n * 7 + k) % 64)
+
+
+@pytest.mark.parametrize("offset", [1, 2, 3, 4, 5, 7, 8, 12, 16, 24, 31, 32, 36, 48, 60, 63])
+def test_alignments(lg, dtype, offset, rng):
+    for shape in ((37,), (3, 70), (1, 1027)):
+        for call in all_calls(shape, dtype, rng, brief=True):
+            check_everywhere(lg, call, offset)
+
+
+def negative(a):
+    return a[(slice(None, None, -1),) * a.ndim].copy()[(slice(None, None, -1),) * a.ndim]
+
+
+def gaps(a):
+    big = np.full([3 * n for n in a.shape], 99, a.dtype)
+    big[(slice(1, None, 3),) * a.ndim] = a
+    return big[(slice(1, None, 3),) * a.ndim]
+
+
+def columns(a):
+    """Only the last axis has gaps."""
+    big = np.full((*a.shape[:-1], 2 * a.shape[-1]), 99, a.dtype) if a.ndim else a
+    big[..., ::2] = a
+    return big[..., ::2]
+
+
+def lines(a):
+    """Only the first axis has gaps, which are no multiple of a row."""
+    if a.ndim < 2:
+        return a
+    big = np.full((a.shape[0], *a.shape[1:-1], a.shape[-1] + 3), 99, a.dtype)
+    big[..., : a.shape[-1]] = a
+    return big[..., : a.shape[-1]]
+
+
+def fortran(a):
+    return np.asfortranarray(a)
+
+
+def swapped(a):
+    return a.astype(a.dtype.newbyteorder())
+
+
+def unaligned(a):
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    view = raw[1:].view(a.dtype).reshape(a.shape)
+    view[...] = a
+    return view
+
+
+def read_only(a):
+    b = a.copy()
+    b.flags.writeable = False
+    return b
+
+
+def in_a_record(a):
+    """A field of a packed record: strides are no multiple of the size of an element."""
+    record = np.zeros(a.shape, [("flag", "i1"), ("value", a.dtype)])
+    record["value"] = a
+    return record["value"]
+
+
+def subclass(a):
+    class Sub(np.ndarray):
+        pass
+
+    return a.view(Sub)
+
+
+LAYOUTS = [
+    negative,
+    gaps,
+    columns,
+    lines,
+    fortran,
+    swapped,
+    unaligned,
+    read_only,
+    in_a_record,
+    subclass,
+]
+SHAPES = [
+    ((40,), -1),
+    ((9, 17), -1),
+    ((9, 17), 0),
+    ((70, 3), -1),
+    ((3, 4, 5), 1),
+    ((2, 3, 4, 5), 2),
+]
+SHAPES += [((2, 1025), -1), ((1025, 2), 0), ((3, 0, 5), 2), ((1, 1), 0)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+def test_layouts_of_inputs(lg, dtype, layout, rng):
+    for shape, axis in SHAPES:
+        for call in all_calls(shape, dtype, rng, axis, brief=True):
+            if 0 in shape and _is_rows(call) and shape[axis] == 0:
+                continue
+            want = call(lg)
+            for one in [*call.arrays, None]:
+                keys = call.arrays if one is None else [one]
+                given = {key: layout(call.arrays[key]) for key in keys if call.arrays[key].ndim}
+                same_bits(
+                    call(lg, given), want, f"{one or 'all'} {layout.__name__} in {call} {shape}"
+                )
+
+
+def _is_rows(call):
+    return "axis" in call.options
+
+
+OUT_LAYOUTS = [negative, gaps, columns, lines, fortran, unaligned, in_a_record]
+
+
+@pytest.mark.parametrize("layout", OUT_LAYOUTS, ids=lambda f: f.__name__)
+def test_layouts_of_outputs(lg, dtype, layout, rng):
+    for shape, axis in SHAPES:
+        for call in all_calls(shape, dtype, rng, axis, brief=True):
+            if not call.takes_out:
+                continue
+            want = call(lg)
+            if want[-1].ndim == 0:
+                continue
+            out = layout(np.full_like(want[-1], 7))
+            base = out
+            while isinstance(base.base, np.ndarray):
+                base = base.base
+            before = base.tobytes()
+            result = getattr(lg, call.function)(**call.arrays, **call.options, out=out)
+            assert (result[-1] if isinstance(result, tuple) else result) is out, str(call)
+            same_bits([out], [want[-1]], f"out {layout.__name__} in {call} {shape}")
+            out[...] = 7
+            assert base.tobytes() == before, f"bytes beside out in {call}"
+
+
+def test_in_place_in_any_layout(lg, dtype, rng):
+    for shape, axis in SHAPES[:6]:
+        for call in all_calls(shape, dtype, rng, axis, brief=True):
+            key = next(iter(call.arrays))
+            want = call(lg)
+            if not call.takes_out or want[-1].shape != call.arrays[key].shape:
+                continue
+            for layout in OUT_LAYOUTS:
+                own = layout(call.arrays[key].copy())
+                same_bits(
+                    call(lg, {key: own}, out=own), want, f"in place, {layout.__name__}, {call}"
+                )
+
+
+@pytest.mark.parametrize("shift", [-17, -3, -1, 1, 2, 5, 16, 40])
+def test_partial_overlap(lg, dtype, shift, rng):
+    """As if out and the input did not overlap."""
+    for shape, axis in (((200,), 0), ((7, 30), -1), ((30, 7), 0), ((2, 1025), -1)):
+        for call in all_calls(shape, dtype, rng, axis, brief=True):
+            if not call.takes_out:
+                continue
+            want = call(lg)
+            for key, a in call.arrays.items():
+                if a.shape != want[-1].shape or a.dtype != want[-1].dtype:
+                    continue
+                memory = np.zeros(a.size + 2 * 40, dtype)
+                own = memory[40 : 40 + a.size].reshape(shape)
+                own[...] = a
+                out = memory[40 + shift : 40 + shift + a.size].reshape(shape)
+                same_bits(call(lg, {key: own}, out=out), want, f"{key} {shift} from out in {call}")
+                own[...] = a
+                flipped = own[::-1]
+                given = own[(slice(None, None, -1),) * own.ndim]
+                assert np.may_share_memory(given, flipped)
+                turned = {k: (given if k == key else v) for k, v in call.arrays.items()}
+                expected = call(lg, {k: v.copy() for k, v in turned.items()})
+                same_bits(call(lg, turned, out=own), expected, f"{key} reversed out in {call}")
+
+
+def test_out_overlaps_labels(lg, rng):
+    """float64 gradients written over the memory of int64 labels, and losses over labels."""
+    memory = np.zeros(64, np.int64)
+    labels = memory[:10]
+    labels[...] = rng.integers(0, 5, 10)
+    x = rng.normal(size=(10, 5))
+    want = lg.cross_entropy_backward(1.0, x, labels.copy())
+    out = memory.view(np.float64)[:50].reshape(10, 5)
+    same_bits([lg.cross_entropy_backward(1.0, x, labels, out=out)], [want])
+    labels[...] = rng.integers(0, 5, 10)
+    want = lg.cross_entropy(x, labels.copy(), reduction="none")
+    out = memory.view(np.float64)[:10]
+    same_bits([lg.cross_entropy(x, labels, reduction="none", out=out)], [want])
+
+
+def test_lse_may_be_written_anywhere(lg, dtype, rng):
+    """lse= in any layout, and where its memory is that of the logits."""
+    x = rng.normal(size=(40, 3)).astype(dtype)
+    y = rng.integers(0, 3, 40)
+    want = np.zeros(40)
+    loss = lg.cross_entropy(x, y, lse=want)
+    for layout in OUT_LAYOUTS:
+        lse = layout(np.zeros(40))
+        assert lg.cross_entropy(x, y, lse=lse) == loss
+        same_bits([lse], [want], layout.__name__)
+        grad = lg.cross_entropy_backward(1.0, x, y, lse=lse)
+        same_bits([grad], [lg.cross_entropy_backward(1.0, x, y, lse=want)], layout.__name__)
+    own = np.zeros((40, 4), dtype)
+    own[:, :3] = x
+    narrow = np.zeros(40, dtype)
+    lg.cross_entropy(x, y, lse=narrow)
+    assert lg.cross_entropy(own[:, :3], y, lse=own[:, 3]) == loss
+    same_bits([own[:, 3]], [narrow])
+    shared = x.copy()
+    assert lg.cross_entropy(shared, y, lse=shared[:, 1]) == loss
+    same_bits([shared[:, 1]], [narrow])
+
+
+@pytest.mark.parametrize("value", [0.5, -20.0])
+def test_stride_of_zero(lg, dtype, value, rng):
+    """Broadcast arrays, without a copy of what they stand for."""
+    x = np.broadcast_to(np.array(value, dtype), (2000, 7))
+    y = np.broadcast_to(np.array(3), (2000,))
+    full = np.ascontiguousarray(x)
+    labels = np.ascontiguousarray(y)
+    for f in ("sigmoid", "softmax", "log_softmax", "logsumexp"):
+        same_bits([getattr(lg, f)(x)], [getattr(lg, f)(full)])
+    same_bits([lg.sigmoid_backward(x, x)], [lg.sigmoid_backward(full, full)])
+    for reduction in ("none", "mean", "sum"):
+        a = lg.cross_entropy_value_and_grad(x, y, reduction=reduction)
+        b = lg.cross_entropy_value_and_grad(full, labels, reduction=reduction)
+        same_bits([np.asarray(v) for v in a], [np.asarray(v) for v in b])
+        a = lg.binary_cross_entropy_with_logits_value_and_grad(x, x, reduction=reduction)
+        b = lg.binary_cross_entropy_with_logits_value_and_grad(full, full, reduction=reduction)
+        same_bits([np.asarray(v) for v in a], [np.asarray(v) for v in b])
+    row = rng.normal(size=7).astype(dtype)
+    rows = np.broadcast_to(row, (300, 7))
+    same_bits(
+        [lg.softmax(rows)], [np.ascontiguousarray(np.broadcast_to(lg.softmax(row), rows.shape))]
+    )
+
+
+def test_memory_mapped(lg, dtype, tmp_path, rng):
+    x = rng.normal(size=(50, 7)).astype(dtype)
+    y = rng.integers(0, 7, 50)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    mx, my = np.load(tmp_path / "x.npy", mmap_mode="r"), np.load(tmp_path / "y.npy", mmap_mode="r")
+    loss, grad = lg.cross_entropy_value_and_grad(mx, my)
+    want = lg.cross_entropy_value_and_grad(x, y)
+    assert loss == want[0]
+    same_bits([np.asarray(grad)], [want[1]])
+    assert type(grad) is np.ndarray
+    out = np.lib.format.open_memmap(tmp_path / "out.npy", "w+", dtype, x.shape)
+    assert lg.softmax(mx, out=out) is out
+    same_bits([np.asarray(out)], [lg.softmax(x)])
+
+
+def test_other_inputs(lg):
+    """Lists, buffers and numbers are taken as NumPy takes them."""
+    assert lg.sigmoid([0, 0]).dtype == np.float64
+    assert lg.sigmoid(memoryview(np.zeros(3, np.float32))).dtype == np.float32
+    assert lg.sigmoid(0) == 0.5
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix([[0.0, 0.0]])
+    assert lg.softmax(matrix).tolist() == [[0.5, 0.5]]
+    assert type(lg.softmax(matrix)) is np.ndarray
+    assert lg.cross_entropy([[0.0, 0.0]], [1]) == pytest.approx(np.log(2))
+
+
+GUARDED = """
+import ctypes, mmap, sys
+import numpy as np
+sys.path.insert(0, {tests!r})
+import lossgrad
+from lossgrad import _backend
+from calls import all_calls, same_bits
+_backend.kernels.set_level({level!r})
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+keep = []
+
+def at_the_edge(a, end):
+    "A copy of a between two pages that may not be touched, at the end or the beginning."
+    pages = -(-max(a.nbytes, 1) // PAGE)
+    m = mmap.mmap(-1, (pages + 2) * PAGE)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(m))
+    for page in (0, pages + 1):
+        assert libc.mprotect(base + page * PAGE, PAGE, 0) == 0
+    keep.append(m)
+    offset = PAGE + (pages * PAGE - a.nbytes if end else 0)
+    view = np.frombuffer(m, a.dtype, a.size, offset).reshape(a.shape)
+    view[...] = a
+    return view
+
+rng = np.random.default_rng(0)
+for dtype in (np.float32, np.float64):
+    for shape in [(1,), (7,), (16,), (33,), (1001,), (3, 1), (5, 3), (3, 17), (65, 4), (2, 1030)]:
+        for call in all_calls(shape, dtype, rng, brief=True):
+            if call.options.get("reduction") == "sum" or "label_smoothing" in call.options and shape[0] > 5:
+                continue
+            want = call(lossgrad)
+            for end in (True, False):
+                given = {{k: at_the_edge(a, end) for k, a in call.arrays.items()}}
+                options = {{}}
+                if call.takes_out:
+                    options["out"] = at_the_edge(want[-1], end)
+                same_bits(call(lossgrad, given, **options), want, str(call))
+        keep.clear()
+print("done")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+@pytest.mark.parametrize("level", LEVELS)
+def test_nothing_outside_is_touched(level):
+    """Arrays between pages that may not be touched: a read or write outside ends the process."""
+    code = GUARDED.format(tests=str(__file__).rsplit("/", 1)[0], level=level)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, f"exit status {run.returncode}\n{run.stderr[-2000:]}"
+    assert run.stdout.strip() == "done"
+
+
+def test_results_own_their_memory(lg, dtype):
+    """A result is never a view of an argument."""
+    x = np.zeros((3, 4), dtype)
+    assert not np.may_share_memory(lg.softmax(x), x)
+    assert not np.may_share_memory(lg.sigmoid(x), x)
+    assert isinstance(Call("sigmoid", {"x": x})(lg)[0], np.ndarray)
+    assert bits(x).sum() == 0
