@@ -17,7 +17,7 @@ X86 = {
     "portable": ("isa_portable.c", []),
     "portable_fma": ("isa_portable.c", ["-mfma", "-DLG_ISA=portable_fma"]),
     "sse2": ("isa_sse2.c", []),
-    "avx2": ("isa_avx2.c", ["-mavx2", "-mfma"]),
+    "avx2": ("isa_avx2.c", ["-mavx2", "-mfma", "-mf16c"]),
     "avx512": (
         "isa_avx512.c",
         [
@@ -26,6 +26,7 @@ X86 = {
             "-mavx512bw",
             "-mavx512vl",
             "-mfma",
+            "-mf16c",
             "-mprefer-vector-width=512",
         ],
     ),

@@ -39,7 +39,7 @@ static int saves(uint64_t state) {
 static int has_fma(void) {
     unsigned r[4];
     cpuid(1, r);
-    return BIT(r[2], 12) && BIT(r[2], 28) && saves(0x06);
+    return BIT(r[2], 12) && BIT(r[2], 28) && BIT(r[2], 29) && saves(0x06); /* FMA, AVX, F16C */
 }
 static int has_avx2(void) {
     unsigned r[4];

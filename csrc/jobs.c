@@ -29,7 +29,7 @@ int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inne
 #undef READ
 }
 
-lg_label_check lg_check_labels(const lg_rows_job *job, int dtype, lg_sum *sum) {
+lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum) {
     lg_label_check check = {-1, 0};
     const float *f32 = job->weight;
     const double *f64 = job->weight;
@@ -42,39 +42,37 @@ lg_label_check lg_check_labels(const lg_rows_job *job, int dtype, lg_sum *sum) {
                 return check;
             }
             check.kept++;
-            if (job->weight) lg_sum_add(sum, dtype == LG_F64_TYPE ? f64[y] : (double)f32[y]);
+            if (job->weight) lg_sum_add(sum, computed == LG_F64 ? f64[y] : (double)f32[y]);
         }
     return check;
 }
 
+/* Whether a view's elements along the inner axis are a run of the computed type. */
+static int is_run(const lg_view *v, int computed) {
+    return v->storage == computed && v->stride[2] == lg_size(computed);
+}
+
 /* One block's operand: where it lies if it is a run, else a copy in buffer (a stride of 0 is copied once). */
-static const void *fetch(const lg_view *v, const char *at, ptrdiff_t n, size_t size, char *buffer, int *filled) {
-    ptrdiff_t stride = v->stride[2];
-    if (stride == (ptrdiff_t)size || n == 1) return at;
-    if (stride == 0 && *filled) return buffer;
-    if (size == 8)
-        for (ptrdiff_t i = 0; i < n; i++) memcpy(buffer + i * 8, at + i * stride, 8);
-    else
-        for (ptrdiff_t i = 0; i < n; i++) memcpy(buffer + i * 4, at + i * stride, 4);
+static const void *fetch(const lg_kernels *kernels, const lg_view *v, const char *at, ptrdiff_t n, int computed,
+                         char *buffer, int *filled) {
+    if (is_run(v, computed) || (n == 1 && v->storage == computed)) return at;
+    if (v->stride[2] == 0 && *filled) return buffer;
+    kernels->load(at, v->stride[2], n, v->storage, buffer);
     *filled = 1;
     return buffer;
 }
 
-static void store(const lg_view *v, char *at, ptrdiff_t n, size_t size, const char *buffer) {
-    for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * v->stride[2], buffer + i * (ptrdiff_t)size, size);
-}
-
-void lg_map(const lg_level *level, int dtype, const lg_map_job *job) {
-    const lg_kernels *kernels = level->kernels[dtype];
+void lg_map(const lg_level *level, int computed, const lg_map_job *job) {
+    const lg_kernels *kernels = level->kernels[computed];
     const lg_map_fn map = kernels->map[job->op][job->direction];
-    const size_t size = dtype == LG_F64_TYPE ? 8 : 4;
+    const size_t size = (size_t)lg_size(computed);
     const int weighted = job->weight.at != NULL, blocks_only = weighted || job->sum != NULL;
     _Alignas(64) char in_buffer[LG_MAX_INPUTS + 1][LG_BLOCK * 8], weight_buffer[LG_BLOCK * 8];
-    _Alignas(64) char out_buffer[LG_MAX_OUTPUTS][LG_BLOCK * 8];
+    _Alignas(64) char out_buffer[LG_MAX_OUTPUTS][LG_BLOCK * 8], product_buffer[LG_BLOCK * 8];
     const ptrdiff_t n = job->shape[2];
     int all_runs = !blocks_only;
-    for (int k = 0; k < job->inputs; k++) all_runs &= job->in[k].stride[2] == (ptrdiff_t)size;
-    for (int k = 0; k < job->outputs; k++) all_runs &= job->out[k].stride[2] == (ptrdiff_t)size;
+    for (int k = 0; k < job->inputs; k++) all_runs &= is_run(&job->in[k], computed);
+    for (int k = 0; k < job->outputs; k++) all_runs &= is_run(&job->out[k], computed);
     const ptrdiff_t block = all_runs ? n : LG_BLOCK;
     for (ptrdiff_t a = 0; a < job->shape[0]; a++)
         for (ptrdiff_t b = 0; b < job->shape[1]; b++) {
@@ -85,25 +83,22 @@ void lg_map(const lg_level *level, int dtype, const lg_map_job *job) {
                 void *out[LG_MAX_OUTPUTS];
 #define AT(view) ((view).at + a * (view).stride[0] + b * (view).stride[1] + i * (view).stride[2])
                 for (int v = 0; v < job->inputs; v++)
-                    in[v] = fetch(&job->in[v], AT(job->in[v]), k, size, in_buffer[v], &filled[v]);
+                    in[v] = fetch(kernels, &job->in[v], AT(job->in[v]), k, computed, in_buffer[v], &filled[v]);
                 const void *weight = NULL;
                 if (weighted) { /* a copy, since an output may be the weight itself */
-                    weight = fetch(&job->weight, AT(job->weight), k, size, weight_buffer, &filled[LG_MAX_INPUTS + 1]);
+                    weight = fetch(kernels, &job->weight, AT(job->weight), k, computed, weight_buffer, &filled[LG_MAX_INPUTS + 1]);
                     if (weight != weight_buffer) weight = memcpy(weight_buffer, weight, (size_t)k * size);
                 }
-                if (weighted && job->direction != LG_FORWARD) {
-                    /* the incoming gradient, times the weight, in a buffer of its own */
+                if (weighted && job->direction != LG_FORWARD) { /* the incoming gradient, times the weight */
                     const void *factors[2] = {in[0], weight};
-                    void *product[1] = {out_buffer[1]};
+                    void *product[1] = {product_buffer};
                     kernels->multiply(factors, product, k, NULL);
-                    in[0] = out_buffer[1];
+                    in[0] = product_buffer;
                 }
                 for (int v = 0; v < job->outputs; v++) {
-                    int direct = job->out[v].stride[2] == (ptrdiff_t)size && !(v == 0 && job->sum);
+                    const int direct = is_run(&job->out[v], computed) && !(v == 0 && job->sum);
                     out[v] = direct ? (void *)AT(job->out[v]) : out_buffer[v];
                 }
-                _Alignas(64) char gradient[LG_BLOCK * 8];
-                if (job->outputs == 2 && out[1] == out_buffer[1]) out[1] = gradient;
                 map(in, out, k, job->param);
                 if (weighted && job->direction != LG_BACKWARD) {
                     const void *factors[2] = {out[0], weight};
@@ -111,15 +106,14 @@ void lg_map(const lg_level *level, int dtype, const lg_map_job *job) {
                     kernels->multiply(factors, product, k, NULL);
                 }
                 if (job->sum) kernels->sum(out[0], k, job->sum);
-                for (int v = 0; v < job->outputs; v++) {
-                    if (v == 0 && job->sum) continue;
-                    if (job->out[v].stride[2] != (ptrdiff_t)size) store(&job->out[v], AT(job->out[v]), k, size, out[v]);
-                }
+                for (int v = 0; v < job->outputs; v++)
+                    if (out[v] == out_buffer[v] && !(v == 0 && job->sum))
+                        kernels->store(AT(job->out[v]), job->out[v].stride[2], k, job->out[v].storage, out[v]);
 #undef AT
             }
         }
 }
 
-void lg_rows(const lg_level *level, int dtype, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
-    level->kernels[dtype]->rows(job, begin, end);
+void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
+    level->kernels[computed]->rows(job, begin, end);
 }

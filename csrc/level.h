@@ -21,6 +21,8 @@ extern const lg_kernels LG_TABLE;
 const lg_kernels LG_TABLE = {
     .map = {LG_OPS(MAPS_ROW)},
     .multiply = multiply,
+    .load = load_run,
+    .store = store_run,
     .sum = sum_values,
     .rows = rows,
 };

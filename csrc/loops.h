@@ -2,6 +2,84 @@
  * with weights; and its exact sum. A tail is one masked step of the same code, so an element's
  * result does not depend on where it stands. */
 
+/* ---- storage: a run of S to and from what arrays hold ---- */
+
+#if !LG_F64
+INLINE uint32_t u32_of(float f) { uint32_t u; memcpy(&u, &f, sizeof u); return u; }
+INLINE float f32_of(uint32_t u) { float f; memcpy(&f, &u, sizeof f); return f; }
+
+/* float16: the exponent moves by multiplication, so subnormals come out right. */
+INLINE float from_f16(uint16_t h) {
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, magnitude = (uint32_t)(h & 0x7fffu) << 13;
+    if (magnitude >= 0x0f800000u) return f32_of(sign | magnitude | 0x70000000u); /* inf, NaN */
+    return f32_of(sign | u32_of(f32_of(magnitude) * 0x1p112f));
+}
+/* Rounded to nearest even; below the normal numbers a float addition does it. */
+INLINE uint16_t to_f16(float f) {
+    const uint32_t u = u32_of(f), sign = u >> 16 & 0x8000u;
+    uint32_t a = u & 0x7fffffffu;
+    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and up */
+    if (a < 0x38800000u) a = u32_of(f32_of(a) + 0.5f) - u32_of(0.5f);
+    else a = (a - 0x38000000u + 0xfffu + (a >> 13 & 1u)) >> 13;
+    return (uint16_t)(sign | a);
+}
+INLINE float from_bf16(uint16_t h) { return f32_of((uint32_t)h << 16); }
+INLINE uint16_t to_bf16(float f) {
+    const uint32_t u = u32_of(f);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+#endif
+
+static void load_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to_) {
+    S *to = to_;
+#if !LG_F64
+    if (storage == LG_F16 || storage == LG_BF16) {
+        ptrdiff_t i = 0;
+#if AVX512
+        if (storage == LG_F16 && stride == 2)
+            for (; i + 16 <= n; i += 16) st(to + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(at + 2 * i))));
+#elif AVX2
+        if (storage == LG_F16 && stride == 2)
+            for (; i + 8 <= n; i += 8) st(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(at + 2 * i))));
+#endif
+        for (; i < n; i++) {
+            uint16_t h;
+            memcpy(&h, at + i * stride, sizeof h);
+            to[i] = storage == LG_F16 ? from_f16(h) : from_bf16(h);
+        }
+        return;
+    }
+#endif
+    (void)storage;
+    if (stride == (ptrdiff_t)sizeof(S)) memcpy(to, at, (size_t)n * sizeof(S));
+    else for (ptrdiff_t i = 0; i < n; i++) memcpy(to + i, at + i * stride, sizeof(S));
+}
+
+static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from_) {
+    const S *from = from_;
+#if !LG_F64
+    if (storage == LG_F16 || storage == LG_BF16) {
+        ptrdiff_t i = 0;
+#if AVX512
+        if (storage == LG_F16 && stride == 2)
+            for (; i + 16 <= n; i += 16) _mm256_storeu_si256((__m256i *)(at + 2 * i), _mm512_cvtps_ph(ld(from + i), 8));
+#elif AVX2
+        if (storage == LG_F16 && stride == 2)
+            for (; i + 8 <= n; i += 8) _mm_storeu_si128((__m128i *)(at + 2 * i), _mm256_cvtps_ph(ld(from + i), 8));
+#endif
+        for (; i < n; i++) {
+            const uint16_t h = storage == LG_F16 ? to_f16(from[i]) : to_bf16(from[i]);
+            memcpy(at + i * stride, &h, sizeof h);
+        }
+        return;
+    }
+#endif
+    (void)storage;
+    for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * stride, from + i, sizeof(S));
+}
+
 /* Outputs of this size cannot stay in the cache: they are stored past it. */
 #define STREAM_BYTES (24 << 20)
 

@@ -6,7 +6,11 @@
 #include <stdint.h>
 
 enum { LG_MAX_INPUTS = 4, LG_MAX_OUTPUTS = 2, LG_BLOCK = 1024 };
-enum { LG_F32_TYPE, LG_F64_TYPE, LG_DTYPES };
+/* How elements are stored; the halves are computed in float32. */
+enum { LG_F32, LG_F64, LG_F16, LG_BF16, LG_STORAGES };
+enum { LG_COMPUTED = 2 };
+static inline int lg_computed(int storage) { return storage == LG_F64 ? LG_F64 : LG_F32; }
+static inline ptrdiff_t lg_size(int storage) { return storage == LG_F64 ? 8 : storage == LG_F32 ? 4 : 2; }
 enum { LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD, LG_DIRECTIONS };
 
 /* ---- exact sums (sum.c): a fixed-point number wide enough for every double ---- */
@@ -25,6 +29,7 @@ double lg_sum_value(lg_sum *sum); /* correctly rounded */
 typedef struct {
     char *at;
     ptrdiff_t stride[3];
+    int storage;
 } lg_view;
 
 /* ---- elementwise ---- */
@@ -64,7 +69,7 @@ typedef struct {
     int label_type;
     int64_t ignore_index;
     lg_view soft;          /* probability targets; .at may be NULL */
-    const void *weight;    /* class weights, contiguous; may be NULL */
+    const void *weight;    /* class weights, contiguous, of the computed type; may be NULL */
     double smoothing;      /* label_smoothing */
     double scale;          /* of the gradient, besides row_grad */
     lg_sum *sum;           /* if given, the row values are added to it */
@@ -74,7 +79,7 @@ typedef struct {
 typedef struct { ptrdiff_t bad, kept; } lg_label_check;
 /* The first row whose label is neither a class nor ignore_index, or -1, and the number of rows kept;
  * where there are class weights, those of the kept rows are added to sum. */
-lg_label_check lg_check_labels(const lg_rows_job *job, int dtype, lg_sum *sum);
+lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum);
 size_t lg_rows_scratch(ptrdiff_t rows, ptrdiff_t classes, size_t itemsize);
 ptrdiff_t lg_rows_batch(ptrdiff_t classes);
 int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inner);
@@ -98,6 +103,9 @@ typedef void (*lg_finish_fn)(lg_row *row, ptrdiff_t n);
 typedef struct {
     lg_map_fn map[64][LG_DIRECTIONS];
     lg_map_fn multiply;
+    /* n elements `stride` bytes apart to and from a run of the computed type */
+    void (*load)(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to);
+    void (*store)(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from);
     void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
 } lg_kernels;
@@ -111,7 +119,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int (*available)(void);
-    const lg_kernels *kernels[LG_DTYPES];
+    const lg_kernels *kernels[LG_COMPUTED];
 } lg_level;
 
 extern const lg_op lg_ops[];
@@ -119,6 +127,7 @@ extern const int lg_op_count;
 extern const lg_level lg_levels[]; /* slowest first */
 extern const int lg_level_count;
 
-void lg_map(const lg_level *level, int dtype, const lg_map_job *job);
-void lg_rows(const lg_level *level, int dtype, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+/* computed: LG_F32 or LG_F64 */
+void lg_map(const lg_level *level, int computed, const lg_map_job *job);
+void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
 #endif

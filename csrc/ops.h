@@ -5,32 +5,381 @@
  * Bounds are ULP of the result, over all inputs, on every level (tests/test_accuracy.py holds them). */
 
 #ifndef LG_TABLE_ONLY
-/* sigmoid(x) = 1 / (1 + exp(-x)); derivative sigmoid(x) sigmoid(-x). */
-INLINE void op_sigmoid(const V *in, const S *p, V *y, V *d) {
-    (void)p;
-    V large, small;
-    sigmoid_parts(in[0], &large, &small, d);
-    *y = select_(lt_(in[0], set1(0)), small, large);
+#define OP(name) INLINE void op_##name(const V *in, const S *p, V *y, V *d)
+#define UNUSED (void)p
+#define ZERO set1(0)
+#define ONE set1(1)
+#define HUGE_ set1(C_(0x1p100f, 0x1p900)) /* pairs are exact below it */
+
+INLINE M positive_(V x) { return lt_(ZERO, x); }
+INLINE M negative_(V x) { return lt_(x, ZERO); }
+INLINE V number_(V x, V a) { return select_(eq_(x, x), a, x); } /* a, but NaN where x is */
+INLINE V clamp_(V x, V least, V most) { return max_(least, min_(most, x)); } /* NaN stays */
+
+/* ---- sigmoid and its relatives: s(x) = 1 / (1 + exp(-x)) ---- */
+
+/* s(x); derivative s(x) s(-x). */
+OP(sigmoid) {
+    UNUSED;
+    const logistic a = logistic_(exact_(in[0]), 1);
+    *y = select_(negative_(in[0]), scale_(round_(a.small), a.n), round_(a.large));
+    *d = scale_(round_(mul_(a.small, a.large)), a.n);
 }
 
+/* log s(x) = min(x, 0) - log(1 + exp(-|x|)); derivative s(-x). */
+OP(log_sigmoid) {
+    UNUSED;
+    V x = in[0], m = min_(ZERO, x);
+    const logistic a = logistic_(exact_(x), 1);
+    V sum = round_(plus_(m, minus_(log1p_unit(a.z))));
+    *y = select_(lt_(m, set1(C_(-120, -800))), m, sum);
+    *d = select_(negative_(x), round_(a.large), scale_(round_(a.small), a.n));
+}
+
+/* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x). */
+OP(softplus) {
+    V x = in[0], m = max_(ZERO, x);
+    const int plain = p[0] == 1;
+    const pair scaled = plain ? exact_(x) : product_(set1(p[0]), x);
+    const logistic a = plain ? logistic_(scaled, 1) : logistic_(scaled, 0);
+    pair l = log1p_unit(a.z);
+    if (!plain) { /* where exp is subnormal, log(1 + z) = z is divided first */
+        M tiny = lt_(a.n, set1(C_(-60, -120)));
+        l = div_(pick_(tiny, a.p, l), exact_(set1(p[0])));
+        l = pick_(tiny, shift_(l, a.n), l);
+    }
+    *y = select_(lt_(HUGE_, m), m, round_(plus_(m, l)));
+    *d = select_(negative_(x), scale_(round_(a.small), a.n), round_(a.large));
+}
+
+/* x s(x); derivative s(x) (1 + x s(-x)), whose sum cancels near -1.28. */
+OP(silu) {
+    UNUSED;
+    const V far = set1(C_(130, 850));
+    V x = clamp_(in[0], -far, far);
+    M below = negative_(x);
+    const logistic a = logistic_(exact_(x), 1);
+    V low = scale_(round_(times_(a.small, x)), a.n), high = round_(times_(a.large, x));
+    *y = select_(below, low, select_(lt_(x, far), high, in[0]));
+    pair slope = plus_(ONE, times_(pick_(below, a.large, shift_(a.small, a.n)), x));
+    V product = round_(mul_(pick_(below, a.small, a.large), slope));
+    *d = select_(below, scale_(product, a.n), product);
+}
+
+/* x s(w), w = 2 sqrt(2/pi) (x + 0.044715 x^3): gelu's approximation by tanh. Derivative
+ * s(w) (1 + x w' s(-w)). */
+OP(gelu_tanh) {
+    UNUSED;
+    const pair c1 = constant_(1.5957691216057308, -9.96930880911092e-17);
+    const pair c3 = constant_(0.07135481627260025, -6.175149918155315e-19);
+    const V far = set1(C_(14, 26));
+    V x = clamp_(in[0], -far, far);
+    M below = negative_(x);
+    pair cube = mul_(product_(x, x), c3), sum = plus_(c1.h, cube);
+    sum.l = sum.l + c1.l;
+    const logistic a = logistic_(times_(sum, x), 0);
+    V low = scale_(round_(times_(a.small, x)), a.n), high = round_(times_(a.large, x));
+    *y = select_(below, low, select_(lt_(x, far), high, in[0]));
+    pair w = plus_(c1.h, times_(cube, set1(3)));
+    w.l = w.l + c1.l;
+    pair slope = plus_(ONE, mul_(times_(w, x), pick_(below, a.large, shift_(a.small, a.n))));
+    V product = round_(mul_(pick_(below, a.small, a.large), slope));
+    *d = select_(below, scale_(product, a.n), product);
+}
+
+/* x Phi(x), Phi the normal distribution; derivative Phi(x) + x phi(x), which cancels near -0.75. */
+OP(gelu) {
+    UNUSED;
+    const V far = set1(C_(14.625, 39));
+    V n, x = clamp_(in[0], -far, far);
+    M below = negative_(x);
+    pair e, tail = normal_tail(abs_(x), &n, &e);
+    pair whole = pick_(below, tail, plus_(ONE, minus_(shift_(tail, n))));
+    V product = round_(times_(whole, x));
+    *y = select_(below, scale_(product, n), select_(lt_(x, far), product, in[0]));
+    pair density = times_(mul_(e, constant_(0.3989422804014327, -2.49232720227773e-17)), x);
+    density = pick_(below, density, shift_(density, n));
+    pair sum = plus_(density.h, whole);
+    V slope = sum.h + (sum.l + density.l);
+    *d = select_(below, scale_(slope, n), slope);
+}
+
+/* (1 - z) / (1 + z), z = exp(-2|x|), with the sign of x; derivative 4 z / (1 + z)^2. */
+OP(tanh) {
+    UNUSED;
+    V x = in[0], a = abs_(x);
+    pair m = expm1_pair(exact_(max_(set1(-40), set1(-2) * a)), 1);
+    V t = round_(div_(minus_(m), plus_(set1(2), m)));
+    *y = from_bits(bits_(t) | (bits_(x) ^ bits_(a)));
+    const logistic l = logistic_(exact_(set1(2) * x), 1);
+    *d = scale_(round_(mul_(l.small, (pair){set1(4) * l.large.h, set1(4) * l.large.l})), l.n);
+}
+
+/* x tanh(log(1 + e^x)) = x N / D with, for z = exp(-|x|), N = z (2 + z), D = 2 + 2z + z^2 where x < 0
+ * and N = 1 + 2z, D = 1 + 2z + 2z^2 elsewhere. Derivative N/D + 4 x (1 + z) (z or z^2) / D^2, whose
+ * terms cancel near -1.19. */
+OP(mish) {
+    UNUSED;
+    const V far = set1(C_(130, 850)), two = set1(2);
+    V n, x = clamp_(in[0], -far, far);
+    M below = negative_(x);
+    pair e = exp_pair(exact_(-abs_(x)), 1, &n), z = shift_(e, n), square = mul_(z, z);
+    pair z2 = {two * z.h, two * z.l}, square2 = {two * square.h, two * square.l};
+    pair top = pick_(below, mul_(e, plus_(two, z)), plus_(ONE, z2));
+    pair bottom = plus_(select_(below, two, ONE), z2);
+    pair rest = pick_(below, square, square2), sum = plus_(bottom.h, rest);
+    bottom = (pair){sum.h, sum.l + bottom.l};
+    pair q = div_(top, bottom);
+    V product = round_(times_(q, x));
+    *y = select_(below, scale_(product, n), select_(lt_(x, far), product, in[0]));
+    pair inverse = inverse_(bottom), tail = mul_(times_(inverse, set1(4) * x), pick_(below, e, square));
+    tail = mul_(tail, mul_(plus_(ONE, z), inverse));
+    sum = plus_(q.h, tail);
+    V slope = sum.h + (sum.l + q.l);
+    *d = select_(below, scale_(slope, n), slope);
+}
+
+/* ---- the ReLU family: x above 0, something else below ---- */
+
+OP(relu) {
+    UNUSED;
+    V x = in[0];
+    *y = select_(negative_(x), ZERO, x);
+    *d = number_(x, keep_(positive_(x), ONE));
+}
+OP(leaky_relu) {
+    V x = in[0], slope = set1(p[0]);
+    M above = positive_(x);
+    *y = select_(above, x, slope * x);
+    *d = number_(x, select_(above, ONE, slope));
+}
+/* x or, below 0, the second input times x: prelu, and rrelu with the slopes it drew. */
+OP(prelu) {
+    UNUSED;
+    V x = in[0];
+    M above = positive_(x);
+    *y = select_(above, x, in[1] * x);
+    *d = number_(x, select_(above, ONE, in[1]));
+}
+/* A term of prelu's gradient for the weight: the second input times min(x, 0). */
+OP(prelu_weight) {
+    UNUSED;
+    V low = min_(ZERO, in[0]);
+    *y = in[1] * low;
+    *d = number_(in[0], keep_(negative_(in[0]), in[1]));
+}
+
+/* exp(x) - 1 for min(x, 0), and exp of it */
+INLINE pair expm1_below(V x) { return expm1_pair(exact_(max_(set1(-40), min_(ZERO, x))), 1); }
+INLINE V exp_below(pair x, int exact, pair factor) {
+    const V least = set1(C_(-120, -800));
+    M dead = lt_(x.h, least);
+    V n, h = max_(least, min_(ZERO, x.h));
+    pair e = exp_pair((pair){h, exact ? x.l : drop_(dead, x.l)}, exact, &n);
+    return scale_(round_(mul_(e, factor)), n);
+}
+/* x, or a (exp(x) - 1) below 0; derivative 1, or a exp(x) up to and with 0. */
+OP(elu) {
+    V x = in[0];
+    M above = positive_(x);
+    *y = select_(above, x, round_(times_(expm1_below(x), set1(p[0]))));
+    *d = number_(x, select_(above, ONE, exp_below(exact_(x), 1, exact_(set1(p[0])))));
+}
+/* l x, or l a (exp(x) - 1) below 0. */
+OP(selu) {
+    UNUSED;
+    const pair scale = constant_(1.0507009873554805, 3.9874847667154144e-17);
+    const pair both = constant_(1.7580993408473768, 1.41535193800845e-17);
+    V x = in[0];
+    M above = positive_(x);
+    V up = select_(lt_(x, HUGE_), round_(times_(scale, x)), scale.h * x);
+    *y = select_(above, up, round_(mul_(expm1_below(x), both)));
+    *d = number_(x, select_(above, scale.h, exp_below(exact_(x), 1, both)));
+}
+/* x, or a (exp(x / a) - 1) below 0. */
+OP(celu) {
+    V x = in[0], a = set1(p[0]), low = min_(ZERO, x);
+    M above = positive_(x);
+    pair scaled = div_(exact_(low), exact_(a));
+    M dead = lt_(scaled.h, set1(-40));
+    pair at = {max_(set1(-40), scaled.h), drop_(dead, scaled.l)};
+    *y = select_(above, x, round_(times_(expm1_pair(at, 0), a)));
+    *d = number_(x, select_(above, ONE, exp_below(scaled, 0, exact_(ONE))));
+}
+
+/* ---- piecewise rational ---- */
+
+/* (x + 3) / 6 within [0, 1]; derivative 1/6 strictly inside. */
+OP(hardsigmoid) {
+    UNUSED;
+    const V three = set1(3);
+    V x = in[0], a = clamp_(x, -three, three);
+    *y = (a + three) / set1(6);
+    *d = number_(x, keep_(lt_(abs_(x), three), ONE / set1(6)));
+}
+/* x hardsigmoid(x); derivative x/3 + 1/2 inside. */
+OP(hardswish) {
+    UNUSED;
+    const V three = set1(3), six = set1(6);
+    V x = in[0], a = clamp_(x, -three, three);
+    *y = select_(lt_(three, x), x, round_(times_(sum_(a, three), a)) / six);
+    *d = number_(x, select_(lt_(abs_(x), three), (a + a + three) / six, keep_(nlt_(x, three), ONE)));
+}
+/* x / (1 + |x|); derivative 1 / (1 + |x|)^2. */
+OP(softsign) {
+    UNUSED;
+    V x = in[0], a = min_(HUGE_, abs_(x));
+    pair total = sum_(ONE, a);
+    V q = round_(div_(exact_(a), total));
+    *y = from_bits(bits_(q) | (bits_(x) ^ bits_(abs_(x))));
+    pair i = inverse_(total);
+    *d = select_(lt_(a, HUGE_), round_(mul_(i, i)), number_(x, i.h * i.h));
+}
+
+/* ---- losses: the first input is what the model says, the second what is so ---- */
+
+/* c a, counted 0 where c is 0: a class without mass adds nothing even if its loss is infinite. */
+INLINE V weighted(V c, V a) { return drop_(eq_(c, ZERO), c * a); }
+
 /* Binary cross-entropy of a logit x with target t and weight w of the positive term:
- * w t softplus(-x) + (1 - t) softplus(x), softplus(x) = max(x, 0) + log(1 + exp(-|x|)).
- * A term whose coefficient is 0 counts 0 at any x. Derivative (1 - t) sigmoid(x) - w t sigmoid(-x). */
-INLINE void op_binary_cross_entropy_with_logits(const V *in, const S *p, V *y, V *d) {
-    (void)p;
-    V x = in[0], positive = in[2] * in[1], negative = set1(1) - in[1];
-    V large, small, slope, zero = set1(0);
-    V l = log1p_unit(sigmoid_parts(x, &large, &small, &slope));
-    V a = positive * (l + max_(-x, zero)), b = negative * (l + max_(x, zero));
-    M below = lt_(x, zero);
-    *y = drop_(eq_(positive, zero), a) + drop_(eq_(negative, zero), b);
-    *y = select_(eq_(x, x), *y, x);
+ * w t softplus(-x) + (1 - t) softplus(x). Derivative (1 - t) s(x) - w t s(-x). */
+OP(binary_cross_entropy_with_logits) {
+    UNUSED;
+    V x = in[0], positive = in[2] * in[1], negative = ONE - in[1];
+    const logistic s = logistic_(exact_(x), 1);
+    V l = round_(log1p_unit(s.z)), small = scale_(round_(s.small), s.n), large = round_(s.large);
+    M below = negative_(x);
+    *y = number_(x, weighted(positive, l + max_(-x, ZERO)) + weighted(negative, l + max_(x, ZERO)));
     *d = negative * select_(below, small, large) - positive * select_(below, large, small);
 }
 
+/* -(t max(log x, f) + (1 - t) max(log(1 - x), f)) of a probability x, f the floor of the logarithm.
+ * Derivative (x - t) / max(x (1 - x), e), e a floor as well. */
+OP(binary_cross_entropy) {
+    V x = in[0], t = in[1], floor = set1(p[0]);
+    V a = max_(round_(log_pair(x)), floor), b = max_(round_(log1p_pair(-x)), floor);
+    *y = number_(x, -(weighted(t, a) + weighted(ONE - t, b)));
+    *d = (x - t) / max_(x * (ONE - x), set1(p[1]));
+    *d = select_(eq_(x, t), number_(x, ZERO), *d);
+}
+
+/* (x - t)^2; derivative 2 (x - t). */
+OP(mse_loss) {
+    UNUSED;
+    pair gap = sum_(in[0], -in[1]);
+    V plain = gap.h * gap.h;
+    *y = select_(lt_(abs_(gap.h), set1(C_(0x1p60f, 0x1p500))), round_(mul_(gap, gap)), plain);
+    *d = set1(2) * gap.h;
+}
+
+/* t (log t - x), x a log-probability; derivative -t. */
+OP(kl_div) {
+    UNUSED;
+    V x = in[0], t = in[1];
+    pair l = log_pair(t);
+    V gap = round_(plus_(-x, l));
+    gap = select_(lt_(abs_(x), HUGE_), gap, l.h - x);
+    *y = number_(x, weighted(t, gap));
+    *d = number_(x, -t);
+}
+/* The same with t given as its logarithm. */
+OP(kl_div_log_target) {
+    UNUSED;
+    const V far = set1(C_(-120, -800));
+    V n, x = in[0], t = in[1];
+    pair e = exp_pair(exact_(clamp_(t, far, set1(C_(89, 710)))), 1, &n);
+    V target = drop_(lt_(t, far), scale_(round_(e), n));
+    *y = number_(x, weighted(target, t - x));
+    *d = number_(x, -target);
+}
+
+/* ---- distributions: terms that are summed over a row ---- */
+
+/* -c log x, c = 1 / log(base) in two parts; derivative -c / x. */
+OP(information_content) {
+    V x = in[0];
+    pair l = log_pair(x), scaled = mul_(l, (pair){set1(p[0]), set1(p[1])});
+    *y = number_(x, -select_(lt_(abs_(l.h), HUGE_), round_(scaled), set1(p[0]) * l.h));
+    *d = -set1(p[0]) / x;
+}
+/* -x log x; derivative -(log x + 1). */
+OP(entropy) {
+    UNUSED;
+    pair l = log_pair(in[0]);
+    *y = -select_(lt_(abs_(l.h), HUGE_), round_(times_(l, in[0])), weighted(in[0], l.h));
+    pair one = plus_(ONE, l);
+    *d = -select_(lt_(abs_(l.h), HUGE_), round_(one), l.h);
+}
+/* -x log q; derivative -log q; and its derivative for q: -x / q. */
+OP(cross_entropy_of_distributions) {
+    UNUSED;
+    V l = round_(log_pair(in[1]));
+    *y = -weighted(in[0], l);
+    *d = number_(in[0], -l);
+}
+OP(cross_entropy_of_distributions_q) {
+    UNUSED;
+    V q = in[0], x = in[1];
+    *y = -weighted(x, round_(log_pair(q)));
+    *d = drop_(eq_(x, ZERO), -x / q);
+}
+/* log(a / b), also where they are close */
+INLINE V log_ratio(V a, V b) {
+    M close = and_(lt_(a, b + b), lt_(b, a + a));
+    pair la = log_pair(a), lb = log_pair(b), gap = plus_(la.h, (pair){-lb.h, la.l - lb.l});
+    V far = select_(lt_(abs_(la.h) + abs_(lb.h), HUGE_), round_(gap), la.h - lb.h);
+    return select_(close, round_(log1p_pair((a - b) / b)), far);
+}
+/* x log(x / q); derivative log(x / q) + 1; and its derivative for q: -x / q. */
+OP(relative_entropy) {
+    UNUSED;
+    V l = log_ratio(in[0], in[1]);
+    *y = weighted(in[0], l);
+    *d = l + ONE;
+}
+OP(relative_entropy_q) {
+    UNUSED;
+    *y = weighted(in[1], log_ratio(in[1], in[0]));
+    *d = drop_(eq_(in[1], ZERO), -in[1] / in[0]);
+}
+/* (s x)^2, a term of l2_norm: s brings a row near 1. */
+OP(square) {
+    UNUSED;
+    V x = in[0] * in[1];
+    *y = x * x;
+    *d = set1(2) * x * in[1];
+}
 #endif
 
 /*  X(name, inputs, parameters, is a loss, bound, derivative's bound) */
-#define LG_OPS(X)                                                   \
-    X(sigmoid, 1, 0, 0, 1.0, 2.0)                                   \
-    X(binary_cross_entropy_with_logits, 3, 0, 1, 2.0, 2.0)
+#define LG_OPS(X)                                      \
+    X(sigmoid, 1, 0, 0, 1.0, 2.0)                      \
+    X(log_sigmoid, 1, 0, 0, 1.0, 2.0)                  \
+    X(softplus, 1, 1, 0, 1.0, 2.0)                     \
+    X(silu, 1, 0, 0, 2.0, 2.0)                         \
+    X(gelu, 1, 0, 0, 2.0, 2.0)                         \
+    X(gelu_tanh, 1, 0, 0, 2.0, 2.0)                    \
+    X(tanh, 1, 0, 0, 1.0, 2.0)                         \
+    X(mish, 1, 0, 0, 1.0, 2.0)                         \
+    X(relu, 1, 0, 0, 1.0, 1.0)                         \
+    X(leaky_relu, 1, 1, 0, 1.0, 1.0)                   \
+    X(prelu, 2, 0, 0, 1.0, 1.0)                        \
+    X(prelu_weight, 2, 0, 0, 1.0, 1.0)                 \
+    X(elu, 1, 1, 0, 1.0, 2.0)                          \
+    X(selu, 1, 0, 0, 2.0, 2.0)                         \
+    X(celu, 1, 1, 0, 1.0, 2.0)                         \
+    X(hardsigmoid, 1, 0, 0, 2.0, 2.0)                  \
+    X(hardswish, 1, 0, 0, 2.0, 2.0)                    \
+    X(softsign, 1, 0, 0, 2.0, 2.0)                     \
+    X(binary_cross_entropy_with_logits, 3, 0, 1, 2.0, 2.0) \
+    X(binary_cross_entropy, 2, 2, 1, 2.0, 2.0)         \
+    X(mse_loss, 2, 0, 1, 1.0, 1.0)                     \
+    X(kl_div, 2, 0, 1, 2.0, 1.0)                       \
+    X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)            \
+    X(information_content, 1, 2, 0, 2.0, 2.0)          \
+    X(entropy, 1, 0, 0, 2.0, 2.0)                      \
+    X(cross_entropy_of_distributions, 2, 0, 0, 2.0, 2.0)   \
+    X(cross_entropy_of_distributions_q, 2, 0, 0, 2.0, 2.0) \
+    X(relative_entropy, 2, 0, 0, 2.0, 2.0)             \
+    X(relative_entropy_q, 2, 0, 0, 2.0, 2.0)           \
+    X(square, 2, 0, 0, 2.0, 2.0)

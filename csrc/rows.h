@@ -203,11 +203,11 @@ void LG_NAME(finish)(lg_row *row, ptrdiff_t n) {
             const lg_row *r = row + (i + k < n ? i + k : i);
             a[0][k] = r->shifted; a[1][k] = r->exponent; a[2][k] = r->count; a[3][k] = r->rest;
         }
-        V n0, low, p = exp_parts_2(ld(a[0]), &n0, &low), count = ld(a[2]), rest = ld(a[3]);
-        V e = (p + low) * pow2_(n0 - ld(a[1]));
+        V n0, p = round_(exp_pair(exact_(ld(a[0])), 1, &n0)), count = ld(a[2]), rest = ld(a[3]);
+        V e = p * pow2_(n0 - ld(a[1]));
         st(a[0], e);
         st(a[1], fma_(count, e, rest));
-        st(a[2], log1p_((count - set1(1)) + rest / e));
+        st(a[2], round_(log1p_pair((count - set1(1)) + rest / e)));
         for (int k = 0; k < VL && i + k < n; k++) {
             row[i + k].unit = a[0][k];
             row[i + k].total = a[1][k];

@@ -36,18 +36,84 @@ INLINE V exp_parts(V x, V *n) {
     return fma_(fma_(exp_tail(r), r, set1(1)), r, set1(1));
 }
 
-/* The same with p as an unrounded sum p + *low: error 0.1 ulp of p. */
-INLINE V exp_parts_2(V x, V *n, V *low) {
-    V r = exp_reduce(x, n);
-    V r_low = fnma_(*n, set1(LN2_LO), fnma_(*n, set1(LN2_HI), x) - r); /* what the reduction rounded away */
-    V s = exp_tail(r) * (r * r), t = r + s, p = set1(1) + t;
-    *low = ((set1(1) - p) + t) + (((r - t) + s) + r_low);
-    return p;
+/* ---- pairs: an unrounded sum h + l with |l| within an ulp or so of h ---- */
+typedef struct { V h, l; } pair;
+INLINE V round_(pair a) { return a.h + a.l; }
+INLINE pair exact_(V a) { return (pair){a, set1(0)}; }
+INLINE pair constant_(double c, double c_low) { return (pair){set1((S)c), set1((S)((c - (double)(S)c) + c_low))}; }
+INLINE pair pick_(M m, pair a, pair b) { return (pair){select_(m, a.h, b.h), select_(m, a.l, b.l)}; }
+INLINE pair minus_(pair a) { return (pair){-a.h, -a.l}; }
+INLINE pair sum_(V a, V b) { /* exact (Knuth) */
+    V s = a + b, t = s - a;
+    return (pair){s, (a - (s - t)) + (b - t)};
+}
+INLINE pair plus_(V a, pair b) {
+    pair s = sum_(a, b.h);
+    return (pair){s.h, s.l + b.l};
+}
+INLINE pair product_(V a, V b) {
+    V h = a * b;
+    return (pair){h, residual_(a, b, h)};
+}
+INLINE pair times_(pair a, V b) {
+    pair p = product_(a.h, b);
+    return (pair){p.h, fma_(a.l, b, p.l)};
+}
+INLINE pair mul_(pair a, pair b) {
+    pair p = product_(a.h, b.h);
+    return (pair){p.h, p.l + fma_(a.h, b.l, a.l * b.h)};
+}
+INLINE pair div_(pair a, pair b) {
+    V q = a.h / b.h;
+    return (pair){q, (a.l - fma_(q, b.l, residual_(q, b.h, a.h))) / b.h};
+}
+INLINE pair inverse_(pair b) {
+    V q = set1(1) / b.h;
+    return (pair){q, -q * fma_(q, b.l, residual_(q, b.h, set1(1)))};
+}
+INLINE pair shift_(pair a, V n) { return (pair){scale_(a.h, n), scale_(a.l, n)}; }
+
+/* x = n ln 2 + r as exp_reduce, r as a pair; x.l counts unless `exact`. */
+INLINE pair exp_reduce_pair(pair x, int exact, V *n) {
+    V r = exp_reduce(x.h, n);
+    V low = fnma_(*n, set1(LN2_LO), fnma_(*n, set1(LN2_HI), x.h) - r); /* what the reduction rounded away */
+    return (pair){r, exact ? low : low + x.l};
+}
+/* exp(r) - 1 of a reduced argument: error 0.1 ulp of exp(r). */
+INLINE pair expm1_reduced(pair r) {
+    V s = exp_tail(r.h) * (r.h * r.h), t = r.h + s;
+    return (pair){t, ((r.h - t) + s) + fma_(r.l, t, r.l)};
 }
 
-/* log(1 + f) - k ln 2 is f - (f^2/2 - s (f^2/2 + R(s^2))), s = f / (2 + f), for f in [-0.293, 0.415]
- * (the form of FreeBSD's e_log.c); the sum with k ln 2 and a small correction c: below 0.8 ulp. */
-INLINE V log_core(V f, V k, V c) {
+/* exp(x) = p 2^n, p in [0.70, 1.42]: error 0.1 ulp of p. */
+INLINE pair exp_pair(pair x, int exact, V *n) {
+    pair t = expm1_reduced(exp_reduce_pair(x, exact, n));
+    V p = set1(1) + t.h, low = ((set1(1) - p) + t.h) + t.l;
+    if (exact) return (pair){p, low};
+    V h = p + low; /* x.l may be many ulp of p */
+    return (pair){h, (p - h) + low};
+}
+
+/* exp(x) - 1 for x in [-40, 0]: error 0.2 ulp. With exp(x) = 2^n (1 + t) it is (2^n - 1) + 2^n t. */
+INLINE pair expm1_pair(pair x, int exact) {
+    V n;
+    pair t = expm1_reduced(exp_reduce_pair(x, exact, &n));
+    V unit = pow2_(n), a = unit - set1(1), b = unit * t.h, m = a + b;
+    return (pair){m, fma_(unit, t.l, ((a - m) + b) + (unit - (a + set1(1))))};
+}
+
+/* x = 2^k m with m in [sqrt(1/2), sqrt(2)), for positive normal x. */
+INLINE V split_(V x, V *k) {
+    const I low = iset1(C_(0x3f3504f3, 0x3fe6a09e667f3bcd)), one = iset1((SI)EXPONENT << MANTISSA);
+    I i = bits_(x) + (one - low);
+    I e = i >> MANTISSA; /* positive, so the shift's sign does not matter */
+    *k = from_bits(e | bits_(set1(C_(0x1p23f, 0x1p52)))) - set1(C_(0x1p23f, 0x1p52) + EXPONENT);
+    return from_bits((i & iset1(((SI)1 << MANTISSA) - 1)) + low);
+}
+
+/* log(1 + f) + k ln 2 + c, f in [-0.293, 0.415], c a small correction: the first is
+ * f - (f^2/2 - s (f^2/2 + R(s^2))), s = f / (2 + f) (the form of FreeBSD's e_log.c). Error 0.3 ulp. */
+INLINE pair log_core(V f, V k, V c) {
 #if LG_F64
     static const double l[] = {0x1.5555555555555p-1, 0x1.999999998ffeep-2, 0x1.24924935dbc2dp-2,
                                0x1.c71c5aab24a69p-3, 0x1.7464a69222c50p-3, 0x1.39c76d026936dp-3,
@@ -57,50 +123,91 @@ INLINE V log_core(V f, V k, V c) {
     static const float l[] = {0x1.555556p-1f, 0x1.9998f4p-2f, 0x1.248ea8p-2f, 0x1.d771bcp-3f};
     enum { degree = 3 };
 #endif
-    V s = f / (set1(2) + f), w = s * s, half = set1(0.5) * f * f;
+    V s = f / (set1(2) + f), w = s * s, g = set1(0.5) * f;
+    pair half = product_(g, f);
     V q = set1(l[degree]);
     for (int i = degree - 1; i >= 0; i--) q = fma_(q, w, set1(l[i]));
-    V t = fma_(s, fma_(q, w, half), fma_(k, set1(LN2_LO), c));
-    return fma_(k, set1(LN2_HI), f - (half - t));
+    V t = fma_(s, fma_(q, w, half.h), fma_(k, set1(LN2_LO), c));
+    V h = half.h - t, d = f - h, top = k * set1(LN2_HI), y = top + d;
+    V lost = half.l + ((half.h - h) - t); /* h is less than f^2/2 - t by this */
+    return (pair){y, ((top - y) + d) + (((f - d) - h) - lost)};
 }
 
-/* log(1 + z) for z in [0, 1], exact in relative terms down to subnormal z: below 0.9 ulp. */
-INLINE V log1p_unit(V z) {
-    M upper = lt_(set1(C_(0x1.a8279ap-2f, 0x1.a827999fcef32p-2)), z); /* sqrt(2) - 1 */
-    V f = select_(upper, set1(0.5) * (z - set1(1)), z);
-    return log_core(f, keep_(upper, set1(1)), set1(0));
+/* log(1 + z) for z in [0, 1], exact in relative terms down to subnormal z: error 0.3 ulp. */
+INLINE pair log1p_unit(pair z) {
+    M upper = lt_(set1(C_(0x1.a8279ap-2f, 0x1.a827999fcef32p-2)), z.h); /* sqrt(2) - 1 */
+    V less = z.h - set1(1), f = select_(upper, set1(0.5) * less, z.h);
+    V lost = z.l + keep_(upper, z.h - (less + set1(1)));
+    /* 1 / (1 + z) to 2 %, for what was lost */
+    V inverse = fma_(z.h, fma_(z.h, set1(C_(0.33f, 0.33)), set1(C_(-0.83f, -0.83))), set1(C_(0.99f, 0.99)));
+    return log_core(f, keep_(upper, set1(1)), lost * inverse);
 }
 
-/* log(1 + u) for u in [0, 2^60], with what 1 + u rounds away put back: below 1 ulp; NaN stays NaN. */
-INLINE V log1p_(V u) {
-    V v = set1(1) + u;
-    /* v = 2^k m with m in [sqrt(1/2), sqrt(2)) */
-    const I low = iset1(C_(0x3f3504f3, 0x3fe6a09e667f3bcd)), one = iset1((SI)EXPONENT << MANTISSA);
-    I i = bits_(v) + (one - low);
-    I k = i >> MANTISSA; /* positive, so the shift's sign does not matter */
-    V m = from_bits((i & iset1(((SI)1 << MANTISSA) - 1)) + low);
-    V kf = from_bits(k | bits_(set1(C_(0x1p23f, 0x1p52)))) - set1(C_(0x1p23f, 0x1p52) + EXPONENT);
-    V f = m - set1(1);
-    V c = (u - (v - set1(1))) * pow2_(-kf);
-    c = fma_(c, fma_(f, f, -f), c); /* c / m to the third order of f */
-    V result = log_core(f, kf, c);
-    return select_(eq_(u, u), result, u);
+/* log(1 + u), u in [-1, 2^60], with what 1 + u rounds away put back; -inf at -1, NaN below. */
+INLINE pair log1p_pair(V u) {
+    const V zero = set1(0);
+    V k, v = set1(1) + u, m = split_(v, &k), f = m - set1(1);
+    V c = (u - (v - set1(1))) * pow2_(-k);
+    pair y = log_core(f, k, fma_(c, fma_(f, f, -f), c)); /* c / m to the third order of f */
+    M usual = lt_(zero, v);
+    V other = select_(eq_(v, zero), set1(-(S)INFINITY), set1((S)NAN));
+    return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
 }
 
-/* Returns z = exp(-|x|); large = 1 / (1 + z) = sigmoid(|x|), small = z / (1 + z) = sigmoid(-|x|) and
- * slope = large * small, the derivative of both. Quotients and product are corrected by their
- * residuals before they are rounded: below 0.9 ulp, subnormal results included. */
-INLINE V sigmoid_parts(V x, V *large, V *small, V *slope) {
-    V n, low;
-    V p = exp_parts_2(max_(set1(C_(-120.0f, -800.0)), -abs_(x)), &n, &low);
-    V z = scale_(p, n);
-    V d = set1(1) + z, d_low = (set1(1) - d) + z;
-    V inverse = set1(1) / d;
-    V large_low = -inverse * (residual_(inverse, d, set1(1)) + inverse * d_low);
-    V q = p * inverse, q_low = inverse * (low - (residual_(q, d, p) + q * d_low));
-    *large = inverse + large_low;
-    *small = scale_(q + q_low, n);
-    V s = q * inverse, s_low = residual_(q, inverse, s) + fma_(q, large_low, q_low * inverse);
-    *slope = scale_(s + s_low, n);
-    return z;
+/* log(x); -inf at 0, inf at inf, NaN below 0. */
+INLINE pair log_pair(V x) {
+    const V infinity = set1((S)INFINITY);
+    M subnormal = lt_(x, set1(C_(0x1p-126f, 0x1p-1022)));
+    V k, m = split_(select_(subnormal, x * set1(C_(0x1p24f, 0x1p53)), x), &k);
+    pair y = log_core(m - set1(1), k - keep_(subnormal, set1(MANTISSA + 1)), set1(0));
+    M usual = and_(lt_(set1(0), x), lt_(x, infinity));
+    V other = select_(eq_(x, infinity), infinity, select_(eq_(x, set1(0)), -infinity, set1((S)NAN)));
+    return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
+}
+
+/* What sigmoid and its relatives share: with z = exp(-|x|) = p 2^n, large = sigmoid(|x|),
+ * small 2^n = sigmoid(-|x|); x.l counts unless `exact`. */
+typedef struct { V n; pair p, z, large, small; } logistic;
+INLINE logistic logistic_(pair x, int exact) {
+    logistic a;
+    const V least = set1(C_(-120.0f, -800.0)), minus = -abs_(x.h);
+    pair at = exact_(max_(least, minus));
+    if (!exact) at.l = drop_(lt_(minus, least), select_(lt_(x.h, set1(0)), x.l, -x.l));
+    a.p = exp_pair(at, exact, &a.n);
+    a.z = shift_(a.p, a.n);
+    V d = set1(1) + a.z.h;
+    pair total = {d, ((set1(1) - d) + a.z.h) + a.z.l};
+    a.large = inverse_(total);
+    V q = a.p.h * a.large.h;
+    a.small = (pair){q, a.large.h * (a.p.l - fma_(q, total.l, residual_(q, d, a.p.h)))};
+    return a;
+}
+
+/* Phi(-t) = exp(-t^2 / 2) P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 14.625] (float32), [0, 39]
+ * (float64), Phi the normal distribution; returns it over 2^n, with exp(-t^2 / 2) = e 2^n: 0.7 ulp. */
+INLINE pair normal_tail(V t, V *n, pair *e) {
+#if LG_F64
+    static const double c[] = {0x1.82b4bb8c94dcep-1, -0x1.373e3a893c28ap-1, 0x1.8c6dbf2cfc2b3p-2, -0x1.7dff2bff68367p-3,
+                               0x1.eec4cc3e4d406p-5, -0x1.ee2761048d994p-8, -0x1.c81719d56775p-9, 0x1.ab825fc4cabap-10,
+                               0x1.17a4ae45dc32fp-13, -0x1.e4a4268b34748p-13, -0x1.001e7837227d8p-19, 0x1.26d0b2cc6caa7p-15,
+                               0x1.80b4ed9845bb6p-21, -0x1.8d4e03f6b7313p-18, -0x1.51efed90d4956p-21, 0x1.1252841f12783p-20,
+                               0x1.237441eb636a4p-22, -0x1.4e4970581bb36p-23, -0x1.6d92b22ec0272p-24, 0x1.e3e5db4c4e9ecp-27,
+                               0x1.50711cc807824p-26, 0x1.80ea087aaca1dp-30, -0x1.69eb1b8195086p-29, -0x1.4023506b0a68bp-31,
+                               0x1.fd70b2e68a7a4p-35};
+    enum { degree = 24, a = 4 };
+#else
+    static const float c[] = {0x1.754a76p-1f, -0x1.04c72ap-1f, 0x1.d71386p-3f, -0x1.832d0ap-5f,
+                              -0x1.56d5f6p-7f, 0x1.c8bd88p-8f, 0x1.0ca37cp-10f, -0x1.0eac86p-10f,
+                              -0x1.00a2cep-12f, 0x1.134edap-13f, 0x1.c8e398p-15f};
+    enum { degree = 10, a = 3 };
+#endif
+    const V low = set1(C_(-0x1.c7399ap-26f, -0x1.a6e57d6f030b1p-56));
+    pair square = product_(t, t), i = inverse_(sum_(t, set1(a)));
+    *e = exp_pair((pair){set1(-0.5) * square.h, set1(-0.5) * square.l}, 0, n);
+    V q = fma_(set1(-2 * a), i.h, set1(1)), r = set1(c[degree]);
+    q = q - set1(2 * a) * i.l;
+    for (int k = degree - 1; k > 0; k--) r = fma_(r, q, set1(c[k]));
+    pair p = product_(r, q);
+    p = plus_(set1(c[0]), (pair){p.h, p.l + low});
+    return mul_(mul_(p, i), *e);
 }

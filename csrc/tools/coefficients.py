@@ -79,7 +79,7 @@ def minimax(function, interval, degree, weight):
 
 
 def fit(name, function, interval, degree, dtype, relative):
-    """Print the coefficients: the first is the Taylor one, rounded, and the others make up for it."""
+    """Print the coefficients: the first is Taylor's, rounded, and the others make up for it."""
     first = rounded(function(mp.mpf(0)), dtype)
     tiny = mp.mpf(2) ** -30
 
@@ -106,6 +106,34 @@ def split_ln2(dtype, bits):
     show("low", dtype, rounded(LN2 - high, dtype))
 
 
+def tail(q, a):
+    """(t + a) Phi(-t) exp(t^2 / 2) at t = a (1 + q) / (1 - q)."""
+    t = a * (1 + q) / (1 - q)
+    return (t + a) * mp.exp(t * t / 2) * mp.erfc(t / mp.sqrt(2)) / 2
+
+
+def fit_tail(dtype, a, most, degree):
+    """Print the coefficients for t in [0, most], lowest first."""
+    interval = [mp.mpf(-1), mp.mpf(most - a) / (most + a)]
+    exact = minimax(lambda q: tail(q, a), interval, degree, lambda q: 1 / tail(q, a))
+    coefficients = [rounded(c, dtype) for c in exact]
+    low = rounded(exact[0] - coefficients[0], dtype)  # of the constant, which dominates
+    worst = max(
+        abs((mp.polyval(coefficients[::-1], q) + low) / tail(q, a) - 1)
+        for q in mp.linspace(interval[0], interval[1], 1601)
+    )
+    print(f"normal tail {dtype}: degree {degree}, error 2^{float(mp.log(worst, 2)):.1f} of the result")
+    show("c0 low", dtype, low)
+    for k, c in enumerate(coefficients):
+        show(f"c{k}", dtype, c)
+
+
+def two_parts(name, value):
+    """A constant as the sum of two float64."""
+    high = float(value)
+    print(f"{name}: {high!r}, {float(value - high)!r}")
+
+
 half = LN2 / 2 * mp.mpf("1.001")
 for dtype, degree in (("f32", 4), ("f64", 9)):
     fit("exp", exp_tail, [-half, half], degree, dtype, lambda r: r**2 / mp.exp(r))
@@ -117,3 +145,12 @@ split_ln2("f64", 40)
 for dtype in ("f32", "f64"):
     show("log2(e)", dtype, rounded(1 / LN2, dtype))
     show("ln 2", dtype, rounded(LN2, dtype))
+fit_tail("f32", 3, 14.625, 10)
+fit_tail("f64", 4, 39, 24)
+slope = 2 * mp.sqrt(2 / mp.pi)
+two_parts("2 sqrt(2 / pi)", slope)
+two_parts("2 sqrt(2 / pi) 0.044715", slope * mp.mpf("0.044715"))
+two_parts("1 / sqrt(2 pi)", 1 / mp.sqrt(2 * mp.pi))
+scale, alpha = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
+two_parts("selu's scale", scale)
+two_parts("selu's scale alpha", scale * alpha)
