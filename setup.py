@@ -40,6 +40,7 @@ DTYPES = {"f32": 0, "f64": 1}
 C_FLAGS = [
     "-std=gnu11",
     "-O3",
+    "-g0",
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-strict-aliasing",
@@ -57,7 +58,7 @@ class BuildExt(build_ext):
         extra = os.environ.get("LOSSGRAD_CFLAGS", "").split()
         base = [*C_FLAGS, *extra]
         jobs = [
-            (f"csrc/{source}", f"{self.build_temp}/{level}_{dtype}", [*flags, f"-DLG_F64={is_f64}"])
+            (f"csrc/{source}", f"{self.build_temp}/{level}_{dtype}", [*flags, f"-DLG_DOUBLE={is_f64}"])
             for level, (source, flags) in LEVELS.items()
             for dtype, is_f64 in DTYPES.items()
         ]
@@ -85,7 +86,7 @@ def extensions():
         ["src/lossgrad/_kernels.pyx"],
         include_dirs=["csrc"],
         depends=[str(path) for path in Path("csrc").glob("*.[ch]")],
-        extra_compile_args=["-O2", "-Wno-unused-function"],
+        extra_compile_args=["-O2", "-g0", "-Wno-unused-function"],
         define_macros=[("CYTHON_WITHOUT_ASSERTIONS", "1")],
     )
     return cythonize([module], build_dir="build/cython")

@@ -3,7 +3,7 @@
 #ifndef LG_ISA
 #define LG_ISA portable
 #endif
-#if LG_F64
+#if LG_DOUBLE
 #define VBYTES 8
 #else
 #define VBYTES 4

@@ -1,5 +1,5 @@
 /* One level and dtype: an isa_*.c says LG_ISA and VBYTES and includes this; setup.py compiles it once
- * for each dtype (LG_F64 0 and 1). Names shared between the two carry the level's name. */
+ * for each dtype (LG_DOUBLE 0 and 1). Names shared between the two carry the level's name. */
 #include "lossgrad.h"
 
 #define LG_PASTE_(a, b, c) a##b##_##c
@@ -12,7 +12,7 @@
 #include "loops.h"
 #include "rows.h"
 
-#if LG_F64
+#if LG_DOUBLE
 #define LG_TABLE LG_NAME(kernels_f64)
 #else
 #define LG_TABLE LG_NAME(kernels_f32)

@@ -4,7 +4,7 @@
 
 /* ---- storage: a run of S to and from what arrays hold ---- */
 
-#if !LG_F64
+#if !LG_DOUBLE
 INLINE uint32_t u32_of(float f) { uint32_t u; memcpy(&u, &f, sizeof u); return u; }
 INLINE float f32_of(uint32_t u) { float f; memcpy(&f, &u, sizeof f); return f; }
 
@@ -34,7 +34,7 @@ INLINE uint16_t to_bf16(float f) {
 
 static void load_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to_) {
     S *to = to_;
-#if !LG_F64
+#if !LG_DOUBLE
     if (storage == LG_F16 || storage == LG_BF16) {
         ptrdiff_t i = 0;
 #if AVX512
@@ -59,7 +59,7 @@ static void load_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage,
 
 static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from_) {
     const S *from = from_;
-#if !LG_F64
+#if !LG_DOUBLE
     if (storage == LG_F16 || storage == LG_BF16) {
         ptrdiff_t i = 0;
 #if AVX512
@@ -148,7 +148,7 @@ static void multiply(const void *const *in, void *const *out, ptrdiff_t n, const
 /* Sums of a block in W are exact while its magnitudes lie within a factor of each other that lets
  * all their bits fit the two doubles of a lane and of the folded sum: with 2^10 values, 53 + 53 bits
  * less 20 for carries and the bits of one value. Other blocks go to the fixed-point sum one by one. */
-#if LG_F64
+#if LG_DOUBLE
 void LG_NAME(sum_doubles)(const double *x, ptrdiff_t n, double spread, lg_sum *sum) {
     const V none = set1(0x1p1023), zero = set1(0);
     V most = zero, least = none, bad = zero;

@@ -48,7 +48,7 @@ typedef struct {
 
 /* ---- rows: the softmax family ---- */
 enum {
-    LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY,
+    LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY, LG_NLL_LOSS, LG_SOFTMAX_JACOBIAN,
     LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD
 };
 enum { LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64 };
@@ -60,7 +60,8 @@ typedef struct {
     lg_view x;             /* logits */
     lg_view grad;          /* softmax and log_softmax backward: the incoming gradient, of x's shape */
     lg_view row_grad;      /* logsumexp and cross_entropy backward: one a row, .at may be NULL (then 1) */
-    lg_view out;           /* of x's shape; .at may be NULL */
+    lg_view factor;        /* logsumexp: what multiplies each exponential; .at may be NULL */
+    lg_view out;           /* of x's shape (softmax_jacobian: classes of them); .at may be NULL */
     lg_view value;         /* one a row: logsumexp or loss; .at may be NULL */
     double *lse;           /* one a row, contiguous, in row order; may be NULL */
     int lse_given;         /* lse is an input: the pass that computes it is left out */

@@ -110,7 +110,7 @@ OP(tanh) {
     V x = in[0], a = abs_(x);
     pair m = expm1_pair(exact_(max_(set1(-40), set1(-2) * a)), 1);
     V t = round_(div_(minus_(m), plus_(set1(2), m)));
-    *y = from_bits(bits_(t) | (bits_(x) ^ bits_(a)));
+    *y = from_bits(bits_(abs_(t)) | (bits_(x) ^ bits_(a)));
     const logistic l = logistic_(exact_(set1(2) * x), 1);
     *d = scale_(round_(mul_(l.small, (pair){set1(4) * l.large.h, set1(4) * l.large.l})), l.n);
 }
@@ -293,54 +293,61 @@ OP(kl_div_log_target) {
     *d = number_(x, -target);
 }
 
-/* ---- distributions: terms that are summed over a row ---- */
+/* ---- distributions: terms that are summed over a row; c = 1 / log(base) in two parts ---- */
 
-/* -c log x, c = 1 / log(base) in two parts; derivative -c / x. */
-OP(information_content) {
-    V x = in[0];
-    pair l = log_pair(x), scaled = mul_(l, (pair){set1(p[0]), set1(p[1])});
-    *y = number_(x, -select_(lt_(abs_(l.h), HUGE_), round_(scaled), set1(p[0]) * l.h));
-    *d = -set1(p[0]) / x;
+#define PER_LOG ((pair){set1(p[0]), set1(p[1])})
+/* c a, also where a is infinite */
+INLINE V in_base(pair a, const S *p) {
+    return select_(lt_(abs_(a.h), HUGE_), round_(mul_(a, PER_LOG)), set1(p[0]) * a.h);
 }
-/* -x log x; derivative -(log x + 1). */
-OP(entropy) {
-    UNUSED;
-    pair l = log_pair(in[0]);
-    *y = -select_(lt_(abs_(l.h), HUGE_), round_(times_(l, in[0])), weighted(in[0], l.h));
-    pair one = plus_(ONE, l);
-    *d = -select_(lt_(abs_(l.h), HUGE_), round_(one), l.h);
-}
-/* -x log q; derivative -log q; and its derivative for q: -x / q. */
-OP(cross_entropy_of_distributions) {
-    UNUSED;
-    V l = round_(log_pair(in[1]));
-    *y = -weighted(in[0], l);
-    *d = number_(in[0], -l);
-}
-OP(cross_entropy_of_distributions_q) {
-    UNUSED;
-    V q = in[0], x = in[1];
-    *y = -weighted(x, round_(log_pair(q)));
-    *d = drop_(eq_(x, ZERO), -x / q);
+/* c x a, 0 where x is */
+INLINE V mass_in_base(V x, pair a, const S *p) {
+    return select_(lt_(abs_(a.h), HUGE_), round_(times_(mul_(a, PER_LOG), x)), weighted(x, set1(p[0]) * a.h));
 }
 /* log(a / b), also where they are close */
-INLINE V log_ratio(V a, V b) {
+INLINE pair log_ratio(V a, V b) {
     M close = and_(lt_(a, b + b), lt_(b, a + a));
-    pair la = log_pair(a), lb = log_pair(b), gap = plus_(la.h, (pair){-lb.h, la.l - lb.l});
-    V far = select_(lt_(abs_(la.h) + abs_(lb.h), HUGE_), round_(gap), la.h - lb.h);
-    return select_(close, round_(log1p_pair((a - b) / b)), far);
+    pair la = log_pair(a), lb = log_pair(b), gap = sum_(la.h, -lb.h);
+    M finite = lt_(abs_(la.h) + abs_(lb.h), HUGE_);
+    pair far = {select_(finite, gap.h, la.h - lb.h), keep_(finite, gap.l + (la.l - lb.l))};
+    return pick_(close, log1p_pair((a - b) / b), far);
 }
-/* x log(x / q); derivative log(x / q) + 1; and its derivative for q: -x / q. */
+
+/* -c log x; derivative -c / x. */
+OP(information_content) {
+    V x = in[0];
+    *y = number_(x, ZERO - in_base(log_pair(x), p));
+    *d = -set1(p[0]) / x;
+}
+/* -c x log x; derivative -c (log x + 1). */
+OP(entropy) {
+    pair l = log_pair(in[0]), slope = plus_(ONE, l);
+    M finite = lt_(abs_(l.h), HUGE_);
+    *y = ZERO - mass_in_base(in[0], l, p);
+    *d = -in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p);
+}
+/* -c x log q; derivative -c log q; and its derivative for q: -c x / q. */
+OP(cross_entropy_of_distributions) {
+    pair l = log_pair(in[1]);
+    *y = ZERO - mass_in_base(in[0], l, p);
+    *d = number_(in[0], ZERO - in_base(l, p));
+}
+OP(cross_entropy_of_distributions_q) {
+    V q = in[0], x = in[1];
+    *y = ZERO - mass_in_base(x, log_pair(q), p);
+    *d = drop_(eq_(x, ZERO), -(set1(p[0]) * x) / q);
+}
+/* c x log(x / q); derivative c (log(x / q) + 1); and its derivative for q: -c x / q. */
 OP(relative_entropy) {
-    UNUSED;
-    V l = log_ratio(in[0], in[1]);
-    *y = weighted(in[0], l);
-    *d = l + ONE;
+    pair l = log_ratio(in[0], in[1]), slope = plus_(ONE, l);
+    M finite = lt_(abs_(l.h), HUGE_);
+    *y = mass_in_base(in[0], l, p);
+    *d = in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p);
 }
 OP(relative_entropy_q) {
-    UNUSED;
-    *y = weighted(in[1], log_ratio(in[1], in[0]));
-    *d = drop_(eq_(in[1], ZERO), -in[1] / in[0]);
+    V q = in[0], x = in[1];
+    *y = mass_in_base(x, log_ratio(x, q), p);
+    *d = drop_(eq_(x, ZERO), -(set1(p[0]) * x) / q);
 }
 /* (s x)^2, a term of l2_norm: s brings a row near 1. */
 OP(square) {
@@ -348,6 +355,13 @@ OP(square) {
     V x = in[0] * in[1];
     *y = x * x;
     *d = set1(2) * x * in[1];
+}
+/* What rounding takes off it. */
+OP(square_low) {
+    UNUSED;
+    V x = in[0] * in[1], low = residual_(x, x, x * x);
+    *y = keep_(lt_(abs_(x), HUGE_), low);
+    *d = ZERO;
 }
 #endif
 
@@ -377,9 +391,10 @@ OP(square) {
     X(kl_div, 2, 0, 1, 2.0, 1.0)                       \
     X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)            \
     X(information_content, 1, 2, 0, 2.0, 2.0)          \
-    X(entropy, 1, 0, 0, 2.0, 2.0)                      \
-    X(cross_entropy_of_distributions, 2, 0, 0, 2.0, 2.0)   \
-    X(cross_entropy_of_distributions_q, 2, 0, 0, 2.0, 2.0) \
-    X(relative_entropy, 2, 0, 0, 2.0, 2.0)             \
-    X(relative_entropy_q, 2, 0, 0, 2.0, 2.0)           \
-    X(square, 2, 0, 0, 2.0, 2.0)
+    X(entropy, 1, 2, 0, 2.0, 2.0)                      \
+    X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)   \
+    X(cross_entropy_of_distributions_q, 2, 2, 0, 2.0, 2.0) \
+    X(relative_entropy, 2, 2, 0, 2.0, 2.0)             \
+    X(relative_entropy_q, 2, 2, 0, 2.0, 2.0)           \
+    X(square, 2, 0, 0, 2.0, 2.0)                       \
+    X(square_low, 2, 0, 0, 2.0, 2.0)

@@ -195,7 +195,7 @@ INLINE void known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *k
 }
 
 /* exp(max), the total and the logarithm, for rows of either dtype: one vector of rows at a time. */
-#if LG_F64
+#if LG_DOUBLE
 void LG_NAME(finish)(lg_row *row, ptrdiff_t n) {
     for (ptrdiff_t i = 0; i < n; i += VL) {
         double a[5][VL];
@@ -215,8 +215,10 @@ void LG_NAME(finish)(lg_row *row, ptrdiff_t n) {
         }
     }
 }
+double LG_NAME(log_of)(double x) { return first_(round_(log_pair(set1(x)))); }
 #else
 void LG_NAME(finish)(lg_row *row, ptrdiff_t n);
+double LG_NAME(log_of)(double x);
 #endif
 
 /* g / total as one factor, or as two that are normal numbers: a term's share is
@@ -344,49 +346,147 @@ INLINE void softmax_gradient(const S *e, const S *g, S *out, ptrdiff_t n, double
     }
 }
 
+enum { MAX_BATCH = 64 };
+
 INLINE char *at_row(const lg_view *view, ptrdiff_t row, ptrdiff_t inner) {
     if (inner == 1) return view->at + row * view->stride[0];
     return view->at + (row / inner) * view->stride[0] + (row % inner) * view->stride[2];
 }
-INLINE int runs(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are neighbours */
-    return n <= 1 || view->stride[1] == (ptrdiff_t)sizeof(S);
+INLINE int runs(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are a run of S */
+    return view->storage == (LG_DOUBLE ? LG_F64 : LG_F32) && (n <= 1 || view->stride[1] == (ptrdiff_t)sizeof(S));
 }
-/* Rows that do not lie in memory as runs are copied to a tile, and results from one, class by class. */
-INLINE void gather(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, S *tile) {
-    for (ptrdiff_t c = 0; c < j->classes; c++)
+INLINE double load_double(const char *p, int storage) {
+    S s;
+    load_run(p, 0, 1, storage, &s);
+    return (double)s;
+}
+/* Rows that are no runs are copied to a tile, and results from one: row by row where a row's elements
+ * are neighbours or rows are far apart, else class by class, so that memory is read in order. */
+INLINE int by_class(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t inner) {
+    return inner > 1 && row / inner == (row + rows - 1) / inner && view->stride[1] != lg_size(view->storage);
+}
+static void gather(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, S *tile) {
+    S line[MAX_BATCH];
+    if (by_class(view, row, rows, j->inner))
+        for (ptrdiff_t c = 0; c < j->classes; c++) {
+            load_run(at_row(view, row, j->inner) + c * view->stride[1], view->stride[2], rows, view->storage, line);
+            for (ptrdiff_t r = 0; r < rows; r++) tile[r * j->classes + c] = line[r];
+        }
+    else
         for (ptrdiff_t r = 0; r < rows; r++)
-            memcpy(tile + r * j->classes + c, at_row(view, row + r, j->inner) + c * view->stride[1], sizeof(S));
+            load_run(at_row(view, row + r, j->inner), view->stride[1], j->classes, view->storage, tile + r * j->classes);
 }
-INLINE void scatter(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, const S *tile) {
-    for (ptrdiff_t c = 0; c < j->classes; c++)
+static void scatter(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, const S *tile) {
+    S line[MAX_BATCH];
+    if (by_class(view, row, rows, j->inner))
+        for (ptrdiff_t c = 0; c < j->classes; c++) {
+            for (ptrdiff_t r = 0; r < rows; r++) line[r] = tile[r * j->classes + c];
+            store_run(at_row(view, row, j->inner) + c * view->stride[1], view->stride[2], rows, view->storage, line);
+        }
+    else
         for (ptrdiff_t r = 0; r < rows; r++)
-            memcpy(at_row(view, row + r, j->inner) + c * view->stride[1], tile + r * j->classes + c, sizeof(S));
+            store_run(at_row(view, row + r, j->inner), view->stride[1], j->classes, view->storage, tile + r * j->classes);
 }
-INLINE double load_double(const char *p) { S s; memcpy(&s, p, sizeof s); return (double)s; }
 
-enum { MAX_BATCH = 64 };
+/* The loss of a row and, to out unless that is NULL, its gradient times up. */
+INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, S *out, ptrdiff_t r,
+                                ptrdiff_t label, double up, int stream) {
+    const ptrdiff_t n = j->classes;
+    const S *class_weight = j->weight;
+    const int labelled = j->label.at != NULL, mixed = !labelled || j->smoothing != 0;
+    const double smooth = j->smoothing / (double)n, label_weight = labelled && class_weight ? (double)class_weight[label] : 1;
+    double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
+    wide q_sum = {0, 0};
+    mixture q = {.weight = class_weight, .slope = (S)(1 - j->smoothing), .level = (S)smooth};
+    if (mixed) {
+        if (j->soft.at) q.target = (const S *)at_row(&j->soft, r, j->inner);
+        sum_mixture(x, n, &q, (S)w->max, &loss, &q_sum);
+        mass = value_of(q_sum);
+        loss += mass == 0 ? 0 * w->rest : mass * w->log_rest;
+    }
+    if (labelled) {
+        const double gap = w->target == w->max ? 0 : w->max - w->target;
+        own = (1 - j->smoothing) * label_weight;
+        loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
+    }
+    if (!out) return loss;
+    /* one entry is minus the sum of the other probabilities: the label's, or where there is none that of
+     * the class that has most; it is found before out, which may be the targets, is written */
+    S entry = 0;
+    ptrdiff_t at = label;
+    if (labelled) {
+        double p = (double)e[label], others = w->total - p, rest = 0;
+        if (w->known) others = w->others;
+        else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
+        if (mixed) rest = mass * p - smooth * label_weight * w->total;
+        entry = share(rest - own * others, w->total, up);
+    } else if ((at = dominant(x, n, w)) >= 0) { /* p sum q - q from what the other classes have of either */
+        const mixture here = {q.target ? q.target + at : NULL, q.weight ? q.weight + at : NULL, q.slope, q.level};
+        const double own_q = (double)first_(mixture_at(&here, 0, 1));
+        entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
+    }
+    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up);
+    else scale_terms(e, out, n, factor_of(up * own, w->total), stream);
+    if (at >= 0) out[at] = entry;
+    return loss;
+}
+
+/* g - p sum g, as minus a mixture's gradient */
+INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const S *g, S *out, ptrdiff_t n) {
+    const wide g_sum = row_dot(e, g, n, 0);
+    const double sum = value_of(g_sum);
+    const mixture q = {.target = g, .slope = 1};
+    const ptrdiff_t top = dominant(x, n, w);
+    S entry = 0; /* before out, which may be g, is written */
+    if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[top]));
+    mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1);
+    if (top >= 0) out[top] = entry;
+}
+
+/* p_i (delta_ij - p_j), line by line */
+INLINE void jacobian(const lg_row *w, const S *x, const S *e, S *line, ptrdiff_t n, char *to, int storage) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double p = (double)e[i] / w->total;
+        const double others = x[i] == (S)w->max ? w->rest + (w->count - 1) * w->unit : w->total - (double)e[i];
+        scale_terms(e, line, n, factor_of(-p, w->total), 0);
+        line[i] = share(others, w->total, p);
+        store_run(to + i * n * lg_size(storage), lg_size(storage), n, storage, line);
+    }
+}
+
+/* Leaves the terms of a row times their factors, and their sum in its total: log-sum-exp with b. */
+INLINE double weigh(lg_row *w, S *e, const S *b, ptrdiff_t n) {
+    const double total = value_of(row_dot(e, b, n, 1));
+    for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
+    w->total = w->max == -INFINITY ? (double)NAN : total;
+    return w->max == -INFINITY ? w->max : w->max + LG_NAME(log_of)(total / w->unit);
+}
 
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const ptrdiff_t n = j->classes, most = lg_rows_batch(n), batch = end - begin < most ? end - begin : most;
     S *terms = j->scratch, *x_tile = terms + batch * n, *g_tile = x_tile + batch * n;
-    const int out_runs = runs(&j->out, n), has_out = j->out.at != NULL;
-    const int keeps = has_out && j->what != LG_LOG_SOFTMAX;
+    const int is_jacobian = j->what == LG_SOFTMAX_JACOBIAN, is_nll = j->what == LG_NLL_LOSS, has_b = j->factor.at != NULL;
+    const int has_out = j->out.at != NULL, out_runs = !is_jacobian && runs(&j->out, n);
+    const int x_runs = runs(&j->x, n) && !has_b, g_runs = runs(&j->grad, n);
+    const int keeps = (has_out && j->what != LG_LOG_SOFTMAX) || has_b;
     const int stream = has_out && out_runs && n >= ROW_BLOCK / 2 &&
                        (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
-    const S *class_weight = j->weight;
-    const double smooth = j->smoothing / (double)n;
     for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         const S *x[MAX_BATCH], *g[MAX_BATCH] = {NULL};
         lg_row row[MAX_BATCH];
         int64_t label[MAX_BATCH] = {0};
         int skip[MAX_BATCH];
-        if (!runs(&j->x, n)) gather(&j->x, r0, many, j, x_tile);
-        if (j->grad.at && !runs(&j->grad, n)) gather(&j->grad, r0, many, j, g_tile);
+        if (!x_runs && !is_nll) gather(&j->x, r0, many, j, x_tile);
+        if (j->grad.at && !g_runs) gather(&j->grad, r0, many, j, g_tile);
+        if (has_b) {
+            gather(&j->factor, r0, many, j, g_tile);
+            for (ptrdiff_t i = 0; i < many * n; i++)
+                if (g_tile[i] == 0) x_tile[i] = -(S)INFINITY;
+        }
         for (ptrdiff_t k = 0; k < many; k++) {
-            x[k] = runs(&j->x, n) ? (const S *)at_row(&j->x, r0 + k, j->inner) : x_tile + k * n;
-            if (j->grad.at)
-                g[k] = runs(&j->grad, n) ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * n;
+            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : x_tile + k * n;
+            if (j->grad.at) g[k] = g_runs ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * n;
         }
         for (ptrdiff_t k = 0; k < many; k++) {
             skip[k] = 0;
@@ -396,6 +496,10 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             }
             row[k] = (lg_row){.count = 1};
             if (skip[k]) continue;
+            if (is_nll) {
+                row[k].target = load_double(at_row(&j->x, r0 + k, j->inner) + label[k] * j->x.stride[1], j->x.storage);
+                continue;
+            }
             const S *after = k + 1 < many ? x[k + 1] : x[k] + n;
             const S *write = out_runs && !stream && keeps ? (S *)at_row(&j->out, r0 + k, j->inner) : x[k];
             if (j->lse_given && isfinite((S)j->lse[r0 + k]))
@@ -408,18 +512,18 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         S values[MAX_BATCH];
         for (ptrdiff_t k = 0; k < many; k++) {
             const ptrdiff_t r = r0 + k;
-            S *out = has_out && out_runs ? (S *)at_row(&j->out, r, j->inner) : terms + k * n;
-            S *e = terms + k * n;
+            S *e = terms + k * n, *out = has_out && out_runs ? (S *)at_row(&j->out, r, j->inner) : e;
             lg_row *w = &row[k];
             double lse = w->max == -INFINITY ? w->max : w->max + w->log_rest;
             if (j->lse && !j->lse_given) j->lse[r] = skip[k] ? 0 : lse;
             double up = j->scale;
-            if (j->row_grad.at) up *= load_double(at_row(&j->row_grad, r, j->inner));
+            if (j->row_grad.at) up *= load_double(at_row(&j->row_grad, r, j->inner), j->row_grad.storage);
             values[k] = 0;
             if (skip[k]) {
                 if (has_out) memset(out, 0, (size_t)n * sizeof(S));
                 continue;
             }
+            if (has_b) lse = weigh(w, e, g_tile + k * n, n);
             switch (j->what) {
             case LG_LOGSUMEXP: values[k] = (S)lse; break;
             case LG_LOGSUMEXP_BACKWARD:
@@ -428,62 +532,27 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             case LG_SOFTMAX_BACKWARD:
                 softmax_gradient(e, g[k], out, n, w->total, value_of(row_dot(e, g[k], n, 1)) / w->total);
                 break;
-            case LG_LOG_SOFTMAX_BACKWARD: { /* -(p sum q - q) with q = g */
-                const wide g_sum = row_dot(e, g[k], n, 0);
-                const double sum = value_of(g_sum);
-                const mixture q = {.target = g[k], .slope = 1};
-                const ptrdiff_t top = dominant(x[k], n, w);
-                S top_entry = 0; /* before out, which may be g, is written */
-                if (top >= 0) top_entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[k][top]));
-                mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1);
-                if (top >= 0) out[top] = top_entry;
+            case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient(w, x[k], e, g[k], out, n); break;
+            case LG_SOFTMAX_JACOBIAN:
+                jacobian(w, x[k], e, g_tile, n, j->out.at + r * n * n * lg_size(j->out.storage), j->out.storage);
+                break;
+            case LG_NLL_LOSS: {
+                const double own = j->weight ? (double)((const S *)j->weight)[label[k]] : 1;
+                values[k] = (S)(own == 0 ? 0 * (w->target != w->target ? w->target : 0) : -own * w->target);
+                if (!has_out) break;
+                memset(out, 0, (size_t)n * sizeof(S));
+                out[label[k]] = (S)(-own * up);
                 break;
             }
-            default: {
-                double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
-                wide q_sum = {0, 0};
-                mixture q = {.weight = class_weight, .slope = (S)(1 - j->smoothing), .level = (S)smooth};
-                int mixed = !j->label.at || j->smoothing != 0;
-                if (mixed) {
-                    if (j->soft.at) q.target = (const S *)at_row(&j->soft, r, j->inner);
-                    sum_mixture(x[k], n, &q, (S)w->max, &loss, &q_sum);
-                    mass = value_of(q_sum);
-                    loss += mass == 0 ? 0 * w->rest : mass * w->log_rest;
-                }
-                if (j->label.at) {
-                    double gap = w->target == w->max ? 0 : w->max - w->target;
-                    own = (1 - j->smoothing) * (class_weight ? (double)class_weight[label[k]] : 1);
-                    loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
-                }
-                values[k] = (S)loss;
-                if (!has_out) break;
-                S label_entry = 0;
-                if (j->label.at) {
-                    double at = (double)e[label[k]], others = w->total - at, rest = 0;
-                    if (w->known) others = w->others;
-                    else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
-                    if (mixed) rest = mass * at - smooth * (class_weight ? (double)class_weight[label[k]] : 1) * w->total;
-                    label_entry = share(rest - own * others, w->total, up);
-                }
-                S top_entry = 0;
-                const ptrdiff_t top = j->label.at ? -1 : dominant(x[k], n, w);
-                if (top >= 0) { /* p sum q - q from what the other classes have of either */
-                    const mixture at = {q.target ? q.target + top : NULL, q.weight ? q.weight + top : NULL, q.slope, q.level};
-                    const double own_q = (double)first_(mixture_at(&at, 0, 1));
-                    top_entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
-                }
-                if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up);
-                else scale_terms(e, out, n, factor_of(up * own, w->total), stream);
-                if (j->label.at) out[label[k]] = label_entry;
-                if (top >= 0) out[top] = top_entry;
-            }
+            default:
+                values[k] = (S)cross_entropy_row(j, w, x[k], e, has_out ? out : NULL, r, (ptrdiff_t)label[k], up, stream);
             }
         }
         if (j->value.at)
             for (ptrdiff_t k = 0; k < many; k++)
-                memcpy(at_row(&j->value, r0 + k, j->inner), &values[k], sizeof(S));
+                store_run(at_row(&j->value, r0 + k, j->inner), 0, 1, j->value.storage, &values[k]);
         if (j->sum) sum_values(values, many, j->sum);
-        if (has_out && !out_runs) scatter(&j->out, r0, many, j, terms);
+        if (has_out && !out_runs && !is_jacobian) scatter(&j->out, r0, many, j, terms);
     }
     if (stream) fence_();
 }

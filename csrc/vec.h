@@ -28,7 +28,7 @@
 #define UNROLL(n)
 #endif
 
-#if LG_F64
+#if LG_DOUBLE
 typedef double S;
 typedef int64_t SI;
 #define MANTISSA 52
@@ -60,7 +60,7 @@ typedef SI I;
 
 #if VBYTES == 64 && defined(__AVX512F__)
 #define AVX512 1
-#if LG_F64
+#if LG_DOUBLE
 #define MM(f) _mm512_##f##_pd
 #define MMASK(f) _mm512_##f##_pd_mask
 #define MM_MASKED_CMP _mm512_mask_cmp_pd_mask
@@ -178,7 +178,7 @@ INLINE V abs_(V v) { return from_bits(bits_(v) & iset1(C_(INT32_MAX, INT64_MAX))
 #if AVX512 || AVX2
 INLINE V fma_(V a, V b, V c) { return MM(fmadd)(a, b, c); }
 #define FNMA(a, b, c) MM(fnmadd)(a, b, c)
-#elif VECTOR && defined(__ARM_NEON) && LG_F64
+#elif VECTOR && defined(__ARM_NEON) && LG_DOUBLE
 INLINE V fma_(V a, V b, V c) { return (V)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
 #elif VECTOR && defined(__ARM_NEON)
 INLINE V fma_(V a, V b, V c) { return (V)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
@@ -262,7 +262,7 @@ INLINE S first_(V v) {
 
 /* ---- W: the wide accumulator of a V. float32: two vectors of double; float64: sum and its error
  * by Knuth's two-sum. fold_ adds the LANES lanes in one fixed tree (i with i + LANES/2, ...). ---- */
-#if LG_F64
+#if LG_DOUBLE
 typedef struct { V s, e; } W;
 INLINE W w_zero(void) { return (W){set1(0), set1(0)}; }
 INLINE W w_add(W w, V v) {
@@ -310,7 +310,7 @@ typedef struct { double s, e; } wide;
 INLINE double value_of(wide w) { return isfinite(w.s) ? w.s + w.e : w.s; }
 INLINE wide fold_(const W *w) {
     double s[64 / sizeof(S)], e[64 / sizeof(S)];
-#if LG_F64
+#if LG_DOUBLE
     for (int k = 0; k < VPER; k++) w_store(w[k], s + k * VL, e + k * VL);
     for (int h = LANES / 2; h; h /= 2)
         for (int i = 0; i < h; i++) {

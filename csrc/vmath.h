@@ -15,7 +15,7 @@ INLINE V exp_reduce(V x, V *n) {
 
 /* q(r) in exp(r) = 1 + r + r^2 q(r); error 2^-27.9 (float32), 2^-57.2 (float64) of exp(r). */
 INLINE V exp_tail(V r) {
-#if LG_F64
+#if LG_DOUBLE
     static const double c[] = {0x1.0000000000000p-1,  0x1.5555555555501p-3,  0x1.55555555531c6p-5,
                                0x1.1111111128b2cp-7,  0x1.6c16c17cda4dep-10, 0x1.a01a011b6da66p-13,
                                0x1.a019aadd5a5a6p-16, 0x1.71df5642e12d9p-19, 0x1.289fe0fd895d1p-22,
@@ -114,7 +114,7 @@ INLINE V split_(V x, V *k) {
 /* log(1 + f) + k ln 2 + c, f in [-0.293, 0.415], c a small correction: the first is
  * f - (f^2/2 - s (f^2/2 + R(s^2))), s = f / (2 + f) (the form of FreeBSD's e_log.c). Error 0.3 ulp. */
 INLINE pair log_core(V f, V k, V c) {
-#if LG_F64
+#if LG_DOUBLE
     static const double l[] = {0x1.5555555555555p-1, 0x1.999999998ffeep-2, 0x1.24924935dbc2dp-2,
                                0x1.c71c5aab24a69p-3, 0x1.7464a69222c50p-3, 0x1.39c76d026936dp-3,
                                0x1.2da535de68675p-3};
@@ -186,7 +186,7 @@ INLINE logistic logistic_(pair x, int exact) {
 /* Phi(-t) = exp(-t^2 / 2) P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 14.625] (float32), [0, 39]
  * (float64), Phi the normal distribution; returns it over 2^n, with exp(-t^2 / 2) = e 2^n: 0.7 ulp. */
 INLINE pair normal_tail(V t, V *n, pair *e) {
-#if LG_F64
+#if LG_DOUBLE
     static const double c[] = {0x1.82b4bb8c94dcep-1, -0x1.373e3a893c28ap-1, 0x1.8c6dbf2cfc2b3p-2, -0x1.7dff2bff68367p-3,
                                0x1.eec4cc3e4d406p-5, -0x1.ee2761048d994p-8, -0x1.c81719d56775p-9, 0x1.ab825fc4cabap-10,
                                0x1.17a4ae45dc32fp-13, -0x1.e4a4268b34748p-13, -0x1.001e7837227d8p-19, 0x1.26d0b2cc6caa7p-15,

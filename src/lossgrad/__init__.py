@@ -4,17 +4,30 @@ The compiled kernels are used where they are built; LOSSGRAD_BACKEND=numpy selec
 reference, which has the same functions.
 """
 
-from . import _backend, activations, losses
+from . import _backend, activations, distributions, losses, norms, row_losses, softmax_family
 
 __version__ = "0.1.0"
 
 if _backend.kernels:
     from .activations import *  # noqa: F403
+    from .distributions import *  # noqa: F403
     from .losses import *  # noqa: F403
+    from .norms import *  # noqa: F403
+    from .row_losses import *  # noqa: F403
+    from .softmax_family import *  # noqa: F403
 else:
     from .reference import *  # noqa: F403
 
-__all__ = ["__version__", "show_config", *activations.__all__, *losses.__all__]
+__all__ = [
+    "__version__",
+    "show_config",
+    *activations.__all__,
+    *distributions.__all__,
+    *losses.__all__,
+    *norms.__all__,
+    *row_losses.__all__,
+    *softmax_family.__all__,
+]
 
 
 def show_config() -> None:

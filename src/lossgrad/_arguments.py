@@ -16,12 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
-# Logits and their gradients. To support another dtype, name it here.
-SUPPORTED: Final = ("float32", "float64")
-NATIVE: Final = tuple(np.dtype(name) for name in SUPPORTED)
-# Targets, weights and gradients may also be these: they are converted to the logits' dtype.
-CONVERTIBLE: Final = ("float16", "bfloat16", "float32", "float64")
+# What may be given and comes back. bfloat16 (of ml_dtypes) is known by its name alone.
+SUPPORTED: Final = ("float16", "bfloat16", "float32", "float64")
+FLOAT32: Final = np.dtype(np.float32)
 FLOAT64: Final = np.dtype(np.float64)
+NATIVE: Final = (FLOAT32, FLOAT64, np.dtype(np.float16))
 REDUCTIONS: Final = ("none", "mean", "sum")
 IGNORE_INDEX: Final = -100
 
@@ -37,7 +36,7 @@ def floating(x: ArrayLike, name: str = "x") -> Array:
     if a.dtype.kind in "biu":
         return a.astype(FLOAT64)
     if a.dtype.name not in SUPPORTED:
-        _unsupported(name, a.dtype, SUPPORTED)
+        _unsupported(name, a.dtype)
     return _plain(a)
 
 
@@ -46,8 +45,8 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
     if type(x) is np.ndarray and x.dtype == dtype and x.flags.aligned:
         return x
     a = _array(x, name)
-    if a.dtype.kind not in "biu" and a.dtype.name not in CONVERTIBLE:
-        _unsupported(name, a.dtype, CONVERTIBLE)
+    if a.dtype.kind not in "biu" and a.dtype.name not in SUPPORTED:
+        _unsupported(name, a.dtype)
     with np.errstate(all="ignore"):  # float64 values that float32 cannot hold become inf or 0
         return _plain(a.astype(dtype, copy=False))
 
@@ -66,11 +65,21 @@ def _plain(a: Array) -> Array:
     return a if a.flags.aligned else a.copy()
 
 
-def _unsupported(name: str, dtype: np.dtype[Any], supported: tuple[str, ...]) -> NoReturn:
+def _unsupported(name: str, dtype: np.dtype[Any]) -> NoReturn:
     raise TypeError(
         f"{name} has dtype {dtype}, which is not supported: "
-        f"use {', '.join(supported)}, or integers or bools, which are converted"
+        f"use {', '.join(SUPPORTED)}, or integers or bools, which are converted"
     )
+
+
+def computed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What elements of a dtype are computed in: float32 for halves, else the dtype itself."""
+    return FLOAT32 if dtype.itemsize == 2 else dtype
+
+
+def bits(a: Any) -> Any:
+    """Halves as their bits, in which form they cross to C; anything else as it is."""
+    return a.view(np.uint16) if a is not None and a.itemsize == 2 else a
 
 
 def same_shape(a: Array, shape: Shape, name: str, model: str) -> Array:
@@ -238,6 +247,22 @@ def reduction_name(reduction: str) -> str:
     return reduction
 
 
+def batch_reduction_name(reduction: str) -> str:
+    """The reduction of kl_div: one more."""
+    if reduction != "batchmean" and reduction not in REDUCTIONS:
+        raise ValueError(
+            f'reduction must be "none", "mean", "batchmean" or "sum", got {reduction!r}'
+        )
+    return reduction
+
+
+def batch_size(x: Array) -> int:
+    """Entries of the first axis."""
+    if x.ndim == 0:
+        raise ValueError('reduction="batchmean" needs an array, not a number')
+    return x.shape[0]
+
+
 def loss_out(out: Array | None, reduction: str) -> None:
     """Refuse `out` for a loss that is a number."""
     if out is not None and reduction != "none":
@@ -276,6 +301,56 @@ def upstream(grad: ArrayLike, reduction: str, shape: Shape, dtype: np.dtype[Any]
     return float(a)
 
 
+def positive(value: float, name: str) -> float:
+    """A parameter that must be a positive number."""
+    number = float(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    return number
+
+
+def logarithm_base(base: float) -> float:
+    """The base of a logarithm."""
+    number = float(base)
+    if not 0 < number < math.inf or number == 1:
+        raise ValueError(f"base must be a positive number other than 1, or None, got {base}")
+    return number
+
+
+def slope_range(lower: float, upper: float) -> tuple[float, float]:
+    """The range of rrelu's slopes."""
+    low, high = float(lower), float(upper)
+    if not -math.inf < low <= high < math.inf:
+        raise ValueError(f"lower must be at most upper and both finite, got {lower} and {upper}")
+    return low, high
+
+
+def drawn_slopes(slopes: ArrayLike | None, x: Array, training: bool) -> Array | None:
+    """The slopes that rrelu drew, in the computed type; None where they are not needed."""
+    if slopes is None:
+        if training:
+            raise ValueError(
+                "slopes are needed with training=True: "
+                "rrelu(..., return_slopes=True) returns what it drew"
+            )
+        return None
+    return same_shape(converted(slopes, computed(x.dtype), "slopes"), x.shape, "slopes", "x")
+
+
+def channel_weight(weight: ArrayLike, x: Array, axis: int) -> tuple[Array, int]:
+    """prelu's weight as an array that broadcasts to x, in the computed type, and its axis."""
+    w = converted(weight, computed(x.dtype), "weight")
+    if w.size == 1 and w.ndim <= 1:
+        return np.broadcast_to(w.reshape(()), x.shape), 0
+    axis = axis_index(axis, x.ndim)
+    if w.shape != (x.shape[axis],):
+        raise ValueError(
+            f"weight has shape {w.shape}, but x of shape {x.shape} has {x.shape[axis]} entries "
+            f"along axis={axis}: it must be one number or ({x.shape[axis]},)"
+        )
+    return np.broadcast_to(w.reshape(-1, *(1,) * (x.ndim - axis - 1)), x.shape), axis
+
+
 # ---- targets and weights -------------------------------------------------------------------------
 
 
@@ -298,7 +373,7 @@ def class_targets(
         if a.shape != rows:
             _misfit(a.shape, shape, axis)
         return _plain(a)
-    if a.dtype.name not in CONVERTIBLE:
+    if a.dtype.name not in SUPPORTED:
         raise TypeError(
             f"targets have dtype {a.dtype}: use integer labels, "
             f"or floats of the logits' shape for probabilities"
@@ -317,7 +392,16 @@ def class_targets(
         raise ValueError(
             f"ignore_index ({ignore_index}) is for labels, but targets are probabilities"
         )
-    return converted(a, logits.dtype, "targets")
+    return converted(a, computed(logits.dtype), "targets")
+
+
+def labels_only(targets: Array) -> None:
+    """Refuse probability targets, which nll_loss does not take."""
+    if targets.dtype.kind not in "iu":
+        raise TypeError(
+            f"targets have dtype {targets.dtype}: nll_loss takes integer labels "
+            f"(for probabilities, use cross_entropy or kl_div)"
+        )
 
 
 def _misfit(targets: Shape, logits: Shape, axis: int) -> NoReturn:
@@ -360,7 +444,7 @@ def class_weight(weight: ArrayLike | None, classes: int, dtype: np.dtype[Any]) -
     """One weight for each class, contiguous."""
     if weight is None:
         return None
-    a = converted(weight, dtype, "weight")
+    a = converted(weight, computed(dtype), "weight")
     if a.shape != (classes,):
         raise ValueError(
             f"weight has shape {a.shape}, but there are {classes} classes: it must be ({classes},)"
@@ -368,10 +452,29 @@ def class_weight(weight: ArrayLike | None, classes: int, dtype: np.dtype[Any]) -
     return np.ascontiguousarray(a)
 
 
-def binary_targets(targets: ArrayLike, logits: Array) -> Array:
-    """Targets of an elementwise loss: labels or probabilities of the logits' shape and dtype."""
-    a = converted(targets, logits.dtype, "targets")
-    return same_shape(a, logits.shape, "targets", "logits")
+def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:
+    """Targets of a binary loss: labels or probabilities of the logits' shape."""
+    a = converted(targets, computed(logits.dtype), "targets")
+    return same_shape(a, logits.shape, "targets", name)
+
+
+def probabilities(a: Array, name: str) -> Array:
+    """The array a, all of whose elements must be in [0, 1]."""
+    return _within(a, name, 1.0, "must be in [0, 1]")
+
+
+def masses(a: Array, name: str) -> Array:
+    """The array a, none of whose elements may be negative or NaN."""
+    return _within(a, name, math.inf, "must not be negative or NaN")
+
+
+def _within(a: Array, name: str, most: float, rule: str) -> Array:
+    if a.size and not (a.min() >= 0 and a.max() <= most):  # a NaN is neither
+        bad = ~((a >= 0) & (a <= most))
+        index = tuple(map(int, np.unravel_index(int(bad.argmax()), a.shape)))
+        place = f" at {index[0] if len(index) == 1 else index}" if index else ""
+        raise ValueError(f"{name} {rule}, got {a[index]}{place}")
+    return a
 
 
 def element_weight(
@@ -380,7 +483,7 @@ def element_weight(
     """A weight for each logit, broadcast as NumPy does; it may not enlarge the logits."""
     if weight is None:
         return None
-    a = converted(weight, dtype, name)
+    a = converted(weight, computed(dtype), name)
     if a.shape == shape:
         return a
     try:

@@ -1,88 +1,134 @@
-"""Activations and the softmax family. Each function checks, makes room for the result, and crosses
-to C once; the mathematics is in csrc/ and, in plain NumPy, in ``reference.py``."""
+"""Activations. Each function checks, makes room for the result, and crosses to C once; the
+mathematics is in csrc/ and, in plain NumPy, in ``reference``."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _arguments as check
 from ._backend import kernels
+from ._documentation import elementwise
 
 __all__ = [
-    "log_softmax",
-    "log_softmax_backward",
-    "logsumexp",
-    "logsumexp_backward",
+    "celu",
+    "celu_backward",
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "hardsigmoid",
+    "hardsigmoid_backward",
+    "hardswish",
+    "hardswish_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "log_sigmoid",
+    "log_sigmoid_backward",
+    "mish",
+    "mish_backward",
+    "prelu",
+    "prelu_backward",
+    "relu",
+    "relu_backward",
+    "rrelu",
+    "rrelu_backward",
+    "selu",
+    "selu_backward",
     "sigmoid",
     "sigmoid_backward",
-    "softmax",
-    "softmax_backward",
+    "silu",
+    "silu_backward",
+    "softplus",
+    "softplus_backward",
+    "softsign",
+    "softsign_backward",
+    "tanh",
+    "tanh_backward",
 ]
 
 Array = NDArray[Any]
 OPS = kernels.ops() if kernels else {}
 
 
-def _forward(name: str, x: ArrayLike, out: Array | None) -> Array:
-    """An op of one input and no parameters."""
+def _bound(name: str, place: int) -> float:
+    return OPS[name][place] if OPS else 0.0
+
+
+def documented(name: str) -> Any:
+    """The decorator of the function called name, with its bound from the table in C."""
+    backward = name.endswith("_backward")
+    return elementwise(_bound(name.removesuffix("_backward"), -1 if backward else -2))
+
+
+def _forward(
+    name: str, x: ArrayLike, out: Array | None, *parameters: float, other: Any = None
+) -> Array:
     x = check.floating(x)
-    result = check.output(out, x.shape, x.dtype, x)
-    if x.flags.c_contiguous and result.flags.c_contiguous:
-        if x.ndim == 1:
-            kernels.UNARY[x.dtype.char](x, result, OPS[name][0])
-        else:
-            kernels.UNARY[x.dtype.char](x.reshape(-1), result.reshape(-1), OPS[name][0])
+    result = check.output(out, x.shape, x.dtype, x, other)
+    storage = kernels.STORAGE[x.dtype.name]
+    if not parameters and other is None and x.flags.c_contiguous and result.flags.c_contiguous:
+        kernels.UNARY[storage](
+            check.bits(x).reshape(-1), check.bits(result).reshape(-1), storage, OPS[name][0]
+        )
     else:
-        _elementwise(name, kernels.FORWARD, None, x, result, None)
+        _cross(name, kernels.FORWARD, None, x, other, result, parameters)
     return check.finished(result, out)
 
 
-def _backward(name: str, grad: ArrayLike, x: ArrayLike, out: Array | None) -> Array:
+def _backward(
+    name: str,
+    grad: ArrayLike,
+    x: ArrayLike,
+    out: Array | None,
+    *parameters: float,
+    other: Any = None,
+) -> Array:
     x = check.floating(x)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad)
-    _elementwise(name, kernels.BACKWARD, grad, x, None, result)
+    result = check.output(out, x.shape, x.dtype, x, grad, other)
+    _cross(name, kernels.BACKWARD, grad, x, other, result, parameters)
     return check.finished(result, out)
 
 
-def _elementwise(
-    name: str, direction: int, grad: Any, x: Array, value: Array | None, result: Array | None
+def _cross(
+    name: str,
+    direction: int,
+    grad: Any,
+    x: Array,
+    other: Array | None,
+    result: Array,
+    parameters: tuple[float, ...],
 ) -> None:
-    grad, box, value, result = check.boxes(grad, x, value, result)
-    kernels.ELEMENTWISE[x.dtype.char](
-        grad, box, None, None, None, value, result, OPS[name][0], direction, 1.0, (), None
+    storage = kernels.STORAGE[x.dtype.name]
+    grad, box, other, result = check.boxes(grad, x, other, result)
+    value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
+    kernels.ELEMENTWISE[storage](
+        check.bits(grad),
+        check.bits(box),
+        other,
+        None,
+        None,
+        check.bits(value),
+        check.bits(slope),
+        storage,
+        OPS[name][0],
+        direction,
+        1.0,
+        parameters,
+        None,
     )
 
 
+@documented("sigmoid")
 def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
-    Logistic sigmoid of every element.
+    Logistic sigmoid.
 
     .. math:: \sigma(x) = \frac{1}{1 + e^{-x}}
-
-    Parameters
-    ----------
-    x : array_like
-        Real numbers of any shape.
-    out : ndarray, optional
-        Array of the shape and dtype of the result to write to; may be `x` itself.
-
-    Returns
-    -------
-    ndarray
-        Of the shape and dtype of `x` (float64 for integers and bools), in [0, 1].
-
-    Raises
-    ------
-    TypeError
-        If `x` is not real (complex, object, longdouble, ...).
-
-    Notes
-    -----
-    At most 1 ULP from the exact value for every input, subnormal results included: for x < 0 it is
-    exp(x) / (1 + exp(x)) with the quotient corrected by its residual.
 
     Examples
     --------
@@ -93,28 +139,10 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("sigmoid", x, out)
 
 
+@documented("sigmoid_backward")
 def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
-    r"""
+    """
     Gradient through `sigmoid`: ``grad * sigmoid(x) * sigmoid(-x)``.
-
-    Parameters
-    ----------
-    grad : array_like
-        Gradient with respect to the result, of the shape of `x`.
-    x : array_like
-        The input of the forward pass.
-    out : ndarray, optional
-        Array to write to; may be `grad` or `x`.
-
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `x`; the derivative is within 2 ULP.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an operand is not real, or the shapes differ.
 
     Examples
     --------
@@ -125,241 +153,608 @@ def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None)
     return _backward("sigmoid", grad, x, out)
 
 
-def _softmax_like(what: int, x: ArrayLike, axis: int, out: Array | None) -> Array:
-    x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
-    kernels.softmax_like(x, axis, None, None, result, None, kernels.DTYPE[x.dtype.char], what)
-    return check.finished(result, out)
+@documented("log_sigmoid")
+def log_sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    Logarithm of the logistic sigmoid.
+
+    .. math:: \log \sigma(x) = \min(x, 0) - \log(1 + e^{-|x|})
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.log_sigmoid([-1000.0, 0.0, 20.0])
+    array([-1.00000000e+03, -6.93147181e-01, -2.06115362e-09])
+    """
+    return _forward("log_sigmoid", x, out)
 
 
-def _softmax_like_backward(
-    what: int, grad: ArrayLike, x: ArrayLike, axis: int, out: Array | None
+@documented("log_sigmoid_backward")
+def log_sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `log_sigmoid`: ``grad * sigmoid(-x)``.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.log_sigmoid_backward([1.0, 1.0], [0.0, -1000.0])
+    array([0.5, 1. ])
+    """
+    return _backward("log_sigmoid", grad, x, out)
+
+
+@documented("tanh")
+def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    Hyperbolic tangent.
+
+    .. math:: \tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.tanh([-1000.0, 0.0, 1.0])
+    array([-1.        , -0.        ,  0.76159416])
+    """
+    return _forward("tanh", x, out)
+
+
+@documented("tanh_backward")
+def tanh_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `tanh`: ``grad * (1 - tanh(x)**2)``, without the cancellation.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.tanh_backward([1.0, 1.0], [0.0, 20.0])
+    array([1.0000000e+00, 1.6993417e-17])
+    """
+    return _backward("tanh", grad, x, out)
+
+
+@documented("relu")
+def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    Rectified linear unit.
+
+    .. math:: \max(x, 0)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.relu([-1.0, 0.0, 2.0])
+    array([0., 0., 2.])
+    """
+    return _forward("relu", x, out)
+
+
+@documented("relu_backward")
+def relu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `relu`: ``grad`` where x > 0, else 0.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.relu_backward([3.0, 3.0], [-1.0, 2.0])
+    array([0., 3.])
+    """
+    return _backward("relu", grad, x, out)
+
+
+@documented("leaky_relu")
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
+    r"""
+    Leaky rectified linear unit: x above 0, ``negative_slope * x`` below.
+
+    .. math:: \max(x, 0) + s \min(x, 0)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.leaky_relu([-1.0, 0.0, 2.0], 0.1)
+    array([-0.1,  0. ,  2. ])
+    """
+    return _forward("leaky_relu", x, out, float(negative_slope))
+
+
+@documented("leaky_relu_backward")
+def leaky_relu_backward(
+    grad: ArrayLike, x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None
 ) -> Array:
-    x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    kernels.softmax_like(x, axis, grad, None, result, None, kernels.DTYPE[x.dtype.char], what)
-    return check.finished(result, out)
-
-
-def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
-    r"""
-    Softmax along an axis.
-
-    .. math:: a_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
-
-    Parameters
-    ----------
-    x : array_like
-        Logits.
-    axis : int, default -1
-        The class axis.
-    out : ndarray, optional
-        Array of the shape and dtype of the result to write to; may be `x` itself.
-
-    Returns
-    -------
-    ndarray
-        Of the shape and dtype of `x`; every entry within 4 ULP. One +inf in a row makes it one-hot;
-        NaN, +inf twice or -inf throughout make the row NaN.
-
-    Raises
-    ------
-    TypeError
-        If `x` is not real.
-    ValueError
-        If the axis is out of bounds or has no classes.
+    """
+    Gradient through `leaky_relu`: ``grad`` where x > 0, else ``negative_slope * grad``.
 
     Examples
     --------
     >>> import lossgrad
-    >>> lossgrad.softmax([0.0, 0.0, -float("inf")])
-    array([0.5, 0.5, 0. ])
+    >>> lossgrad.leaky_relu_backward([3.0, 3.0], [-1.0, 2.0], 0.1)
+    array([0.3, 3. ])
     """
-    return _softmax_like(kernels.SOFTMAX, x, axis, out)
+    return _backward("leaky_relu", grad, x, out, float(negative_slope))
 
 
-def softmax_backward(
-    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+@documented("elu")
+def elu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+    r"""
+    Exponential linear unit: x above 0.
+
+    .. math:: \max(x, 0) + \alpha (e^{\min(x, 0)} - 1)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.elu([-1000.0, 0.0, 2.0])
+    array([-1.,  0.,  2.])
+    """
+    return _forward("elu", x, out, float(alpha))
+
+
+@documented("elu_backward")
+def elu_backward(
+    grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
+) -> Array:
+    """
+    Gradient through `elu`: ``grad`` where x > 0, else ``grad * alpha * exp(x)``.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.elu_backward([1.0, 1.0], [0.0, 2.0], 0.5)
+    array([0.5, 1. ])
+    """
+    return _backward("elu", grad, x, out, float(alpha))
+
+
+@documented("celu")
+def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+    r"""
+    Continuously differentiable exponential linear unit.
+
+    .. math:: \max(x, 0) + \alpha (e^{\min(x, 0) / \alpha} - 1)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.celu([-1000.0, 0.0, 2.0], 0.5)
+    array([-0.5,  0. ,  2. ])
+    """
+    return _forward("celu", x, out, check.positive(alpha, "alpha"))
+
+
+@documented("celu_backward")
+def celu_backward(
+    grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
+) -> Array:
+    """
+    Gradient through `celu`: ``grad`` where x > 0, else ``grad * exp(x / alpha)``.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.celu_backward([1.0, 1.0], [0.0, 2.0], 0.5)
+    array([1., 1.])
+    """
+    return _backward("celu", grad, x, out, check.positive(alpha, "alpha"))
+
+
+@documented("selu")
+def selu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    Scaled exponential linear unit, with the constants of Klambauer et al. (2017).
+
+    .. math:: \lambda \big(\max(x, 0) + \alpha (e^{\min(x, 0)} - 1)\big)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.selu([-1000.0, 0.0, 1.0])
+    array([-1.75809934,  0.        ,  1.05070099])
+    """
+    return _forward("selu", x, out)
+
+
+@documented("selu_backward")
+def selu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `selu`: ``grad * scale`` where x > 0, else ``grad * scale * alpha * exp(x)``.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.selu_backward([1.0], [2.0])
+    array([1.05070099])
+    """
+    return _backward("selu", grad, x, out)
+
+
+@documented("softplus")
+def softplus(x: ArrayLike, beta: float = 1.0, *, out: Array | None = None) -> Array:
+    r"""
+    Softplus, exact for every beta: there is no threshold above which it is linear.
+
+    .. math:: \frac{1}{\beta} \log(1 + e^{\beta x})
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softplus([-1000.0, 0.0, 30.0])
+    array([ 0.        ,  0.69314718, 30.        ])
+    """
+    return _forward("softplus", x, out, check.positive(beta, "beta"))
+
+
+@documented("softplus_backward")
+def softplus_backward(
+    grad: ArrayLike, x: ArrayLike, beta: float = 1.0, *, out: Array | None = None
+) -> Array:
+    """
+    Gradient through `softplus`: ``grad * sigmoid(beta * x)``.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softplus_backward([1.0], [0.0], 2.0)
+    array([0.5])
+    """
+    return _backward("softplus", grad, x, out, check.positive(beta, "beta"))
+
+
+@documented("mish")
+def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    Mish (Misra, 2019).
+
+    .. math:: x \tanh(\log(1 + e^x))
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.mish([-1000.0, 0.0, 1.0])
+    array([-0.        ,  0.        ,  0.86509839])
+    """
+    return _forward("mish", x, out)
+
+
+@documented("mish_backward")
+def mish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `mish`: grad times the derivative of `mish`.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.mish_backward([1.0], [0.0])
+    array([0.6])
+    """
+    return _backward("mish", grad, x, out)
+
+
+@documented("silu")
+def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    Sigmoid-weighted linear unit, also called swish.
+
+    .. math:: x\, \sigma(x)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.silu([-1000.0, 0.0, 1.0])
+    array([-0.        ,  0.        ,  0.73105858])
+    """
+    return _forward("silu", x, out)
+
+
+@documented("silu_backward")
+def silu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `silu`: ``grad * sigmoid(x) * (1 + x * sigmoid(-x))``.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.silu_backward([1.0], [0.0])
+    array([0.5])
+    """
+    return _backward("silu", grad, x, out)
+
+
+@documented("hardsigmoid")
+def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    Piecewise linear sigmoid.
+
+    .. math:: \min(\max(x + 3, 0), 6) / 6
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.hardsigmoid([-4.0, 0.0, 1.5])
+    array([0.  , 0.5 , 0.75])
+    """
+    return _forward("hardsigmoid", x, out)
+
+
+@documented("hardsigmoid_backward")
+def hardsigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `hardsigmoid`: ``grad / 6`` where -3 < x < 3, else 0.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.hardsigmoid_backward([6.0, 6.0], [0.0, 3.0])
+    array([1., 0.])
+    """
+    return _backward("hardsigmoid", grad, x, out)
+
+
+@documented("hardswish")
+def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    x times `hardsigmoid`.
+
+    .. math:: x \min(\max(x + 3, 0), 6) / 6
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.hardswish([-4.0, 0.0, 4.0])
+    array([0., 0., 4.])
+    """
+    return _forward("hardswish", x, out)
+
+
+@documented("hardswish_backward")
+def hardswish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `hardswish`: ``grad * (2 * x + 3) / 6`` where -3 < x < 3, 0 below, ``grad`` above.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.hardswish_backward([6.0, 6.0], [0.0, 3.0])
+    array([3., 6.])
+    """
+    return _backward("hardswish", grad, x, out)
+
+
+@documented("softsign")
+def softsign(x: ArrayLike, *, out: Array | None = None) -> Array:
+    r"""
+    Softsign.
+
+    .. math:: \frac{x}{1 + |x|}
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softsign([-1.0, 0.0, 3.0])
+    array([-0.5 ,  0.  ,  0.75])
+    """
+    return _forward("softsign", x, out)
+
+
+@documented("softsign_backward")
+def softsign_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+    """
+    Gradient through `softsign`: ``grad / (1 + abs(x))**2``.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softsign_backward([1.0, 1.0], [0.0, 1.0])
+    array([1.  , 0.25])
+    """
+    return _backward("softsign", grad, x, out)
+
+
+def _gelu(approximate: str) -> str:
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'approximate must be "none" or "tanh", got {approximate!r}')
+    return "gelu" if approximate == "none" else "gelu_tanh"
+
+
+@documented("gelu")
+def gelu(
+    x: ArrayLike, approximate: Literal["none", "tanh"] = "none", *, out: Array | None = None
 ) -> Array:
     r"""
-    Gradient through `softmax`: :math:`a_i (g_i - \sum_j g_j a_j)` with :math:`a` = softmax(x).
+    Gaussian error linear unit; with "tanh" the approximation
+    :math:`x\, \sigma\big(2 \sqrt{2 / \pi} (x + 0.044715 x^3)\big)`.
 
-    Parameters
-    ----------
-    grad : array_like
-        Gradient with respect to the result, of the shape of `x`.
-    x : array_like
-        The logits of the forward pass.
-    axis : int, default -1
-        The class axis.
-    out : ndarray, optional
-        Array to write to; may be `grad` or `x`.
-
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `x`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `softmax`, and if the shapes differ.
+    .. math:: x\, \Phi(x) = \frac{x}{2} \operatorname{erfc}(-x / \sqrt{2})
 
     Examples
     --------
     >>> import lossgrad
-    >>> lossgrad.softmax_backward([1.0, 0.0], [0.0, 0.0])
-    array([ 0.25, -0.25])
+    >>> lossgrad.gelu([-1000.0, 0.0, 1.0])
+    array([-0.        ,  0.        ,  0.84134475])
     """
-    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, out)
+    return _forward(_gelu(approximate), x, out)
 
 
-def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
-    r"""
-    Logarithm of the softmax along an axis, in nats.
-
-    .. math:: y_i = x_i - \log \sum_j e^{x_j}
-
-    Parameters
-    ----------
-    x : array_like
-        Logits.
-    axis : int, default -1
-        The class axis.
-    out : ndarray, optional
-        Array of the shape and dtype of the result to write to; may be `x` itself.
-
-    Returns
-    -------
-    ndarray
-        Of the shape and dtype of `x`; every entry within 4 ULP, also where one class takes all.
-
-    Raises
-    ------
-    TypeError
-        If `x` is not real.
-    ValueError
-        If the axis is out of bounds or has no classes.
-
-    Examples
-    --------
-    >>> import lossgrad
-    >>> lossgrad.log_softmax([0.0, -20.0])
-    array([-2.06115362e-09, -2.00000000e+01])
-    """
-    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, out)
-
-
-def log_softmax_backward(
-    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
-) -> Array:
-    r"""
-    Gradient through `log_softmax`: :math:`g_i - a_i \sum_j g_j` with :math:`a` = softmax(x).
-
-    Parameters
-    ----------
-    grad : array_like
-        Gradient with respect to the result, of the shape of `x`.
-    x : array_like
-        The logits of the forward pass.
-    axis : int, default -1
-        The class axis.
-    out : ndarray, optional
-        Array to write to; may be `grad` or `x`.
-
-    Returns
-    -------
-    ndarray
-        Gradient with respect to `x`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `log_softmax`, and if the shapes differ.
-
-    Examples
-    --------
-    >>> import lossgrad
-    >>> lossgrad.log_softmax_backward([1.0, 0.0], [0.0, 0.0])
-    array([ 0.5, -0.5])
-    """
-    return _softmax_like_backward(kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, out)
-
-
-def logsumexp(
-    x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None
-) -> Array:
-    r"""
-    Logarithm of the sum of exponentials along an axis, in nats.
-
-    .. math:: \log \sum_j e^{x_j}
-
-    Parameters
-    ----------
-    x : array_like
-        Logits.
-    axis : int, default -1
-        The axis that is summed over.
-    keepdims : bool, default False
-        Keep the axis with length 1.
-    out : ndarray, optional
-        Array of the shape and dtype of the result to write to.
-
-    Returns
-    -------
-    ndarray
-        Of the dtype of `x`, without the axis; within 4 ULP of the larger of the result and the
-        largest logit. -inf throughout gives -inf.
-
-    Raises
-    ------
-    TypeError
-        If `x` is not real.
-    ValueError
-        If the axis is out of bounds or has no elements.
-
-    Examples
-    --------
-    >>> import lossgrad
-    >>> float(lossgrad.logsumexp([1000.0, 1000.0]))
-    1000.6931471805599
-    """
-    x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    shape = check.rows_shape(x.shape, axis, keepdims)
-    result = check.output(out, shape, x.dtype, x, rows=True)
-    kernels.softmax_like(
-        x, axis, None, None, None, result, kernels.DTYPE[x.dtype.char], kernels.LOGSUMEXP
-    )
-    return check.finished(result, out)
-
-
-def logsumexp_backward(
+@documented("gelu_backward")
+def gelu_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    approximate: Literal["none", "tanh"] = "none",
     *,
-    keepdims: bool = False,
     out: Array | None = None,
 ) -> Array:
     r"""
-    Gradient through `logsumexp`: ``grad * softmax(x)``.
+    Gradient through `gelu`: grad times :math:`\Phi(x) + x \varphi(x)`.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.gelu_backward([1.0], [0.0])
+    array([0.5])
+    """
+    return _backward(_gelu(approximate), grad, x, out)
+
+
+@documented("prelu")
+def prelu(x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None = None) -> Array:
+    r"""
+    Parametric rectified linear unit: x above 0, ``weight * x`` below.
+
+    .. math:: \max(x, 0) + w \min(x, 0)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.prelu([[-1.0, -1.0], [2.0, 2.0]], [0.1, 0.2])
+    array([[-0.1, -0.2],
+           [ 2. ,  2. ]])
+    """
+    x = check.floating(x)
+    w, _ = check.channel_weight(weight, x, axis)
+    return _forward("prelu", x, out, other=w)
+
+
+def prelu_backward(
+    grad: ArrayLike, x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None = None
+) -> tuple[Array, Array]:
+    r"""
+    Gradients through `prelu`, for `x` and for `weight`.
 
     Parameters
     ----------
     grad : array_like
-        Gradient with respect to the result, of the shape of ``logsumexp(x, axis, keepdims=...)``.
-    x : array_like
-        The logits of the forward pass.
-    axis : int, default -1
-        The axis that was summed over.
-    keepdims : bool, default False
-        As in the forward pass.
+        Gradient with respect to the result, of the shape of `x`.
+    x, weight, axis
+        As in `prelu`.
     out : ndarray, optional
-        Array to write to; may be `x`.
+        Array for the gradient with respect to `x`.
+
+    Returns
+    -------
+    grad_x : ndarray
+        ``grad`` where x > 0, else ``weight * grad``.
+    grad_weight : ndarray
+        Of the shape of `weight` and the dtype of `x`: the sum of ``grad * min(x, 0)`` over all that
+        a weight applies to, exact before it is rounded once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an operand is not real, or shapes do not match.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.prelu_backward([[1.0, 1.0]], [[-3.0, 2.0]], 0.5)
+    (array([[0.5, 1. ]]), np.float64(-3.0))
+    """
+    x = check.floating(x)
+    w, axis = check.channel_weight(weight, x, axis)
+    g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    storage = kernels.STORAGE[x.dtype.name]
+    shape = np.shape(weight)
+    sums = []
+    for k in range(x.shape[axis] if shape and math.prod(shape) > 1 else 1):
+        part = (slice(None),) * axis + (k,) if shape and math.prod(shape) > 1 else ...
+        total = kernels.Sum()
+        box, slope = check.boxes(x[part], g[part].astype(check.computed(x.dtype), copy=False))
+        kernels.ELEMENTWISE[storage](
+            *(None, check.bits(box), slope, None, None, None, None),
+            *(storage, OPS["prelu_weight"][0], kernels.FORWARD, 1.0, (), total),
+        )
+        sums.append(total.value())
+    grad_weight = np.array(sums, x.dtype).reshape(shape)
+    return _backward("prelu", g, x, out, other=w), check.finished(grad_weight, None)
+
+
+def rrelu(
+    x: ArrayLike,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    rng: Any = None,
+    return_slopes: bool = False,
+    out: Array | None = None,
+) -> Any:
+    r"""
+    Randomized leaky rectified linear unit: x above 0, ``slope * x`` below.
+
+    In training each element's slope is drawn uniformly from [lower, upper); in evaluation it is
+    ``(lower + upper) / 2``.
+
+    Parameters
+    ----------
+    x : array_like
+        Real numbers of any shape.
+    lower, upper : float
+        Range of the slopes.
+    training : bool, default False
+        Whether to draw.
+    rng : numpy.random.Generator or seed, optional
+        Where the slopes are drawn from (``numpy.random.default_rng(rng)``).
+    return_slopes : bool, default False
+        Return the slopes as well; `rrelu_backward` takes them.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to; may be `x` itself.
+
+    Returns
+    -------
+    result : ndarray
+        Of the shape and dtype of `x`.
+    slopes : ndarray
+        Only with `return_slopes`: the factor that was applied to each element, 1 above 0.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not real.
+    ValueError
+        If lower is larger than upper, or either is not finite.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.rrelu([-8.0, 1.0], 0.25, 0.5)
+    array([-3.,  1.])
+    >>> y, slopes = lossgrad.rrelu([-1.0, 1.0], training=True, rng=0, return_slopes=True)
+    >>> bool(y[0] == -slopes[0]), float(slopes[1])
+    (True, 1.0)
+    """
+    x = check.floating(x)
+    lower, upper = check.slope_range(lower, upper)
+    if not training and not return_slopes:
+        return _forward("leaky_relu", x, out, (lower + upper) / 2)
+    drawn = np.random.default_rng(rng).random(x.shape) if training else 0.5
+    slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
+    result = _forward("prelu", x, out, other=slopes.astype(check.computed(x.dtype), copy=False))
+    return (result, slopes) if return_slopes else result
+
+
+def rrelu_backward(
+    grad: ArrayLike,
+    x: ArrayLike,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    slopes: ArrayLike | None = None,
+    out: Array | None = None,
+) -> Array:
+    r"""
+    Gradient through `rrelu`: ``grad`` where x > 0, else ``slope * grad``.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the result, of the shape of `x`.
+    x, lower, upper, training
+        As in `rrelu`.
+    slopes : array_like, optional
+        What `rrelu` returned in training; required then.
+    out : ndarray, optional
+        Array to write to; may be `grad` or `x`.
 
     Returns
     -------
@@ -369,19 +764,17 @@ def logsumexp_backward(
     Raises
     ------
     TypeError, ValueError
-        As `logsumexp`, and if `grad` has another shape.
+        If an operand is not real, shapes do not match, or `slopes` is missing in training.
 
     Examples
     --------
     >>> import lossgrad
-    >>> lossgrad.logsumexp_backward(2.0, [0.0, 0.0])
-    array([1., 1.])
+    >>> lossgrad.rrelu_backward([1.0, 1.0], [-8.0, 1.0], training=True, slopes=[0.25, 1.0])
+    array([0.25, 1.  ])
     """
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    shape = check.rows_shape(x.shape, axis, keepdims)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    what = kernels.LOGSUMEXP_BACKWARD
-    kernels.softmax_like(x, axis, None, grad, result, None, kernels.DTYPE[x.dtype.char], what)
-    return check.finished(result, out)
+    lower, upper = check.slope_range(lower, upper)
+    drawn = check.drawn_slopes(slopes, x, training)
+    if drawn is None:
+        return _backward("leaky_relu", grad, x, out, (lower + upper) / 2)
+    return _backward("prelu", grad, x, out, other=drawn)

@@ -1,0 +1,389 @@
+"""Information measures of distributions along an axis, in nats or any other unit (``base=``)."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _arguments as check
+from ._backend import kernels
+from .activations import OPS, documented
+
+__all__ = [
+    "cross_entropy_of_distributions",
+    "cross_entropy_of_distributions_backward",
+    "entropy",
+    "entropy_backward",
+    "information_content",
+    "information_content_backward",
+    "relative_entropy",
+    "relative_entropy_backward",
+]
+
+Array = NDArray[Any]
+
+
+def _per_log(base: float | None) -> Decimal:
+    """1 / log(base), to more digits than any dtype has."""
+    if base is None:
+        return Decimal(1)
+    with localcontext(prec=50):
+        return 1 / Decimal(check.logarithm_base(base)).ln()
+
+
+def _two_parts(value: Decimal, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """A number as two of the computed type."""
+    high = check.computed(dtype).type(float(value))
+    return float(high), float(value - Decimal(float(high)))
+
+
+@documented("information_content")
+def information_content(
+    p: ArrayLike, base: float | None = None, *, out: Array | None = None
+) -> Array:
+    r"""
+    Information content (surprisal) of events of probability p.
+
+    .. math:: -\log_b p
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.information_content([1.0, 0.5, 0.125], base=2)
+    array([-0.,  1.,  3.])
+    """
+    x = check.probabilities(check.floating(p, "p"), "p")
+    result = check.output(out, x.shape, x.dtype, x)
+    _cross("information_content", kernels.FORWARD, None, x, None, result, base)
+    return check.finished(result, out)
+
+
+@documented("information_content_backward")
+def information_content_backward(
+    grad: ArrayLike, p: ArrayLike, base: float | None = None, *, out: Array | None = None
+) -> Array:
+    """
+    Gradient through `information_content`: ``-grad / (p * log(base))``.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.information_content_backward([1.0], [0.5])
+    array([-2.])
+    """
+    x = check.probabilities(check.floating(p, "p"), "p")
+    g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "p")
+    result = check.output(out, x.shape, x.dtype, x, g)
+    _cross("information_content", kernels.BACKWARD, g, x, None, result, base)
+    return check.finished(result, out)
+
+
+def _cross(
+    name: str,
+    direction: int,
+    grad: Array | None,
+    x: Array,
+    other: Array | None,
+    result: Array,
+    base: float | None,
+) -> None:
+    storage = kernels.STORAGE[x.dtype.name]
+    parameters = _two_parts(_per_log(base), x.dtype)
+    grad, box, other, result = check.boxes(grad, x, other, result)
+    value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
+    kernels.ELEMENTWISE[storage](
+        *(check.bits(grad), check.bits(box), other, None, None, check.bits(value)),
+        *(check.bits(slope), storage, OPS[name][0], direction, 1.0, parameters, None),
+    )
+
+
+def _distribution(p: ArrayLike, name: str) -> Array:
+    return check.masses(check.floating(p, name), name)
+
+
+def _pair(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
+    x = _distribution(p, "p")
+    y = check.same_shape(check.converted(q, x.dtype, "q"), x.shape, "q", "p")
+    return x, check.masses(y, "q")
+
+
+def _measure(
+    name: str, x: Array, other: Array | None, axis: int, base: float | None, out: Array | None
+) -> Array:
+    """The sum of an op along the axis, exact before it is rounded."""
+    axis = check.class_axis(x, axis, "p")
+    shape = check.rows_shape(x.shape, axis)
+    result = check.output(out, shape, x.dtype, x, other, rows=True)
+    storage = kernels.STORAGE[x.dtype.name]
+    box = check.grid(x, axis)
+    second = None
+    if other is not None:
+        second = check.grid(other, axis).astype(check.computed(x.dtype), copy=False)
+    sums = np.empty((box.shape[0], box.shape[2]))
+    parameters = _two_parts(_per_log(base), x.dtype)
+    kernels.ROW_SUMS[storage](check.bits(box), second, sums, storage, (OPS[name][0],), parameters)
+    with np.errstate(all="ignore"):
+        result[...] = sums.reshape(shape)
+    return check.finished(result, out)
+
+
+def _measure_backward(
+    name: str,
+    grad: ArrayLike,
+    x: Array,
+    other: Array | None,
+    axis: int,
+    base: float | None,
+    out: Array | None = None,
+) -> Array:
+    axis = check.class_axis(x, axis, "p")
+    shape = check.rows_shape(x.shape, axis)
+    g = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "the result")
+    result = check.output(out, x.shape, x.dtype, x, other, g)
+    wide = np.broadcast_to(np.expand_dims(g, axis), x.shape)
+    second = None if other is None else other.astype(check.computed(x.dtype), copy=False)
+    _cross(name, kernels.BACKWARD, wide, x, second, result, base)
+    return check.finished(result, out)
+
+
+def entropy(
+    p: ArrayLike, axis: int = -1, *, base: float | None = None, out: Array | None = None
+) -> Array:
+    r"""
+    Entropy of distributions: the mean information content.
+
+    .. math:: H(p) = -\sum_i p_i \log_b p_i
+
+    Parameters
+    ----------
+    p : array_like
+        Masses, not negative; they are used as they are, not normalised. 0 adds nothing.
+    axis : int, default -1
+        The axis of a distribution's masses.
+    base : float, optional
+        Base of the logarithm: None for nats, 2 for bits.
+    out : ndarray, optional
+        Array of the result's shape and dtype to write to.
+
+    Returns
+    -------
+    ndarray
+        Of the dtype of `p`, without the axis. Terms are within 2 ULP, their sum is exact before it
+        is rounded.
+
+    Raises
+    ------
+    TypeError
+        If `p` is not real.
+    ValueError
+        If a mass is negative or NaN (names the first), the axis is empty, or the base is not a
+        positive number other than 1.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> float(lossgrad.entropy([0.5, 0.25, 0.25, 0.0], base=2))
+    1.5
+    """
+    return _measure("entropy", _distribution(p, "p"), None, axis, base, out)
+
+
+def entropy_backward(
+    grad: ArrayLike,
+    p: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    out: Array | None = None,
+) -> Array:
+    r"""
+    Gradient through `entropy`: :math:`-g (\log p_i + 1) / \log b`.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the result, of its shape.
+    p, axis, base
+        As in `entropy`.
+    out : ndarray, optional
+        Array of the shape and dtype of `p` to write to; may be `p`.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `p`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `entropy`, and if `grad` has another shape.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.entropy_backward(1.0, [1.0, 1.0])
+    array([-1., -1.])
+    """
+    return _measure_backward("entropy", grad, _distribution(p, "p"), None, axis, base, out)
+
+
+def cross_entropy_of_distributions(
+    p: ArrayLike,
+    q: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    out: Array | None = None,
+) -> Array:
+    r"""
+    Cross-entropy of distributions: the mean information content under q of what follows p.
+
+    .. math:: H(p, q) = -\sum_i p_i \log_b q_i = H(p) + D(p \| q)
+
+    Parameters
+    ----------
+    p, q : array_like
+        Masses of the same shape, not negative; they are used as they are, not normalised. Where p
+        is 0 nothing is added, even where q is 0 as well.
+    axis, base, out
+        As in `entropy`.
+
+    Returns
+    -------
+    ndarray
+        As `entropy`; inf where p has mass and q none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `entropy`, and if the shapes differ.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> float(lossgrad.cross_entropy_of_distributions([0.5, 0.5], [0.25, 0.75], base=2))
+    1.207518749639422
+    """
+    x, y = _pair(p, q)
+    return _measure("cross_entropy_of_distributions", x, y, axis, base, out)
+
+
+def cross_entropy_of_distributions_backward(
+    grad: ArrayLike, p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None
+) -> tuple[Array, Array]:
+    r"""
+    Gradients through `cross_entropy_of_distributions`, for p and for q.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the result, of its shape.
+    p, q, axis, base
+        As in `cross_entropy_of_distributions`.
+
+    Returns
+    -------
+    grad_p : ndarray
+        :math:`-g \log_b q_i`.
+    grad_q : ndarray
+        :math:`-g\, p_i / (q_i \log b)`, 0 where p is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `cross_entropy_of_distributions`.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.cross_entropy_of_distributions_backward(1.0, [0.5, 0.0], [1.0, 0.5])[1]
+    array([-0.5,  0. ])
+    """
+    x, y = _pair(p, q)
+    name = "cross_entropy_of_distributions"
+    return (
+        _measure_backward(name, grad, x, y, axis, base),
+        _measure_backward(f"{name}_q", grad, y, x, axis, base),
+    )
+
+
+def relative_entropy(
+    p: ArrayLike,
+    q: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    out: Array | None = None,
+) -> Array:
+    r"""
+    Relative entropy (Kullback-Leibler divergence) of distributions.
+
+    .. math:: D(p \| q) = \sum_i p_i \log_b \frac{p_i}{q_i}
+
+    Parameters
+    ----------
+    p, q : array_like
+        Masses of the same shape, not negative; they are used as they are, not normalised. Where p
+        is 0 nothing is added, even where q is 0 as well.
+    axis, base, out
+        As in `entropy`.
+
+    Returns
+    -------
+    ndarray
+        As `entropy`; inf where p has mass and q none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `entropy`, and if the shapes differ.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> float(lossgrad.relative_entropy([1.0, 0.0], [0.25, 0.75], base=2))
+    2.0
+    """
+    x, y = _pair(p, q)
+    return _measure("relative_entropy", x, y, axis, base, out)
+
+
+def relative_entropy_backward(
+    grad: ArrayLike, p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None
+) -> tuple[Array, Array]:
+    r"""
+    Gradients through `relative_entropy`, for p and for q.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the result, of its shape.
+    p, q, axis, base
+        As in `relative_entropy`.
+
+    Returns
+    -------
+    grad_p : ndarray
+        :math:`g (\log (p_i / q_i) + 1) / \log b`.
+    grad_q : ndarray
+        :math:`-g\, p_i / (q_i \log b)`, 0 where p is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `relative_entropy`.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.relative_entropy_backward(1.0, [0.5, 0.5], [0.5, 0.5])
+    (array([1., 1.]), array([-1., -1.]))
+    """
+    x, y = _pair(p, q)
+    return (
+        _measure_backward("relative_entropy", grad, x, y, axis, base),
+        _measure_backward("relative_entropy_q", grad, y, x, axis, base),
+    )

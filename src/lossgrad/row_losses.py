@@ -1,0 +1,526 @@
+"""Losses of rows: cross-entropy and negative log-likelihood. Each forward, backward, and fused: value
+and gradient in one pass over the logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _arguments as check
+from ._backend import kernels
+
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_backward",
+    "cross_entropy_value_and_grad",
+    "nll_loss",
+    "nll_loss_backward",
+    "nll_loss_value_and_grad",
+]
+
+Array = NDArray[Any]
+Loss = Any  # a float; an array with reduction="none"
+NAN = float("nan")
+PLAIN = (-1, check.IGNORE_INDEX, 0.0, "mean")  # axis, ignore_index, label_smoothing, reduction
+
+
+def _cross_entropy(
+    upstream: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    axis: int,
+    out: Array | None,
+    lse: Array | None,
+    value: bool,
+) -> tuple[Any, Any]:
+    """(loss if value is asked for, gradient unless upstream is None)."""
+    if (
+        type(logits) is np.ndarray
+        and type(targets) is np.ndarray
+        and value
+        and weight is None
+        and out is None
+        and lse is None
+        and (axis, ignore_index, label_smoothing, reduction) == PLAIN
+    ):
+        # the usual call, in a fraction of the time; None if something has to be converted or said
+        plain = None if upstream is None else np.empty(logits.shape, logits.dtype)
+        loss: Any = kernels.plain_cross_entropy(logits, targets, plain, check.IGNORE_INDEX)
+        if loss is not None:
+            return loss, plain
+    return _row_loss(
+        kernels.CROSS_ENTROPY,
+        "logits",
+        upstream,
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        value,
+    )
+
+
+def _row_loss(
+    what: int,
+    name: str,
+    upstream: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    axis: int,
+    out: Array | None,
+    lse: Array | None,
+    value: bool,
+) -> tuple[Any, Any]:
+    x = check.floating(logits, name)
+    axis = check.class_axis(x, axis, name)
+    dtype, shape = x.dtype, x.shape
+    rows_shape = check.rows_shape(shape, axis)
+    ignore_index = check.ignored_label(ignore_index)
+    t = check.class_targets(targets, x, axis, ignore_index)
+    if what == kernels.NLL_LOSS:
+        check.labels_only(t)
+    reduced = check.reduction_name(reduction) != "none"
+    smoothing = check.smoothing(label_smoothing)
+    weights = check.class_weight(weight, shape[axis], dtype)
+    g: Any = 1.0
+    row_grad, losses_out, gradient, losses = None, None, None, None
+    lse_result: Any = None
+    saved: Any = None
+    if upstream is not None:
+        if not value:
+            g = check.upstream(upstream, reduction, rows_shape, dtype)
+        row_grad = g if type(g) is np.ndarray else None
+        gradient = check.output(out, shape, dtype, x, t, row_grad, axis=axis)
+    else:
+        check.loss_out(out, reduction)
+        losses_out = out
+    if value and not reduced:
+        losses = check.output(losses_out, rows_shape, dtype, x, t, rows=True)
+    if lse is not None:
+        if value:
+            lse_result = check.lse_output(lse, rows_shape, dtype, x, t)
+            saved = np.empty(lse_result.size)
+        else:
+            saved = np.asarray(check.lse_input(lse, rows_shape, dtype), np.float64).reshape(-1)
+
+    labelled = t.dtype.kind in "iu"
+    total = kernels.Sum() if value and reduced else None
+    bad, divisor = kernels.row_loss(
+        check.bits(x),
+        axis,
+        t if labelled else None,
+        None if labelled else check.class_runs(t, axis),
+        weights,
+        ignore_index,
+        smoothing,
+        check.bits(row_grad),
+        1.0 if row_grad is not None else g,
+        reduction == "mean",
+        check.bits(gradient),
+        check.bits(losses),
+        saved,
+        saved is not None and not value,
+        total,
+        kernels.STORAGE[dtype.name],
+        what,
+    )
+    if bad >= 0:
+        raise check.bad_label(t, bad, shape[axis], ignore_index)
+    loss = None
+    if saved is not None and value:
+        lse_result[...] = saved.reshape(rows_shape)
+        check.finished(lse_result, lse)
+    if total is not None:
+        loss = total.value()
+        if reduction == "mean":
+            loss = loss / divisor if divisor else NAN
+    elif losses is not None:
+        loss = check.finished(losses, losses_out)
+    return loss, None if gradient is None else check.finished(gradient, out)
+
+
+def cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: Array | None = None,
+) -> Loss:
+    r"""
+    Cross-entropy of logits with class labels or target distributions, in nats.
+
+    For a row :math:`x` with label :math:`y`
+
+    .. math:: \ell = w_y \Big(\log \sum_c e^{x_c} - x_y\Big)
+
+    and for a target distribution :math:`t`, or with smoothing :math:`\epsilon` (then :math:`t` is
+    one-hot), :math:`\ell = \sum_c q_c (\log \sum_k e^{x_k} - x_c)` with
+    :math:`q_c = w_c ((1 - \epsilon) t_c + \epsilon / C)`.
+
+    Parameters
+    ----------
+    logits : array_like
+        Unnormalised log-probabilities; the classes lie along `axis`.
+    targets : array_like
+        Labels of any integer dtype in [0, C), of the shape of `logits` without `axis`; or
+        floating-point probabilities of the shape of `logits`.
+    weight : array_like, optional
+        A weight for each class, of shape (C,).
+    ignore_index : int, default -100
+        Rows with this label count nothing and are never read.
+    reduction : {"mean", "sum", "none"}
+        With labels the mean is over the kept rows, weighted: sum(w_y l) / sum(w_y). With
+        probabilities it is over all rows.
+    label_smoothing : float, default 0
+        In [0, 1].
+    axis : int, default -1
+        The class axis; 1 for logits of shape (N, C, d1, ...).
+    out : ndarray, optional
+        With ``reduction="none"``, the array for the row losses.
+    lse : ndarray, optional
+        Array of one value a row, float64 or of the logits' dtype, that is filled with the rows'
+        log-sum-exp; `cross_entropy_backward` takes it to save a pass.
+
+    Returns
+    -------
+    float or ndarray
+        The reduced loss; with ``reduction="none"`` the row losses in the logits' dtype.
+
+    Raises
+    ------
+    IndexError
+        If a label is outside [0, C) and is not `ignore_index`: names the first such row and label.
+    TypeError
+        If the logits are not real, or labels are neither integers nor probabilities.
+    ValueError
+        If shapes do not match, C is 0, or an option is unknown.
+
+    Notes
+    -----
+    A row's loss is within 4 ULP at any gap between logits: it is
+    :math:`(m - x_y) + \log(1 + \sum_{c \ne m} e^{x_c - m})` with the maximum :math:`m` left out of
+    the sum, so that confident rows keep their relative accuracy. Sums over rows are exact before
+    they are rounded once.
+
+    Examples
+    --------
+    >>> import numpy as np, lossgrad
+    >>> lossgrad.cross_entropy([[0.0, -20.0]], [0])
+    2.061153620314381e-09
+    >>> lossgrad.cross_entropy(np.zeros((2, 4)), [3, -100])
+    1.3862943611198906
+    """
+    loss, _ = _cross_entropy(
+        None,
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        True,
+    )
+    return loss
+
+
+def cross_entropy_backward(
+    grad: ArrayLike,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: Array | None = None,
+) -> Array:
+    r"""
+    Gradient of `cross_entropy` with respect to the logits, times `grad`.
+
+    For a row with label :math:`y` it is :math:`w_y (p_c - [c = y])`, :math:`p` = softmax(x), and in
+    general :math:`p_c \sum_k q_k - q_c`.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the loss: a number, or an array of the row losses' shape with
+        ``reduction="none"``.
+    logits, targets, weight, ignore_index, reduction, label_smoothing, axis
+        As in `cross_entropy`.
+    out : ndarray, optional
+        Array of the shape and dtype of the logits to write to; may be the logits themselves.
+    lse : ndarray, optional
+        The log-sum-exp that `cross_entropy` saved. Its rounding then limits the accuracy: a float64
+        `lse` keeps the bounds of float32 logits.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of the logits. Rows that are ignored have gradient 0. Entries are
+        within 4 ULP, the label's own included: it is minus the sum of the other probabilities, not
+        p - 1. Where it is a difference by nature (smoothing, probability targets) the ULP is that
+        of the larger term.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `cross_entropy`.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.cross_entropy_backward(1.0, [[0.0, 0.0]], [0])
+    array([[-0.5,  0.5]])
+    """
+    _, gradient = _cross_entropy(
+        grad,
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        False,
+    )
+    return gradient
+
+
+def cross_entropy_value_and_grad(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: Array | None = None,
+) -> tuple[Loss, Array]:
+    r"""
+    `cross_entropy` and its gradient, reading the logits once and writing the gradient once.
+
+    Parameters
+    ----------
+    logits, targets, weight, ignore_index, reduction, label_smoothing, axis, lse
+        As in `cross_entropy`.
+    out : ndarray, optional
+        Array for the gradient; may be the logits themselves.
+
+    Returns
+    -------
+    loss : float or ndarray
+        As `cross_entropy`.
+    grad : ndarray
+        As ``cross_entropy_backward(1, ...)``; with ``reduction="none"`` each row's own gradient.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `cross_entropy`.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> loss, grad = lossgrad.cross_entropy_value_and_grad([[0.0, -20.0]], [0])
+    >>> loss, grad
+    (2.061153620314381e-09, array([[-2.06115362e-09,  2.06115362e-09]]))
+    """
+    loss, gradient = _cross_entropy(
+        1.0,
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        True,
+    )
+    return loss, gradient
+
+
+def _nll_loss(
+    upstream: ArrayLike | None,
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    axis: int,
+    out: Array | None,
+    value: bool,
+) -> tuple[Any, Any]:
+    return _row_loss(
+        *(kernels.NLL_LOSS, "log_probs", upstream, log_probs, targets, weight, ignore_index),
+        *(reduction, 0.0, axis, out, None, value),
+    )
+
+
+def nll_loss(
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    axis: int = -1,
+    out: Array | None = None,
+) -> Loss:
+    r"""
+    Negative log-likelihood of class labels, in nats: what `cross_entropy` is after `log_softmax`.
+
+    .. math:: \ell = -w_y\, x_y
+
+    Parameters
+    ----------
+    log_probs : array_like
+        Log-probabilities; the classes lie along `axis`. Only those of the labels are read.
+    targets : array_like
+        Labels of any integer dtype in [0, C), of the shape of `log_probs` without `axis`.
+    weight, ignore_index, reduction, axis
+        As in `cross_entropy`.
+    out : ndarray, optional
+        With ``reduction="none"``, the array for the row losses.
+
+    Returns
+    -------
+    float or ndarray
+        The reduced loss; with ``reduction="none"`` the row losses in the dtype of `log_probs`.
+
+    Raises
+    ------
+    IndexError
+        If a label is outside [0, C) and is not `ignore_index`: names the first such row and label.
+    TypeError
+        If `log_probs` are not real, or labels are not integers.
+    ValueError
+        If shapes do not match, C is 0, or an option is unknown.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.nll_loss([[-0.25, -1.5], [-2.0, -0.125]], [0, 1])
+    0.1875
+    """
+    return _nll_loss(None, log_probs, targets, weight, ignore_index, reduction, axis, out, True)[0]
+
+
+def nll_loss_backward(
+    grad: ArrayLike,
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    axis: int = -1,
+    out: Array | None = None,
+) -> Array:
+    r"""
+    Gradient of `nll_loss` with respect to the log-probabilities, times `grad`.
+
+    It is :math:`-w_y` at the label and 0 elsewhere.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the loss: a number, or an array of the row losses' shape with
+        ``reduction="none"``.
+    log_probs, targets, weight, ignore_index, reduction, axis
+        As in `nll_loss`.
+    out : ndarray, optional
+        Array of the shape and dtype of `log_probs` to write to; may be `log_probs` itself.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `log_probs`.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `nll_loss`.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.nll_loss_backward(1.0, [[-0.25, -1.5], [-2.0, -0.125]], [0, 1])
+    array([[-0.5,  0. ],
+           [ 0. , -0.5]])
+    """
+    gradient: Array = _nll_loss(
+        grad, log_probs, targets, weight, ignore_index, reduction, axis, out, False
+    )[1]
+    return gradient
+
+
+def nll_loss_value_and_grad(
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    axis: int = -1,
+    out: Array | None = None,
+) -> tuple[Loss, Array]:
+    r"""
+    `nll_loss` and its gradient.
+
+    Parameters
+    ----------
+    log_probs, targets, weight, ignore_index, reduction, axis
+        As in `nll_loss`.
+    out : ndarray, optional
+        Array for the gradient; may be `log_probs` itself.
+
+    Returns
+    -------
+    loss : float or ndarray
+        As `nll_loss`.
+    grad : ndarray
+        As ``nll_loss_backward(1, ...)``.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `nll_loss`.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.nll_loss_value_and_grad([[-0.25, -1.5]], [0])
+    (0.25, array([[-1.,  0.]]))
+    """
+    return _nll_loss(1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, True)

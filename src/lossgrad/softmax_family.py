@@ -1,0 +1,451 @@
+"""The softmax family, along any axis."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _arguments as check
+from ._backend import kernels
+
+__all__ = [
+    "log_softmax",
+    "log_softmax_backward",
+    "logsumexp",
+    "logsumexp_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_jacobian",
+    "softmin",
+    "softmin_backward",
+]
+
+Array = NDArray[Any]
+
+
+def _cross(
+    what: int,
+    x: Array,
+    axis: int,
+    *,
+    grad: Array | None = None,
+    row_grad: Array | None = None,
+    factor: Array | None = None,
+    out: Array | None = None,
+    value: Array | None = None,
+) -> None:
+    kernels.softmax_like(
+        check.bits(x),
+        axis,
+        check.bits(grad),
+        check.bits(row_grad),
+        factor,
+        check.bits(out),
+        check.bits(value),
+        kernels.STORAGE[x.dtype.name],
+        what,
+    )
+
+
+def _softmax_like(what: int, x: ArrayLike, axis: int, out: Array | None) -> Array:
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    _cross(what, x, axis, out=result)
+    return check.finished(result, out)
+
+
+def _softmax_like_backward(
+    what: int, grad: ArrayLike, x: ArrayLike, axis: int, out: Array | None
+) -> Array:
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    _cross(what, x, axis, grad=grad, out=result)
+    return check.finished(result, out)
+
+
+def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    r"""
+    Softmax along an axis.
+
+    .. math:: a_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
+
+    Parameters
+    ----------
+    x : array_like
+        Logits.
+    axis : int, default -1
+        The class axis.
+    out : ndarray, optional
+        Array of the shape and dtype of the result to write to; may be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `x`; every entry within 4 ULP. One +inf in a row makes it one-hot;
+        NaN, +inf twice or -inf throughout make the row NaN.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not real.
+    ValueError
+        If the axis is out of bounds or has no classes.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softmax([0.0, 0.0, -float("inf")])
+    array([0.5, 0.5, 0. ])
+    """
+    return _softmax_like(kernels.SOFTMAX, x, axis, out)
+
+
+def softmax_backward(
+    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+) -> Array:
+    r"""
+    Gradient through `softmax`: :math:`a_i (g_i - \sum_j g_j a_j)` with :math:`a` = softmax(x).
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the result, of the shape of `x`.
+    x : array_like
+        The logits of the forward pass.
+    axis : int, default -1
+        The class axis.
+    out : ndarray, optional
+        Array to write to; may be `grad` or `x`.
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `softmax`, and if the shapes differ.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softmax_backward([1.0, 0.0], [0.0, 0.0])
+    array([ 0.25, -0.25])
+    """
+    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, out)
+
+
+def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    r"""
+    Logarithm of the softmax along an axis, in nats.
+
+    .. math:: y_i = x_i - \log \sum_j e^{x_j}
+
+    Parameters
+    ----------
+    x : array_like
+        Logits.
+    axis : int, default -1
+        The class axis.
+    out : ndarray, optional
+        Array of the shape and dtype of the result to write to; may be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `x`; every entry within 4 ULP, also where one class takes all.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not real.
+    ValueError
+        If the axis is out of bounds or has no classes.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.log_softmax([0.0, -20.0])
+    array([-2.06115362e-09, -2.00000000e+01])
+    """
+    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, out)
+
+
+def log_softmax_backward(
+    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+) -> Array:
+    r"""
+    Gradient through `log_softmax`: :math:`g_i - a_i \sum_j g_j` with :math:`a` = softmax(x).
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the result, of the shape of `x`.
+    x : array_like
+        The logits of the forward pass.
+    axis : int, default -1
+        The class axis.
+    out : ndarray, optional
+        Array to write to; may be `grad` or `x`.
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `log_softmax`, and if the shapes differ.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.log_softmax_backward([1.0, 0.0], [0.0, 0.0])
+    array([ 0.5, -0.5])
+    """
+    return _softmax_like_backward(kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, out)
+
+
+def logsumexp(
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    out: Array | None = None,
+) -> Array:
+    r"""
+    Logarithm of the sum of exponentials along an axis, in nats.
+
+    .. math:: \log \sum_j b_j e^{x_j}
+
+    Parameters
+    ----------
+    x : array_like
+        Logits.
+    axis : int, default -1
+        The axis that is summed over.
+    b : array_like, optional
+        Factors of the exponentials, which broadcast to the shape of `x`; 1 if not given. They may
+        be negative: the logarithm of a negative sum is NaN. Where one is 0 its `x` is not looked at.
+    keepdims : bool, default False
+        Keep the axis with length 1.
+    out : ndarray, optional
+        Array of the shape and dtype of the result to write to.
+
+    Returns
+    -------
+    ndarray
+        Of the dtype of `x`, without the axis; within 4 ULP of the larger of the result and the
+        largest logit. -inf throughout gives -inf.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not real.
+    ValueError
+        If the axis is out of bounds or has no elements.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> float(lossgrad.logsumexp([1000.0, 1000.0]))
+    1000.6931471805599
+    """
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    shape = check.rows_shape(x.shape, axis, keepdims)
+    result = check.output(out, shape, x.dtype, x, rows=True)
+    factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
+    _cross(kernels.LOGSUMEXP, x, axis, factor=factor, value=result)
+    return check.finished(result, out)
+
+
+def logsumexp_backward(
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    out: Array | None = None,
+) -> Array:
+    r"""
+    Gradient through `logsumexp`: ``grad * softmax(x)``, or with factors
+    ``grad * b * exp(x - logsumexp(x, b=b))``.
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the result, of the shape of ``logsumexp(x, axis, keepdims=...)``.
+    x : array_like
+        The logits of the forward pass.
+    axis : int, default -1
+        The axis that was summed over.
+    b, keepdims
+        As in the forward pass.
+    out : ndarray, optional
+        Array to write to; may be `x`.
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `x`, of its shape and dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `logsumexp`, and if `grad` has another shape.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.logsumexp_backward(2.0, [0.0, 0.0])
+    array([1., 1.])
+    """
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    shape = check.rows_shape(x.shape, axis, keepdims)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
+    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
+    _cross(kernels.LOGSUMEXP_BACKWARD, x, axis, row_grad=grad, factor=factor, out=result)
+    return check.finished(result, out)
+
+
+def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    r"""
+    Softmin along an axis: `softmax` of ``-x``.
+
+    .. math:: a_i = \frac{e^{-x_i}}{\sum_j e^{-x_j}}
+
+    Parameters
+    ----------
+    x : array_like
+        Numbers, the smallest of which gets the largest share.
+    axis : int, default -1
+        The class axis.
+    out : ndarray, optional
+        Array of the shape and dtype of the result to write to; may be `x` itself.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `x`; every entry within 4 ULP.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not real.
+    ValueError
+        If the axis is out of bounds or has no classes.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softmin([0.0, 0.0, float("inf")])
+    array([0.5, 0.5, 0. ])
+    """
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    softmax(np.negative(x, out=result), axis, out=result)
+    return check.finished(result, out)
+
+
+def softmin_backward(
+    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+) -> Array:
+    r"""
+    Gradient through `softmin`: :math:`-a_i (g_i - \sum_j g_j a_j)` with :math:`a` = softmin(x).
+
+    Parameters
+    ----------
+    grad : array_like
+        Gradient with respect to the result, of the shape of `x`.
+    x : array_like
+        The input of the forward pass.
+    axis : int, default -1
+        The class axis.
+    out : ndarray, optional
+        Array to write to; may be `grad` or `x`.
+
+    Returns
+    -------
+    ndarray
+        Gradient with respect to `x`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `softmin`, and if the shapes differ.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softmin_backward([1.0, 0.0], [0.0, 0.0])
+    array([-0.25,  0.25])
+    """
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    turned = np.negative(
+        x, out=None if result is grad or np.may_share_memory(result, grad) else result
+    )
+    softmax_backward(grad, turned, axis, out=result)
+    np.negative(result, out=result)
+    return check.finished(result, out)
+
+
+def softmax_jacobian(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    r"""
+    Jacobian of the softmax of each row.
+
+    .. math:: J_{ij} = \frac{\partial a_i}{\partial x_j} = a_i (\delta_{ij} - a_j)
+
+    Parameters
+    ----------
+    x : array_like
+        Logits.
+    axis : int, default -1
+        The class axis, of C classes.
+    out : ndarray, optional
+        Array of the shape and dtype of the result to write to.
+
+    Returns
+    -------
+    ndarray
+        Of the dtype of `x` and the shape of `x` without `axis`, then (C, C). On the diagonal
+        :math:`1 - a_i` is the sum of the other probabilities, so nothing cancels.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not real.
+    ValueError
+        If the axis is out of bounds or has no classes.
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> lossgrad.softmax_jacobian([0.0, 0.0])
+    array([[ 0.25, -0.25],
+           [-0.25,  0.25]])
+    """
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    shape, classes = check.rows_shape(x.shape, axis), x.shape[axis]
+    result = check.output(out, (*shape, classes, classes), x.dtype, x, rows=True)
+    storage = kernels.STORAGE[x.dtype.name]
+    matrices = check.bits(result).reshape(math.prod(shape), classes, classes)
+    kernels.JACOBIAN[storage](check.bits(x), axis, matrices, storage)
+    return check.finished(result, out)
