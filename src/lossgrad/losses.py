@@ -297,10 +297,12 @@ def cross_entropy_value_and_grad(
 
     Parameters
     ----------
-    logits, targets, weight, ignore_index, reduction, label_smoothing, axis, lse
+    logits, targets, weight, ignore_index, reduction, label_smoothing, axis
         As in `cross_entropy`.
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
+    lse : ndarray, optional
+        As in `cross_entropy`.
 
     Returns
     -------
