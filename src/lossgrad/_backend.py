@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from typing import Any
@@ -13,10 +14,10 @@ if name not in ("c", "numpy"):
     raise ImportError(f"LOSSGRAD_BACKEND={name!r} is unknown; choose c or numpy")
 if name == "c":
     try:
-        from . import _kernels
-
-        kernels = _kernels
-    except ModuleNotFoundError:
+        kernels = importlib.import_module(f"{__package__}._kernels")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__package__}._kernels":  # there, but broken
+            raise
         if os.environ.get("LOSSGRAD_BACKEND"):
             raise ImportError(
                 "LOSSGRAD_BACKEND=c, but the compiled kernels are missing: "

@@ -96,7 +96,8 @@ def _exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles, NDArray[np.intc]
 
 def _exact_sum(values: Array) -> float:
     """The sum of all values, correctly rounded."""
-    numbers = values.reshape(-1).tolist()
+    special = values[~np.isfinite(values)]
+    numbers = (special if special.size else values.reshape(-1)).tolist()
     try:
         return math.fsum(numbers)
     except OverflowError:  # on the way, perhaps not in the end
@@ -655,7 +656,7 @@ def _binary_cross_entropy(
         factors = np.broadcast_to(np.asarray(factor, np.float64) / divisor, x.shape)
         _each(slopes, _binary_slopes, factors, x, t, w, pw)
     loss: Any = losses
-    if reduction != "none":
+    if value and reduction != "none":
         loss = _ratio(_exact_sum(losses), divisor)
     if slope:
         result[...] = slopes

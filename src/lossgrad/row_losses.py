@@ -1,5 +1,5 @@
-"""Losses of rows: cross-entropy and negative log-likelihood. Each forward, backward, and fused: value
-and gradient in one pass over the logits."""
+"""Losses of rows: cross-entropy and negative log-likelihood. Each forward, backward, and fused:
+value and gradient in one pass over the logits."""
 
 from __future__ import annotations
 
@@ -101,22 +101,24 @@ def _row_loss(
     row_grad, losses_out, gradient, losses = None, None, None, None
     lse_result: Any = None
     saved: Any = None
-    if upstream is not None:
-        if not value:
-            g = check.upstream(upstream, reduction, rows_shape, dtype)
-        row_grad = g if type(g) is np.ndarray else None
-        gradient = check.output(out, shape, dtype, x, t, row_grad, axis=axis)
-    else:
-        check.loss_out(out, reduction)
-        losses_out = out
-    if value and not reduced:
-        losses = check.output(losses_out, rows_shape, dtype, x, t, rows=True)
     if lse is not None:
         if value:
             lse_result = check.lse_output(lse, rows_shape, dtype, x, t)
             saved = np.empty(lse_result.size)
         else:
-            saved = np.asarray(check.lse_input(lse, rows_shape, dtype), np.float64).reshape(-1)
+            saved = np.ascontiguousarray(check.lse_input(lse, rows_shape, dtype), np.float64)
+            saved = saved.reshape(-1)
+    if upstream is not None:
+        if not value:
+            g = check.upstream(upstream, reduction, rows_shape, dtype)
+        row_grad = g if type(g) is np.ndarray else None
+        inputs = (x, t, weights, row_grad, saved)
+        gradient = check.output(out, shape, dtype, *inputs, axis=axis)
+    else:
+        check.loss_out(out, reduction)
+        losses_out = out
+    if value and not reduced:
+        losses = check.output(losses_out, rows_shape, dtype, x, t, weights, rows=True)
 
     labelled = t.dtype.kind in "iu"
     total = kernels.Sum() if value and reduced else None
@@ -330,10 +332,12 @@ def cross_entropy_value_and_grad(
 
     Parameters
     ----------
-    logits, targets, weight, ignore_index, reduction, label_smoothing, axis, lse
+    logits, targets, weight, ignore_index, reduction, label_smoothing, axis
         As in `cross_entropy`.
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
+    lse : ndarray, optional
+        As in `cross_entropy`.
 
     Returns
     -------

@@ -1,0 +1,140 @@
+"""The C table, the registry, the reference, the public functions and the stubs say the same; and no
+call leaves a trace in the caller's floating-point environment."""
+
+import ast
+import ctypes
+import inspect
+import math
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from calls import all_calls
+from conftest import kernels
+
+import lossgrad
+from lossgrad import _registry, activations, losses, reference
+
+OPS = _registry.OPS
+compiled = pytest.mark.skipif(kernels is None, reason="needs the compiled kernels")
+ops = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+
+
+def test_one_set_of_names():
+    names = [name for op in OPS for name in op.functions]
+    assert len(names) == len(set(names))
+    assert sorted(names) == sorted(reference.__all__)
+    assert sorted(names) == sorted([*activations.__all__, *losses.__all__])
+    assert set(names) <= set(lossgrad.__all__)
+    for name in lossgrad.__all__:
+        assert hasattr(lossgrad, name), name
+    for module in (activations, losses, reference):
+        assert module.__all__ == sorted(module.__all__)
+
+
+@ops
+def test_one_signature(op):
+    """Names, order, kinds and defaults are those of the registry, in both backends."""
+    assert set(op.inputs) <= set(_registry.DOMAINS)
+    for name in op.functions:
+        module = losses if op.is_loss else activations
+        public = inspect.signature(getattr(module, name)).parameters.values()
+        twin = inspect.signature(getattr(reference, name)).parameters.values()
+        assert [(p.name, p.kind, p.default) for p in public] == [
+            (p.name, p.kind, p.default) for p in twin
+        ], name
+        options = list(public)[len(op.inputs) + name.endswith("_backward") :]
+        assert {p.name: p.default for p in options} == op.parameters, name
+        assert (next(iter(public)).name == "grad") == name.endswith("_backward")
+
+
+@compiled
+def test_the_table_in_c():
+    table = kernels.ops()
+    by_element = {op.name: op for op in OPS if op.kind in ("elementwise", "loss_elementwise")}
+    assert sorted(table) == sorted(by_element)
+    assert [row[0] for row in table.values()] == list(range(len(table)))
+    for name, (_, inputs, _, is_loss, bound, derivative_bound) in table.items():
+        assert is_loss == by_element[name].is_loss, name
+        assert inputs >= len(by_element[name].inputs), name
+        assert 0.5 <= bound <= 2, name
+        assert 0.5 <= derivative_bound <= 2, name
+
+
+@compiled
+def test_stubs_are_the_extension():
+    stub = Path(lossgrad.__file__).with_name("_kernels.pyi").read_text()
+    body = ast.parse(stub).body
+    named = {n.target.id for n in body if isinstance(n, ast.AnnAssign)}
+    functions = {n.name: n for n in body if isinstance(n, ast.FunctionDef)}
+    classes = {n.name: n for n in body if isinstance(n, ast.ClassDef)}
+    for name in {*named, *functions, *classes}:
+        assert hasattr(kernels, name), name
+    for name, value in vars(kernels).items():
+        crossing = callable(value) and getattr(value, "__module__", "") == kernels.__name__
+        # internal or reached through a dictionary by dtype
+        if crossing and name not in ("Held", "elementwise", "unary") and name[0] != "_":
+            assert name in functions or name in classes, name
+    for name, node in functions.items():
+        if node.args.vararg is None:
+            given = list(inspect.signature(getattr(kernels, name)).parameters)
+            assert [a.arg for a in node.args.args] == given, name
+    for name, node in classes.items():
+        for method in node.body:
+            assert hasattr(getattr(kernels, name), method.name)
+
+
+# ---- the floating-point environment --------------------------------------------------------------
+
+EXTREMES = [0.0, -0.0, math.inf, -math.inf, math.nan, 1e30, -1e30, 104.0, -104.0, 746.0, -746.0]
+
+
+def extreme_calls(dtype, rng):
+    """Every call on logits that overflow, underflow or have no limit."""
+    info = np.finfo(dtype)
+    values = np.array(EXTREMES, dtype)
+    values = np.append(values, [info.max, info.min, info.tiny, info.smallest_subnormal])
+    for shape in ((1,), (40,), (70, 3), (3, 40), (2, 1030)):
+        for call in all_calls(shape, dtype, rng):
+            key = next(k for k in call.arrays if k != "grad")
+            given = {key: rng.choice(values, call.arrays[key].shape).astype(dtype)}
+            if "grad" in call.arrays and call.arrays["grad"].ndim:
+                given["grad"] = rng.choice(values, call.arrays["grad"].shape).astype(dtype)
+            yield call, given
+
+
+def test_no_warning_whatever_the_caller_has_set(lg, dtype, rng):
+    made = list(extreme_calls(dtype, rng))
+    for mode in ("raise", "warn"):
+        with np.errstate(all=mode), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            before = np.geterr()
+            for call, given in made:
+                call(lg, given)
+                assert np.geterr() == before
+
+
+def test_conversions_do_not_warn_either(lg):
+    """float64 targets, weights and gradients that float32 cannot hold."""
+    x = np.zeros((2, 3), np.float32)
+    huge = np.full((2, 3), 1e300)
+    with np.errstate(all="raise"):
+        lg.sigmoid_backward(huge, x)
+        lg.softmax_backward(huge, x)
+        lg.cross_entropy(x, [0, 1], weight=huge[0])
+        lg.cross_entropy(x, huge)
+        lg.cross_entropy_backward(1e300, x, [0, 1])
+        lg.binary_cross_entropy_with_logits_value_and_grad(x, huge, huge, pos_weight=huge)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the C library's fenv.h")
+def test_rounding_and_subnormals_are_as_found(lg, dtype, rng):
+    libm = ctypes.CDLL(None)
+    tiny = np.full(4, np.finfo(dtype).tiny)
+    mode = libm.fegetround()
+    for call, given in extreme_calls(dtype, rng):
+        call(lg, given)
+        assert libm.fegetround() == mode
+        assert (tiny / 4 > 0).all(), call

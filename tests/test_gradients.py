@@ -1,0 +1,124 @@
+"""Gradients are slopes: central differences of the reference in float64, for every operation and
+option of the registry on every backend; and the identities that tie the functions together."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+from calls import calls, same_bits
+
+from lossgrad import reference
+from lossgrad._registry import OPS
+
+STEP = 1e-5
+SHAPES = [((3, 4), -1), ((4, 3), 0), ((2, 3, 2), 1)]
+
+
+def _doubles(call):
+    arrays = {k: a.astype(np.float64) if a.dtype.kind == "f" else a for k, a in call.arrays.items()}
+    return dataclasses.replace(call, arrays=arrays)
+
+
+@functools.cache
+def slopes(name):
+    """[(backward call in float32, the gradients it should give in float64)]"""
+    op, found = next(op for op in OPS if op.name == name), []
+    for shape, axis in SHAPES:
+        rng = np.random.default_rng([*op.name.encode(), *shape])
+        for call in calls(op, shape, np.float32, rng, axis):
+            if call.function.endswith("_backward"):
+                found.append((call, _slopes(_doubles(call))))
+    assert found or not any(name.endswith("_backward") for name in op.functions), op.name
+    return found
+
+
+def _slopes(call):
+    arrays = dict(call.arrays)
+    grad = arrays.pop("grad")
+    forward = dataclasses.replace(
+        call, function=call.function.removesuffix("_backward"), arrays=arrays
+    )
+    count = len(call(reference))  # gradients for as many of the inputs, in order
+    result = []
+    for key in list(arrays)[:count]:
+        slope = np.empty(arrays[key].shape)
+        for index in np.ndindex(slope.shape):
+            ends = []
+            for side in (STEP, -STEP):
+                moved = arrays[key].copy()
+                moved[index] += side
+                ends.append((forward(reference, {key: moved})[0], moved[index]))
+            (high, x_high), (low, x_low) = ends
+            slope[index] = np.sum(grad * (high - low)) / (x_high - x_low)
+        result.append(slope)
+    return result
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_gradients_are_slopes(lg, dtype, op):
+    for call, wanted in slopes(op.name):
+        for got, want in zip(
+            (_doubles(call) if dtype == np.float64 else call)(lg), wanted, strict=True
+        ):
+            size = max(1.0, abs(want).max())
+            room = (1e-8 if dtype == np.float64 else 2e-6) * size
+            np.testing.assert_allclose(got, want, rtol=0, atol=room, err_msg=str(call))
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if op.is_loss], ids=lambda op: op.name)
+def test_fused_is_forward_and_backward(lg, dtype, op, rng):
+    """Bit for bit, with an incoming gradient of 1."""
+    for shape, axis in [((5, 7), 1), ((70, 3), 1), ((4, 600), 1), ((3, 5, 2), 1)]:
+        for fused in calls(op, shape, dtype, rng, axis):
+            if not fused.function.endswith("_value_and_grad"):
+                continue
+            name = fused.function.removesuffix("_value_and_grad")
+            value, grad = fused(lg)
+            forward = dataclasses.replace(fused, function=name)
+            same_bits([value], forward(lg), str(fused))
+            backward = dataclasses.replace(fused, function=f"{name}_backward")
+            ones = np.ones(value.shape, dtype)
+            same_bits([grad], backward(lg, {"grad": ones}), str(fused))
+
+
+def test_saved_lse_gives_the_same_gradient(lg, dtype, rng):
+    x, y = rng.normal(size=(50, 9)).astype(dtype) * 5, rng.integers(0, 9, 50)
+    q, w = rng.random(x.shape).astype(dtype), rng.uniform(0.5, 2, 9).astype(dtype)
+    for targets, options in (
+        (y, {}),
+        (y, {"weight": w, "label_smoothing": 0.2}),
+        (q, {"weight": w}),
+    ):
+        lse = np.empty(50)
+        lg.cross_entropy(x, targets, lse=lse, **options)
+        np.testing.assert_allclose(lse, lg.logsumexp(x), rtol=4 * np.finfo(dtype).eps)
+        got = lg.cross_entropy_backward(1.0, x, targets, lse=lse, **options)
+        want = lg.cross_entropy_backward(1.0, x, targets, **options)
+        np.testing.assert_allclose(got, want, rtol=0, atol=8 * np.finfo(dtype).eps / 10)
+
+
+def test_identities(lg, dtype, rng):
+    eps = np.finfo(dtype).eps
+    x, y = rng.normal(size=(40, 9)).astype(dtype) * 3, rng.integers(0, 9, 40)
+    p, rows = lg.softmax(x), np.arange(40)
+    near = functools.partial(np.testing.assert_allclose, rtol=32 * eps, atol=8 * eps)
+    near(p, np.exp(lg.log_softmax(x)))
+    near(lg.log_softmax(x), x - lg.logsumexp(x, keepdims=True))
+    near(p.sum(axis=1), np.ones(40))
+    near(lg.cross_entropy(x, y, reduction="none"), -lg.log_softmax(x)[rows, y])
+    near(lg.logsumexp_backward(np.ones(40, dtype), x), p)
+    jacobian = [lg.softmax_backward(np.tile(e, (40, 1)), x) for e in np.eye(9, dtype=dtype)]
+    for j, column in enumerate(jacobian):
+        near(column, p * (np.eye(9)[j] - p[:, [j]]))
+    chain = lg.log_softmax_backward(-np.eye(9, dtype=dtype)[y], x)
+    near(lg.cross_entropy_backward(1.0, x, y, reduction="sum"), chain)
+    near(chain.sum(axis=1), np.zeros(40))
+    # two classes are the binary case
+    z, t = x[:, 0], y % 2
+    pairs = np.stack([np.zeros_like(z), z], axis=1)
+    near(lg.softmax(pairs)[:, 1], lg.sigmoid(z))
+    binary = lg.binary_cross_entropy_with_logits(z, t, reduction="none")
+    near(lg.cross_entropy(pairs, t, reduction="none"), binary)
+    slope = lg.binary_cross_entropy_with_logits_backward(1.0, z, t)
+    near(lg.cross_entropy_backward(1.0, pairs, t)[:, 1], slope)

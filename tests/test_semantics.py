@@ -1,0 +1,557 @@
+"""What every function does at the edges, on every backend, with special values in every place: the
+limit where there is one, NaN where there is none, and no floating-point warning on the way."""
+
+import math
+
+import numpy as np
+import pytest
+import ulp
+from calls import all_calls, calls, same_bits
+
+from lossgrad._registry import OPS
+
+INF, NAN, LN2 = math.inf, math.nan, math.log(2)
+PLACES = range(71)
+CLASSES = [1, 2, 3, 5, 8, 10, 16, 17, 33, 64, 71, 130, 513, 1025]
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+@pytest.fixture(autouse=True)
+def strict():
+    """No floating-point warning may leave a function, whatever the caller has set."""
+    with np.errstate(all="raise"):
+        yield
+
+
+def same(got, want, what=""):
+    np.testing.assert_array_equal(got, want, err_msg=what, strict=isinstance(want, np.ndarray))
+
+
+def near(got, want, bound, what=""):
+    """Within a number of ULP of a result of the same dtype."""
+    with np.errstate(all="ignore"):
+        ulp.assert_within(bound, np.asarray(got), np.asarray(want, np.float64), what=what)
+
+
+# ---- elementwise ---------------------------------------------------------------------------------
+
+# name: [(x, value, derivative)]
+LIMITS = {
+    "sigmoid": [(-INF, 0, 0), (-0.0, 0.5, 0.25), (0, 0.5, 0.25), (INF, 1, 0)],
+    "log_sigmoid": [(-INF, -INF, 1), (0, -LN2, 0.5), (INF, 0, 0)],
+    "tanh": [(-INF, -1, 0), (-0.0, -0.0, 1), (0, 0, 1), (INF, 1, 0)],
+    "relu": [(-INF, 0, 0), (-0.0, -0.0, 0), (0, 0, 0), (INF, INF, 1)],
+    "leaky_relu": [(-INF, -INF, 0.01), (-0.0, -0.0, 0.01), (0, 0, 0.01), (INF, INF, 1)],
+    "elu": [(-INF, -1, 0), (-0.0, -0.0, 1), (0, 0, 1), (INF, INF, 1)],
+    "celu": [(-INF, -1, 0), (-0.0, -0.0, 1), (0, 0, 1), (INF, INF, 1)],
+    "selu": [
+        (-INF, -SELU_SCALE * SELU_ALPHA, 0),
+        (-0.0, -0.0, SELU_SCALE * SELU_ALPHA),
+        (0, 0, SELU_SCALE * SELU_ALPHA),
+        (INF, INF, SELU_SCALE),
+    ],
+    "softplus": [(-INF, 0, 0), (0, LN2, 0.5), (INF, INF, 1)],
+    "mish": [(-INF, 0, 0), (0, 0, 0.6), (INF, INF, 1)],
+    "silu": [(-INF, 0, 0), (0, 0, 0.5), (INF, INF, 1)],
+    "gelu": [(-INF, 0, 0), (0, 0, 0.5), (INF, INF, 1)],
+    "hardsigmoid": [(-INF, 0, 0), (-3, 0, 0), (0, 0.5, 1 / 6), (3, 1, 0), (INF, 1, 0)],
+    "hardswish": [(-INF, 0, 0), (-3, 0, 0), (0, 0, 0.5), (3, 3, 1), (INF, INF, 1)],
+    "softsign": [(-INF, -1, 0), (-0.0, -0.0, 1), (0, 0, 1), (INF, 1, 0)],
+    "information_content": [(0, INF, -INF), (1, 0, -1)],
+}
+ODD = {"tanh", "softsign", "relu", "leaky_relu", "elu", "celu", "selu"}  # -0.0 is kept
+ELEMENTWISE = [op for op in OPS if op.kind == "elementwise"]
+elementwise = pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
+
+
+@elementwise
+def test_limits_in_every_place(lg, op, dtype, rng):
+    forward, backward = getattr(lg, op.name), getattr(lg, f"{op.name}_backward")
+    usual = rng.uniform(0.1, 0.9, len(PLACES)).astype(dtype)
+    ones = np.ones_like(usual)
+    value, slope = forward(usual), backward(ones, usual)
+    rows = LIMITS[op.name] + ([] if op.name == "information_content" else [(NAN, NAN, NAN)])
+    for at, y, d in rows:
+        for place in PLACES:
+            x = usual.copy()
+            x[place] = at
+            for got, plain, want in ((forward(x), value, y), (backward(ones, x), slope, d)):
+                near(got[place], dtype(want), 1, f"{op.name} at {at}")
+                if op.name in ODD and at == 0:
+                    assert np.signbit(got[place]) == np.signbit(np.float64(want))
+                same_bits([np.delete(got, place)], [np.delete(plain, place)], f"beside {at}")
+
+
+# (x, t, weight, pos_weight): value, derivative
+BINARY_LIMITS = {
+    (INF, 1, 1, 1): (0, 0),
+    (INF, 0, 1, 1): (INF, 1),
+    (-INF, 1, 1, 1): (INF, -1),
+    (-INF, 0, 1, 1): (0, 0),
+    (INF, 0.5, 1, 1): (INF, 0.5),
+    (-INF, 0.5, 1, 3): (INF, -1.5),
+    (0, 1, 1, 1): (LN2, -0.5),
+    (0, 0, 2, 9): (2 * LN2, 1),
+    (INF, 0, 0, 1): (0, 0),
+    (-INF, 1, 1, 0): (0, 0),
+    (-INF, 1, 0, 1): (0, 0),
+    (NAN, 1, 1, 1): (NAN, NAN),
+    (NAN, 0, 0, 1): (NAN, NAN),
+    (1, NAN, 1, 1): (NAN, NAN),
+    (20, 1, 1, 1): (math.log1p(math.exp(-20)), -1 / (1 + math.exp(20))),
+    (-20, 0, 1, 7): (math.log1p(math.exp(-20)), 1 / (1 + math.exp(20))),
+}
+
+
+def test_binary_limits_in_every_place(lg, dtype, rng):
+    both = lg.binary_cross_entropy_with_logits_value_and_grad
+    n = len(PLACES)
+    usual = [rng.normal(size=n).astype(dtype)]
+    usual += [rng.uniform(0.1, 0.9, n).astype(dtype) for _ in range(3)]
+    plain = both(*usual[:3], pos_weight=usual[3], reduction="none")
+    for special, wanted in BINARY_LIMITS.items():
+        for place in PLACES:
+            given = [a.copy() for a in usual]
+            for a, at in zip(given, special, strict=True):
+                a[place] = at
+            results = both(*given[:3], pos_weight=given[3], reduction="none")
+            for got, beside, want in zip(results, plain, wanted, strict=True):
+                near(got[place], dtype(want), 2, str(special))
+                same_bits([np.delete(got, place)], [np.delete(beside, place)], f"beside {special}")
+
+
+def test_pos_weight_multiplies_the_positive_term_alone(lg, dtype, rng):
+    x, t = rng.normal(size=(6, 4)).astype(dtype), rng.random((6, 4)).astype(dtype)
+    p = np.array([1, 2, 0, 3], dtype)  # broadcasts along the classes
+    options = {"reduction": "none"}
+    positive = lg.binary_cross_entropy_with_logits(x, np.ones_like(t), **options)
+    negative = lg.binary_cross_entropy_with_logits(x, np.zeros_like(t), **options)
+    got = lg.binary_cross_entropy_with_logits(x, t, pos_weight=p, **options)
+    near(got, p * t * positive + (1 - t) * negative, 8)
+    full = np.broadcast_to(p, x.shape).copy()
+    same(got, lg.binary_cross_entropy_with_logits(x, t, pos_weight=full, **options))
+    w = rng.random((6, 1)).astype(dtype)
+    weighted = lg.binary_cross_entropy_with_logits(x, t, w, pos_weight=p, **options)
+    near(weighted, w * got, 2)
+
+
+def test_bools_are_binary_labels(lg, dtype, rng):
+    x, t = rng.normal(size=50).astype(dtype), rng.random(50) < 0.5
+    want = lg.binary_cross_entropy_with_logits_value_and_grad(x, t.astype(dtype))
+    for kind in (bool, np.int8, np.uint64, np.float16, np.float64):
+        got = lg.binary_cross_entropy_with_logits_value_and_grad(x, t.astype(kind))
+        assert got[0] == want[0]
+        same(got[1], want[1])
+
+
+# ---- special rows, the special class in every place ----------------------------------------------
+
+
+def places(classes):
+    """Where the special class stands: the first 71 places and the last."""
+    return np.array(sorted({*range(min(classes, 71)), classes - 1}))
+
+
+class Rows:
+    """One row for each place of a special class, between two usual rows that must not notice."""
+
+    def __init__(self, lg, x, usual):
+        self.lg, self.x = lg, x
+        self.batch = np.empty((2 * len(x) + 1, x.shape[1]), x.dtype)
+        self.batch[0::2], self.batch[1::2] = usual, x
+        self.usual = usual
+
+    def __call__(self, name, labels=None):
+        """The function's results at the special rows."""
+        function = getattr(self.lg, name)
+        if labels is None:
+            results, beside = [function(self.batch)], [function(self.usual[None])]
+        else:
+            y = np.zeros(len(self.batch), np.int64)
+            y[1::2] = labels
+            results = function(self.batch, y, reduction="none")
+            beside = function(self.usual[None], y[:1], reduction="none")
+        for got, want in zip(results, beside, strict=True):
+            same_bits([got[0::2]], [np.repeat(want, len(self.x) + 1, 0)], f"{name}, rows beside")
+        return results[0][1::2] if labels is None else [got[1::2] for got in results]
+
+
+@pytest.fixture(params=CLASSES)
+def classes(request):
+    return request.param
+
+
+def special_rows(lg, classes, dtype, rng, values, usual=None):
+    """(places, their rows): values[0] at each place, values[1:] right after it, around the end."""
+    at = places(classes)
+    row = rng.normal(size=classes).astype(dtype)
+    x = np.tile(row if usual is None else np.full(classes, usual, dtype), (len(at), 1))
+    for k, value in enumerate(values):
+        x[np.arange(len(at)), (at + k) % classes] = value
+    return at, Rows(lg, x, row)
+
+
+def one_hot(at, classes, dtype, on=1, off=0):
+    result = np.full((len(at), classes), off, dtype)
+    result[np.arange(len(at)), at] = on
+    return result
+
+
+def test_one_infinite_logit_is_the_limit(lg, dtype, classes, rng):
+    for usual in (None, -INF):
+        at, rows = special_rows(lg, classes, dtype, rng, [INF], usual)
+        hot = one_hot(at, classes, dtype)
+        same(rows("logsumexp"), np.full(len(at), INF, dtype))
+        same(rows("softmax"), hot)
+        same(rows("log_softmax"), one_hot(at, classes, dtype, 0, -INF))
+        loss, grad = rows("cross_entropy_value_and_grad", at)
+        same(loss, np.zeros(len(at), dtype))
+        same(grad, np.zeros_like(grad))
+        if classes > 1:
+            other = (at + 1) % classes
+            loss, grad = rows("cross_entropy_value_and_grad", other)
+            same(loss, np.full(len(at), INF, dtype))
+            same(grad, hot - one_hot(other, classes, dtype))
+
+
+@pytest.mark.parametrize("values", [(NAN,), (INF, INF), (INF, NAN), (NAN, -INF)], ids=str)
+def test_rows_without_a_limit_are_nan(lg, dtype, classes, values, rng):
+    if len(values) > classes:
+        return
+    at, rows = special_rows(lg, classes, dtype, rng, values)
+    for name in ("logsumexp", "softmax", "log_softmax"):
+        got = rows(name)
+        same(got, np.full_like(got, NAN), name)
+    for label in (at, (at + 1) % classes, np.zeros_like(at)):
+        for got in rows("cross_entropy_value_and_grad", label):
+            same(got, np.full_like(got, NAN))
+
+
+def test_rows_of_minus_infinity(lg, dtype, classes, rng):
+    _, rows = special_rows(lg, classes, dtype, rng, [-INF], -INF)
+    same(rows("logsumexp"), np.full(len(rows.x), -INF, dtype))
+    for name in ("softmax", "log_softmax"):
+        same(rows(name), np.full_like(rows.x, NAN), name)
+    for got in rows("cross_entropy_value_and_grad", 0):
+        same(got, np.full_like(got, NAN))
+
+
+def test_a_masked_class(lg, dtype, classes, rng):
+    """-inf anywhere: the others are as without it."""
+    if classes == 1:
+        return
+    at, rows = special_rows(lg, classes, dtype, rng, [-INF])
+    keep = ~one_hot(at, classes, bool, True, False)
+    rest = rows.x[keep].reshape(len(at), classes - 1)
+    near(rows("logsumexp"), lg.logsumexp(rest), 4)
+    for name, masked in (("softmax", 0), ("log_softmax", -INF)):
+        got = rows(name)
+        near(got[keep].reshape(rest.shape), getattr(lg, name)(rest), 4, name)
+        assert (got[~keep] == masked).all()
+    loss, grad = rows("cross_entropy_value_and_grad", at)
+    same(loss, np.full(len(at), INF, dtype))
+    near(grad[keep].reshape(rest.shape), lg.softmax(rest), 4)
+    near(grad[~keep], np.full(len(at), -1), 4)
+    other = (at + 1) % classes
+    loss, grad = rows("cross_entropy_value_and_grad", other)
+    want = lg.cross_entropy(rest, other - (other > at), reduction="none")
+    near(loss, want, 4)
+    assert (grad[~keep] == 0).all()
+
+
+def test_a_masked_class_without_target_mass_counts_nothing(lg, dtype, classes, rng):
+    if classes == 1:
+        return
+    at, rows = special_rows(lg, classes, dtype, rng, [-INF])
+    q = rng.random(rows.x.shape).astype(dtype)
+    q[np.arange(len(at)), at] = 0
+    loss, grad = lg.cross_entropy_value_and_grad(rows.x, q, reduction="none")
+    keep = q != 0
+    rest = (a[keep].reshape(len(at), classes - 1) for a in (rows.x, q))
+    want = lg.cross_entropy(*rest, reduction="none")
+    near(loss, want, 8)
+    assert np.isfinite(grad).all()
+    assert (grad[~keep] == 0).all()
+    # label smoothing gives it mass, unless its weight is 0
+    label = (at + 1) % classes
+    smooth = {"label_smoothing": 0.1, "reduction": "none"}
+    assert (lg.cross_entropy(rows.x, label, **smooth) == INF).all()
+    x, w = rows.x[:1], np.ones(classes, dtype)
+    w[at[0]] = 0
+    assert np.isfinite(lg.cross_entropy(x, label[:1], w, **smooth)).all()
+    assert lg.cross_entropy(x, at[:1], w, reduction="sum") == 0
+
+
+# ---- labels, weights, means ----------------------------------------------------------------------
+
+
+def test_confident_rows_keep_their_accuracy(lg, dtype):
+    p = dtype(math.exp(-20) / (1 + math.exp(-20)))
+    for classes in CLASSES[1:]:
+        x = np.full((classes, classes), -INF, dtype)
+        np.fill_diagonal(x, 0)
+        other = (np.arange(classes) + 1) % classes
+        x[np.arange(classes), other] = -20
+        loss, grad = lg.cross_entropy_value_and_grad(x, np.arange(classes), reduction="none")
+        near(loss, np.full(classes, dtype(math.log1p(math.exp(-20)))), 4)
+        near(grad[np.arange(classes), other], np.full(classes, p), 4)
+        near(np.diagonal(grad), np.full(classes, -p), 4)
+    x = np.array([[0, -100 if dtype is np.float32 else -740]], dtype)
+    tiny = dtype(math.exp(float(x[0, 1])))
+    loss, grad = lg.cross_entropy_value_and_grad(x, [0])
+    near(dtype(loss), tiny, 1)
+    near(grad, np.array([[-tiny, tiny]]), 1)
+    assert tiny > 0
+
+
+def test_many_subnormal_terms_are_summed_before_they_are_rounded(lg):
+    x = np.full((1, 1001), -745.0)
+    x[0, 0] = 0
+    want = 1000 * math.exp(-700) * math.exp(-45)
+    assert lg.cross_entropy(x, [0]) == pytest.approx(want, rel=1e-12)
+
+
+def test_ignored_rows_are_never_read(lg, dtype, rng):
+    """In every place of a batch, with logits that would spoil it."""
+    x = rng.normal(size=(71, 5)).astype(dtype)
+    y = rng.integers(0, 5, 71)
+    loss, grad = lg.cross_entropy_value_and_grad(x, y, reduction="none")
+    patterns = [np.arange(71) == place for place in PLACES]
+    patterns += [np.arange(71) % 2 == 0, np.arange(71) < 64, np.arange(71) >= 0]
+    for ignored in patterns:
+        bad, labels = x.copy(), np.where(ignored, -100, y)
+        bad[ignored] = [NAN, INF, -INF, INF, 0]
+        lse = np.ones(71)
+        got = lg.cross_entropy_value_and_grad(bad, labels, reduction="none", lse=lse)
+        kept = ~ignored
+        same_bits([got[0][kept], got[1][kept]], [loss[kept], grad[kept]])
+        assert not got[0][ignored].any()
+        assert not got[1][ignored].any()
+        assert not lse[ignored].any()
+        if kept.any():
+            mean, slope = lg.cross_entropy_value_and_grad(bad, labels)
+            assert mean == math.fsum(loss[kept].tolist()) / kept.sum()
+            assert not slope[ignored].any()
+            near(slope[kept], grad[kept] / dtype(kept.sum()), 4)
+
+
+@pytest.mark.parametrize("code", "bBhHiIlLqQ")
+def test_labels_of_every_integer_type(lg, dtype, code, rng):
+    x, y = rng.normal(size=(20, 10)).astype(dtype), rng.integers(10, size=20)
+    want = lg.cross_entropy_value_and_grad(x, y)
+    for labels in (y.astype(code), y.astype(np.dtype(code).newbyteorder())):
+        loss, grad = lg.cross_entropy_value_and_grad(x, labels)
+        assert loss == want[0]
+        same(grad, want[1])
+    top = np.iinfo(code).max
+    ignored = np.where(np.arange(20) % 3, y, 7).astype(code)
+    want = lg.cross_entropy(x, np.where(ignored == 7, -100, ignored.astype(np.int64)))
+    assert lg.cross_entropy(x, ignored, ignore_index=7) == want
+    if top < 2**63:
+        ignored[ignored == 7] = top
+        assert lg.cross_entropy(x, ignored, ignore_index=int(top)) == want
+
+
+@pytest.mark.parametrize("code", "bBhHiIqQ")
+def test_a_bad_label_in_every_place_is_named_and_nothing_is_written(lg, dtype, code, rng):
+    x = rng.normal(size=(71, 5)).astype(dtype)
+    y = rng.integers(0, 5, 71).astype(code)
+    kinds = np.iinfo(code)
+    for place in PLACES:
+        bad = [5, kinds.max, *([-1, kinds.min] if kinds.min else [])][
+            place % (4 if kinds.min else 2)
+        ]
+        labels = y.copy()
+        labels[place] = bad
+        labels[place + 3 :: 7] = kinds.max  # the first one is named
+        out, lse = np.full_like(x, 7), np.full(71, 7.0)
+        message = rf"label {bad} in row {place} is outside \[0, 5\)"
+        with pytest.raises(IndexError, match=message):
+            lg.cross_entropy_value_and_grad(x, labels, out=out, lse=lse)
+        with pytest.raises(IndexError, match=message):
+            lg.cross_entropy(x, labels)
+        losses = np.full(71, 7, dtype)
+        with pytest.raises(IndexError, match=message):
+            lg.cross_entropy(x, labels, reduction="none", out=losses)
+        assert (out == 7).all()
+        assert (lse == 7).all()
+        assert (losses == 7).all()
+
+
+def test_mean_with_class_weights(lg, dtype, rng):
+    x, y = rng.normal(size=(40, 6)).astype(dtype), rng.integers(0, 6, 40)
+    y[::7] = -100
+    w = rng.uniform(0.5, 2, 6).astype(dtype)
+    kept = y != -100
+    plain = lg.cross_entropy(x, y, reduction="none")
+    rows = lg.cross_entropy(x, y, w, reduction="none")
+    near(rows[kept], plain[kept] * w[y[kept]], 2)
+    assert rows.dtype == dtype
+    total = math.fsum(rows.tolist())
+    assert lg.cross_entropy(x, y, w, reduction="sum") == total
+    weights = math.fsum(w[y[kept]].tolist())
+    assert lg.cross_entropy(x, y, w) == total / weights
+    slope = lg.cross_entropy_backward(1.0, x, y, w, reduction="sum")
+    near(lg.cross_entropy_backward(weights, x, y, w), slope, 4)
+    q = rng.random(x.shape).astype(dtype)
+    rows = lg.cross_entropy(x, q, w, reduction="none")
+    near(rows, (-lg.log_softmax(x) * w * q).sum(axis=1), 16)
+    assert lg.cross_entropy(x, q, w) == math.fsum(rows.tolist()) / 40
+
+
+def test_label_smoothing_with_class_weights(lg, dtype, rng):
+    x, y = rng.normal(size=(30, 6)).astype(dtype), rng.integers(0, 6, 30)
+    y[::7] = -100
+    w, kept = rng.uniform(0.5, 2, 6).astype(dtype), y != -100
+    for e in (0.0, 0.1, 1.0):
+        minus_log_p = -np.asarray(lg.log_softmax(x), np.float64)[kept]
+        own = w[y[kept]] * minus_log_p[np.arange(kept.sum()), y[kept]]
+        want = (1 - e) * own + e / 6 * (w * minus_log_p).sum(axis=1)
+        rows = lg.cross_entropy(x, y, w, label_smoothing=e, reduction="none")
+        np.testing.assert_allclose(rows[kept], want, 16 * np.finfo(dtype).eps)
+        loss = lg.cross_entropy(x, y, w, label_smoothing=e)
+        assert loss == math.fsum(rows.tolist()) / math.fsum(w[y[kept]].tolist())
+
+
+@pytest.mark.parametrize("labels", [[], [-100, -100]], ids=["no rows", "every row ignored"])
+def test_mean_over_nothing(lg, dtype, labels):
+    x, y = np.full((len(labels), 3), NAN, dtype), np.array(labels, np.int64)
+    for weight in (None, [1, 2, 3]):
+        for smoothing in (0.0, 0.1):
+            options = {"weight": weight, "label_smoothing": smoothing}
+            loss, grad = lg.cross_entropy_value_and_grad(x, y, **options)
+            assert math.isnan(loss)
+            same(grad, np.zeros_like(x))
+            same(lg.cross_entropy_backward(1.0, x, y, **options), np.zeros_like(x))
+            assert lg.cross_entropy(x, y, reduction="sum", **options) == 0
+            same(lg.cross_entropy(x, y, reduction="none", **options), np.zeros(len(y), dtype))
+
+
+def test_probabilities_that_are_one_hot_are_labels(lg, dtype, rng):
+    x, y = (rng.normal(size=(200, 5)) * 30).astype(dtype), rng.integers(5, size=200)
+    y[:100] = x[:100].argmax(axis=1)
+    t = np.eye(5, dtype=dtype)[y]
+    loss, grad = lg.cross_entropy_value_and_grad(x, t, reduction="none")
+    want, slope = lg.cross_entropy_value_and_grad(x, y, reduction="none")
+    near(loss, want, 4)
+    near(grad[:100], slope[:100], 4)
+    assert abs(grad - slope).max() <= 4 * np.finfo(dtype).eps
+
+
+# ---- dtypes, shapes, axes ------------------------------------------------------------------------
+
+
+def test_result_dtypes(lg, dtype, rng):
+    for call in all_calls((4, 3), dtype, rng, axis=1):
+        results = getattr(lg, call.function)(**call.arrays, **call.options)
+        results = results if isinstance(results, tuple) else (results,)
+        reduced = call.options.get("reduction") in ("mean", "sum")
+        for k, got in enumerate(results):
+            if reduced and k == 0 and not call.function.endswith("_backward"):
+                assert type(got) is float, str(call)
+            else:
+                assert type(got) is np.ndarray, str(call)
+                assert got.dtype == dtype, str(call)
+
+
+def _first_real(call):
+    return "x" if "x" in call.arrays else next(k for k in call.arrays if k != "grad")
+
+
+def test_integers_and_bools_become_float64(lg, rng):
+    for kind in (bool, np.int8, np.int64, np.uint16):
+        for call in all_calls((4, 3), np.float64, rng, brief=True):
+            key = _first_real(call)
+            x = (rng.random(call.arrays[key].shape) < 0.5).astype(kind)
+            same_bits(call(lg, {key: x}), call(lg, {key: x.astype(np.float64)}), str(call))
+
+
+def test_other_dtypes_are_refused(lg, rng):
+    kinds = [np.complex64, np.complex128, object, "U3", "M8[s]", "V4"]
+    if np.dtype(np.longdouble) != np.float64:
+        kinds.append(np.longdouble)
+    for kind in kinds:
+        for call in all_calls((4, 3), np.float64, rng, brief=True):
+            key = _first_real(call)
+            with pytest.raises(
+                TypeError, match=rf"{key} has dtype .*, which is not supported: use"
+            ):
+                call(lg, {key: np.zeros(call.arrays[key].shape, kind)})
+
+
+def test_scalars_and_array_likes(lg):
+    assert lg.sigmoid(0) == 0.5
+    assert type(lg.sigmoid(np.float32(0))) is np.float32
+    assert type(lg.logsumexp(np.zeros(3, np.float32))) is np.float32
+    assert lg.softmax([True, True]).dtype == np.float64
+    assert lg.cross_entropy([1, 1], 0) == LN2
+    assert type(lg.cross_entropy([1, 1], 0)) is float
+    same(lg.cross_entropy_backward(np.float32(2), [0, 0], 1), np.array([1.0, -1]))
+
+
+def test_empty_arrays_keep_their_shape(lg, dtype, rng):
+    for shape, axis in (((0,), 0), ((0, 3), 1), ((3, 0, 2), 2), ((0, 3, 4), 1), ((2, 3, 0), 1)):
+        for op in OPS:
+            if op.kind in ("elementwise", "loss_elementwise") or shape[axis]:
+                for call in calls(op, shape, dtype, rng, axis):
+                    results = call(lg)
+                    if call.takes_out and call.out_like:
+                        assert results[-1].shape == shape, str(call)
+                        assert results[-1].dtype == dtype, str(call)
+                    empty = {"sum": 0.0, "mean": NAN}.get(call.options.get("reduction"))
+                    if empty is not None and not call.function.endswith("_backward"):
+                        same(results[0], np.array(empty), str(call))
+    x = np.empty((0, 3, 4), dtype)
+    assert lg.logsumexp(x, 1).shape == (0, 4)
+    assert lg.logsumexp(x, 1, keepdims=True).shape == (0, 1, 4)
+
+
+def test_no_classes(lg, dtype):
+    x = np.empty((2, 0), dtype)
+    for call in (lg.softmax, lg.log_softmax, lg.logsumexp):
+        with pytest.raises(ValueError, match=r"\(2, 0\) has no classes along axis=-?1"):
+            call(x)
+    with pytest.raises(ValueError, match="has no classes"):
+        lg.cross_entropy(x, [0, 0])
+
+
+def test_shapes_must_match(lg, dtype, rng):
+    """No argument of the logits' shape broadcasts, except weights."""
+    shape = (4, 3)
+    for call in all_calls(shape, dtype, rng, axis=1, brief=True):
+        for key, a in call.arrays.items():
+            if key in ("weight", "pos_weight"):
+                continue
+            for wrong in {(1, 3), (4, 1), (3,), (3, 4), (4, 4), (4,), (1,), (), (4, 3, 1)}:
+                if wrong == a.shape or key == _first_real(call):
+                    continue
+                with pytest.raises((ValueError, TypeError), match=r"shape|fit|need"):
+                    call(lg, {key: np.zeros(wrong, a.dtype)})
+    x = np.zeros((4, 3), dtype)
+    with pytest.raises(ValueError, match=r"targets of shape \(3,\) fit axis=0"):
+        lg.cross_entropy(x, np.zeros(3, int))
+    with pytest.raises(ValueError, match=r"fit axis=1"):
+        lg.cross_entropy(np.zeros((2, 3, 4), dtype), np.zeros((2, 4), int))
+
+
+def test_out_of_another_shape_or_dtype_is_refused(lg, dtype, rng):
+    other = np.float32 if dtype == np.float64 else np.float64
+    for call in all_calls((4, 3), dtype, rng, axis=1, brief=True):
+        want = call(lg)[-1]
+        if not call.takes_out:
+            with pytest.raises(ValueError, match='out needs reduction="none"'):
+                call(lg, out=np.empty((), dtype))
+            continue
+        frozen = np.empty_like(want)
+        frozen.flags.writeable = False
+        for out, error, message in (
+            (np.empty((*want.shape, 1), dtype), ValueError, "out has shape"),
+            (np.empty(want.size + 1, dtype), ValueError, "out has shape"),
+            (np.empty_like(want, other), TypeError, "out has dtype"),
+            (np.empty_like(want, np.dtype(dtype).newbyteorder()), TypeError, "out has dtype"),
+            (frozen, ValueError, "out is read-only"),
+            (want.tolist(), TypeError, "out must be a NumPy array"),
+            (np.ma.empty(want.shape, dtype), TypeError, "out must be a NumPy array"),
+        ):
+            with pytest.raises(error, match=message):
+                call(lg, out=out)
