@@ -14,6 +14,7 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else
 
 
 def pytest_configure():
+    np.ones(2**27)  # 1 GiB that malloc keeps: results are written to memory that is mapped
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, CORES[:1])
 
