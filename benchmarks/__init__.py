@@ -1,1 +1,1 @@
-"""How fast every operation of the registry is, beside its peers: see ``python -m benchmarks -h``."""
+"""How fast every operation of the registry is, beside its peers: ``python -m benchmarks -h``."""

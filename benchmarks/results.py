@@ -6,8 +6,10 @@ the code is where ``ns`` also says how busy the machine was.
 """
 
 import json
+import math
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -118,3 +120,39 @@ def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> tuple
         f"{len(more)} grew by more than {INSTRUCTIONS_TOLERANCE:.0%}"
     )
     return lines, bool(slower or more)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measurement, with what its name says."""
+
+    library: str
+    function: str
+    dtype: str
+    shape: str
+    out: bool
+    ns: float
+    gb_per_s: float
+    copy: float
+    max: float
+
+    @property
+    def elements(self) -> int:
+        return math.prod(map(int, self.shape.split("x")))
+
+    @property
+    def seconds(self) -> float:
+        return self.ns * self.elements / 1e9
+
+    @property
+    def bytes(self) -> float:
+        return self.gb_per_s * self.seconds * 1e9
+
+
+def parsed(data: dict[str, Any]) -> list[Result]:
+    found = []
+    for name, numbers in data["results"].items():
+        library, _, rest = name.partition(":")
+        function, dtype, shape, *out = rest.split("-")
+        found.append(Result(library, function, dtype, shape, bool(out), **numbers))
+    return found
