@@ -110,7 +110,7 @@ class Case:
 
     @functools.cached_property
     def mixtures(self):
-        """(keyword arguments, targets, q) with weights, smoothing, probabilities, and all of them."""
+        """(keyword arguments, targets, q) with weights, smoothing, probabilities, and all."""
         n, c, rng = len(self.x), self.classes, self.rng
         w = rng.uniform(0.1, 3, c).astype(self.dtype)
         p = rng.dirichlet(np.ones(c), n).astype(self.dtype)
