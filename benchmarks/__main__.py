@@ -1,0 +1,127 @@
+"""Measure, compare, report: the one command behind every number of the README."""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from . import results
+
+HERE = Path(__file__).parent
+BASELINE = HERE / "baseline.json"
+# One thread each, and an allocator that keeps what is freed (conftest.py fills it): the first touch
+# of fresh pages takes longer than most of these functions, and how often it happens is chance.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+}
+BUDGET = (
+    "--benchmark-max-time=0.03",
+    "--benchmark-min-rounds=5",
+    "--benchmark-warmup=on",
+    "--benchmark-warmup-iterations=2",
+    "--benchmark-disable-gc",
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except results.ResultsError as error:
+        print(f"benchmarks: error: {error}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="measure, on one core")
+    run.add_argument("--peers", action="store_true", help="torch, JAX, SciPy, ... too")
+    run.add_argument("--only", metavar="EXPR", help="names to measure, as pytest's -k takes them")
+    run.add_argument("--update", action="store_true", help="keep what FILE has beside that")
+    run.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.json")
+    run.set_defaults(run=measure)
+
+    compare = commands.add_parser("compare", help="what got slower; exit status 1 if anything did")
+    compare.add_argument("old", type=Path, metavar="OLD.json")
+    compare.add_argument("new", type=Path, metavar="NEW.json")
+    compare.add_argument("--tolerance", type=float, default=results.TOLERANCE, metavar="FRACTION")
+    compare.set_defaults(run=compared)
+
+    report = commands.add_parser("report", help="draw the plots and refresh README.md")
+    report.add_argument("file", type=Path, nargs="?", default=BASELINE, metavar="FILE.json")
+    report.set_defaults(run=reported)
+
+    count = commands.add_parser("instructions", help="count instructions with valgrind")
+    count.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="add them to FILE")
+    count.set_defaults(run=counted)
+    return parser
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    old = results.read(arguments.output) if arguments.update else None
+    files = ["ops.py", "scaling.py", *(["peers.py"] if arguments.peers else [])]
+    only = ["-k", arguments.only] if arguments.only else []
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "raw.json"
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "not exhaustive", *only, *BUDGET]
+        command += [f"--benchmark-json={raw}", "--benchmark-columns=median,rounds"]
+        command += ["-rs", "-p", "no:cacheprovider", *(f"benchmarks/{name}" for name in files)]
+        status = subprocess.run(command, cwd=HERE.parent, env={**os.environ, **ENVIRONMENT})
+        if status.returncode:
+            raise results.ResultsError(f"pytest failed with status {status.returncode}")
+        new = results.strip(json.loads(raw.read_text()))
+    if arguments.peers:
+        from . import accuracy
+
+        new["accuracy"] = accuracy.record()
+    results.write(arguments.output, results.merge(old, new) if old else new)
+    return 0
+
+
+def compared(arguments: argparse.Namespace) -> int:
+    old, new = results.read(arguments.old), results.read(arguments.new)
+    lines, regressed = results.compare(old, new, arguments.tolerance)
+    print("\n".join(lines))
+    return int(regressed)
+
+
+def reported(arguments: argparse.Namespace) -> int:
+    from . import readme
+
+    data = results.read(arguments.file)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise results.ResultsError("no matplotlib: pip install -e '.[bench]'")
+    from . import plots
+
+    for path in [*plots.draw(data, HERE / "plots"), readme.refresh(data)]:
+        print(path)
+    return 0
+
+
+def counted(arguments: argparse.Namespace) -> int:
+    from . import instructions
+
+    counts = instructions.count()
+    for name, number in counts.items():
+        print(f"{number:9.3f} instructions an element  {name}")
+    if arguments.output:
+        data = results.read(arguments.output)
+        results.write(arguments.output, {**data, "instructions": counts})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

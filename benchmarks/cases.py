@@ -1,0 +1,126 @@
+"""What is measured: every public function of the registry, on typical data of several shapes.
+
+Arguments follow from the domains that the registry names, so a new operation needs no code here.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import lossgrad
+from lossgrad import _arguments
+from lossgrad._registry import OPS, Op
+
+# A small call, in L1, in L2, in L3, and out of every cache.
+SIZES = ((16,), (1_000,), (16_384,), (1_000_000,), (32_000_000,))
+ROWS = ((8, 10), (65536, 10), (65536, 100), (4096, 1000), (256, 32000), (1024, 32000))
+# Here a result is also written to an array that the caller keeps.
+WITH_OUT = ((16,), (32_000_000,), (8, 10), (1024, 32000))
+JACOBIAN_ENTRIES = 2**27
+
+# An array for each domain of the registry, from a generator and the shape of the first input.
+DATA: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
+    "real": lambda rng, shape: rng.normal(scale=2, size=shape),
+    "logits": lambda rng, shape: rng.normal(scale=2, size=shape),
+    "labels": lambda rng, shape: rng.integers(0, shape[-1], shape[:-1]),
+    "binary targets": lambda rng, shape: rng.integers(0, 2, shape).astype(float),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function of the package, or a peer's way to compute the same, on arrays of a shape."""
+
+    op: Op
+    function: str
+    dtype: str
+    shape: tuple[int, ...]
+    out: bool = False
+    library: str = "lossgrad"
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, self.shape))
+        out = "-out" if self.out else ""
+        return f"{self.library}:{self.function}-{self.dtype}-{shape}{out}"
+
+    @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def inputs(self) -> list[np.ndarray]:
+        return [data(domain, self.shape, self.dtype) for domain in self.op.inputs]
+
+    @property
+    def upstream(self) -> Any:
+        """The gradient that comes into the backward function: of the forward result's shape."""
+        shape = np.shape(getattr(lossgrad, self.op.name)(*self.inputs))
+        return data("real", shape, self.dtype) if shape else 1.0
+
+    @property
+    def bytes(self) -> int:
+        """The least that has to be read and written: every argument and every result once."""
+        ours, arguments = self.call()
+        results = ours(*arguments)
+        arrays = [*arguments, *(results if isinstance(results, tuple) else (results,))]
+        return sum(np.asarray(a).nbytes for a in arrays)
+
+    @property
+    def is_backward(self) -> bool:
+        return self.function.endswith("_backward")
+
+    @property
+    def is_fused(self) -> bool:
+        return self.function.endswith("_value_and_grad")
+
+    def call(self) -> tuple[Callable[..., Any], list[Any]]:
+        """The function of lossgrad and its arguments."""
+        function = getattr(lossgrad, self.function)
+        arguments = [self.upstream, *self.inputs] if self.is_backward else self.inputs
+        if self.out:
+            function = functools.partial(function, out=np.empty_like(self.inputs[0]))
+        return function, arguments
+
+
+@functools.lru_cache(maxsize=8)
+def data(domain: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Random numbers of a domain, the same in every run."""
+    array = DATA[domain](np.random.default_rng(len(domain)), shape)
+    return array if array.dtype.kind in "iu" else array.astype(dtype)
+
+
+def shapes(op: Op, dtype: str) -> Iterator[tuple[int, ...]]:
+    for shape in SIZES if "elementwise" in op.kind else ROWS:
+        if "jacobian" in op.name and np.prod(shape) * shape[-1] > JACOBIAN_ENTRIES:
+            continue
+        yield shape
+
+
+def cases() -> Iterator[Case]:
+    for dtype in _arguments.SUPPORTED:
+        for op in OPS:
+            for shape in shapes(op, dtype):
+                for function in op.functions:
+                    case = Case(op, function, dtype, shape)
+                    yield case
+                    if dtype == "float32" and shape in WITH_OUT and writes_like_input(case):
+                        yield Case(op, function, dtype, shape, out=True)
+
+
+def writes_like_input(case: Case) -> bool:
+    """Whether `out=` may be an array like the first input."""
+    if "out" not in case.op.parameters:
+        return False
+    if case.is_backward or case.is_fused:
+        return True
+    small = Case(case.op, case.function, case.dtype, (8, 10)[-len(case.shape) :])
+    return not case.op.is_loss and np.shape(small.call()[0](*small.inputs)) == small.shape
+
+
+def order(case: Case) -> tuple[Any, ...]:
+    """Cases on the same arrays follow each other, and peers the function that they are beside."""
+    at = [op.name for op in OPS].index(case.op.name)
+    return case.dtype, case.shape, at, case.function, case.out, case.library != "lossgrad"

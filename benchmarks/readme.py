@@ -1,0 +1,146 @@
+"""The generated parts of README.md, between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossgrad import _arguments, _backend
+from lossgrad._registry import OPS
+
+from . import accuracy
+from .results import Result, parsed
+
+README = Path(__file__).parents[1] / "README.md"
+LIBRARIES = {
+    "lossgrad": "lossgrad",
+    "torch": "torch",
+    "torch.compile": "torch.compile",
+    "jax": "JAX jit",
+    "sklearn": "scikit-learn",
+    "scipy": "SciPy",
+    "numpy": "NumPy",
+}
+# What the first screen shows: (function, shape).
+SHOWN = (
+    ("cross_entropy", "65536x10"),
+    ("cross_entropy", "4096x1000"),
+    ("cross_entropy", "1024x32000"),
+    ("cross_entropy_value_and_grad", "8x10"),
+    ("cross_entropy_value_and_grad", "65536x10"),
+    ("cross_entropy_value_and_grad", "4096x1000"),
+    ("cross_entropy_value_and_grad", "1024x32000"),
+    ("binary_cross_entropy_with_logits", "1000000"),
+    ("binary_cross_entropy_with_logits_value_and_grad", "1000000"),
+    ("softmax", "4096x1000"),
+    ("sigmoid", "1000000"),
+)
+# Of every result that is computed from a whole row (tests/test_rows.py).
+ROW_BOUND = 4.0
+Times = dict[str, float]
+
+
+def generated(data: dict[str, Any]) -> dict[str, str]:
+    """The text of every generated part, by its name."""
+    return {
+        "headline": headline(data),
+        "peers": peers(data),
+        "functions": functions(),
+        "accuracy": answers(data),
+    }
+
+
+def refresh(data: dict[str, Any], path: Path = README) -> Path:
+    text = path.read_text()
+    for name, part in generated(data).items():
+        text = block(name).sub(lambda found, part=part: found[1] + part + found[3], text)
+    path.write_text(text)
+    return path
+
+
+def block(name: str) -> re.Pattern[str]:
+    return re.compile(f"(<!-- begin {name} -->\n)(.*?)(<!-- end {name} -->)", re.S)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
+def times(results: list[Result], function: str, shape: str) -> Times:
+    """ns an element in float32, by library."""
+    return {
+        r.library: r.ns
+        for r in results
+        if (r.function, r.shape, r.dtype, r.out) == (function, shape, "float32", False)
+        and r.library in LIBRARIES
+    }
+
+
+def lead(found: Times) -> float:
+    """The best peer's time over ours."""
+    return min(ns for library, ns in found.items() if library != "lossgrad") / found["lossgrad"]
+
+
+def ns(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def headline(data: dict[str, Any]) -> str:
+    found = times(parsed(data), "cross_entropy_value_and_grad", "4096x1000")
+    setup = data["setup"]
+    return (
+        f"The mean cross-entropy of 4096 x 1000 float32 logits with its gradient takes "
+        f"{found['lossgrad'] * 4.096:.1f} ms on one core ({setup['cpu']}, {setup['level']}): "
+        f"{lead(found):.1f} times as fast as the best of the others, "
+        f"{found['numpy'] / found['lossgrad']:.1f} times as fast as NumPy.\n"
+    )
+
+
+def peers(data: dict[str, Any]) -> str:
+    results = parsed(data)
+    rows = []
+    for function, shape in SHOWN:
+        found = times(results, function, shape)
+        if "lossgrad" not in found or len(found) < 2:
+            continue
+        cells = [ns(found.get(library)) for library in LIBRARIES]
+        cells[0] = f"**{cells[0]}**"
+        size = shape.replace("x", " x ")
+        rows.append([f"`{function}`, {size}", *cells, f"{lead(found):.1f}x"])
+    setup = data["setup"]
+    versions = ", ".join(
+        f"{name} {setup[name]}"
+        for name in ("numpy", "torch", "jax", "scikit-learn", "scipy")
+        if name in setup
+    )
+    return (
+        "Nanoseconds an element, float32, one core, medians of one run:\n\n"
+        + table(["", *LIBRARIES.values(), "best peer / lossgrad"], rows)
+        + f"\n{setup['cpu']}, {setup['level']}; Python {setup['python']}, {versions}.\n"
+    )
+
+
+def functions() -> str:
+    """The registry, with the bounds that C states."""
+    bounds = _backend.kernels.ops() if _backend.kernels else {}
+    dtypes = ", ".join(_arguments.SUPPORTED)
+    rows = []
+    for op in OPS:
+        bound = bounds.get(op.name)
+        text = f"{bound[-2]:g}, {bound[-1]:g}" if bound else f"{ROW_BOUND:g}, {ROW_BOUND:g} a row"
+        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", text, dtypes])
+    return table(["function", "formula", "gradient", "ULP: value, derivative", "dtypes"], rows)
+
+
+def answers(data: dict[str, Any]) -> str:
+    rows = []
+    for case, peer in zip(accuracy.PROBES, data["accuracy"], strict=True):
+        others = [peer.get(library, "") for library in accuracy.LIBRARIES]
+        rows.append(
+            [case.text, f"{np.float32(case.exact):.3g}", f"**{accuracy.ours(case)}**", *others]
+        )
+    names = [LIBRARIES[library] for library in accuracy.LIBRARIES]
+    return table(["", "exact, rounded to float32", "lossgrad", *names], rows)

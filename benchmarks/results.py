@@ -1,0 +1,158 @@
+"""Recorded results: a small JSON file made from pytest-benchmark's, and what got slower in it.
+
+``results`` maps the name of a case to its median: ``ns`` an element, ``gb_per_s``, and the ratios
+to copying (``copy``) and searching (``max``) the same bytes in the same minute, which say how fast
+the code is where ``ns`` also says how busy the machine was.
+"""
+
+import json
+import math
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+TOLERANCE = 0.25
+INSTRUCTIONS_TOLERANCE = 0.02
+PACKAGES = ("lossgrad", "numpy", "torch", "jax", "scikit-learn", "scipy")
+
+
+class ResultsError(Exception):
+    """A file that cannot be read or compared, in one line."""
+
+
+def setup(cpu: str) -> dict[str, str]:
+    """What the numbers depend on."""
+    from lossgrad import _backend
+
+    level = _backend.kernels.level() if _backend.kernels else "reference"
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"cpu": cpu, "level": level, "python": platform.python_version(), **versions}
+
+
+def strip(raw: dict[str, Any]) -> dict[str, Any]:
+    """What is worth keeping of pytest-benchmark's JSON."""
+    results = {
+        benchmark["name"].partition("[")[2].rstrip("]"): {
+            key: float(f"{value:.4g}") for key, value in benchmark["extra_info"].items()
+        }
+        for benchmark in raw["benchmarks"]
+    }
+    return {"setup": setup(raw["machine_info"]["cpu"]["brand_raw"]), "results": results}
+
+
+def read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
+        raise ResultsError(f"{path}: not a file of `python -m benchmarks run`: no results")
+    return data
+
+
+def write(path: Path, data: dict[str, Any]) -> None:
+    """A result a line, so that a change of one is a change of one line."""
+    parts = []
+    for key, value in data.items():
+        if key == "results":
+            lines = (f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in value.items())
+            text = "{\n" + ",\n".join(lines) + "\n }"
+        else:
+            text = json.dumps(value, indent=1).replace("\n", "\n ")
+        parts.append(f" {json.dumps(key)}: {text}")
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """`old` with what was measured anew; other versions or another machine do not mix."""
+    if changed := list(differences(old, new)):
+        raise ResultsError(f"cannot update results of another setup: {'; '.join(changed)}")
+    setup = {**old.get("setup", {}), **new["setup"]}
+    return {**old, **new, "setup": setup, "results": {**old["results"], **new["results"]}}
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    before, after = old.get("setup", {}), new.get("setup", {})
+    for key in before.keys() & after.keys():
+        if before[key] != after[key]:
+            yield f"{key} {before[key]} -> {after[key]}"
+
+
+def slowdown(old: dict[str, float], new: dict[str, float]) -> float:
+    """How many times slower: by the calibration that finds less, for a busy memory slows copying
+    and searching, too, but not alike."""
+    return min(new["copy"] / old["copy"], new["max"] / old["max"])
+
+
+def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> tuple[list[str], bool]:
+    """Lines to print, and whether anything that both have regressed."""
+    lines = [f"setup differs: {what}" for what in sorted(differences(old, new))]
+    mine = [name for name in new["results"] if name.startswith("lossgrad:")]
+    both = [name for name in mine if name in old["results"]]
+    if not both:
+        raise ResultsError("the two files have no result in common")
+    change = {name: slowdown(old["results"][name], new["results"][name]) for name in both}
+    slower = {name: ratio for name, ratio in change.items() if ratio > 1 + tolerance}
+    for name in sorted(slower, key=slower.__getitem__, reverse=True):
+        before, after = old["results"][name]["copy"], new["results"][name]["copy"]
+        lines.append(f"slower {slower[name]:.2f}x  {name}: {before:.3g} -> {after:.3g} copies")
+    counts_before, counts = old.get("instructions", {}), new.get("instructions", {})
+    more = [
+        f"more instructions {counts[name] / counts_before[name]:.3f}x  {name}: "
+        f"{counts_before[name]:.4g} -> {counts[name]:.4g} an element"
+        for name in counts
+        if counts[name] > counts_before.get(name, counts[name]) * (1 + INSTRUCTIONS_TOLERANCE)
+    ]
+    faster = sum(ratio < 1 / (1 + tolerance) for ratio in change.values())
+    lines += more
+    lines.append(
+        f"{len(both)} compared, {len(slower)} slower and {faster} faster by more than "
+        f"{tolerance:.0%}; {len(mine) - len(both)} new; "
+        f"{len(counts.keys() & counts_before.keys())} instruction counts compared, "
+        f"{len(more)} grew by more than {INSTRUCTIONS_TOLERANCE:.0%}"
+    )
+    return lines, bool(slower or more)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measurement, with what its name says."""
+
+    library: str
+    function: str
+    dtype: str
+    shape: str
+    out: bool
+    ns: float
+    gb_per_s: float
+    copy: float
+    max: float
+
+    @property
+    def elements(self) -> int:
+        return math.prod(map(int, self.shape.split("x")))
+
+    @property
+    def seconds(self) -> float:
+        return self.ns * self.elements / 1e9
+
+    @property
+    def bytes(self) -> float:
+        return self.gb_per_s * self.seconds * 1e9
+
+
+def parsed(data: dict[str, Any]) -> list[Result]:
+    found = []
+    for name, numbers in data["results"].items():
+        library, _, rest = name.partition(":")
+        function, dtype, shape, *out = rest.split("-")
+        found.append(Result(library, function, dtype, shape, bool(out), **numbers))
+    return found

@@ -1,0 +1,49 @@
+"""README.md: its examples run, its computed parts are what is computed, its commands are these."""
+
+import doctest
+import re
+
+import pytest
+from test_rows import BOUND
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import readme, results
+from lossgrad import _backend
+
+TEXT = readme.README.read_text()
+
+
+def test_examples_run():
+    snippets = re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S)
+    assert len(snippets) >= 3
+    test = doctest.DocTestParser().get_doctest("\n".join(snippets), {}, "README.md", None, 0)
+    said = []
+    failed = doctest.DocTestRunner(verbose=False).run(test, out=said.append).failed
+    assert not failed, "".join(said)
+
+
+@pytest.mark.parametrize("name", ["headline", "peers", "functions", "accuracy"])
+def test_computed_part(name):
+    if name == "functions" and _backend.kernels is None:
+        pytest.skip("the bounds stand in the compiled kernels")
+    found = readme.block(name).search(TEXT)
+    assert found, f"README.md has no part {name}"
+    expected = readme.generated(results.read(benchmarks.BASELINE))[name]
+    assert found[2] == expected, "stale: run `python -m benchmarks report`"
+
+
+def test_row_bound_is_the_tested_one():
+    assert readme.ROW_BOUND == BOUND
+
+
+def test_commands():
+    blocks = re.findall(r"^```sh\n(.*?)^```", TEXT, re.M | re.S)
+    assert blocks[:2] == [
+        "pip install . && lossgrad evaluate --sample digits\n",
+        'pip install -e ".[test]" && pytest\n',
+    ]
+
+
+def test_links_exist():
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", TEXT):
+        assert (readme.README.parent / target).exists(), target
