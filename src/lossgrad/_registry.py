@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Kind = Literal["elementwise", "softmax", "loss_rows", "loss_elementwise"]
+Kind = Literal["elementwise", "sloped", "softmax", "loss_rows", "loss_elementwise"]
 
 # What an input may hold, beyond arrays of a supported dtype.
 DOMAINS: Mapping[str, str] = MappingProxyType(
     {
         "real": "any number",
+        "slopes": "one number, or one for each channel along axis",
+        "probabilities": "numbers in [0, 1]",
         "logits": "any numbers, classes along one axis",
         "labels": "an integer in [0, C) for each row, or ignore_index",
         "binary targets": "any number, usually in [0, 1]",
@@ -32,6 +34,10 @@ class Op:
     formula: str
     gradient: str  # with respect to the first input, for an incoming gradient g
     parameters: Mapping[str, Any] = field(default_factory=dict)  # of the forward, with defaults
+    # of the backward, where they are others
+    backward_parameters: Mapping[str, Any] | None = None
+    # Values of parameters to test besides the defaults.
+    variants: tuple[Mapping[str, Any], ...] = ()
     peers: tuple[str, ...] = ()
 
     @property
@@ -45,15 +51,172 @@ class Op:
         return (self.name, f"{self.name}_backward", *fused)
 
 
+def _elementwise(
+    name: str,
+    formula: str,
+    gradient: str,
+    peers: str,
+    *variants: Mapping[str, Any],
+    inputs: tuple[str, ...] = ("real",),
+    **parameters: Any,
+) -> Op:
+    """An op of one input; its variants are what the parameters may be besides the defaults."""
+    return Op(
+        name,
+        "elementwise",
+        inputs,
+        formula,
+        gradient,
+        {**parameters, "out": None},
+        variants=variants,
+        peers=tuple(peers.split()),
+    )
+
+
 OPS: tuple[Op, ...] = (
+    _elementwise(
+        "sigmoid",
+        "1 / (1 + exp(-x))",
+        "g sigmoid(x) sigmoid(-x)",
+        "torch.sigmoid jax.nn.sigmoid scipy.special.expit",
+    ),
+    _elementwise(
+        "log_sigmoid",
+        "-log(1 + exp(-x))",
+        "g sigmoid(-x)",
+        "torch.nn.functional.logsigmoid jax.nn.log_sigmoid scipy.special.log_expit",
+    ),
+    _elementwise(
+        "tanh",
+        "(exp(x) - exp(-x)) / (exp(x) + exp(-x))",
+        "g (1 - tanh(x)^2)",
+        "torch.tanh jax.nn.tanh numpy.tanh",
+    ),
+    _elementwise(
+        "relu", "max(x, 0)", "g where x > 0, else 0", "torch.nn.functional.relu jax.nn.relu"
+    ),
+    _elementwise(
+        "leaky_relu",
+        "x where x > 0, else negative_slope x",
+        "g where x > 0, else g negative_slope",
+        "torch.nn.functional.leaky_relu jax.nn.leaky_relu",
+        {"negative_slope": 0.0},
+        {"negative_slope": -0.3},
+        {"negative_slope": 2.5},
+        negative_slope=0.01,
+    ),
+    _elementwise(
+        "elu",
+        "x where x > 0, else alpha (exp(x) - 1)",
+        "g where x > 0, else g alpha exp(x)",
+        "torch.nn.functional.elu jax.nn.elu",
+        {"alpha": 0.3},
+        {"alpha": -1.7},
+        alpha=1.0,
+    ),
+    _elementwise(
+        "selu",
+        "1.0507 x where x > 0, else 1.0507 1.6733 (exp(x) - 1)",
+        "1.0507 g where x > 0, else 1.0507 1.6733 g exp(x)",
+        "torch.nn.functional.selu jax.nn.selu",
+    ),
+    _elementwise(
+        "celu",
+        "x where x > 0, else alpha (exp(x / alpha) - 1)",
+        "g where x > 0, else g exp(x / alpha)",
+        "torch.nn.functional.celu jax.nn.celu",
+        {"alpha": 0.3},
+        {"alpha": 7.0},
+        alpha=1.0,
+    ),
     Op(
-        name="sigmoid",
-        kind="elementwise",
+        name="prelu",
+        kind="sloped",
+        inputs=("real", "slopes"),
+        formula="x where x > 0, else w x",
+        gradient="g where x > 0, else g w; for w: the sum of g x where x < 0",
+        parameters={"axis": 1, "out": None},
+        peers=("torch.nn.functional.prelu",),
+    ),
+    Op(
+        name="rrelu",
+        kind="sloped",
         inputs=("real",),
-        formula="1 / (1 + exp(-x))",
-        gradient="g sigmoid(x) sigmoid(-x)",
-        parameters={"out": None},
-        peers=("torch.sigmoid", "jax.nn.sigmoid", "scipy.special.expit"),
+        formula="x where x > 0, else r x, r drawn from [lower, upper) in training, else their mean",
+        gradient="g where x > 0, else g r",
+        parameters={
+            "lower": 1 / 8,
+            "upper": 1 / 3,
+            "training": False,
+            "rng": None,
+            "return_slopes": False,
+            "out": None,
+        },
+        backward_parameters={
+            "lower": 1 / 8,
+            "upper": 1 / 3,
+            "training": False,
+            "slopes": None,
+            "out": None,
+        },
+        peers=("torch.nn.functional.rrelu",),
+    ),
+    _elementwise(
+        "softplus",
+        "log(1 + exp(beta x)) / beta",
+        "g sigmoid(beta x)",
+        "torch.nn.functional.softplus jax.nn.softplus",
+        {"beta": 0.1},
+        {"beta": 3.7},
+        beta=1.0,
+    ),
+    _elementwise(
+        "mish",
+        "x tanh(log(1 + exp(x)))",
+        "g (t + x (1 - t^2) sigmoid(x)), t = tanh(log(1 + exp(x)))",
+        "torch.nn.functional.mish jax.nn.mish",
+    ),
+    _elementwise(
+        "silu",
+        "x sigmoid(x)",
+        "g sigmoid(x) (1 + x sigmoid(-x))",
+        "torch.nn.functional.silu jax.nn.silu",
+    ),
+    _elementwise(
+        "gelu",
+        "x Phi(x); with tanh: x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))",
+        "g (Phi(x) + x phi(x)), or the slope of the approximation",
+        "torch.nn.functional.gelu jax.nn.gelu",
+        {"approximate": "tanh"},
+        approximate="none",
+    ),
+    _elementwise(
+        "hardsigmoid",
+        "min(max(x + 3, 0), 6) / 6",
+        "g / 6 where -3 < x < 3, else 0",
+        "torch.nn.functional.hardsigmoid jax.nn.hard_sigmoid",
+    ),
+    _elementwise(
+        "hardswish",
+        "x min(max(x + 3, 0), 6) / 6",
+        "g (x / 3 + 1 / 2) where -3 < x < 3, else 0 below and g above",
+        "torch.nn.functional.hardswish jax.nn.hard_swish",
+    ),
+    _elementwise(
+        "softsign",
+        "x / (1 + |x|)",
+        "g / (1 + |x|)^2",
+        "torch.nn.functional.softsign jax.nn.soft_sign",
+    ),
+    _elementwise(
+        "information_content",
+        "-log(p) / log(base)",
+        "-g / (p log(base))",
+        "numpy.log",
+        {"base": 2},
+        {"base": 10},
+        inputs=("probabilities",),
+        base=None,
     ),
     Op(
         name="logsumexp",

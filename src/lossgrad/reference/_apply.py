@@ -1,0 +1,70 @@
+"""How a formula is applied to arrays: in float64, block by block, rounded once at the end."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _arguments as check
+from ._double import Wide
+
+Array = NDArray[Any]
+Doubles = NDArray[np.float64]
+Formula = Callable[..., Wide]
+
+BLOCK = 1 << 15  # elements of a block, so that its temporaries stay in the cache
+
+
+def each(result: Array, function: Callable[..., Any], *arrays: Array | None) -> None:
+    """Write function(*arrays) to result; None becomes 1."""
+    flat = [None if a is None else a.reshape(-1) for a in arrays]
+    values = np.empty(result.size, result.dtype)
+    for start in range(0, result.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        values[part] = function(*(1.0 if a is None else a[part].astype(np.float64) for a in flat))
+    result[...] = values.reshape(result.shape)
+
+
+def times(grad: Any, slope: Wide) -> Doubles:
+    """grad * slope rounded once; an infinite grad as IEEE 754 has it."""
+    with_limit = np.where(np.isinf(grad), grad * slope.rounded(), 0.0)
+    result: Doubles = np.where(np.isinf(grad), with_limit, (slope * grad).rounded())
+    return result
+
+
+def forward(formula: Formula, x: ArrayLike, out: Array | None, *parameters: float) -> Array:
+    x = check.floating(x)
+    given = check.parameters(x.dtype, *parameters)
+    result = check.output(out, x.shape, x.dtype, x)
+    with np.errstate(all="ignore"):
+        each(result, lambda v: formula(v, *given).rounded(), x)
+    return check.finished(result, out)
+
+
+def backward(
+    slope: Formula, grad: ArrayLike, x: ArrayLike, out: Array | None, *parameters: float
+) -> Array:
+    x = check.floating(x)
+    given = check.parameters(x.dtype, *parameters)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    result = check.output(out, x.shape, x.dtype, grad, x)
+    with np.errstate(all="ignore"):
+        each(result, lambda g, v: times(g, slope(v, *given)), grad, x)
+    return check.finished(result, out)
+
+
+def ratio(a: float, b: float) -> float:
+    """a / b as IEEE 754 has it, but NaN for the mean over no weight."""
+    return float(np.float64(a) / np.float64(b)) if b else math.nan
+
+
+def loss_beside(loss: Any) -> Any:
+    """A loss that is handed back with a gradient, which has `out`."""
+    return loss if isinstance(loss, float) else check.finished(loss, None)
+
+
+def weighted(weight: Any, loss: Doubles) -> Any:
+    """weight * loss, where no weight is no loss, even if that is infinite; NaN stays."""
+    return np.where((weight == 0) & ~np.isnan(loss), 0.0, weight * loss)

@@ -1,0 +1,204 @@
+"""float64 with a second term, about 106 bits: what the reference computes in.
+
+``Wide`` also has an exponent of its own, so that nothing overflows or underflows on the way. An
+infinity is taken in as 2**5000, far beyond every float64 and every gap between exponentials, so
+that limits at infinity come out of the formulas by themselves; rounding makes it infinite again.
+"""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Doubles = NDArray[np.float64]
+Integers = NDArray[np.intc]
+
+_INFINITE = 5000
+_FAR = 2.0**20  # exp(-_FAR) is 0 to every purpose
+_ZERO = -(1 << 20)  # exponent of 0, so that it never decides how a sum is aligned
+_LN2, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
+
+
+def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """a + b rounded, and what rounding took off (Knuth); 0 where that is not finite."""
+    s = a + b
+    z = s - a
+    error = (a - (s - z)) + (b - z)
+    return s, np.where(np.isfinite(error), error, 0.0)
+
+
+def two_product(a: Any, b: Any) -> tuple[Any, Any]:
+    """a * b rounded, and what rounding took off (Dekker), without overflow or underflow."""
+    p = a * b
+    c, d = a * 134217729.0, b * 134217729.0  # 2**27 + 1
+    a1, b1 = c - (c - a), d - (d - b)
+    a2, b2 = a - a1, b - b1
+    return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
+
+
+def sum_first(terms: Doubles) -> Doubles:
+    """The sum along the first axis, in twice the working precision.
+
+    The upper half is folded onto the lower one, at powers of two: zeros at the end change nothing.
+    """
+    total, error = terms.copy(), np.zeros_like(terms)
+    while (n := len(total)) > 1:
+        half = 1 << ((n - 1).bit_length() - 1)
+        total[: n - half], lost = two_sum(total[: n - half], total[half:])
+        error[: n - half] += error[half:] + lost
+        total, error = total[:half], error[:half]
+    result: Doubles = total[0] + np.where(np.isfinite(error[0]), error[0], 0.0)
+    return result
+
+
+def scaled_exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles, Integers]:
+    """(power, rest, n): exp(x + low) = (power + rest) 2**n for low much smaller than x.
+
+    power is exp(x + low) 2**-n rounded; with rest it is within 2**-59 of the exact value, relative.
+    """
+    nothing = x <= -_FAR
+    x = np.clip(x, -_FAR, _FAR)
+    n = np.rint(x / math.log(2))
+    r, low = two_sum(x - n * _LN2, low - n * _LN2_LOW)
+    series = np.full_like(r, 1 / math.factorial(14))
+    for k in range(13, 2, -1):
+        series = series * r + 1 / math.factorial(k)
+    square, square_low = two_product(r, r)
+    high, error = two_sum(1.0, r)
+    high, more = two_sum(high, 0.5 * square)
+    tail = low + low * r + (0.5 * square_low + series * r * square)
+    power, rest = two_sum(high, error + more + tail)
+    exponent = np.where(np.isnan(n), 0.0, n).astype(np.intc)
+    return np.where(nothing, 0.0, power), np.where(nothing, 0.0, rest), exponent
+
+
+def exact_sum(values: Array) -> float:
+    """The sum of all values, correctly rounded."""
+    special = values[~np.isfinite(values)]
+    numbers = (special if special.size else values.reshape(-1)).astype(np.float64).tolist()
+    try:
+        return math.fsum(numbers)
+    except OverflowError:  # on the way, perhaps not in the end
+        exact = sum(map(Fraction, numbers))
+        try:
+            return float(exact)
+        except OverflowError:
+            return math.inf if exact > 0 else -math.inf
+    except ValueError:  # inf - inf
+        return math.nan
+
+
+class Wide:
+    """Numbers (high + low) 2**n, with high in [1/2, 1) or 0 and low at most half its last place."""
+
+    __slots__ = ("high", "low", "n")
+    __array_ufunc__ = None  # array * Wide is for Wide
+
+    def __init__(self, high: Any, low: Any = 0.0, n: Any = 0) -> None:
+        infinite = np.isinf(high)
+        high = np.where(infinite, np.copysign(1.0, high), high)
+        low, n = np.where(infinite, 0.0, low), np.where(infinite, _INFINITE, n)
+        total, rest = two_sum(high, low)
+        self.high, more = np.frexp(np.where(total == 0, high, total))  # -0.0 stays
+        self.low = np.ldexp(rest, -more)
+        self.n: Any = np.where(self.high == 0, _ZERO, n + more).astype(np.intc)
+
+    def __neg__(self) -> "Wide":
+        return Wide(-self.high, -self.low, self.n)
+
+    def __add__(self, other: Any) -> "Wide":
+        other = wide(other)
+        n = np.maximum(self.n, other.n)
+        a, b = np.ldexp(self.high, self.n - n), np.ldexp(other.high, other.n - n)
+        low, rest = two_sum(np.ldexp(self.low, self.n - n), np.ldexp(other.low, other.n - n))
+        total, error = two_sum(a, b)
+        total, low = two_sum(total, low + error)
+        return Wide(total, low + rest, n)
+
+    def __sub__(self, other: Any) -> "Wide":
+        return self + -wide(other)
+
+    def __mul__(self, other: Any) -> "Wide":
+        other = wide(other)
+        product, error = two_product(self.high, other.high)
+        return Wide(
+            product, error + (self.high * other.low + self.low * other.high), self.n + other.n
+        )
+
+    def __truediv__(self, other: Any) -> "Wide":
+        other = wide(other)
+        q = self.high / other.high
+        p, error = two_product(q, other.high)
+        rest = (((self.high - p) - error) + self.low - q * other.low) / other.high
+        return Wide(q, np.where(np.isfinite(rest), rest, 0.0), self.n - other.n)
+
+    def __radd__(self, other: Any) -> "Wide":
+        return self + other
+
+    def __rsub__(self, other: Any) -> "Wide":
+        return wide(other) - self
+
+    def __rmul__(self, other: Any) -> "Wide":
+        return self * other
+
+    def __rtruediv__(self, other: Any) -> "Wide":
+        return wide(other) / self
+
+    def rounded(self) -> Doubles:
+        """To the nearest float64."""
+        result: Doubles = np.ldexp(self.high, self.n)
+        return result
+
+
+def wide(x: Any) -> Wide:
+    return x if isinstance(x, Wide) else Wide(x)
+
+
+def constant(digits: str) -> Wide:
+    """A number given by all the digits that matter."""
+    exact = Fraction(digits)
+    return Wide(float(exact), float(exact - Fraction(float(exact))))
+
+
+LN2 = constant("0.693147180559945309417232121458176568")
+
+
+def select(mask: Any, a: Any, b: Any) -> Wide:
+    """a where the mask holds, else b."""
+    a, b = wide(a), wide(b)
+    return Wide(*(np.where(mask, p, q) for p, q in ((a.high, b.high), (a.low, b.low), (a.n, b.n))))
+
+
+def exp(x: Any) -> Wide:
+    x = wide(x)
+    high = np.clip(x.rounded(), -_FAR, _FAR)
+    return Wide(*scaled_exp(high, np.where(abs(high) < _FAR, np.ldexp(x.low, x.n), 0.0)))
+
+
+def expm1(x: Any) -> Wide:
+    """exp(x) - 1."""
+    x = wide(x)
+    value = x.rounded()
+    small = abs(value) < 0.35
+    r = np.where(small, value, 0.0)
+    series = np.full_like(r, 1 / math.factorial(16))
+    for k in range(15, 2, -1):
+        series = series * r + 1 / math.factorial(k)
+    return select(small, x + x * x * (x * series + 0.5), exp(x) - 1.0)
+
+
+def log1p(x: Any) -> Wide:
+    """log(1 + x) for x > -1: a Newton step from what NumPy says."""
+    x = wide(x)
+    y = select(abs(x.rounded()) < 2.0**-30, x, np.log1p(x.rounded()))
+    return y + (x - expm1(y)) / (1.0 + x)
+
+
+def log(x: Any) -> Wide:
+    x = wide(x)
+    shift = x.n - (x.high < math.sqrt(0.5))
+    y = log1p(Wide(x.high, x.low, x.n - shift) - 1.0) + LN2 * shift.astype(np.float64)
+    return select(x.high == 0, -np.inf, select((x.high > 0) & (x.n == _INFINITE + 1), np.inf, y))

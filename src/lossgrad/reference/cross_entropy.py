@@ -1,0 +1,222 @@
+"""Cross-entropy of rows of logits with labels or target distributions."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _arguments as check
+from ._apply import loss_beside, ratio
+from ._double import exact_sum, sum_first
+from .rows import Rows, blocks, doubles, flatten, measure, store, top_class
+
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_backward",
+    "cross_entropy_value_and_grad",
+]
+
+Array = NDArray[Any]
+Doubles = NDArray[np.float64]
+
+
+class _Targets(NamedTuple):
+    """What the rows of a cross-entropy should be, for some of them or all."""
+
+    labels: Array | None  # of each row, or
+    probabilities: Array | None  # of each row and class
+    weight: Array | None
+    smoothing: float
+
+    def block(self, part: Array, rows: Rows) -> tuple[Doubles, tuple[Any, Any]]:
+        """(q, at): the weighted target distribution, and the class whose p may be close to 1."""
+        weight = np.ones(1) if self.weight is None else self.weight.astype(np.float64)
+        level = self.smoothing / len(rows.x)
+        if self.labels is None:
+            assert self.probabilities is not None
+            q = (1 - self.smoothing) * doubles(self.probabilities[part]) + level
+            return q * weight[:, None], top_class(rows)
+        at = self.labels[part].astype(np.intp), np.arange(len(part))
+        q = np.full(rows.x.shape, level)
+        q[at] += 1 - self.smoothing
+        return q * weight[:, None], at
+
+    def mean_divisor(self, kept: Array) -> float:
+        if self.labels is None or self.weight is None:
+            return len(kept)
+        return exact_sum(self.weight[self.labels[kept].astype(np.intp)])
+
+
+def _row_losses(q: Doubles, rows: Rows) -> Doubles:
+    """sum_c q_c (lse - x_c), where a class without mass adds nothing even if x_c is -inf."""
+    minus_log_p = rows.log - rows.far_low - rows.far
+    return sum_first(np.where(q == 0, 0.0, q * minus_log_p)) + 0 * rows.total
+
+
+def _row_slopes(grad: Any, q: Doubles, at: tuple[Any, Any], rows: Rows) -> Doubles:
+    """grad * (sum(q) p - q). At one class, where p may be close to 1, from the other classes:
+    (the others' q) p - q (the others' p)."""
+    own = q[at]
+    other_q = q.copy()
+    other_q[at] = 0
+    rest = sum_first(other_q)
+    result: Doubles = rows.probabilities(grad * (rest + own)) - grad * q
+    result[at] = rows.probabilities(grad * rest)[at] - rows.others(at, grad * own)
+    return result
+
+
+@np.errstate(all="ignore")
+def _cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    axis: int,
+    out: Array | None,
+    lse: Any,
+    *,
+    value: bool,
+    slope: bool,
+    grad: ArrayLike | None = None,
+) -> tuple[Any, Any]:
+    """(the loss if value, the gradient if slope); grad is 1 if None."""
+    x = check.floating(logits, "logits")
+    axis = check.class_axis(x, axis, "logits")
+    dtype, shape, classes = x.dtype, check.rows_shape(x.shape, axis), x.shape[axis]
+    reduction = check.reduction_name(reduction)
+    ignore_index = check.ignored_label(ignore_index)
+    t = check.class_targets(targets, x, axis, ignore_index)
+    smoothing = check.smoothing(label_smoothing)
+    weights = check.class_weight(weight, classes, dtype)
+    factor = 1.0 if grad is None else check.upstream(grad, reduction, shape, dtype)
+    if not slope:
+        check.loss_out(out, reduction)
+    result = check.output(out, x.shape if slope else shape, dtype)
+    saved = check.lse_output(lse, shape, dtype) if value else check.lse_input(lse, shape, dtype)
+
+    rows = flatten(x, axis)
+    if t.dtype.kind in "iu":
+        kept = np.flatnonzero(check.check_labels(t, classes, ignore_index))
+        target = _Targets(t.reshape(-1), None, weights, smoothing)
+    else:
+        kept = np.arange(len(rows))
+        target = _Targets(None, flatten(t, axis), weights, smoothing)
+    divisor = target.mean_divisor(kept) if reduction == "mean" else 1.0
+    factors = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1) / divisor, len(rows))
+
+    losses, logs = np.zeros(len(rows), dtype), np.zeros(len(rows))
+    slopes = np.zeros(rows.shape if slope else (0, classes), dtype)
+    for block in blocks(len(kept), classes):
+        part = kept[block]
+        known = None
+        if saved is not None and not value:
+            known = saved.reshape(-1)[part].astype(np.float64)
+        measured = measure(doubles(rows[part]), known)
+        q, at = target.block(part, measured)
+        if value:
+            losses[part], logs[part] = _row_losses(q, measured), measured.lse
+        if slope:
+            slopes[part] = _row_slopes(factors[part], q, at, measured).T
+
+    if saved is not None and value:
+        saved[...] = logs.reshape(shape)
+        check.finished(saved, lse)
+    loss: Any = losses.reshape(shape)
+    if reduction != "none":
+        loss = ratio(exact_sum(losses[kept]), divisor)
+    if slope:
+        store(slopes, result, axis)
+        return loss_beside(loss), check.finished(result, out)
+    if reduction == "none":
+        result[...] = loss
+        loss = check.finished(result, out)
+    return loss, None
+
+
+def cross_entropy(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: Array | None = None,
+) -> Any:
+    """Cross-entropy of softmax(logits) with labels or probabilities."""
+    return _cross_entropy(
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        value=True,
+        slope=False,
+    )[0]
+
+
+def cross_entropy_backward(
+    grad: ArrayLike,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: ArrayLike | None = None,
+) -> Array:
+    """grad times the gradient of ``cross_entropy`` with respect to the logits."""
+    gradient: Array = _cross_entropy(
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        value=False,
+        slope=True,
+        grad=grad,
+    )[1]
+    return gradient
+
+
+def cross_entropy_value_and_grad(
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+    out: Array | None = None,
+    lse: Array | None = None,
+) -> tuple[Any, Array]:
+    """``cross_entropy`` and its gradient with respect to the logits."""
+    return _cross_entropy(
+        logits,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        label_smoothing,
+        axis,
+        out,
+        lse,
+        value=True,
+        slope=True,
+    )

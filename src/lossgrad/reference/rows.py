@@ -1,0 +1,234 @@
+"""The softmax family. Rows are taken in blocks, laid out with the classes along the first axis."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _arguments as check
+from ._apply import BLOCK
+from ._double import scaled_exp, sum_first, two_sum
+
+__all__ = [
+    "log_softmax",
+    "log_softmax_backward",
+    "logsumexp",
+    "logsumexp_backward",
+    "softmax",
+    "softmax_backward",
+]
+
+Array = NDArray[Any]
+Doubles = NDArray[np.float64]
+
+
+class Rows(NamedTuple):
+    """A block of rows, classes first, as exp(x - pivot)."""
+
+    x: Doubles
+    pivot: Doubles  # each row's maximum, or its log-sum-exp where that was given
+    far: Doubles  # x - pivot, 0 at the maximum, and
+    far_low: Doubles  # what rounding took off
+    power: Doubles  # exp(x - pivot) is power * 2**n
+    n: NDArray[np.intc]
+    total: Doubles
+    log: Doubles  # log(total)
+
+    @property
+    def lse(self) -> Doubles:
+        result: Doubles = np.where(self.pivot == -np.inf, self.pivot, self.pivot + self.log)
+        return result
+
+    def probabilities(self, factor: Any = 1.0) -> Doubles:
+        """factor * softmax(x)."""
+        result: Doubles = np.ldexp(self.power / self.total * factor, self.n)
+        return result
+
+    def others(self, at: tuple[Any, Any], factor: Any = 1.0) -> Doubles:
+        """factor * (1 - softmax(x)) of the class `at`, without cancellation."""
+        power = self.power.copy()
+        power[at] = 0
+        mass, n = _mass(power, self.n)
+        result: Doubles = np.ldexp(mass / self.total * factor, n)
+        return result
+
+
+def _mass(power: Doubles, n: NDArray[np.intc]) -> tuple[Doubles, NDArray[np.intc]]:
+    """The sum of power * 2**n, likewise."""
+    most = np.where(power == 0, -5000, n).max(axis=0).astype(np.intc)
+    return sum_first(np.ldexp(power, n - most)), most
+
+
+def measure(x: Doubles, lse: Doubles | None = None) -> Rows:
+    pivot = x.max(axis=0)
+    top = x == pivot
+    if lse is not None:
+        known = np.isfinite(lse)
+        pivot = np.where(known, lse, pivot)
+        top &= ~known
+    far, far_low = two_sum(x, -pivot)
+    far = np.where(top, 0.0, far)
+    power, _, n = scaled_exp(far, far_low)
+    # The maximum is counted apart: log(count + rest) is log1p(rest) when it is alone.
+    count = top.sum(axis=0, dtype=np.float64)
+    rest = np.ldexp(*_mass(np.where(top, 0.0, power), n))
+    # The limit is one-hot if one logit alone is +inf; otherwise infinite maxima have none.
+    rest[~np.isfinite(pivot) & ((pivot != np.inf) | (count > 1))] = np.nan
+    total, log = count + rest, np.log1p((count - 1) + rest)
+    if lse is not None:
+        total, log = np.where(known, 1.0, total), np.where(known, 0.0, log)
+    return Rows(x, pivot, far, far_low, power, n, total, log)
+
+
+def flatten(x: Array, axis: int) -> Array:
+    """The rows of x, one below the other."""
+    return np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
+
+
+def doubles(rows: Array) -> Doubles:
+    """Rows in float64, classes first."""
+    return rows.T.astype(np.float64, order="C")
+
+
+def blocks(rows: int, classes: int) -> Iterator[slice]:
+    step = max(1, BLOCK // classes)
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+def store(flat: Array, result: Array, axis: int) -> None:
+    """Write rows that are one below the other to an array with the classes along axis."""
+    target = np.moveaxis(result, axis, -1)
+    target[...] = flat.reshape(target.shape)
+
+
+def _softmax_like(
+    function: Callable[[Rows], Doubles], x: ArrayLike, axis: int, out: Array | None
+) -> Array:
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    rows = flatten(x, axis)
+    values = np.empty(rows.shape, x.dtype)
+    for part in blocks(*rows.shape):
+        values[part] = function(measure(doubles(rows[part]))).T
+    store(values, result, axis)
+    return check.finished(result, out)
+
+
+def _softmax_like_backward(
+    function: Callable[[Doubles, Rows], Doubles],
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int,
+    out: Array | None,
+) -> Array:
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
+    rows, slopes = flatten(x, axis), flatten(grad, axis)
+    values = np.empty(rows.shape, x.dtype)
+    for part in blocks(*rows.shape):
+        values[part] = function(doubles(slopes[part]), measure(doubles(rows[part]))).T
+    store(values, result, axis)
+    return check.finished(result, out)
+
+
+def top_class(rows: Rows) -> tuple[Any, Any]:
+    """Indices of each row's first maximum."""
+    return rows.x.argmax(axis=0), np.arange(rows.x.shape[1])
+
+
+def _log_probabilities(rows: Rows) -> Doubles:
+    return rows.far + (rows.far_low - rows.log)
+
+
+def _softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
+    # sum_c p_c = 1, so any number may be taken off grad. Where one class takes most, its grad is:
+    # then nothing cancels there.
+    top = top_class(rows)
+    most = (rows.power[top] > 0.5 * rows.total) & np.isfinite(grad[top])
+    grad = grad - np.where(most, grad[top], 0.0)
+    result: Doubles = rows.probabilities(grad - sum_first(rows.probabilities(grad)))
+    return result
+
+
+def _log_softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
+    total = sum_first(grad)
+    result: Doubles = grad - rows.probabilities(total)
+    # Where one class takes most, g - p sum(g) is (1 - p) sum(g) - (the sum of the other g).
+    top = top_class(rows)
+    most = rows.power[top] > 0.5 * rows.total
+    other_grads = grad.copy()
+    other_grads[top] = 0
+    result[top] = np.where(most, rows.others(top, total) - sum_first(other_grads), result[top])
+    return result
+
+
+@np.errstate(all="ignore")
+def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """exp(x) divided by its sum along axis."""
+    return _softmax_like(Rows.probabilities, x, axis, out)
+
+
+@np.errstate(all="ignore")
+def softmax_backward(
+    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+) -> Array:
+    """p * (grad - sum(p * grad)), where p is softmax(x)."""
+    return _softmax_like_backward(_softmax_slope, grad, x, axis, out)
+
+
+@np.errstate(all="ignore")
+def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """x - logsumexp(x)."""
+    return _softmax_like(_log_probabilities, x, axis, out)
+
+
+@np.errstate(all="ignore")
+def log_softmax_backward(
+    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+) -> Array:
+    """grad - softmax(x) * sum(grad)."""
+    return _softmax_like_backward(_log_softmax_slope, grad, x, axis, out)
+
+
+@np.errstate(all="ignore")
+def logsumexp(
+    x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None
+) -> Array:
+    """log(sum(exp(x))) along axis."""
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x)
+    rows = flatten(x, axis)
+    values = np.empty(len(rows), x.dtype)
+    for part in blocks(*rows.shape):
+        values[part] = measure(doubles(rows[part])).lse
+    result[...] = values.reshape(result.shape)
+    return check.finished(result, out)
+
+
+@np.errstate(all="ignore")
+def logsumexp_backward(
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    keepdims: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """grad * softmax(x)."""
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    shape = check.rows_shape(x.shape, axis, keepdims)
+    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
+    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
+    rows, slopes = flatten(x, axis), grad.reshape(-1)
+    values = np.empty(rows.shape, x.dtype)
+    for part in blocks(*rows.shape):
+        slope = slopes[part].astype(np.float64)
+        values[part] = measure(doubles(rows[part])).probabilities(slope).T
+    store(values, result, axis)
+    return check.finished(result, out)
