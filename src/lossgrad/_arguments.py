@@ -478,9 +478,13 @@ def _within(a: Array, name: str, most: float, rule: str) -> Array:
 
 
 def element_weight(
-    weight: ArrayLike | None, shape: Shape, dtype: np.dtype[Any], name: str = "weight"
+    weight: ArrayLike | None,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    name: str = "weight",
+    model: str = "logits",
 ) -> Array | None:
-    """A weight for each logit, broadcast as NumPy does; it may not enlarge the logits."""
+    """A weight for each element of the argument called model, broadcast as NumPy does."""
     if weight is None:
         return None
     a = converted(weight, computed(dtype), name)
@@ -490,5 +494,5 @@ def element_weight(
         return np.broadcast_to(a, shape)
     except ValueError:
         raise ValueError(
-            f"{name} of shape {a.shape} does not broadcast to the logits' shape, {shape}"
+            f"{name} of shape {a.shape} does not broadcast to the shape of {model}, {shape}"
         ) from None

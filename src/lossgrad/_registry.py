@@ -32,7 +32,7 @@ class Op:
     kind: Kind
     inputs: tuple[str, ...]  # keys of DOMAINS, in the order of the arguments
     formula: str
-    gradient: str  # with respect to the first input, for an incoming gradient g
+    gradient: str  # with respect to the first input, for an incoming gradient g; "": no backward
     parameters: Mapping[str, Any] = field(default_factory=dict)  # of the forward, with defaults
     # of the backward, where they are others
     backward_parameters: Mapping[str, Any] | None = None
@@ -47,8 +47,9 @@ class Op:
     @property
     def functions(self) -> tuple[str, ...]:
         """Names of the public functions: forward, backward, and the fused one of a loss."""
+        back = (f"{self.name}_backward",) if self.gradient else ()
         fused = (f"{self.name}_value_and_grad",) if self.is_loss else ()
-        return (self.name, f"{self.name}_backward", *fused)
+        return (self.name, *back, *fused)
 
 
 def _elementwise(
@@ -222,9 +223,9 @@ OPS: tuple[Op, ...] = (
         name="logsumexp",
         kind="softmax",
         inputs=("logits",),
-        formula="log(sum_c exp(x_c))",
-        gradient="g softmax(x)",
-        parameters={"axis": -1, "keepdims": False, "out": None},
+        formula="log(sum_c b_c exp(x_c))",
+        gradient="g b exp(x - logsumexp(x))",
+        parameters={"axis": -1, "b": None, "keepdims": False, "out": None},
         peers=("torch.logsumexp", "jax.nn.logsumexp", "scipy.special.logsumexp"),
     ),
     Op(
@@ -244,6 +245,24 @@ OPS: tuple[Op, ...] = (
         gradient="g - softmax(x) sum_c g_c",
         parameters={"axis": -1, "out": None},
         peers=("torch.log_softmax", "jax.nn.log_softmax", "scipy.special.log_softmax"),
+    ),
+    Op(
+        name="softmin",
+        kind="softmax",
+        inputs=("logits",),
+        formula="p = softmax(-x)",
+        gradient="-p (g - sum_c p_c g_c)",
+        parameters={"axis": -1, "out": None},
+        peers=("torch.nn.functional.softmin",),
+    ),
+    Op(
+        name="softmax_jacobian",
+        kind="softmax",
+        inputs=("logits",),
+        formula="p_i (delta_ij - p_j), p = softmax(x)",
+        gradient="",
+        parameters={"axis": -1, "out": None},
+        peers=("torch.func.jacrev", "jax.jacrev"),
     ),
     Op(
         name="cross_entropy",

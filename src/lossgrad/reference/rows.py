@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
 from ._apply import BLOCK
-from ._double import scaled_exp, sum_first, two_sum
+from ._double import scaled_exp, sum_first, two_product, two_sum
 
 __all__ = [
     "log_softmax",
@@ -17,10 +17,14 @@ __all__ = [
     "logsumexp_backward",
     "softmax",
     "softmax_backward",
+    "softmax_jacobian",
+    "softmin",
+    "softmin_backward",
 ]
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
+Integers = NDArray[np.intc]
 
 
 class Rows(NamedTuple):
@@ -31,7 +35,7 @@ class Rows(NamedTuple):
     far: Doubles  # x - pivot, 0 at the maximum, and
     far_low: Doubles  # what rounding took off
     power: Doubles  # exp(x - pivot) is power * 2**n
-    n: NDArray[np.intc]
+    n: Integers
     total: Doubles
     log: Doubles  # log(total)
 
@@ -54,7 +58,7 @@ class Rows(NamedTuple):
         return result
 
 
-def _mass(power: Doubles, n: NDArray[np.intc]) -> tuple[Doubles, NDArray[np.intc]]:
+def _mass(power: Doubles, n: Integers) -> tuple[Doubles, Integers]:
     """The sum of power * 2**n, likewise."""
     most = np.where(power == 0, -5000, n).max(axis=0).astype(np.intc)
     return sum_first(np.ldexp(power, n - most)), most
@@ -103,7 +107,11 @@ def store(flat: Array, result: Array, axis: int) -> None:
 
 
 def _softmax_like(
-    function: Callable[[Rows], Doubles], x: ArrayLike, axis: int, out: Array | None
+    function: Callable[[Rows], Doubles],
+    x: ArrayLike,
+    axis: int,
+    out: Array | None,
+    sign: float = 1.0,
 ) -> Array:
     x = check.floating(x)
     axis = check.class_axis(x, axis)
@@ -111,7 +119,7 @@ def _softmax_like(
     rows = flatten(x, axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
-        values[part] = function(measure(doubles(rows[part]))).T
+        values[part] = function(measure(sign * doubles(rows[part]))).T
     store(values, result, axis)
     return check.finished(result, out)
 
@@ -122,6 +130,7 @@ def _softmax_like_backward(
     x: ArrayLike,
     axis: int,
     out: Array | None,
+    sign: float = 1.0,
 ) -> Array:
     x = check.floating(x)
     axis = check.class_axis(x, axis)
@@ -130,7 +139,7 @@ def _softmax_like_backward(
     rows, slopes = flatten(x, axis), flatten(grad, axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
-        values[part] = function(doubles(slopes[part]), measure(doubles(rows[part]))).T
+        values[part] = function(doubles(slopes[part]), measure(sign * doubles(rows[part]))).T
     store(values, result, axis)
     return check.finished(result, out)
 
@@ -195,17 +204,92 @@ def log_softmax_backward(
 
 
 @np.errstate(all="ignore")
-def logsumexp(
-    x: ArrayLike, axis: int = -1, *, keepdims: bool = False, out: Array | None = None
+def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """softmax(-x)."""
+    return _softmax_like(Rows.probabilities, x, axis, out, sign=-1.0)
+
+
+@np.errstate(all="ignore")
+def softmin_backward(
+    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
 ) -> Array:
-    """log(sum(exp(x))) along axis."""
+    """-softmax_backward(grad, -x)."""
+    return _softmax_like_backward(
+        lambda g, rows: -_softmax_slope(g, rows), grad, x, axis, out, sign=-1.0
+    )
+
+
+@np.errstate(all="ignore")
+def softmax_jacobian(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+    """a_i (delta_ij - a_j) for a = softmax(x), of shape (*rows, C, C)."""
     x = check.floating(x)
     axis = check.class_axis(x, axis)
+    classes = x.shape[axis]
+    shape = (*check.rows_shape(x.shape, axis), classes, classes)
+    result = check.output(out, shape, x.dtype, x)
+    rows = flatten(x, axis)
+    values = np.empty((len(rows), classes, classes), x.dtype)
+    for part in blocks(len(rows), classes * classes):
+        block = measure(doubles(rows[part]))
+        a, top = block.power / block.total, top_class(block)
+        jacobian = np.ldexp(-a[:, None] * a[None], block.n[:, None] + block.n[None])
+        rest = 1 - block.probabilities()
+        rest[top] = block.others(top)
+        diagonal = np.arange(classes)
+        jacobian[diagonal, diagonal] = np.ldexp(a * rest, block.n)
+        values[part] = np.moveaxis(jacobian, -1, 0)
+    result[...] = values.reshape(shape)
+    return check.finished(result, out)
+
+
+class _Weighted(NamedTuple):
+    """A block of rows as b exp(x - pivot)."""
+
+    lse: Doubles
+    power: Doubles  # b exp(x - pivot) is power * 2**n
+    n: Integers
+    total: Doubles
+
+
+def _measure_weighted(x: Doubles, b: Doubles) -> _Weighted:
+    x = np.where(b == 0, -np.inf, x)  # what has no weight is not read
+    pivot = x.max(axis=0)
+    far, far_low = two_sum(x, -pivot)
+    far = np.where(x == pivot, 0.0, far)
+    power, rest, n = scaled_exp(far, far_low)
+    high, low = two_product(b, power)
+    terms = np.ldexp([high, low + b * rest], n).reshape(-1, x.shape[1])
+    # log(total) is log1p(total - 1), where that is summed as a whole
+    beyond = sum_first(np.concatenate([terms, -np.ones_like(pivot)[None]]))
+    total = np.where(beyond < -1, np.nan, 1 + beyond)
+    infinite = (pivot == np.inf) & ((x == pivot).sum(axis=0) > 1)
+    total = np.where(np.isnan(pivot) | infinite, np.nan, total)
+    lse = np.where(total == 0, -np.inf, pivot + np.log1p(np.where(total > 0, beyond, np.nan)))
+    return _Weighted(np.where(pivot == -np.inf, pivot, lse), high, n, total)
+
+
+@np.errstate(all="ignore")
+def logsumexp(
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    b: ArrayLike | None = None,
+    keepdims: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """log(sum(b exp(x))) along axis."""
+    x = check.floating(x)
+    axis = check.class_axis(x, axis)
+    weights = check.element_weight(b, x.shape, x.dtype, "b", "x")
     result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x)
     rows = flatten(x, axis)
     values = np.empty(len(rows), x.dtype)
     for part in blocks(*rows.shape):
-        values[part] = measure(doubles(rows[part])).lse
+        block = doubles(rows[part])
+        if weights is None:
+            values[part] = measure(block).lse
+        else:
+            values[part] = _measure_weighted(block, doubles(flatten(weights, axis)[part])).lse
     result[...] = values.reshape(result.shape)
     return check.finished(result, out)
 
@@ -216,19 +300,25 @@ def logsumexp_backward(
     x: ArrayLike,
     axis: int = -1,
     *,
+    b: ArrayLike | None = None,
     keepdims: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """grad * softmax(x)."""
+    """grad * softmax(x); with b, grad * b exp(x) / sum(b exp(x))."""
     x = check.floating(x)
     axis = check.class_axis(x, axis)
+    weights = check.element_weight(b, x.shape, x.dtype, "b", "x")
     shape = check.rows_shape(x.shape, axis, keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
     result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
     rows, slopes = flatten(x, axis), grad.reshape(-1)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
-        slope = slopes[part].astype(np.float64)
-        values[part] = measure(doubles(rows[part])).probabilities(slope).T
+        slope, block = slopes[part].astype(np.float64), doubles(rows[part])
+        if weights is None:
+            values[part] = measure(block).probabilities(slope).T
+        else:
+            w = _measure_weighted(block, doubles(flatten(weights, axis)[part]))
+            values[part] = np.ldexp(w.power / w.total * slope, w.n).T
     store(values, result, axis)
     return check.finished(result, out)
