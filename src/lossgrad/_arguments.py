@@ -317,6 +317,19 @@ def logarithm_base(base: float) -> float:
     return number
 
 
+def gelu_form(approximate: str) -> str:
+    """Which gelu."""
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'approximate must be "none" or "tanh", got {approximate!r}')
+    return approximate
+
+
+def norm_out(out: Array | None) -> None:
+    """Refuse `out` for a norm that is a number."""
+    if out is not None:
+        raise ValueError("out needs an axis: the norm of all elements is a Python float")
+
+
 def slope_range(lower: float, upper: float) -> tuple[float, float]:
     """The range of rrelu's slopes."""
     low, high = float(lower), float(upper)
@@ -478,13 +491,9 @@ def _within(a: Array, name: str, most: float, rule: str) -> Array:
 
 
 def element_weight(
-    weight: ArrayLike | None,
-    shape: Shape,
-    dtype: np.dtype[Any],
-    name: str = "weight",
-    model: str = "logits",
+    weight: ArrayLike | None, shape: Shape, dtype: np.dtype[Any], name: str = "weight"
 ) -> Array | None:
-    """A weight for each element of the argument called model, broadcast as NumPy does."""
+    """A weight for each logit, broadcast as NumPy does; it may not enlarge the logits."""
     if weight is None:
         return None
     a = converted(weight, computed(dtype), name)
@@ -494,5 +503,5 @@ def element_weight(
         return np.broadcast_to(a, shape)
     except ValueError:
         raise ValueError(
-            f"{name} of shape {a.shape} does not broadcast to the shape of {model}, {shape}"
+            f"{name} of shape {a.shape} does not broadcast to the logits' shape, {shape}"
         ) from None

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-Kind = Literal["elementwise", "sloped", "softmax", "loss_rows", "loss_elementwise"]
+Kind = Literal[
+    "elementwise", "sloped", "softmax", "loss_rows", "loss_elementwise", "distribution", "norm"
+]
 
 # What an input may hold, beyond arrays of a supported dtype.
 DOMAINS: Mapping[str, str] = MappingProxyType(
@@ -20,6 +22,8 @@ DOMAINS: Mapping[str, str] = MappingProxyType(
         "logits": "any numbers, classes along one axis",
         "labels": "an integer in [0, C) for each row, or ignore_index",
         "binary targets": "any number, usually in [0, 1]",
+        "log-probabilities": "numbers, usually at most 0, classes along one axis",
+        "distribution": "numbers that are at least 0, along one axis; they need not sum to 1",
     }
 )
 
@@ -42,7 +46,7 @@ class Op:
 
     @property
     def is_loss(self) -> bool:
-        return self.kind in ("loss_rows", "loss_elementwise")
+        return self.kind in ("loss_rows", "loss_elementwise", "norm")
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -70,6 +74,23 @@ def _elementwise(
         gradient,
         {**parameters, "out": None},
         variants=variants,
+        peers=tuple(peers.split()),
+    )
+
+
+def _distributions(name: str, formula: str, gradient: str, peers: str) -> Op:
+    """A measure of one distribution or of two, along an axis."""
+    single = "q" not in formula
+    parameters = {"axis": -1, "base": None}
+    return Op(
+        name,
+        "distribution",
+        ("distribution",) * (1 if single else 2),
+        f"({formula}) / log(base)",
+        f"({gradient}) / log(base)",
+        {**parameters, "out": None},
+        backward_parameters={**parameters, "out": None} if single else parameters,
+        variants=({"base": 2}, {"base": 10}),
         peers=tuple(peers.split()),
     )
 
@@ -297,5 +318,68 @@ OPS: tuple[Op, ...] = (
             "optax.sigmoid_binary_cross_entropy",
             "sklearn._loss.HalfBinomialLoss",
         ),
+    ),
+    Op(
+        name="nll_loss",
+        kind="loss_rows",
+        inputs=("log-probabilities", "labels"),
+        formula="-w_y x_y",
+        gradient="-g w_y onehot(y)",
+        parameters={
+            "weight": None,
+            "ignore_index": -100,
+            "reduction": "mean",
+            "axis": -1,
+            "out": None,
+        },
+        peers=("torch.nn.functional.nll_loss",),
+    ),
+    Op(
+        name="binary_cross_entropy",
+        kind="loss_elementwise",
+        inputs=("probabilities", "probabilities"),
+        formula="-w (t max(log(p), log_floor) + (1 - t) max(log(1 - p), log_floor))",
+        gradient="g w (p - t) / (p (1 - p))",
+        parameters={"weight": None, "reduction": "mean", "log_floor": -100.0, "out": None},
+        variants=({"log_floor": None}, {"log_floor": -3.0}),
+        peers=("torch.nn.functional.binary_cross_entropy",),
+    ),
+    Op(
+        name="mse_loss",
+        kind="loss_elementwise",
+        inputs=("real", "real"),
+        formula="w (x - t)^2",
+        gradient="2 g w (x - t)",
+        parameters={"weight": None, "reduction": "mean", "out": None},
+        peers=("torch.nn.functional.mse_loss", "optax.squared_error"),
+    ),
+    Op(
+        name="kl_div",
+        kind="loss_elementwise",
+        inputs=("log-probabilities", "probabilities"),
+        formula="t (log(t) - x), or exp(t) (t - x) with log_target",
+        gradient="-g t, or -g exp(t) with log_target",
+        parameters={"reduction": "mean", "log_target": False, "out": None},
+        variants=({"log_target": True},),
+        peers=("torch.nn.functional.kl_div", "optax.kl_divergence"),
+    ),
+    Op(
+        name="l2_norm",
+        kind="norm",
+        inputs=("real",),
+        formula="sqrt(sum x^2)",
+        gradient="g x / sqrt(sum x^2), 0 for the vector 0",
+        parameters={"axis": None, "keepdims": False, "out": None},
+        peers=("torch.linalg.vector_norm", "numpy.linalg.norm", "scipy.linalg.norm"),
+    ),
+    _distributions("entropy", "-sum p log(p)", "-g (log(p) + 1)", "scipy.stats.entropy"),
+    _distributions(
+        "cross_entropy_of_distributions", "-sum p log(q)", "-g log(q); for q: -g p / q", ""
+    ),
+    _distributions(
+        "relative_entropy",
+        "sum p log(p / q)",
+        "g (log(p / q) + 1); for q: -g p / q",
+        "scipy.stats.entropy",
     ),
 )

@@ -5,15 +5,21 @@ comes before speed. Everything is computed in float64 and rounded once; what flo
 lose (differences of logits, sums, small quotients) is carried in a second term.
 """
 
-from . import cross_entropy as _cross_entropy
-from . import elementwise as _elementwise
+from . import activations as _activations
+from . import distributions as _distributions
 from . import losses as _losses
-from . import rows as _rows
-from .cross_entropy import *  # noqa: F403
-from .elementwise import *  # noqa: F403
+from . import norms as _norms
+from . import row_losses as _row_losses
+from . import softmax_family as _softmax_family
+from .activations import *  # noqa: F403
+from .distributions import *  # noqa: F403
 from .losses import *  # noqa: F403
-from .rows import *  # noqa: F403
+from .norms import *  # noqa: F403
+from .row_losses import *  # noqa: F403
+from .softmax_family import *  # noqa: F403
 
-__all__ = [
-    name for module in (_elementwise, _rows, _cross_entropy, _losses) for name in module.__all__
-]
+__all__ = sorted(
+    name
+    for module in (_activations, _distributions, _losses, _norms, _row_losses, _softmax_family)
+    for name in module.__all__
+)

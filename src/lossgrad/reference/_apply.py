@@ -34,9 +34,15 @@ def times(grad: Any, slope: Wide) -> Doubles:
     return result
 
 
+def parameters_of(dtype: np.dtype[Any], *values: float) -> list[float]:
+    """Parameters in the precision that arrays of the dtype are computed in."""
+    with np.errstate(all="ignore"):
+        return [float(check.computed(dtype).type(v)) for v in values]
+
+
 def forward(formula: Formula, x: ArrayLike, out: Array | None, *parameters: float) -> Array:
     x = check.floating(x)
-    given = check.parameters(x.dtype, *parameters)
+    given = parameters_of(x.dtype, *parameters)
     result = check.output(out, x.shape, x.dtype, x)
     with np.errstate(all="ignore"):
         each(result, lambda v: formula(v, *given).rounded(), x)
@@ -47,7 +53,7 @@ def backward(
     slope: Formula, grad: ArrayLike, x: ArrayLike, out: Array | None, *parameters: float
 ) -> Array:
     x = check.floating(x)
-    given = check.parameters(x.dtype, *parameters)
+    given = parameters_of(x.dtype, *parameters)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, grad, x)
     with np.errstate(all="ignore"):

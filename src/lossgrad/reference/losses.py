@@ -1,98 +1,234 @@
-"""Losses of every element by itself."""
+"""Losses of every element by itself: each a formula and its slope in ``Wide`` arithmetic.
 
+A coefficient of 0 makes a term 0 even where its logarithm is infinite, since ``Wide`` has no
+infinities.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
-from ._apply import each, loss_beside, ratio, weighted
-from ._double import exact_sum, scaled_exp, two_product, two_sum
+from ._apply import each, loss_beside, parameters_of, ratio, times
+from ._double import Wide, exact_sum, exp, log, log1p, select, wide
+from .activations import _sigmoid
 
 __all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_backward",
+    "binary_cross_entropy_value_and_grad",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_backward",
     "binary_cross_entropy_with_logits_value_and_grad",
+    "kl_div",
+    "kl_div_backward",
+    "kl_div_value_and_grad",
+    "mse_loss",
+    "mse_loss_backward",
+    "mse_loss_value_and_grad",
 ]
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
-
-
-def _logistic(x: Doubles) -> tuple[Doubles, NDArray[np.intc], Doubles]:
-    """(small, n, large): sigmoid(-|x|) is small * 2**n, sigmoid(|x|) is large."""
-    power, rest, n = scaled_exp(-np.abs(x))
-    total, low = two_sum(1.0, np.ldexp(power, n))
-    low = low + np.ldexp(rest, n)
-
-    def over_total(a: Any, a_low: Any) -> Doubles:
-        q = a / total
-        p, error = two_product(q, total)
-        result: Doubles = q + ((((a - p) - error) + a_low) - q * low) / total
-        return result
-
-    return over_total(power, rest), n, over_total(1.0, 0.0)
-
-
-def _binary_losses(x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Doubles:
-    power, _, n = scaled_exp(-np.abs(x))
-    log = np.log1p(np.ldexp(power, n))
-    positive = weighted(pos_weight * t, log + np.maximum(-x, 0))
-    negative = weighted(1 - t, log + np.maximum(x, 0))
-    result: Doubles = weighted(weight, positive + negative)
-    return result
-
-
-def _binary_slopes(factor: Any, x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Doubles:
-    small, n, large = _logistic(x)
-    factor, below = factor * weight, x < 0
-    up = factor * (1 - t) * np.where(below, small, large)
-    down = factor * (pos_weight * t) * np.where(below, large, small)
-    result: Doubles = np.ldexp(up, np.where(below, n, 0)) - np.ldexp(down, np.where(below, 0, n))
-    return result
+Formula = Callable[..., Wide]
 
 
 @np.errstate(all="ignore")
-def _binary_cross_entropy(
+def _loss(
+    formula: Formula,
+    slope: Formula,
+    upstream: ArrayLike | None,
+    reduction: str,
+    divisor: float,
+    out: Array | None,
+    value: bool,
+    x: Array,
+    *others: Array | None,
+) -> tuple[Any, Any]:
+    """(the loss if value is asked for, the gradient for x unless upstream is None)."""
+    factor: Any = 1.0
+    if upstream is None:
+        check.loss_out(out, reduction)
+    elif not value:
+        factor = check.upstream(upstream, reduction, x.shape, x.dtype)
+    result = check.output(out, x.shape, x.dtype)
+    reduced, divisor = reduction != "none", divisor if "mean" in reduction else 1.0
+    loss: Any = None
+    if value:
+        losses = np.empty(x.shape, check.computed(x.dtype))
+        each(losses, lambda *a: formula(*a).rounded(), x, *others)
+        loss = ratio(exact_sum(losses), divisor) if reduced else losses.astype(x.dtype)
+    if upstream is not None:
+        factors = np.asarray(factor, np.float64) / (divisor or np.nan)
+        slopes = np.empty(x.shape, x.dtype)
+        given = np.broadcast_to(factors, x.shape), x, *others
+        each(slopes, lambda g, *a: times(g, slope(*a)), *given)
+        result[...] = slopes
+        return loss_beside(loss), check.finished(result, out)
+    if not reduced:
+        result[...] = loss
+        loss = check.finished(result, out)
+    return loss, None
+
+
+# ---- binary cross-entropy ------------------------------------------------------------------------
+
+
+def _softplus(x: Doubles) -> Wide:
+    return np.maximum(x, 0) + log1p(exp(-abs(x)))
+
+
+def _logits_loss(x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Wide:
+    positive, negative = wide(t) * pos_weight, 1.0 - wide(t)
+    return weight * (positive * _softplus(-x) + negative * _softplus(x))
+
+
+def _logits_slope(x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Wide:
+    positive, negative = wide(t) * pos_weight, 1.0 - wide(t)
+    return weight * (negative * _sigmoid(x) - positive * _sigmoid(-x))
+
+
+def _at_least(x: Wide, floor: float) -> Wide:
+    return select(x.rounded() < floor, floor, x)
+
+
+def _binary_loss(floor: float) -> Formula:
+    def loss(p: Doubles, t: Doubles, weight: Any) -> Wide:
+        rest = 1.0 - wide(p)
+        terms = t * _at_least(log(p), floor) + (1.0 - wide(t)) * _at_least(log(rest), floor)
+        return weight * -terms
+
+    return loss
+
+
+def _binary_slope(p: Doubles, t: Doubles, weight: Any) -> Wide:
+    """-t / p + (1 - t) / (1 - p), where a coefficient of 0 leaves a term out."""
+    positive, negative = wide(t) / wide(p), (1.0 - wide(t)) / (1.0 - wide(p))
+    inside = (wide(p) - t) / (wide(p) * (1.0 - wide(p)))
+    return weight * select(t == 0, negative, select(t == 1, -positive, inside))
+
+
+def _floored_slope(floor: float) -> Formula:
+    def slope(p: Doubles, t: Doubles, weight: Any) -> Wide:
+        return weight * ((wide(p) - t) / _at_least(wide(p) * (1.0 - wide(p)), floor))
+
+    return slope
+
+
+def _with_logits(
+    upstream: ArrayLike | None,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
     pos_weight: ArrayLike | None,
     reduction: str,
     out: Array | None,
-    *,
     value: bool,
-    slope: bool,
-    grad: ArrayLike | None = None,
 ) -> tuple[Any, Any]:
-    """(the loss if value, the gradient if slope); grad is 1 if None."""
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
-    pw = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
-    factor = 1.0 if grad is None else check.upstream(grad, reduction, x.shape, x.dtype)
-    if not slope:
-        check.loss_out(out, reduction)
-    result = check.output(out, x.shape, x.dtype)
+    p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
+    formulas = _logits_loss, _logits_slope
+    return _loss(*formulas, upstream, reduction, x.size, out, value, x, t, w, p)
 
-    losses, slopes = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    divisor = x.size if reduction == "mean" else 1
-    if value:
-        each(losses, _binary_losses, x, t, w, pw)
-    if slope:
-        factors = np.broadcast_to(np.asarray(factor, np.float64) / divisor, x.shape)
-        each(slopes, _binary_slopes, factors, x, t, w, pw)
-    loss: Any = losses
-    if value and reduction != "none":
-        loss = ratio(exact_sum(losses), divisor)
-    if slope:
-        result[...] = slopes
-        return loss_beside(loss), check.finished(result, out)
-    if reduction == "none":
-        result[...] = losses
-        loss = check.finished(result, out)
-    return loss, None
+
+def _binary_cross_entropy(
+    upstream: ArrayLike | None,
+    probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    reduction: str,
+    log_floor: float | None,
+    out: Array | None,
+    value: bool,
+) -> tuple[Any, Any]:
+    x = check.probabilities(check.floating(probs, "probs"), "probs")
+    t = check.probabilities(check.binary_targets(targets, x, "probs"), "targets")
+    reduction = check.reduction_name(reduction)
+    w = check.element_weight(weight, x.shape, x.dtype)
+    formulas: tuple[Formula, Formula] = _binary_loss(-np.inf), _binary_slope
+    if log_floor is not None:
+        floor, least = parameters_of(x.dtype, log_floor, 1e-12)
+        formulas = _binary_loss(floor), _floored_slope(least)
+    return _loss(*formulas, upstream, reduction, x.size, out, value, x, t, w)
+
+
+# ---- squared error, divergence -------------------------------------------------------------------
+
+
+def _gap(x: Doubles, t: Doubles) -> Wide:
+    """x - t, which is NaN for two equal infinities."""
+    return select(np.isnan(x - t), np.nan, wide(x) - t)
+
+
+def _mse(x: Doubles, t: Doubles, weight: Any) -> Wide:
+    return weight * (_gap(x, t) * _gap(x, t))
+
+
+def _mse_slope(x: Doubles, t: Doubles, weight: Any) -> Wide:
+    return weight * (2.0 * _gap(x, t))
+
+
+def _kl(x: Doubles, t: Doubles) -> Wide:
+    gap = select(np.isnan(np.log(t) - x), np.nan, log(t) - x)
+    return select((t == 0) & ~np.isnan(x), 0.0, t * gap)
+
+
+def _kl_slope(x: Doubles, t: Doubles) -> Wide:
+    return select(np.isnan(x), x, -t)
+
+
+def _kl_log(x: Doubles, t: Doubles) -> Wide:
+    return select((t == -np.inf) & ~np.isnan(x), 0.0, exp(t) * _gap(t, x))
+
+
+def _kl_log_slope(x: Doubles, t: Doubles) -> Wide:
+    return select(np.isnan(x), x, -exp(t))
+
+
+def _mse_loss(
+    upstream: ArrayLike | None,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None,
+    reduction: str,
+    out: Array | None,
+    value: bool,
+) -> tuple[Any, Any]:
+    x, t = _pair(input, target)
+    reduction = check.reduction_name(reduction)
+    w = check.element_weight(weight, x.shape, x.dtype)
+    divisor = x.size if w is None else exact_sum(w)
+    return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, x, t, w)
+
+
+def _kl_div(
+    upstream: ArrayLike | None,
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str,
+    log_target: bool,
+    out: Array | None,
+    value: bool,
+) -> tuple[Any, Any]:
+    x, t = _pair(input, target)
+    reduction = check.batch_reduction_name(reduction)
+    divisor = check.batch_size(x) if reduction == "batchmean" else x.size
+    formulas = (_kl_log, _kl_log_slope) if log_target else (_kl, _kl_slope)
+    return _loss(*formulas, upstream, reduction, divisor, out, value, x, t)
+
+
+def _pair(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
+    x = check.floating(input, "input")
+    t = check.converted(target, check.computed(x.dtype), "target")
+    return x, check.same_shape(t, x.shape, "target", "input")
+
+
+# ---- public functions ----------------------------------------------------------------------------
 
 
 def binary_cross_entropy_with_logits(
@@ -105,9 +241,7 @@ def binary_cross_entropy_with_logits(
     out: Array | None = None,
 ) -> Any:
     """Binary cross-entropy of sigmoid(logits) with targets."""
-    return _binary_cross_entropy(
-        logits, targets, weight, pos_weight, reduction, out, value=True, slope=False
-    )[0]
+    return _with_logits(None, logits, targets, weight, pos_weight, reduction, out, True)[0]
 
 
 def binary_cross_entropy_with_logits_backward(
@@ -120,9 +254,9 @@ def binary_cross_entropy_with_logits_backward(
     reduction: str = "mean",
     out: Array | None = None,
 ) -> Array:
-    """grad times the gradient of ``binary_cross_entropy_with_logits`` for the logits."""
-    gradient: Array = _binary_cross_entropy(
-        logits, targets, weight, pos_weight, reduction, out, value=False, slope=True, grad=grad
+    """grad times the gradient of ``binary_cross_entropy_with_logits`` for logits."""
+    gradient: Array = _with_logits(
+        grad, logits, targets, weight, pos_weight, reduction, out, False
     )[1]
     return gradient
 
@@ -136,7 +270,124 @@ def binary_cross_entropy_with_logits_value_and_grad(
     reduction: str = "mean",
     out: Array | None = None,
 ) -> tuple[Any, Array]:
-    """``binary_cross_entropy_with_logits`` and its gradient for the logits."""
-    return _binary_cross_entropy(
-        logits, targets, weight, pos_weight, reduction, out, value=True, slope=True
-    )
+    """``binary_cross_entropy_with_logits`` and its gradient for logits."""
+    return _with_logits(1.0, logits, targets, weight, pos_weight, reduction, out, True)
+
+
+def binary_cross_entropy(
+    probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    log_floor: float | None = -100.0,
+    out: Array | None = None,
+) -> Any:
+    """-(t log(p) + (1 - t) log(1 - p)), no logarithm less than log_floor."""
+    return _binary_cross_entropy(None, probs, targets, weight, reduction, log_floor, out, True)[0]
+
+
+def binary_cross_entropy_backward(
+    grad: ArrayLike,
+    probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    log_floor: float | None = -100.0,
+    out: Array | None = None,
+) -> Array:
+    """grad times the gradient of ``binary_cross_entropy`` for probs."""
+    gradient: Array = _binary_cross_entropy(
+        grad, probs, targets, weight, reduction, log_floor, out, False
+    )[1]
+    return gradient
+
+
+def binary_cross_entropy_value_and_grad(
+    probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    log_floor: float | None = -100.0,
+    out: Array | None = None,
+) -> tuple[Any, Array]:
+    """``binary_cross_entropy`` and its gradient for probs."""
+    return _binary_cross_entropy(1.0, probs, targets, weight, reduction, log_floor, out, True)
+
+
+def mse_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    out: Array | None = None,
+) -> Any:
+    """(input - target)**2."""
+    return _mse_loss(None, input, target, weight, reduction, out, True)[0]
+
+
+def mse_loss_backward(
+    grad: ArrayLike,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    out: Array | None = None,
+) -> Array:
+    """grad times the gradient of ``mse_loss`` for input."""
+    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, False)[1]
+    return gradient
+
+
+def mse_loss_value_and_grad(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    out: Array | None = None,
+) -> tuple[Any, Array]:
+    """``mse_loss`` and its gradient for input."""
+    return _mse_loss(1.0, input, target, weight, reduction, out, True)
+
+
+def kl_div(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: str = "mean",
+    log_target: bool = False,
+    out: Array | None = None,
+) -> Any:
+    """target * (log(target) - input), input a log-probability."""
+    return _kl_div(None, input, target, reduction, log_target, out, True)[0]
+
+
+def kl_div_backward(
+    grad: ArrayLike,
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: str = "mean",
+    log_target: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """grad times the gradient of ``kl_div`` for input."""
+    gradient: Array = _kl_div(grad, input, target, reduction, log_target, out, False)[1]
+    return gradient
+
+
+def kl_div_value_and_grad(
+    input: ArrayLike,
+    target: ArrayLike,
+    *,
+    reduction: str = "mean",
+    log_target: bool = False,
+    out: Array | None = None,
+) -> tuple[Any, Array]:
+    """``kl_div`` and its gradient for input."""
+    return _kl_div(1.0, input, target, reduction, log_target, out, True)

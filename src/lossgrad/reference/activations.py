@@ -3,7 +3,8 @@
 A formula takes float64 values, and parameters in the precision that is computed in.
 """
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,6 @@ from ._double import (
     exact_sum,
     exp,
     expm1,
-    log,
     log1p,
     select,
     two_product,
@@ -34,8 +34,6 @@ __all__ = [
     "hardsigmoid_backward",
     "hardswish",
     "hardswish_backward",
-    "information_content",
-    "information_content_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "log_sigmoid",
@@ -378,14 +376,14 @@ def selu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
 
 def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
     """x, or alpha * (exp(x / alpha) - 1) below 0."""
-    return forward(_celu, x, out, check.nonzero(alpha, "alpha"))
+    return forward(_celu, x, out, check.positive(alpha, "alpha"))
 
 
 def celu_backward(
     grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
 ) -> Array:
     """grad, times exp(x / alpha) for x <= 0."""
-    return backward(_celu_slope, grad, x, out, check.nonzero(alpha, "alpha"))
+    return backward(_celu_slope, grad, x, out, check.positive(alpha, "alpha"))
 
 
 def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -418,48 +416,34 @@ def softsign_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None
     return backward(_softsign_slope, grad, x, out)
 
 
-def gelu(x: ArrayLike, approximate: str = "none", *, out: Array | None = None) -> Array:
+def _by_tanh(approximate: str) -> bool:
+    return check.gelu_form(approximate) == "tanh"
+
+
+def gelu(
+    x: ArrayLike, approximate: Literal["none", "tanh"] = "none", *, out: Array | None = None
+) -> Array:
     """x * Phi(x), Phi the normal distribution, or its approximation by tanh."""
-    return forward(_gelu_tanh if check.approximation(approximate) else _gelu, x, out)
+    return forward(_gelu_tanh if _by_tanh(approximate) else _gelu, x, out)
 
 
 def gelu_backward(
-    grad: ArrayLike, x: ArrayLike, approximate: str = "none", *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    approximate: Literal["none", "tanh"] = "none",
+    *,
+    out: Array | None = None,
 ) -> Array:
     """grad * (Phi(x) + x * phi(x)), phi the density of Phi; or the slope of the approximation."""
-    slope = _gelu_tanh_slope if check.approximation(approximate) else _gelu_slope
+    slope = _gelu_tanh_slope if _by_tanh(approximate) else _gelu_slope
     return backward(slope, grad, x, out)
-
-
-def information_content(
-    p: ArrayLike, base: float | None = None, *, out: Array | None = None
-) -> Array:
-    """-log(p), to a base: what an outcome of probability p tells, in nats if base is None."""
-    unit = log_of_base(base)
-    p = check.probabilities(check.floating(p, "p"), "p")
-    return forward(lambda v: select(v == 1, 0.0, -log(v) / unit), p, out)
-
-
-def information_content_backward(
-    grad: ArrayLike, p: ArrayLike, base: float | None = None, *, out: Array | None = None
-) -> Array:
-    """-grad / (p log(base))."""
-    unit = log_of_base(base)
-    p = check.probabilities(check.floating(p, "p"), "p")
-    return backward(lambda v: -1.0 / (abs(v) * unit), grad, p, out)
-
-
-def log_of_base(base: float | None) -> Wide:
-    """log(base), 1 for nats."""
-    base = check.log_base(base)
-    return wide(1.0) if base is None else log(np.float64(base))
 
 
 def _sloped(x: Array, slopes: Array, out: Array | None) -> Array:
     """x, or slopes * x below 0."""
     result = check.output(out, x.shape, x.dtype, x)
     with np.errstate(all="ignore"):
-        each(result, lambda v, w: _leaky_relu(v, w).rounded(), x, np.broadcast_to(slopes, x.shape))
+        each(result, lambda v, w: _leaky_relu(v, w).rounded(), x, slopes)
     return check.finished(result, out)
 
 
@@ -467,7 +451,7 @@ def _sloped_backward(grad: ArrayLike, x: Array, slopes: Array, out: Array | None
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, grad, x)
     with np.errstate(all="ignore"):
-        slopes = np.broadcast_to(slopes, x.shape)
+        slopes = slopes
         each(result, lambda g, v, w: times(g, _step(v, w)), grad, x, slopes)
     return check.finished(result, out)
 
@@ -475,7 +459,7 @@ def _sloped_backward(grad: ArrayLike, x: Array, slopes: Array, out: Array | None
 def prelu(x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None = None) -> Array:
     """x, or weight * x below 0, with one weight or one for each channel along axis."""
     x = check.floating(x)
-    return _sloped(x, check.channel_weight(weight, x, axis), out)
+    return _sloped(x, check.channel_weight(weight, x, axis)[0], out)
 
 
 def prelu_backward(
@@ -484,16 +468,15 @@ def prelu_backward(
     """(grad, times weight for x <= 0; the sum of grad * x over x < 0 for each weight)."""
     x = check.floating(x)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    slopes = check.channel_weight(weight, x, axis)
-    channels = [k for k, size in enumerate(slopes.shape) if size > 1]
-    order = [*channels, *(k for k in range(x.ndim) if k not in channels)]
+    slopes, axis = check.channel_weight(weight, x, axis)
+    shape = np.shape(weight)
     with np.errstate(all="ignore"):
-        pairs = zip(
-            *(a.transpose(order).reshape(slopes.size, -1).astype(np.float64) for a in (grad, x)),
-            strict=True,
-        )
-        sums = [_sum_of_products(g[~(v >= 0)], v[~(v >= 0)]) for g, v in pairs]
-        weight_grad = np.array(sums, np.float64).astype(x.dtype).reshape(np.shape(weight))
+        terms = [grad, np.where(x > 0, np.zeros((), x.dtype), x)]
+        if math.prod(shape) > 1:  # channels first
+            terms = [np.moveaxis(a, axis, 0) for a in terms]
+        columns = (a.reshape(max(1, math.prod(shape)), -1).astype(np.float64) for a in terms)
+        sums = [_sum_of_products(g[v != 0], v[v != 0]) for g, v in zip(*columns, strict=True)]
+        weight_grad = np.array(sums).astype(x.dtype).reshape(shape)
     return _sloped_backward(grad, x, slopes, out), check.finished(weight_grad, None)
 
 

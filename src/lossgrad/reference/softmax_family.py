@@ -280,7 +280,7 @@ def logsumexp(
     """log(sum(b exp(x))) along axis."""
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    weights = check.element_weight(b, x.shape, x.dtype, "b", "x")
+    weights = check.element_weight(b, x.shape, x.dtype, "b")
     result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x)
     rows = flatten(x, axis)
     values = np.empty(len(rows), x.dtype)
@@ -307,7 +307,7 @@ def logsumexp_backward(
     """grad * softmax(x); with b, grad * b exp(x) / sum(b exp(x))."""
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    weights = check.element_weight(b, x.shape, x.dtype, "b", "x")
+    weights = check.element_weight(b, x.shape, x.dtype, "b")
     shape = check.rows_shape(x.shape, axis, keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
     result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)

@@ -1,19 +1,23 @@
-"""Cross-entropy of rows of logits with labels or target distributions."""
+"""Losses of rows: of logits with labels or target distributions, of log-probabilities."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
-from ._apply import loss_beside, ratio
+from ._apply import loss_beside, ratio, weighted
 from ._double import exact_sum, sum_first
-from .rows import Rows, blocks, doubles, flatten, measure, store, top_class
+from .softmax_family import Rows, blocks, doubles, flatten, measure, store, top_class
 
 __all__ = [
     "cross_entropy",
     "cross_entropy_backward",
     "cross_entropy_value_and_grad",
+    "nll_loss",
+    "nll_loss_backward",
+    "nll_loss_value_and_grad",
 ]
 
 Array = NDArray[Any]
@@ -106,7 +110,7 @@ def _cross_entropy(
     divisor = target.mean_divisor(kept) if reduction == "mean" else 1.0
     factors = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1) / divisor, len(rows))
 
-    losses, logs = np.zeros(len(rows), dtype), np.zeros(len(rows))
+    losses, logs = np.zeros(len(rows), check.computed(dtype)), np.zeros(len(rows))
     slopes = np.zeros(rows.shape if slope else (0, classes), dtype)
     for block in blocks(len(kept), classes):
         part = kept[block]
@@ -123,7 +127,7 @@ def _cross_entropy(
     if saved is not None and value:
         saved[...] = logs.reshape(shape)
         check.finished(saved, lse)
-    loss: Any = losses.reshape(shape)
+    loss: Any = losses.reshape(shape).astype(dtype)
     if reduction != "none":
         loss = ratio(exact_sum(losses[kept]), divisor)
     if slope:
@@ -220,3 +224,102 @@ def cross_entropy_value_and_grad(
         value=True,
         slope=True,
     )
+
+
+# ---- negative log-likelihood ---------------------------------------------------------------------
+
+
+@np.errstate(all="ignore")
+def _nll_loss(
+    upstream: ArrayLike | None,
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    axis: int,
+    out: Array | None,
+    value: bool,
+) -> tuple[Any, Any]:
+    """(the loss if value is asked for, the gradient unless upstream is None)."""
+    x = check.floating(log_probs, "log_probs")
+    axis = check.class_axis(x, axis, "log_probs")
+    dtype, shape, classes = x.dtype, check.rows_shape(x.shape, axis), x.shape[axis]
+    ignore_index = check.ignored_label(ignore_index)
+    labels = check.class_targets(targets, x, axis, ignore_index)
+    check.labels_only(labels)
+    reduction = check.reduction_name(reduction)
+    weights = check.class_weight(weight, classes, dtype)
+    slope = upstream is not None
+    factor: Any = 1.0
+    if upstream is None:
+        check.loss_out(out, reduction)
+    elif not value:
+        factor = check.upstream(upstream, reduction, shape, dtype)
+    kept = np.flatnonzero(check.check_labels(labels, classes, ignore_index))
+    at = kept, labels.reshape(-1)[kept].astype(np.intp)
+    result = check.output(out, x.shape if slope else shape, dtype)
+
+    w = np.ones(len(kept)) if weights is None else weights.astype(np.float64)[at[1]]
+    rows, losses = flatten(x, axis), np.zeros(math.prod(shape), check.computed(dtype))
+    losses[kept] = weighted(w, -rows[at].astype(np.float64))
+    divisor = exact_sum(w) if reduction == "mean" else 1.0
+    loss: Any = losses.reshape(shape).astype(dtype)
+    if reduction != "none":
+        loss = ratio(exact_sum(losses), divisor)
+    if slope:
+        factors = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), len(rows))
+        slopes = np.zeros(rows.shape, dtype)
+        slopes[at] = -w * factors[kept] / divisor
+        store(slopes, result, axis)
+        return loss_beside(loss), check.finished(result, out)
+    if reduction == "none":
+        result[...] = loss
+        loss = check.finished(result, out)
+    return loss, None
+
+
+def nll_loss(
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    axis: int = -1,
+    out: Array | None = None,
+) -> Any:
+    """Minus the log-probability at the label."""
+    return _nll_loss(None, log_probs, targets, weight, ignore_index, reduction, axis, out, True)[0]
+
+
+def nll_loss_backward(
+    grad: ArrayLike,
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    axis: int = -1,
+    out: Array | None = None,
+) -> Array:
+    """grad times the gradient of ``nll_loss`` with respect to the log-probabilities."""
+    gradient: Array = _nll_loss(
+        grad, log_probs, targets, weight, ignore_index, reduction, axis, out, False
+    )[1]
+    return gradient
+
+
+def nll_loss_value_and_grad(
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    axis: int = -1,
+    out: Array | None = None,
+) -> tuple[Any, Array]:
+    """``nll_loss`` and its gradient with respect to the log-probabilities."""
+    return _nll_loss(1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, True)
