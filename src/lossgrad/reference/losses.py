@@ -105,6 +105,7 @@ def _binary_loss(floor: float) -> Formula:
 
 def _binary_slope(p: Doubles, t: Doubles, weight: Any) -> Wide:
     """-t / p + (1 - t) / (1 - p), where a coefficient of 0 leaves a term out."""
+    p = abs(p)
     positive, negative = wide(t) / wide(p), (1.0 - wide(t)) / (1.0 - wide(p))
     inside = (wide(p) - t) / (wide(p) * (1.0 - wide(p)))
     return weight * select(t == 0, negative, select(t == 1, -positive, inside))

@@ -261,11 +261,13 @@ def _measure_weighted(x: Doubles, b: Doubles) -> _Weighted:
     terms = np.ldexp([high, low + b * rest], n).reshape(-1, x.shape[1])
     # log(total) is log1p(total - 1), where that is summed as a whole
     beyond = sum_first(np.concatenate([terms, -np.ones_like(pivot)[None]]))
-    total = np.where(beyond < -1, np.nan, 1 + beyond)
-    infinite = (pivot == np.inf) & ((x == pivot).sum(axis=0) > 1)
-    total = np.where(np.isnan(pivot) | infinite, np.nan, total)
-    lse = np.where(total == 0, -np.inf, pivot + np.log1p(np.where(total > 0, beyond, np.nan)))
-    return _Weighted(np.where(pivot == -np.inf, pivot, lse), high, n, total)
+    total = 1 + beyond
+    # As in measure: an infinite maximum has a limit if it is +inf and alone.
+    alone = (pivot == np.inf) & ((x == pivot).sum(axis=0) == 1)
+    total[~np.isfinite(pivot) & ~alone] = np.nan
+    lse = pivot + np.where(total > 0, np.log1p(beyond), np.where(total < 0, np.nan, np.log(total)))
+    lse[np.isneginf(pivot)] = -np.inf
+    return _Weighted(lse, high, n, total)
 
 
 @np.errstate(all="ignore")
