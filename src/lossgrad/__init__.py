@@ -4,7 +4,8 @@ The compiled kernels are used where they are built; LOSSGRAD_BACKEND=numpy selec
 reference, which has the same functions.
 """
 
-from . import _backend, activations, losses
+from . import _backend, activations, linear, losses
+from .linear import *  # noqa: F403
 
 __version__ = "0.1.0"
 
@@ -14,7 +15,7 @@ if _backend.kernels:
 else:
     from .reference import *  # noqa: F403
 
-__all__ = ["__version__", "show_config", *activations.__all__, *losses.__all__]
+__all__ = ["__version__", "show_config", *activations.__all__, *losses.__all__, *linear.__all__]
 
 
 def show_config() -> None:
