@@ -23,10 +23,13 @@ Array = NDArray[Any]
 # (logits, targets, weights): the sum of the weighted losses; their gradient is left in the logits
 Fused = Callable[[Array, Array, Array | None], float]
 
-# Rows of X and their logits in a block: enough to fill a second-level cache, and several times the
-# parameters, which every block reads and whose gradient it updates.
-BLOCK_BYTES: Final = 1 << 20
+# Rows of X and their logits in a block stay in a second-level cache. Products of matrices gain
+# another quarter in blocks so small that BLAS does not repack them; products with a vector only
+# have calls to lose. A block is several times the parameters, which it reads and writes as well.
+VECTOR_BLOCK_BYTES: Final = 1 << 20
+MATRIX_BLOCK_BYTES: Final = 1 << 18
 BLOCK_PARAMETERS: Final = 8
+FLOAT32_BLOCK_ROWS: Final = 4096  # BLAS adds up a block in float32, which drifts over more rows
 
 
 def logistic_regression_loss(
@@ -91,8 +94,8 @@ def logistic_regression_loss(
     Notes
     -----
     Logits are computed in the dtype of `X`, sums over blocks of rows in float64. Beyond the
-    arguments a call needs memory for O(d + N) numbers (N for converting `y` and `sample_weight`)
-    and for a block of at most 1 MiB. NaN in `X`, `theta` or `y` ends in the results.
+    arguments a call needs memory for O(d + N) numbers (N for checking and converting `y` and
+    `sample_weight`) and for a block of 1 MiB. NaN in `X`, `theta` or `y` ends in the results.
 
     scikit-learn's ``LogisticRegression(C=C)`` minimises :math:`C S` times this objective at
     ``l2 = 1 / (C * S)``.
@@ -204,9 +207,9 @@ def softmax_regression_loss(
     Notes
     -----
     Logits are computed in the dtype of `X`, sums over blocks of rows in float64. Beyond the
-    arguments a call needs memory for O(C d + N) numbers (N for converting `sample_weight`) and for
-    a block of at most 1 MiB, or 8 times the parameters if that is more: the logits of all rows
-    never exist. NaN in `X` or `theta` ends in the results.
+    arguments a call needs memory for O(C d + N) numbers (N for checking and converting
+    `sample_weight`) and for a block of 256 KiB, or of 8 times the weights if that is more: the
+    logits of all rows never exist at once. NaN in `X` or `theta` ends in the results.
 
     scikit-learn's ``LogisticRegression(C=C)`` with three classes or more minimises :math:`C S`
     times this objective at ``l2 = 1 / (C * S)``; its parameters are
@@ -237,8 +240,7 @@ def softmax_regression_loss(
     """
     x = _samples(X)
     flat, count = _parameters(theta, x, fit_intercept, classes)
-    targets = np.asanyarray(y)
-    _check_class_targets(targets, x, count)
+    targets = _class_targets(y, x, count)
     return _objective(flat, x, targets, l2, _row_weights(sample_weight, x), count, _multiclass)
 
 
@@ -292,25 +294,27 @@ def _row_weights(sample_weight: ArrayLike | None, x: Array) -> Array | None:
     return weights
 
 
-def _check_class_targets(y: Array, x: Array, classes: int) -> None:
-    """Labels, all good, or probabilities; what else is wrong with them cross_entropy says."""
+def _class_targets(targets: ArrayLike, x: Array, classes: int) -> Array:
+    """Labels, all of them good, or probabilities."""
+    a = np.asanyarray(targets)
+    y = check.converted(a, a.dtype, "y")
     rows = len(x)
-    if y.dtype.kind not in "iu":
-        if y.shape == (rows,):
-            raise TypeError(
-                f"y has dtype {y.dtype} and the shape of labels, {y.shape}: "
-                f"use integers (y.astype(np.int64))"
-            )
-        if y.shape != (rows, classes):
-            raise ValueError(
-                f"y of dtype {y.dtype} are probabilities and need a shape of {(rows, classes)}, "
-                f"got {y.shape}"
-            )
-        return
-    _one_a_row(y, "y", x)
-    if rows and (y.min() < 0 or y.max() >= classes):
-        row = int(((y < 0) | (y >= classes)).argmax())
-        raise IndexError(f"label {y[row]} in row {row} is outside [0, {classes})")
+    if y.dtype.kind in "iu":
+        _one_a_row(y, "y", x)
+        if rows and (y.min() < 0 or y.max() >= classes):
+            row = int(((y < 0) | (y >= classes)).argmax())
+            raise IndexError(f"label {y[row]} in row {row} is outside [0, {classes})")
+    elif y.shape == (rows,):
+        raise TypeError(
+            f"y has dtype {y.dtype} and the shape of labels, {y.shape}: "
+            f"use integers (y.astype(np.int64))"
+        )
+    elif y.shape != (rows, classes):
+        raise ValueError(
+            f"y has dtype {y.dtype} and shape {y.shape}: labels are integers of shape ({rows},), "
+            f"probabilities need a shape of {(rows, classes)}"
+        )
+    return y
 
 
 # ---- computation ---------------------------------------------------------------------------------
@@ -357,8 +361,11 @@ def _objective(
 
     gradient = np.zeros(theta.size)
     of_w, of_b = gradient[:split].reshape(classes, features), gradient[split:]
-    block_bytes = max(BLOCK_BYTES, BLOCK_PARAMETERS * w.nbytes)
+    least = VECTOR_BLOCK_BYTES if classes == 1 else MATRIX_BLOCK_BYTES
+    block_bytes = max(least, BLOCK_PARAMETERS * w.nbytes)
     block = max(1, block_bytes // ((features + classes) * x.itemsize))
+    if x.dtype == np.float32:
+        block = min(block, FLOAT32_BLOCK_ROWS)
     memory = np.empty((min(block, rows), classes), x.dtype)
     ones = np.ones(len(memory), x.dtype)
     totals = []
