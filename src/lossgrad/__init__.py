@@ -4,7 +4,17 @@ The compiled kernels are used where they are built; LOSSGRAD_BACKEND=numpy selec
 reference, which has the same functions.
 """
 
-from . import _backend, activations, distributions, losses, norms, row_losses, softmax_family
+from . import (
+    _backend,
+    activations,
+    distributions,
+    linear,
+    losses,
+    norms,
+    row_losses,
+    softmax_family,
+)
+from .linear import *  # noqa: F403
 
 __version__ = "0.1.0"
 
@@ -23,6 +33,7 @@ __all__ = [
     "show_config",
     *activations.__all__,
     *distributions.__all__,
+    *linear.__all__,
     *losses.__all__,
     *norms.__all__,
     *row_losses.__all__,

@@ -45,40 +45,36 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def digits() -> Sample:
     """Fit on the training part, predict the held-out part."""
     images, labels = load_digits()
-    features = np.column_stack([images / 16.0, np.ones(len(images))])
+    features = images / 16.0
     targets = labels.astype(np.int64)
     train, held_out = slice(None, TRAINING_ROWS), slice(TRAINING_ROWS, None)
-    weights, loss, calls = fit_softmax_regression(
+    weights, intercepts, calls = fit_softmax_regression(
         features[train], targets[train], classes=10, l2=1.0 / TRAINING_ROWS
     )
-    return Sample(features[held_out] @ weights, targets[held_out], TRAINING_ROWS, loss, calls)
+    logits = features @ weights.T + intercepts
+    loss = lossgrad.cross_entropy(logits[train], targets[train])
+    return Sample(logits[held_out], targets[held_out], TRAINING_ROWS, loss, calls)
 
 
 def fit_softmax_regression(
     features: NDArray[np.float64], targets: NDArray[np.int64], *, classes: int, l2: float
-) -> tuple[NDArray[np.float64], float, int]:
-    """Minimise mean cross-entropy + l2/2 * |weights|^2, the last row (the intercept) left free.
+) -> tuple[NDArray[np.float64], Vector, int]:
+    """Minimise mean cross-entropy + l2/2 * |weights|^2, see `lossgrad.softmax_regression_loss`.
 
     Returns
     -------
-    weights : ndarray of shape (features, classes)
-    loss : float
-        The mean cross-entropy on the training rows.
+    weights : ndarray of shape (classes, features)
+    intercepts : ndarray of shape (classes,)
     calls : int
-        Evaluations of the loss and its gradient.
+        Evaluations of the objective and its gradient.
     """
-    shape = (features.shape[1], classes)
 
-    def objective(flat: Vector) -> tuple[float, Vector]:
-        weights = flat.reshape(shape)
-        loss, slope = lossgrad.cross_entropy_value_and_grad(features @ weights, targets)
-        shrunk = np.vstack([l2 * weights[:-1], np.zeros(classes)])
-        gradient = features.T @ slope + shrunk
-        return loss + 0.5 * float(np.vdot(shrunk, weights)), gradient.reshape(-1)
+    def objective(theta: Vector) -> tuple[float, Vector]:
+        return lossgrad.softmax_regression_loss(theta, features, targets, l2)
 
-    flat, calls = minimize(objective, np.zeros(shape[0] * shape[1]))
-    weights = flat.reshape(shape)
-    return weights, lossgrad.cross_entropy(features @ weights, targets), calls
+    split = classes * features.shape[1]
+    theta, calls = minimize(objective, np.zeros(split + classes))
+    return theta[:split].reshape(classes, -1), theta[split:], calls
 
 
 def minimize(

@@ -1,0 +1,477 @@
+"""The linear models: objective, gradient, memory, and the optimum that scikit-learn finds."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import lossgrad
+from lossgrad import linear, logistic_regression_loss, sample, softmax_regression_loss
+
+NAN, INF = float("nan"), float("inf")
+FUSED = (
+    "binary_cross_entropy_with_logits_value_and_grad",
+    "cross_entropy_value_and_grad",
+)
+MODELS = pytest.mark.parametrize(
+    "model", [logistic_regression_loss, softmax_regression_loss], ids=["logistic", "softmax"]
+)
+
+
+@pytest.fixture
+def backend(lg, monkeypatch):
+    """The models on each backend in turn: they look the fused kernels up in the package."""
+    for name in FUSED:
+        monkeypatch.setattr(lossgrad, name, getattr(lg, name))
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Blocks of few rows, so that small problems have many, the last one incomplete."""
+    for name in ("VECTOR_BLOCK_BYTES", "MATRIX_BLOCK_BYTES", "BLOCK_PARAMETERS"):
+        monkeypatch.setattr(linear, name, 400 if "BYTES" in name else 1)
+
+
+class Problem:
+    """Random samples, targets and parameters."""
+
+    def __init__(self, model, rng, rows=37, features=5, dtype=np.float64, *, intercept=True):
+        self.model = model
+        self.classes = 1 if model is logistic_regression_loss else 4
+        self.X = rng.normal(size=(rows, features)).astype(dtype)
+        self.y = rng.integers(0, max(2, self.classes), rows)
+        self.theta = rng.normal(size=self.classes * (features + intercept))
+        self.weights = rng.uniform(0.1, 3, rows).astype(dtype).astype(np.float64)
+        self.distributions = rng.dirichlet(np.ones(self.classes), rows)
+        if self.classes == 1:
+            self.distributions = rng.uniform(size=rows)
+
+    def split(self, theta):
+        size = self.classes * self.X.shape[1]
+        return theta[:size].reshape(self.classes, -1), theta[size:]
+
+
+def exact(problem, theta, X, y, l2=0.0, *, fit_intercept=True, sample_weight=None):
+    """(objective, gradient) by their definitions, in long double."""
+    theta, X = np.asarray(theta, np.longdouble), np.asarray(X, np.longdouble)
+    s = np.ones(len(X)) if sample_weight is None else sample_weight
+    s = np.asarray(s, np.longdouble) / np.sum(s, dtype=np.longdouble)
+    W, b = problem.split(theta)
+    z = X @ W.T + (b if fit_intercept else 0)
+    y = np.asarray(y)
+    if problem.classes == 1:
+        z = np.hstack([np.zeros_like(z), z])  # softmax of (0, z) is sigmoid(z)
+        t = np.stack([1 - y.astype(np.longdouble), y.astype(np.longdouble)], axis=1)
+    else:
+        t = np.eye(problem.classes)[y] if y.ndim == 1 else y.astype(np.longdouble)
+    z -= z.max(axis=1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    value = -(s[:, None] * t * log_p).sum() + l2 / 2 * (W * W).sum()
+    slopes = (s[:, None] * (np.exp(log_p) - t))[:, -problem.classes :]
+    parts = [(slopes.T @ X + l2 * W).ravel()]
+    if fit_intercept:
+        parts.append(slopes.sum(axis=0))
+    return float(value), np.concatenate(parts)
+
+
+def agree(found, wanted, rtol):
+    """Gradients are held to their largest entry: theirs are sums that cancel."""
+    assert type(found[0]) is float
+    assert found[0] == pytest.approx(wanted[0], rel=rtol)
+    scale = max(1.0, float(np.abs(wanted[1]).max()))
+    np.testing.assert_allclose(
+        found[1], np.asarray(wanted[1], np.float64), rtol=0, atol=rtol * scale
+    )
+
+
+OPTIONS = pytest.mark.parametrize(
+    ("l2", "intercept", "weighted", "soft"),
+    [
+        (0.0, True, False, False),
+        (0.0, False, False, False),
+        (0.7, True, False, False),
+        (0.7, False, True, False),
+        (0.3, True, True, True),
+        (0.0, True, False, True),
+    ],
+)
+
+
+@MODELS
+@OPTIONS
+def test_closed_form(backend, blocks, model, dtype, rng, l2, intercept, weighted, soft):
+    for rows in (1, 2, 9, 37, 150):
+        p = Problem(model, rng, rows, dtype=dtype, intercept=intercept)
+        y = p.distributions.astype(dtype) if soft else p.y
+        options = {"fit_intercept": intercept, "sample_weight": p.weights if weighted else None}
+        found = model(p.theta, p.X, y, l2, **options)
+        assert found[1].shape == p.theta.shape
+        assert found[1].dtype == np.float64
+        rtol = 1e-13 if dtype == np.float64 else 3e-6
+        agree(found, exact(p, p.theta, p.X, y, l2, **options), rtol)
+
+
+@MODELS
+@OPTIONS
+def test_gradient_is_the_slope_of_the_value(model, rng, l2, intercept, weighted, soft):
+    p = Problem(model, rng, intercept=intercept)
+    y = p.distributions if soft else p.y
+    options = {"fit_intercept": intercept, "sample_weight": p.weights if weighted else None}
+    _, gradient = model(p.theta, p.X, y, l2, **options)
+    for k, slope in enumerate(gradient):
+        step = 1e-5 * np.eye(p.theta.size)[k]
+        up, _ = model(p.theta + step, p.X, y, l2, **options)
+        down, _ = model(p.theta - step, p.X, y, l2, **options)
+        assert (up - down) / 2e-5 == pytest.approx(slope, abs=1e-9)
+
+
+@MODELS
+def test_blocks_do_not_matter(model, monkeypatch, rng):
+    p = Problem(model, rng, 501)
+    options = {"l2": 0.2, "sample_weight": p.weights}
+    want = model(p.theta, p.X, p.y, **options)
+    monkeypatch.setattr(linear, "BLOCK_PARAMETERS", 0)
+    for size in (1, 100, 1000, 5000):
+        monkeypatch.setattr(linear, "VECTOR_BLOCK_BYTES", size)
+        monkeypatch.setattr(linear, "MATRIX_BLOCK_BYTES", size)
+        agree(model(p.theta, p.X, p.y, **options), want, 1e-13)
+
+
+@MODELS
+def test_penalty_is_of_the_weights_alone(model, rng):
+    p = Problem(model, rng)
+    value, gradient = model(p.theta, p.X, p.y)
+    penalised, shrunk = model(p.theta, p.X, p.y, 0.5)
+    W, b = p.split(p.theta)
+    assert penalised - value == pytest.approx(0.25 * np.sum(W * W), rel=1e-13)
+    change = np.concatenate([0.5 * W.ravel(), 0 * b])
+    np.testing.assert_allclose(shrunk - gradient, change, rtol=1e-13, atol=1e-15)
+
+
+@MODELS
+def test_weights_count_rows(backend, blocks, model, rng):
+    """Weight 2 is a row twice, weight 0 is no row, whatever it holds."""
+    p = Problem(model, rng)
+    counts = rng.integers(0, 4, len(p.y))
+    counts[10:25] = 0  # blocks in which there is nothing to do
+    repeated = np.repeat(np.arange(len(p.y)), counts)
+    X = p.X.copy()
+    X[counts == 0] = rng.choice([NAN, INF, -INF, 1.0], (np.sum(counts == 0), X.shape[1]))
+    want = model(p.theta, p.X[repeated], p.y[repeated], 0.1)
+    for dtype in (np.int8, np.float32, np.float64):
+        found = model(p.theta, X, p.y, 0.1, sample_weight=counts.astype(dtype))
+        agree(found, want, 1e-13)
+    scaled = model(p.theta, X, p.y, 0.1, sample_weight=counts * 1e200)
+    agree(scaled, want, 1e-13)  # the mean is over the weights
+
+
+def test_two_classes_are_logistic(backend, rng):
+    """Weights (0, w) of the classes give the logistic model."""
+    p = Problem(logistic_regression_loss, rng)
+    value, gradient = logistic_regression_loss(p.theta, p.X, p.y)
+    theta = np.concatenate([0 * p.theta[:5], p.theta[:5], [0], p.theta[5:]])
+    found, slopes = softmax_regression_loss(theta, p.X, p.y)
+    assert found == pytest.approx(value, rel=1e-14)
+    np.testing.assert_allclose(slopes[[*range(5, 10), 11]], gradient, atol=1e-15)
+    np.testing.assert_allclose(slopes[[*range(5), 10]], -gradient, atol=1e-15)
+
+
+def test_confident_rows_keep_their_accuracy(backend):
+    X, y = np.array([[20.0]]), np.array([1])
+    value, gradient = logistic_regression_loss([1.0], X, y, fit_intercept=False)
+    assert value == pytest.approx(2.061153620314381e-09, rel=1e-15)
+    assert gradient[0] == pytest.approx(-20 * 2.0611536181902037e-09, rel=1e-14)
+    value, gradient = softmax_regression_loss([0.0, 1.0], X, y, fit_intercept=False)
+    assert value == pytest.approx(2.061153620314381e-09, rel=1e-15)
+    np.testing.assert_allclose(
+        gradient, 20 * 2.0611536181902037e-09 * np.array([1, -1]), rtol=1e-14
+    )
+
+
+@MODELS
+def test_inputs_are_taken_as_they_come(model, rng):
+    """Layouts and types of the arguments; nothing is written to any of them."""
+    p = Problem(model, rng)
+    l2, s = 0.1, p.weights
+    want = model(p.theta, p.X, p.y, l2, sample_weight=s)
+    wide = np.zeros((74, 10))
+    wide[::2, ::2] = p.X
+    backwards = p.X[::-1, ::-1].copy()[::-1, ::-1]
+    for X in (
+        p.X,
+        np.asfortranarray(p.X),
+        wide[::2, ::2],
+        backwards,
+        p.X.tolist(),
+        p.X.astype(">f8"),
+    ):
+        agree(model(p.theta, X, p.y, l2, sample_weight=s), want, 1e-13)
+    for kind in "bhilqBHILQ":
+        agree(model(p.theta, p.X, p.y.astype(kind), l2, sample_weight=s), want, 1e-13)
+    agree(model(p.theta.tolist(), p.X, p.y.tolist(), l2, sample_weight=s.tolist()), want, 1e-13)
+    frozen = [p.theta.copy(), p.X.copy(), p.y.copy(), s.copy()]
+    before = [a.copy() for a in frozen]
+    for a in frozen:
+        a.setflags(write=False)
+    model(*frozen[:3], l2, sample_weight=frozen[3])
+    for a, b in zip(frozen, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    whole = rng.integers(-3, 4, (37, 5))
+    want = model(p.theta, whole.astype(np.float64), p.y)
+    agree(model(p.theta, whole, p.y), want, 1e-13)
+    agree(model(p.theta, whole.astype(np.float16), p.y), want, 1e-5)
+
+
+@MODELS
+def test_gradient_has_the_type_of_theta(model, rng):
+    p = Problem(model, rng)
+    small = p.theta.astype(np.float32)
+    want = model(small.astype(np.float64), p.X, p.y, 0.1)
+    found = model(small, p.X, p.y, 0.1)
+    assert found[1].dtype == np.float32
+    assert found[0] == want[0]
+    np.testing.assert_array_equal(found[1], want[1].astype(np.float32))
+    found = model(small, p.X.astype(np.float32), p.y, 0.1)
+    assert found[1].dtype == np.float32
+    agree(found, want, 2e-6)
+    assert model(np.zeros(p.theta.size, int), p.X, p.y)[1].dtype == np.float64
+
+
+def test_labels_of_the_logistic_model_may_be_bools(rng):
+    p = Problem(logistic_regression_loss, rng)
+    found = logistic_regression_loss(p.theta, p.X, p.y == 1)
+    want = logistic_regression_loss(p.theta, p.X, p.y)
+    assert found[0] == want[0]
+    np.testing.assert_array_equal(found[1], want[1])
+
+
+@MODELS
+def test_float32_sums_do_not_drift(model):
+    """Half a million equal rows have the mean and slope of one."""
+    p = Problem(model, np.random.default_rng(1), 1, dtype=np.float32)
+    rows = 500_001
+    X = np.repeat(p.X, rows, axis=0)
+    agree(model(p.theta, X, np.repeat(p.y, rows)), exact(p, p.theta, p.X, p.y), 5e-5)
+
+
+@MODELS
+def test_nan_and_infinity_pass_without_a_warning(backend, model, rng):
+    p = Problem(model, rng)
+    with np.errstate(all="raise"):
+        X = p.X.copy()
+        X[20, 2] = NAN
+        for s in (None, p.weights):
+            value, gradient = model(p.theta, X, p.y, sample_weight=s)
+            assert np.isnan(value)
+            assert np.isnan(gradient).all()
+        value, gradient = model(p.theta * NAN, p.X, p.y, 0.1)
+        assert np.isnan(value)
+        assert np.isnan(gradient).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "y", "wanted"),
+    [
+        (logistic_regression_loss, 1, 0, 1e308),
+        (logistic_regression_loss, 100, 0, INF),
+        (logistic_regression_loss, 100, 1, 0),
+        (logistic_regression_loss, -100, 1, INF),
+        (softmax_regression_loss, 1, 1, 1e308),
+        (softmax_regression_loss, 100, 1, INF),
+        (softmax_regression_loss, 100, 0, 0),
+        (softmax_regression_loss, -100, 1, np.log(3)),  # class 0 is out of the question
+    ],
+)
+def test_logits_may_overflow(backend, model, x, y, wanted):
+    theta = np.zeros(2 if model is logistic_regression_loss else 8)
+    theta[0] = 1e308
+    for s in (None, [0.5]):
+        with np.errstate(all="raise"):
+            value, gradient = model(theta, [[x]], [y], sample_weight=s)
+        assert value == pytest.approx(wanted, rel=1e-15)
+        assert np.isfinite(gradient).all()
+
+
+@MODELS
+def test_no_rows(backend, model, rng):
+    p = Problem(model, rng)
+    W, b = p.split(p.theta)
+    slope = np.concatenate([0.5 * W.ravel(), 0 * b])
+    for X, y, s in (
+        (p.X[:0], p.y[:0], None),
+        (p.X[:0], p.y[:0], []),
+        (p.X, p.y, np.zeros(len(p.y))),
+    ):
+        value, gradient = model(p.theta, X, y, 0.5, sample_weight=s)
+        assert np.isnan(value)
+        np.testing.assert_array_equal(gradient, slope)
+
+
+def test_no_features(backend):
+    """Intercepts alone: the best ones are the log-odds, or logs, of the classes' counts."""
+    X, y = np.zeros((8, 0)), np.array([0, 0, 0, 0, 0, 1, 1, 2])
+    value, gradient = softmax_regression_loss(np.log([5, 2, 1]), X, y, 0.3)
+    q = np.array([5, 2, 1]) / 8
+    assert value == pytest.approx(-(q * np.log(q)).sum(), rel=1e-14)
+    np.testing.assert_allclose(gradient, 0, atol=1e-15)
+    value, gradient = logistic_regression_loss([np.log(3 / 5)], X, y > 0, 0.3)
+    assert gradient == pytest.approx(0, abs=1e-15)
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+Z6, Z3 = np.zeros(6), np.zeros(3)
+X42, Y4 = np.zeros((4, 2)), np.array([0, 1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((np.zeros(4), X42, Y4), {}, ValueError, r"theta has 4 .* 1 \* 3: .* 2 weights .*\(4, 2\)"),
+        ((Z3, X42, Y4), {"fit_intercept": False}, ValueError, "no intercept .fit_intercept=False"),
+        ((np.zeros((3, 1)), X42, Y4), {}, ValueError, r"theta has shape \(3, 1\).*flat"),
+        ((Z3.astype(complex), X42, Y4), {}, TypeError, "theta has dtype complex128"),
+        ((Z3, np.zeros(4), Y4), {}, ValueError, r"X has shape \(4,\)"),
+        ((Z3, X42.astype(object), Y4), {}, TypeError, "X has dtype object"),
+        ((Z3, np.ma.masked_array(X42), Y4), {}, TypeError, "X is a masked array"),
+        ((Z3, X42, np.ma.masked_array(Y4)), {}, TypeError, "y is a masked array"),
+        ((Z3, X42, Y4[:3]), {}, ValueError, r"y has shape \(3,\).*needs \(4,\)"),
+        ((Z3, X42, Y4[:, None]), {}, ValueError, r"y has shape \(4, 1\).*needs \(4,\)"),
+        ((Z3, X42, [0, 1, -1, 1]), {}, ValueError, "y is -1.0 in row 2.*labels are 0 and 1"),
+        ((Z3, X42, [0, 1, 1, 1.5]), {}, ValueError, "y is 1.5 in row 3"),
+        ((Z3, X42, list("abcd")), {}, TypeError, "y has dtype <U1"),
+        ((Z3, X42, Y4, -0.1), {}, ValueError, "l2 .* got -0.1"),
+        ((Z3, X42, Y4, NAN), {}, ValueError, "l2 .* got nan"),
+        ((Z3, X42, Y4), {"sample_weight": [1, 2]}, ValueError, r"sample_weight .*needs \(4,\)"),
+        ((Z3, X42, Y4), {"sample_weight": [1, 2, -3, 1]}, ValueError, "is -3.0 in row 2"),
+    ],
+)
+def test_logistic_errors(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        logistic_regression_loss(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((np.zeros(7), X42, Y4), {}, ValueError, "theta has 7 .* multiple of 3: for each class, 2"),
+        ((Z6, X42, Y4), {"classes": 3}, ValueError, r"theta has 6 .* 3 \* 3"),
+        ((np.zeros(0), X42, Y4), {}, ValueError, "theta has 0 numbers"),
+        ((np.zeros(0), X42, Y4), {"classes": 0}, ValueError, "theta has 0 numbers"),
+        ((np.zeros(0), X42[:, :0], Y4), {"fit_intercept": False}, ValueError, "theta has 0 num"),
+        ((Z6, X42, Y4), {"classes": 2.0}, TypeError, "integer"),
+        ((Z6, X42, [0, 1, 2, -1]), {}, IndexError, r"label 2 in row 2 is outside \[0, 2\)"),
+        ((Z6, X42, [0, 1, 1, -100]), {}, IndexError, r"label -100 in row 3"),
+        ((Z6, X42, Y4[:3]), {}, ValueError, r"y has shape \(3,\).*needs \(4,\)"),
+        ((Z6, X42, Y4 + 0.0), {}, TypeError, r"y has dtype float64.*y.astype\(np.int64\)"),
+        ((Z6, X42, Y4 == 1), {}, TypeError, r"y has dtype bool.*y.astype\(np.int64\)"),
+        (
+            (Z6, X42, np.zeros((4, 3))),
+            {},
+            ValueError,
+            r"y has dtype float64 and shape \(4, 3\).*\(4, 2\)",
+        ),
+        ((Z6, X42, np.ma.masked_array(Y4)), {}, TypeError, "y is a masked array"),
+        ((Z6, X42, Y4), {"sample_weight": -np.ones(4)}, ValueError, "is -1.0 in row 0"),
+    ],
+)
+def test_softmax_errors(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        softmax_regression_loss(*arguments, **options)
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+def peak(function):
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_memory_is_that_of_a_block(compiled, dtype, weighted, rng):
+    """Far below the logits, which have the size of 50 blocks and more, and the samples."""
+    rows, features, classes = 50_000, 8, 64
+    X = rng.normal(size=(rows, features)).astype(dtype)
+    y = rng.integers(0, classes, rows)
+    s = rng.integers(0, 3, rows).astype(dtype) if weighted else None
+    theta = rng.normal(size=classes * (features + 1))
+    used = peak(lambda: softmax_regression_loss(theta, X, y, 0.1, sample_weight=s))
+    allowed = linear.MATRIX_BLOCK_BYTES * (2 if weighted else 1) + rows + 8 * theta.nbytes
+    assert used < allowed + 20_000 < rows * classes * X.itemsize / 6
+    y = (y % 2).astype(dtype)
+    theta = theta[: features + 1]
+    used = peak(lambda: logistic_regression_loss(theta, X, y, 0.1, sample_weight=s))
+    assert used < linear.VECTOR_BLOCK_BYTES * (1.5 if weighted else 0.5) + 4 * rows
+
+
+def test_memory_of_many_parameters(compiled, rng):
+    """Blocks grow with the parameters, not with the rows."""
+    rows, features, classes = 12_000, 100, 500
+    X, y = rng.normal(size=(rows, features)), rng.integers(0, classes, rows)
+    theta = np.zeros(classes * (features + 1))
+    used = peak(lambda: softmax_regression_loss(theta, X, y))
+    assert used < 14 * theta.nbytes < rows * classes * 8 / 6
+
+
+# ---- the optimum, beside scikit-learn ------------------------------------------------------------
+
+
+def breast_cancer():
+    X, y = pytest.importorskip("sklearn.datasets").load_breast_cancer(return_X_y=True)
+    return (X - X.mean(axis=0)) / X.std(axis=0), y
+
+
+def digits():
+    images, labels = sample.load_digits()
+    return images / 16.0, labels.astype(np.int64)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("intercept", [True, False], ids=["intercept", "none"])
+@pytest.mark.parametrize("C", [0.1, 1.0])
+@pytest.mark.parametrize(
+    ("model", "data"),
+    [(logistic_regression_loss, breast_cancer), (softmax_regression_loss, digits)],
+    ids=["breast_cancer", "digits"],
+)
+def test_scikit_learn_finds_the_same_optimum(model, data, C, intercept, weighted, rng):
+    optimize = pytest.importorskip("scipy.optimize")
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    metrics = pytest.importorskip("sklearn.metrics")
+    threads = pytest.importorskip("threadpoolctl")  # scikit-learn's two pools fight for cores
+    X, y = data()
+    s = rng.uniform(0.2, 3, len(y)) if weighted else None
+    total = len(y) if s is None else s.sum()
+    classes = 1 if model is logistic_regression_loss else 10
+    options = {"fit_intercept": intercept, "sample_weight": s}
+
+    def objective(theta):
+        return model(theta, X, y, 1 / (C * total), **options)
+
+    start = np.zeros(classes * (X.shape[1] + intercept))
+    with threads.threadpool_limits(1):
+        theirs = linear_model.LogisticRegression(
+            C=C, tol=1e-9, max_iter=5000, fit_intercept=intercept
+        ).fit(X, y, sample_weight=s)
+    ours = optimize.minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        options={"ftol": 1e-15, "gtol": 1e-9, "maxiter": 5000, "maxfun": 10000},
+    )
+    parts = [theirs.coef_.ravel(), *([theirs.intercept_] if intercept else [])]
+    value, gradient = objective(np.concatenate(parts))
+    assert ours.fun == pytest.approx(value, rel=1e-8)
+    assert np.abs(gradient).max() < 1e-6  # their optimum is ours
+
+    # the objective is theirs, by their own loss
+    loss = metrics.log_loss(y, theirs.predict_proba(X), sample_weight=s, normalize=False)
+    stated = C * loss + 0.5 * np.sum(theirs.coef_**2)
+    assert C * total * value == pytest.approx(stated, rel=1e-12)
