@@ -14,7 +14,22 @@ if _backend.kernels:
 else:
     from .reference import *  # noqa: F403
 
-__all__ = ["__version__", "show_config", *activations.__all__, *losses.__all__]
+from ._evaluate import evaluate
+from .evaluation import DtypeError, Evaluation, FileError, InputError, LabelError, Result
+
+__all__ = [
+    "DtypeError",
+    "Evaluation",
+    "FileError",
+    "InputError",
+    "LabelError",
+    "Result",
+    "__version__",
+    "evaluate",
+    "show_config",
+    *activations.__all__,
+    *losses.__all__,
+]
 
 
 def show_config() -> None:
