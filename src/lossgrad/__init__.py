@@ -28,8 +28,18 @@ if _backend.kernels:
 else:
     from .reference import *  # noqa: F403
 
+from ._evaluate import evaluate
+from .evaluation import DtypeError, Evaluation, FileError, InputError, LabelError, Result
+
 __all__ = [
+    "DtypeError",
+    "Evaluation",
+    "FileError",
+    "InputError",
+    "LabelError",
+    "Result",
     "__version__",
+    "evaluate",
     "show_config",
     *activations.__all__,
     *distributions.__all__,

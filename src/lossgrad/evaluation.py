@@ -1,182 +1,57 @@
-"""Evaluating logits against targets, block by block, in one pass and in constant memory.
+"""The state of an evaluation: everything about predictions, exact and mergeable.
 
-`Evaluation` is the state: counts are integers and the loss is summed exactly, so the result has
-the same bits whatever the blocks, their order or the way states are merged. `evaluate` walks over
-two arrays of any size (memory maps, usually) and feeds it. Problems in the data are reported with
-the row's number in the whole array, not in its block.
+`Evaluation` adds up what `_statistics` says about each row. Counts are integers and sums are exact,
+so equal rows give equal bytes, whatever the blocks, their order or the tree of merges. Problems in
+the data are reported with the row's index in the block; the walk over whole arrays (`_walk`) makes
+that the row of the whole.
 """
 
+import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-import lossgrad  # names are looked up at call time: the package imports this module
+from lossgrad._exact import ExactSums
+from lossgrad._problems import DtypeError, FileError, InputError, LabelError
+from lossgrad._results import Average, Result, Task, WorstRow, means, standard_error
+from lossgrad._statistics import label_statistics, row_statistics
 
-Task = Literal["multiclass", "binary"]
-Source = Literal["logits", "targets"]
-Index = tuple[int | slice, ...]
+__all__ = [
+    "Average",
+    "DtypeError",
+    "Evaluation",
+    "FileError",
+    "InputError",
+    "LabelError",
+    "Result",
+    "Task",
+    "WorstRow",
+]
 
-# Small enough for a second look at the block (the arg max) to come from the cache.
-BLOCK_BYTES = 1 << 20
-
-
-class InputError(ValueError):
-    """Logits or targets that cannot be evaluated.
-
-    Attributes
-    ----------
-    source : {"logits", "targets"}
-        The array at fault.
-    problem : str
-        What is wrong with it, without the row.
-    row : tuple of int or None
-        The row at fault: one index for each axis that is not the class axis.
-    """
-
-    def __init__(self, source: Source, problem: str, row: tuple[int, ...] | None = None) -> None:
-        self.source, self.problem, self.row = source, problem, row
-        super().__init__(source, problem, row)
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.detail}"
-
-    @property
-    def detail(self) -> str:
-        """The row and the problem, without the name of the array."""
-        if not self.row:
-            return self.problem
-        row = self.row[0] if len(self.row) == 1 else self.row
-        return f"row {row}: {self.problem}"
+MAGIC = b"lossgrad-evaluation\n"
+VERSION = 1
+_START = struct.Struct("<HI")  # version, length of the header
+_CHECK = struct.Struct("<I")  # CRC-32 of all that precedes
+_LOSS_BINS = 64
+# Groups of the tally "scalars": with s the sample weight, w the class weight, l the loss
+_SCALARS = _ENTROPY, _BRIER, _DIVISOR, _LL, _LW, _WW = range(6)
+_COUNTERS = ("rows", "ignored", "undefined", "terms", "correct", "infinite")
 
 
-class LabelError(InputError, IndexError):
-    """A label outside the classes."""
+@dataclass
+class Block:
+    """What one block adds: everything that can fail or take time is done when it is made."""
 
-
-class DtypeError(InputError, TypeError):
-    """An array of a type that is not supported."""
-
-
-class ExactSum:
-    """The sum of float64 values with no rounding until it is read.
-
-    The state is one integer, in units of the smallest subnormal 2**-1074: adding and merging are
-    then exact, commutative and associative. A block is cut into high and low parts as in
-    Rump, Ogita and Oishi (2008), "Accurate floating-point summation, part I": with
-    sigma = 2**k > n * max|v|, the high parts (sigma + v) - sigma are multiples of
-    2**-53 * sigma whose sum is at most sigma, so that summing them in float64 is exact in any
-    order. Usual losses take two or three rounds.
-    """
-
-    _UNIT = 1074
-    _CHUNK = 1 << 14  # temporaries stay in the L2 cache
-
-    def __init__(self) -> None:
-        self._units = 0
-        self._special = 0.0  # the sum of infinities and NaNs: 0, inf, -inf or nan
-
-    def add(self, values: NDArray[Any]) -> None:
-        """Add every element of a real array."""
-        flat = values.reshape(-1)
-        for start in range(0, flat.size, self._CHUNK):
-            self._add_chunk(flat[start : start + self._CHUNK].astype(np.float64))
-
-    def _add_chunk(self, rest: NDArray[np.float64]) -> None:
-        if not math.isfinite(top := _largest(rest)):
-            finite = np.isfinite(rest)
-            with np.errstate(invalid="ignore"):  # inf - inf
-                self._special += float(rest[~finite].sum())
-            rest = np.where(finite, rest, 0.0)
-            top = _largest(rest)
-        while top:
-            exponent = math.frexp(top)[1] + rest.size.bit_length()
-            if exponent > 1023:  # sigma would overflow; such losses are not worth speed
-                self._units += sum(map(self._as_units, rest.tolist()))
-                return
-            sigma = math.ldexp(1.0, exponent)
-            high = (rest + sigma) - sigma
-            self._units += self._as_units(float(high.sum()))
-            rest -= high
-            top = _largest(rest)
-
-    def _as_units(self, value: float) -> int:
-        numerator, denominator = value.as_integer_ratio()  # the denominator is a power of two
-        return numerator << (self._UNIT - denominator.bit_length() + 1)
-
-    def merge(self, other: "ExactSum") -> None:
-        """Add the values of another sum."""
-        self._units += other._units
-        self._special += other._special
-
-    def value(self) -> float:
-        """The float64 nearest to the sum."""
-        if self._special != 0.0:
-            return self._special
-        try:
-            return self._units / (1 << self._UNIT)  # integer division rounds correctly
-        except OverflowError:
-            return math.inf if self._units > 0 else -math.inf
-
-
-def _largest(values: NDArray[np.float64]) -> float:
-    """The largest magnitude; NaN if there is a NaN."""
-    return max(float(values.max()), -float(values.min()))
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an evaluation found.
-
-    Attributes
-    ----------
-    task : {"multiclass", "binary"}
-    rows, ignored : int
-        Rows seen, and those among them whose label is `ignore_index`.
-    classes : int
-        Classes, or labels of a row in the binary task.
-    terms : int
-        Losses that the mean is over: the kept rows, or rows times labels in the binary task.
-    correct, infinite : int
-        Terms predicted right, and terms whose loss is infinite.
-    total : float
-        The correctly rounded sum of the losses, in nats.
-    """
-
-    task: Task
-    rows: int
-    ignored: int
     classes: int
-    terms: int
-    correct: int
-    infinite: int
-    total: float
-
-    @property
-    def loss(self) -> float:
-        """Mean loss in nats; nan when there was nothing to average."""
-        return self.total / self.terms if self.terms else math.nan
-
-    @property
-    def loss_bits(self) -> float:
-        """Mean loss in bits."""
-        return self.loss / math.log(2.0)
-
-    @property
-    def perplexity(self) -> float:
-        """exp(loss)."""
-        try:
-            return math.exp(self.loss)
-        except OverflowError:
-            return math.inf
-
-    @property
-    def accuracy(self) -> float:
-        """The part of the terms that was predicted right."""
-        return self.correct / self.terms if self.terms else math.nan
+    counts: dict[str, int]
+    # tally -> (values or None for ones, groups)
+    adds: list[tuple[str, Any, Any]] = field(default_factory=list)
+    worst: list[WorstRow] = field(default_factory=list)
 
 
 class Evaluation:
@@ -187,51 +62,136 @@ class Evaluation:
     task : {"multiclass", "binary"}
         "multiclass": targets are integer labels, one a row; the prediction is the first largest
         logit. "binary" (and multi-label): targets between 0 and 1, of the logits' shape; the
-        prediction is logit > 0, right when it equals target > 0.5.
+        prediction is probability > `threshold`, right when it equals target > 0.5.
     ignore_index : int
         The label of rows to leave out ("multiclass").
+    weight : array_like, optional
+        A weight for each class, as in `cross_entropy` ("multiclass"). Only the loss knows it.
+    label_smoothing : float
+        As in `cross_entropy` ("multiclass").
+    bins : int
+        Reliability bins of equal width.
+    threshold : float
+        The probability above which a label is predicted ("binary").
+    confusion_limit : int
+        Keep the confusion matrix up to so many classes: it takes 8 bytes times classes**2.
+    worst : int
+        Remember so many rows of largest loss ("multiclass").
+
+    Notes
+    -----
+    The state takes O(classes + bins) memory without the confusion matrix, whatever the number of
+    rows. Two evaluations of the same rows have the same `to_bytes`, however the rows were cut into
+    blocks and shards and in whatever order those were merged. (The worst rows are known by
+    `source` and row number, so they, too, have to be the same: see `update`.)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> first, second = lossgrad.Evaluation(), lossgrad.Evaluation()
+    >>> first.update([[2.0, 0.0], [0.0, 1.0]], [0, 1])
+    >>> second.update([[0.0, 3.0]], [0])
+    >>> first.merge(second)
+    >>> result = first.result()
+    >>> result.correct, result.terms, round(result.loss, 6)
+    (2, 3, 1.162926)
     """
 
-    def __init__(self, task: Task = "multiclass", *, ignore_index: int = -100) -> None:
+    def __init__(
+        self,
+        task: Task = "multiclass",
+        *,
+        ignore_index: int = -100,
+        weight: ArrayLike | None = None,
+        label_smoothing: float = 0.0,
+        bins: int = 15,
+        threshold: float = 0.5,
+        confusion_limit: int = 256,
+        worst: int = 0,
+    ) -> None:
         if task not in ("multiclass", "binary"):
             raise ValueError(f"task is {task!r}, not 'multiclass' or 'binary'")
+        if bins < 1 or worst < 0:
+            raise ValueError(f"bins is {bins} and worst {worst}: at least 1 and 0 are needed")
+        if not 0.0 <= label_smoothing <= 1.0 or not 0.0 < threshold < 1.0:
+            raise ValueError(
+                f"label_smoothing is {label_smoothing} and threshold {threshold}: "
+                "[0, 1] and (0, 1) are possible"
+            )
+        if task == "binary" and (weight is not None or label_smoothing):
+            raise ValueError("weight and label_smoothing are for the multiclass task")
         self.task = task
-        self.ignore_index = ignore_index
-        self._sum = ExactSum()
+        self.ignore_index = int(ignore_index)
+        self.weight = None if weight is None else _weights(weight, "weight", None)
+        self.label_smoothing = float(label_smoothing)
+        self.bins = int(bins)
+        self.threshold = float(threshold)
+        self.confusion_limit = int(confusion_limit)
+        self.worst = int(worst)
         self._classes: int | None = None
-        self._rows = self._ignored = self._terms = self._correct = self._infinite = 0
+        self._counts = dict.fromkeys(_COUNTERS, 0)
+        self._tallies: dict[str, ExactSums] = {}
+        self._worst: list[WorstRow] = []
 
-    def update(self, logits: ArrayLike, targets: ArrayLike) -> None:
+    # ---- adding rows ----
+
+    def update(
+        self,
+        logits: ArrayLike,
+        targets: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        strict: bool = False,
+        source: str = "",
+        first_row: int | None = None,
+    ) -> None:
         """Add rows. The last axis of `logits` is that of the classes (or labels).
+
+        Parameters
+        ----------
+        logits, targets : array_like
+            As in `evaluate`, the class axis last.
+        sample_weight : array_like, optional
+            A finite weight >= 0 for each row.
+        strict : bool
+            A row whose loss is nan is an error, not counted as undefined and left out.
+        source, first_row : str, int
+            What the worst rows are known by: a name, and the number of the first of these rows
+            (default: the rows seen so far).
 
         Raises
         ------
         InputError
             Wrong data, with the row's index in this block; the totals are then unchanged.
         """
-        logits, targets = np.asarray(logits), np.asarray(targets)
-        self._check_shapes(logits, targets)
-        if logits.size == 0:
-            return
-        if self.task == "binary":
-            losses, correct = _binary_terms(logits, targets)
-            kept = losses.size
-        else:
-            keep = targets != self.ignore_index
-            kept = int(np.count_nonzero(keep))
-            losses, correct = _multiclass_terms(logits, targets, keep, self.ignore_index)
-        largest = losses.max()  # a NaN wins
-        if np.isnan(largest):
-            raise _explain_nan(self.task, losses, logits)
-        if np.isinf(largest):
-            self._infinite += int(np.count_nonzero(np.isinf(losses)))
-        rows = logits.size // logits.shape[-1]
-        self._rows += rows
-        self._ignored += 0 if self.task == "binary" else rows - kept
-        self._terms += kept
-        self._correct += correct
-        self._classes = logits.shape[-1]
-        self._sum.add(losses)
+        block = self.measure(logits, targets, sample_weight, strict=strict)
+        if block is not None:
+            self.absorb(block, source=source, first_row=first_row)
+
+    def measure(
+        self,
+        logits: ArrayLike,
+        targets: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        strict: bool = False,
+    ) -> Block | None:
+        """What `update` would add, without adding it: this may run in several threads."""
+        x, t = np.asarray(logits), np.asarray(targets)
+        self._check_shapes(x, t)
+        if x.size == 0:
+            return None
+        s = None
+        if sample_weight is not None:
+            s = _weights(sample_weight, "sample_weight", x.shape[:-1])
+        try:
+            if self.task == "binary":
+                return self._measure_labels(x, t, s, strict)
+            return self._measure_rows(x, t, s, strict)
+        except TypeError as error:
+            if isinstance(error, DtypeError):
+                raise
+            raise DtypeError("logits", str(error)) from None
 
     def _check_shapes(self, logits: NDArray[Any], targets: NDArray[Any]) -> None:
         if logits.ndim == 0 or logits.shape[-1] == 0:
@@ -239,88 +199,404 @@ class Evaluation:
         wanted = logits.shape if self.task == "binary" else logits.shape[:-1]
         if targets.shape != wanted:
             raise InputError("targets", f"shape {targets.shape} where {wanted} is needed")
-        if self._classes not in (None, logits.shape[-1]):
-            raise InputError(
-                "logits", f"{logits.shape[-1]} classes after blocks of {self._classes}"
-            )
+        classes = logits.shape[-1]
+        if self._classes not in (None, classes):
+            raise InputError("logits", f"{classes} classes after blocks of {self._classes}")
+        if self.weight is not None and len(self.weight) != classes:
+            raise InputError("logits", f"{classes} classes for {len(self.weight)} class weights")
 
-    def merge(self, other: "Evaluation") -> None:
-        """Add the totals of another evaluation of the same task and classes."""
-        if (self.task, self.ignore_index) != (other.task, other.ignore_index):
-            raise ValueError("evaluations of different task or ignore_index do not merge")
-        if None not in (self._classes, other._classes) and self._classes != other._classes:
-            raise ValueError(f"{other._classes} classes do not merge with {self._classes}")
-        self._classes = other._classes if self._classes is None else self._classes
-        self._rows += other._rows
-        self._ignored += other._ignored
-        self._terms += other._terms
-        self._correct += other._correct
-        self._infinite += other._infinite
-        self._sum.merge(other._sum)
-
-    def result(self) -> Result:
-        """The figures so far."""
-        return Result(
-            task=self.task,
-            rows=self._rows,
-            ignored=self._ignored,
-            classes=self._classes or 0,
-            terms=self._terms,
-            correct=self._correct,
-            infinite=self._infinite,
-            total=self._sum.value(),
+    def _measure_rows(
+        self, x: NDArray[Any], labels: NDArray[Any], s: NDArray[Any] | None, strict: bool
+    ) -> Block:
+        classes, batch = x.shape[-1], x.shape[:-1]
+        self._check_labels(labels, classes)
+        x, y = x.reshape(-1, classes), labels.reshape(-1)
+        found = row_statistics(
+            x,
+            y,
+            self.weight,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
         )
+        undefined = np.isnan(found.loss)
+        if strict and undefined.any():
+            raise _explain_nan(x[i := int(undefined.argmax())], np.unravel_index(i, batch))
+        kept = found.predicted >= 0
+        ignored = len(y) - int(np.count_nonzero(kept | undefined))
+        take: Any = slice(None) if kept.all() else kept
+        loss, y = found.loss[take].astype(np.float64), y[take].astype(np.int64)
+        predicted, right, rank = found.predicted[take], found.right[take], found.rank[take]
+        confidence, entropy = found.confidence[take], found.entropy[take]
+        s = None if s is None else s.reshape(-1)[take]
+        rows = np.flatnonzero(kept)
+        # sum_c (p_c - [c = y])**2 by the label's own probability
+        with np.errstate(invalid="ignore"):
+            own = np.exp(np.minimum(x[rows, y].astype(np.float64) - found.lse[take], 0.0))
+        own = np.where(np.isnan(own), confidence, own)  # inf - inf: all the probability
+        brier = np.maximum(found.squares[take] - 2.0 * own + 1.0, 0.0)
+        block = Block(
+            classes,
+            {
+                "rows": len(found.loss),
+                "ignored": ignored,
+                "undefined": int(np.count_nonzero(undefined)),
+                "terms": len(y),
+                "correct": int(np.count_nonzero(right)),
+                "infinite": int(np.count_nonzero(np.isinf(loss))),
+            },
+        )
+        if not len(y):
+            return block
+        w = None if self.weight is None else self.weight.astype(found.loss.dtype)[y]
+        add = block.adds.append
+        add(("support", s, y))
+        add(("predicted", s, predicted))
+        add(("hits", *_only(right, s, y)))
+        add(("ranks", s, rank))
+        if classes <= self.confusion_limit:
+            add(("confusion", s, y * classes + predicted))
+        self._add_common(block, loss, s, w, y, confidence, right, entropy, brier)
+        if self.worst:
+            order = np.lexsort((rows, -loss))[: self.worst]
+            columns = (loss[order], rows[order], y[order], predicted[order], confidence[order])
+            listed = (column.tolist() for column in columns)
+            block.worst = [WorstRow(one, "", *rest) for one, *rest in zip(*listed, strict=True)]
+        return block
 
-
-def _multiclass_terms(
-    logits: NDArray[Any], labels: NDArray[Any], keep: NDArray[np.bool_], ignore_index: int
-) -> tuple[NDArray[Any], int]:
-    """Row losses, and how many of the kept rows are right."""
-    if labels.dtype.kind not in "iu":
-        raise DtypeError("targets", f"dtype {labels.dtype} where integer labels are needed")
-    classes = logits.shape[-1]
-    if labels.min() < 0 or labels.max() >= classes:
-        bad = keep & ((labels < 0) | (labels >= classes))
+    def _check_labels(self, labels: NDArray[Any], classes: int) -> None:
+        if labels.dtype.kind not in "iu":
+            raise DtypeError("targets", f"dtype {labels.dtype} where integer labels are needed")
+        if labels.min() >= 0 and labels.max() < classes:
+            return
+        bad = (labels != self.ignore_index) & ((labels < 0) | (labels >= classes))
         if bad.any():
             row = _first(bad)
             raise LabelError(
                 "targets",
                 f"label {labels[row]} is outside [0, {classes}) "
-                f"and is not ignore_index ({ignore_index})",
+                f"and is not ignore_index ({self.ignore_index})",
                 row,
             )
-    try:
-        losses = lossgrad.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="none")
-    except TypeError as error:
-        raise DtypeError("logits", str(error)) from None
-    right = (logits.argmax(axis=-1) == labels) & keep
-    return np.asarray(losses), int(np.count_nonzero(right))
 
+    def _measure_labels(
+        self, x: NDArray[Any], targets: NDArray[Any], s: NDArray[Any] | None, strict: bool
+    ) -> Block:
+        if targets.dtype.kind not in "biuf" or targets.dtype.itemsize > 8:
+            raise DtypeError("targets", f"dtype {targets.dtype} where ordinary numbers are needed")
+        if not (targets.min() >= 0 and targets.max() <= 1):  # a NaN is neither
+            place = _first(~((targets >= 0) & (targets <= 1)))
+            raise LabelError(
+                "targets",
+                f"{_label(place, targets)}target {targets[place]} is outside [0, 1]",
+                place[:-1],
+            )
+        found = label_statistics(x, targets)
+        undefined = np.isnan(found.loss)
+        if strict and undefined.any():
+            place = _first(undefined)
+            raise InputError("logits", f"{_label(place, x)}logit is {x[place]}", place[:-1])
+        kept = ~undefined
+        take: Any = Ellipsis if kept.all() else kept
+        loss = found.loss[take].astype(np.float64).reshape(-1)
+        t = targets[take].astype(np.float64).reshape(-1)
+        p, entropy = found.probability[take].reshape(-1), found.entropy[take].reshape(-1)
+        labels = np.broadcast_to(np.arange(x.shape[-1]), x.shape)[take].reshape(-1)
+        if s is not None:
+            s = np.broadcast_to(s[..., np.newaxis], x.shape)[take].reshape(-1)
+        limit = math.log(self.threshold / (1.0 - self.threshold))
+        positive, predicted = t > 0.5, (x > limit)[take].reshape(-1)
+        counts = {
+            "rows": x.size // x.shape[-1],
+            "ignored": 0,
+            "undefined": int(np.count_nonzero(undefined)),
+            "terms": len(loss),
+            "correct": int(np.count_nonzero(positive == predicted)),
+            "infinite": int(np.count_nonzero(np.isinf(loss))),
+        }
+        block = Block(x.shape[-1], counts)
+        if not len(loss):
+            return block
+        block.adds.append(("seen", s, labels))
+        for name, which in (
+            ("support", positive),
+            ("predicted", predicted),
+            ("hits", positive & predicted),
+        ):
+            block.adds.append((name, *_only(which, s, labels)))
+        self._add_common(block, loss, s, None, labels, p, t, entropy, (p - t) ** 2)
+        return block
 
-def _binary_terms(logits: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """The loss of every element, and how many are right."""
-    if targets.dtype.kind not in "biuf" or targets.dtype.itemsize > 8:
-        raise DtypeError("targets", f"dtype {targets.dtype} where ordinary numbers are needed")
-    if not (targets.min() >= 0 and targets.max() <= 1):  # a NaN is neither
-        place = _first(~((targets >= 0) & (targets <= 1)))
-        raise LabelError(
-            "targets",
-            f"{_label(place, targets)}target {targets[place]} is outside [0, 1]",
-            place[:-1],
+    def _add_common(
+        self,
+        block: Block,
+        loss: NDArray[np.float64],
+        s: NDArray[np.float64] | None,
+        w: NDArray[Any] | None,
+        groups: NDArray[Any],
+        confidence: NDArray[np.float64],
+        right: NDArray[Any],
+        entropy: NDArray[np.float64],
+        brier: NDArray[np.float64],
+    ) -> None:
+        add = block.adds.append
+        weighted = _times(s, loss)
+        with np.errstate(over="ignore"):
+            squared = weighted * weighted
+        divided = s if w is None else _times(s, w.astype(np.float64))
+        bins = np.clip(np.ceil(confidence * self.bins).astype(np.int64) - 1, 0, self.bins - 1)
+        add(("loss", weighted, groups))
+        add(("bin_weight", s, bins))
+        add(("bin_confidence", _times(s, confidence), bins))
+        if right.dtype == bool:
+            add(("bin_right", *_only(right, s, bins)))
+        else:
+            add(("bin_right", _times(s, right), bins))
+        size = np.clip(np.frexp(np.minimum(loss, 1e300))[1] + 40, 0, _LOSS_BINS - 1)
+        add(("loss_histogram", s, np.where(loss == 0.0, 0, size)))
+        for scalar, values in (
+            (_ENTROPY, _times(s, entropy)),
+            (_BRIER, _times(s, brier)),
+            (_LL, squared),
+            (_LW, _times(divided, weighted)),
+        ):
+            add(("scalars", values, scalar))
+        if divided is None:
+            add(("scalars", float(len(loss)), _DIVISOR))
+            add(("scalars", float(len(loss)), _WW))
+        else:
+            add(("scalars", divided, _DIVISOR))
+            add(("scalars", divided * divided, _WW))
+
+    def absorb(self, block: Block, *, source: str = "", first_row: int | None = None) -> None:
+        """Add what `measure` found."""
+        self._open(block.classes)
+        start = self._counts["rows"] if first_row is None else first_row
+        for name, number in block.counts.items():
+            self._counts[name] += number
+        for tally, values, groups in block.adds:
+            self._tallies[tally].add(values, groups)
+        if block.worst:
+            rows = (w._replace(source=source, row=start + w.row) for w in block.worst)
+            self._keep_worst([*rows])
+
+    def _keep_worst(self, rows: list[WorstRow]) -> None:
+        rows = [*self._worst, *rows]
+        self._worst = sorted(rows, key=lambda row: (-row.loss, *row[1:]))[: self.worst]
+
+    def _open(self, classes: int) -> None:
+        """Make the tallies when the number of classes is known."""
+        if self._classes is None:
+            self._classes = classes
+            self._tallies = {name: ExactSums(size) for name, size in self._sizes(classes).items()}
+
+    def _sizes(self, classes: int) -> dict[str, int]:
+        sizes = dict.fromkeys(("support", "predicted", "hits", "loss"), classes)
+        if self.task == "binary":
+            sizes["seen"] = classes
+        else:
+            sizes["ranks"] = classes
+            if classes <= self.confusion_limit:
+                sizes["confusion"] = classes * classes
+        sizes |= dict.fromkeys(("bin_weight", "bin_confidence", "bin_right"), self.bins)
+        return sizes | {"loss_histogram": _LOSS_BINS, "scalars": len(_SCALARS)}
+
+    # ---- merging, saving ----
+
+    def merge(self, other: "Evaluation") -> None:
+        """Add the totals of another evaluation of the same task, options and classes."""
+        mine, theirs = self._options(), other._options()
+        different = [name for name, value in mine.items() if theirs[name] != value]
+        if different:
+            raise ValueError(f"evaluations of different {' and '.join(different)} do not merge")
+        if other._classes is None:
+            return
+        if self._classes not in (None, other._classes):
+            raise ValueError(f"{other._classes} classes do not merge with {self._classes}")
+        self._open(other._classes)
+        for name, number in other._counts.items():
+            self._counts[name] += number
+        for name, tally in self._tallies.items():
+            tally.merge(other._tallies[name])
+        self._keep_worst(other._worst)
+
+    def _options(self) -> dict[str, Any]:
+        """What has to agree, as JSON can hold it without rounding."""
+        weight = None if self.weight is None else [w.hex() for w in self.weight.tolist()]
+        return {
+            "task": self.task,
+            "ignore_index": self.ignore_index,
+            "weight": weight,
+            "label_smoothing": self.label_smoothing.hex(),
+            "bins": self.bins,
+            "threshold": self.threshold.hex(),
+            "confusion_limit": self.confusion_limit,
+            "worst": self.worst,
+        }
+
+    def to_bytes(self) -> bytes:
+        """The whole state. Equal totals give equal bytes, on any machine.
+
+        A header in JSON follows the format's name and version; then the exact sums, then a
+        checksum.
+        """
+        rows = [[w.loss.hex(), *w[1:5], w.confidence.hex()] for w in self._worst]
+        header = {
+            "options": self._options(),
+            "classes": self._classes,
+            "counts": self._counts,
+            "worst_rows": rows,
+        }
+        text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+        sums = (self._tallies[name].to_bytes() for name in sorted(self._tallies))
+        content = b"".join((MAGIC, _START.pack(VERSION, len(text)), text, *sums))
+        return content + _CHECK.pack(zlib.crc32(content))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Evaluation":
+        """The state that `to_bytes` wrote.
+
+        Raises
+        ------
+        ValueError
+            The bytes are not a state, are damaged, or of a version that is not known here.
+        """
+        if not data.startswith(MAGIC):
+            raise ValueError("not a saved evaluation")
+        try:
+            version, length = _START.unpack_from(data, len(MAGIC))
+            if version != VERSION:
+                raise ValueError(
+                    f"a saved evaluation of version {version}; this lossgrad reads {VERSION}"
+                )
+            if _CHECK.unpack(data[-4:])[0] != zlib.crc32(data[:-4]):
+                raise ValueError("a damaged evaluation: its checksum is wrong")
+            start = len(MAGIC) + _START.size
+            header = json.loads(data[start : start + length])
+            return cls._restored(header, memoryview(data)[start + length : -4])
+        except (struct.error, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"a damaged evaluation: {error}") from None
+
+    @classmethod
+    def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Evaluation":
+        options = header["options"]
+        weight = options["weight"]
+        options["weight"] = None if weight is None else [float.fromhex(w) for w in weight]
+        for name in ("label_smoothing", "threshold"):
+            options[name] = float.fromhex(options[name])
+        state = cls(**options)
+        state._counts = {name: int(header["counts"][name]) for name in _COUNTERS}
+        for loss, source, row, label, predicted, confidence in header["worst_rows"]:
+            place = (source, row, label, predicted)
+            state._worst.append(WorstRow(_number(loss), *place, _number(confidence)))
+        if (classes := header["classes"]) is not None:
+            state._open(classes)
+            for name in sorted(state._tallies):
+                size = state._tallies[name].size
+                state._tallies[name], rest = ExactSums.from_bytes(size, rest)
+        if rest:
+            raise ValueError(f"a damaged evaluation: {len(rest)} bytes too many")
+        return state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_bytes, (self.to_bytes(),)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Evaluation):
+            return NotImplemented
+        return self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # ---- reading ----
+
+    def result(self) -> Result:
+        """The figures so far."""
+        classes = self._classes or 0
+        tallies = self._tallies or {k: ExactSums(n) for k, n in self._sizes(classes).items()}
+        values = {name: tally.values() for name, tally in tallies.items()}
+        scalars, bins = values["scalars"], values["bin_weight"]
+        weight = tallies["bin_weight"].total()
+        confidence = means(values["bin_confidence"], bins)
+        accuracy = means(values["bin_right"], bins)
+        gaps = np.abs(confidence - accuracy)[bins > 0]
+        binary = self.task == "binary"
+        hits, support, predicted = (tallies[k].total() for k in ("hits", "support", "predicted"))
+        right = weight - support - predicted + 2.0 * hits if binary else hits
+        total = tallies["loss"].total()
+        over = weight or math.nan
+        return Result(
+            task=self.task,
+            classes=classes,
+            **self._counts,
+            total=total,
+            divisor=float(scalars[_DIVISOR]),
+            weight=weight,
+            loss_error=self._loss_error(tallies["scalars"], tallies["loss"]),
+            accuracy=right / over,
+            entropy=float(scalars[_ENTROPY]) / over,
+            confidence=tallies["bin_confidence"].total() / over,
+            brier=float(scalars[_BRIER]) / over,
+            ece=float(gaps @ bins[bins > 0]) / over,
+            mce=float(gaps.max()) if gaps.size else math.nan,
+            bin_edges=np.linspace(0.0, 1.0, self.bins + 1),
+            bin_weight=bins,
+            bin_confidence=confidence,
+            bin_accuracy=accuracy,
+            support=values["support"],
+            predicted=values["predicted"],
+            hits=values["hits"],
+            class_loss=means(values["loss"], values["seen" if binary else "support"]),
+            ranks=values.get("ranks"),
+            confusion=(
+                values["confusion"].reshape(classes, classes) if "confusion" in values else None
+            ),
+            loss_histogram=values["loss_histogram"],
+            worst=tuple(self._worst),
         )
-    try:
-        losses = lossgrad.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    except TypeError as error:
-        raise DtypeError("logits", str(error)) from None
-    right = (logits > 0) == (targets > 0.5)
-    return np.asarray(losses), int(np.count_nonzero(right))
+
+    def _loss_error(self, scalars: ExactSums, losses: ExactSums) -> float:
+        if not np.isfinite(scalars.values()).all():
+            return math.nan
+        squares = [scalars.fraction(group) for group in (_LL, _LW, _WW)]
+        total, divisor = losses.fraction(), scalars.fraction(_DIVISOR)
+        return standard_error(squares, total, divisor, self._counts["terms"])
 
 
-def _explain_nan(task: Task, losses: NDArray[Any], logits: NDArray[Any]) -> InputError:
-    place = _first(np.isnan(losses))
-    if task == "binary":
-        return InputError("logits", f"{_label(place, logits)}logit is {logits[place]}", place[:-1])
-    values = logits[place]
+def _weights(values: ArrayLike, name: str, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
+    """Finite weights >= 0; without a shape, one for each class."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise DtypeError("sample_weight", f"{name} has dtype {array.dtype}, not numbers")
+    array = array.astype(np.float64)
+    if shape is None and array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; one number for each class is needed")
+    if shape is not None and array.shape != shape:
+        raise InputError("sample_weight", f"shape {array.shape} where {shape} is needed")
+    good = np.isfinite(array) & (array >= 0)
+    if not good.all():
+        place = _first(~good)
+        problem = f"weight {array[place]} is not a finite number >= 0"
+        if shape is None:
+            raise ValueError(f"{name}: {problem}")
+        raise InputError("sample_weight", problem, place)
+    return array
+
+
+def _times(s: NDArray[Any] | None, values: NDArray[Any]) -> NDArray[Any]:
+    """s * values; no weight is nothing, even of an infinite loss."""
+    if s is None:
+        return values
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(s == 0.0, 0.0, s * values)
+
+
+def _only(
+    which: NDArray[np.bool_], s: NDArray[Any] | None, groups: NDArray[Any]
+) -> tuple[NDArray[Any] | None, NDArray[Any]]:
+    return None if s is None else s[which], groups[which]
+
+
+def _explain_nan(values: NDArray[Any], place: tuple[Any, ...]) -> InputError:
     if np.isnan(values).any():
         problem = f"the logit of class {np.flatnonzero(np.isnan(values))[0]} is nan"
     elif np.count_nonzero(values == np.inf) > 1:
@@ -330,7 +606,11 @@ def _explain_nan(task: Task, losses: NDArray[Any], logits: NDArray[Any]) -> Inpu
         problem = "every logit is -inf, the loss is undefined"
     else:
         problem = "the loss is nan"
-    return InputError("logits", problem, place)
+    return InputError("logits", problem, tuple(int(i) for i in place))
+
+
+def _number(text: str) -> float:
+    return float.fromhex(text)
 
 
 def _label(place: tuple[int, ...], array: NDArray[Any]) -> str:
@@ -340,119 +620,3 @@ def _label(place: tuple[int, ...], array: NDArray[Any]) -> str:
 def _first(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     """The index of the first true element."""
     return tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
-
-
-def evaluate(
-    logits: ArrayLike,
-    targets: ArrayLike,
-    *,
-    task: Task = "multiclass",
-    axis: int = -1,
-    ignore_index: int = -100,
-    block_bytes: int = BLOCK_BYTES,
-    progress: Callable[[int, int], object] | None = None,
-) -> Result:
-    """Evaluate logits against targets in one pass over both.
-
-    Parameters
-    ----------
-    logits : array_like
-        Two dimensions or more, one of which is that of the classes; one dimension will do for
-        the binary task. A memory map is read in blocks and never as a whole.
-    targets : array_like
-        "multiclass": integer labels, of the logits' shape without `axis`. "binary": numbers
-        between 0 and 1, of the logits' shape.
-    task, ignore_index
-        As in `Evaluation`.
-    axis : int
-        The axis of the classes, or of a row's labels.
-    block_bytes : int
-        Bytes of logits to read at a time. The result does not depend on it.
-    progress : callable, optional
-        Called as ``progress(rows_done, rows)`` after each block.
-
-    Returns
-    -------
-    Result
-
-    Raises
-    ------
-    InputError
-        Shapes, types or values that cannot be evaluated, with the first bad row.
-    """
-    state = Evaluation(task, ignore_index=ignore_index)
-    logits, targets = _class_axis_last(np.asarray(logits), np.asarray(targets), task, axis)
-    batch = logits.shape[:-1]
-    row_bytes = logits.shape[-1] * logits.itemsize
-    done, rows = 0, math.prod(batch)
-    for index in _blocks(batch, max(1, block_bytes // row_bytes)):
-        block = logits[index]
-        try:
-            state.update(block, targets[index])
-        except InputError as error:
-            if error.row is None:
-                raise
-            raise type(error)(error.source, error.problem, _shift(error.row, index)) from None
-        if progress is not None:
-            done += block.size // block.shape[-1]
-            progress(done, rows)
-    return state.result()
-
-
-def _class_axis_last(
-    logits: NDArray[Any], targets: NDArray[Any], task: Task, axis: int
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Check the shapes against each other, and move the class axis to the end (views)."""
-    if task == "binary":
-        if targets.shape != logits.shape:
-            raise InputError(
-                "targets", f"shape {targets.shape} differs from the logits' {logits.shape}"
-            )
-        if logits.ndim == 1:  # one label a row
-            logits, targets = logits[:, np.newaxis], targets[:, np.newaxis]
-    if logits.ndim < 2:
-        swapped = "; are the two swapped?" if targets.ndim > logits.ndim else ""
-        raise InputError("logits", f"shape {logits.shape} is not (rows, classes){swapped}")
-    if not -logits.ndim <= axis < logits.ndim:
-        raise InputError("logits", f"shape {logits.shape} has no axis {axis}")
-    if task == "multiclass" and targets.shape != _without(logits.shape, axis):
-        raise InputError("targets", _shape_problem(logits.shape, targets.shape, axis))
-    if logits.shape[axis] == 0:
-        raise InputError("logits", f"shape {logits.shape} has no classes")
-    logits = np.moveaxis(logits, axis, -1)
-    return logits, np.moveaxis(targets, axis, -1) if task == "binary" else targets
-
-
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    axis %= len(shape)
-    return shape[:axis] + shape[axis + 1 :]
-
-
-def _shape_problem(logits: tuple[int, ...], targets: tuple[int, ...], axis: int) -> str:
-    problem = f"shape {targets} where logits of shape {logits} need {_without(logits, axis)}"
-    fits = [i for i in range(len(logits)) if _without(logits, i) == targets]
-    if fits:
-        return f"{problem}; it fits axis {fits[0]}"
-    if targets == logits:
-        return f"{problem}; targets of the logits' own shape are for the binary task"
-    return problem
-
-
-def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[Index]:
-    """Indices that cut `shape` into pieces of at most `rows` elements, in C order."""
-    inner = math.prod(shape[1:])
-    if inner > rows:
-        for i in range(shape[0]):
-            for rest in _blocks(shape[1:], rows):
-                yield (i, *rest)
-    elif inner:
-        step = rows // inner
-        for start in range(0, shape[0], step):
-            yield (slice(start, start + step),)
-
-
-def _shift(row: tuple[int, ...], index: Index) -> tuple[int, ...]:
-    """The index in the whole array of a row of the block at `index`."""
-    *fixed, last = index
-    assert isinstance(last, slice)
-    return (*(i for i in fixed if isinstance(i, int)), last.start + row[0], *row[1:])

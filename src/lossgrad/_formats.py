@@ -1,0 +1,275 @@
+"""The file formats, each read by the library that owns it: an extra of the package's name.
+
+`open_array` gives an ndarray (memory-mapped) or an object with shape, dtype and slices of rows,
+which the walk reads in blocks.
+"""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossgrad._problems import FileError
+from lossgrad._sequential import Rows
+from lossgrad.readers import choose, open_npy, open_npz, reading
+
+_REOPEN_BYTES = 64 << 20
+_BATCH = 1 << 18  # numbers of a batch of Parquet rows
+
+
+def open_array(path: str | os.PathLike[str], key: str | None = None, usual: str = "logits") -> Any:
+    """Open an array in a file of any supported format, known by the end of its name.
+
+    .npy, .npz, .safetensors, .zarr, .h5 or .hdf5, .parquet, .arrow or .feather; another name is
+    taken for a .npy file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    key : str, optional
+        The name of the array, data set or column; without it the only one, or `usual`.
+    usual : str
+
+    Raises
+    ------
+    FileError
+        The file or the key is missing, or cannot be read.
+    ImportError
+        The format's library is missing; the message names the extra to install.
+    """
+    path = Path(path)
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        if key is not None and path.exists():
+            raise FileError(path, f"is one array and has no {key!r}")
+        return open_npy(path)
+    array = opener(path, key, usual)
+    if 0 in array.shape:
+        raise FileError(path, f"holds no values: its shape is {tuple(array.shape)}")
+    return array
+
+
+def holds_both(path: str | os.PathLike[str]) -> bool:
+    """Whether files of this name may hold logits and targets."""
+    return Path(path).suffix.lower() in _OPENERS
+
+
+def need(module: str, extra: str, what: str) -> Any:
+    """Import an optional library, or say which extra brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs {module.partition('.')[0]}: pip install 'lossgrad[{extra}]' ({error})"
+        ) from None
+
+
+# ---- safetensors ----
+
+
+class _Tensor:
+    """A tensor of a .safetensors file, opened anew now and then to give its pages back."""
+
+    def __init__(self, path: Path, key: str | None, usual: str) -> None:
+        self._open = need("safetensors", "safetensors", "a .safetensors file").safe_open
+        self._path = path
+        with reading(path), self._errors():
+            self._file: Any = self._open(path, framework="np")
+            self._key = choose(path, list(self._file.keys()), key, usual)
+            tensor = self._file.get_slice(self._key)
+        self.shape = tuple(tensor.get_shape())
+        self._bfloat16 = tensor.get_dtype() == "BF16"
+        if self._bfloat16:
+            need("ml_dtypes", "safetensors", "bfloat16")
+        names = {"F": "float", "I": "int", "U": "uint", "B": "bfloat"}
+        name = tensor.get_dtype()
+        if name != "BOOL" and (name[0] not in names or not name[1:].isdigit()):
+            raise FileError(path, f"{self._key} has dtype {name}, which is not supported")
+        text = "bool" if name == "BOOL" else names[name[0]] + name[1:]
+        self.dtype = np.dtype(np.float32 if self._bfloat16 else text)
+        self.ndim = len(self.shape)
+        self._read = 0
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        if self._read > _REOPEN_BYTES:
+            with self._errors():
+                self._file = self._open(self._path, framework="np")
+            self._read = 0
+        spans = tuple(slice(i, i + 1) if isinstance(i, int) else i for i in index)
+        with self._errors():
+            block = np.asarray(self._file.get_slice(self._key)[spans])
+        self._read += block.nbytes
+        block = block[tuple(0 if isinstance(i, int) else slice(None) for i in index)]
+        return block.astype(np.float32) if self._bfloat16 else block
+
+    def _errors(self) -> Any:
+        return _as_file_errors(self._path, "a .safetensors file")
+
+
+class _as_file_errors:
+    """What a format's library raises about a file, as a FileError."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self._path, self._what = path, what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, (FileError, MemoryError)):
+            raise FileError(self._path, f"cannot be read as {self._what}: {error}") from None
+
+
+# ---- zarr and HDF5: their arrays are sliced as they are ----
+
+
+def _open_zarr(path: Path, key: str | None, usual: str) -> Any:
+    zarr = need("zarr", "zarr", "a .zarr store")
+    if not path.exists():
+        raise FileError(path, "no such file")
+    with _as_file_errors(path, "a zarr store"):
+        found: Any = zarr.open(path, mode="r")
+        if isinstance(found, zarr.Array):
+            if key is not None:
+                raise FileError(path, f"is one array and has no {key!r}")
+        else:
+            found = found[choose(path, list(found.array_keys()), key, usual)]
+    return found
+
+
+def _open_hdf5(path: Path, key: str | None, usual: str) -> Any:
+    h5py = need("h5py", "hdf5", "an HDF5 file")
+    with reading(path), _as_file_errors(path, "an HDF5 file"):
+        file = h5py.File(path, "r")
+        names: list[str] = []
+        file.visititems(
+            lambda name, one: names.append(name) if isinstance(one, h5py.Dataset) else None
+        )
+        found = file[choose(path, names, key, usual)]
+        if found.shape is None:
+            raise FileError(path, f"{found.name} holds no values")
+    return found
+
+
+# ---- Arrow and Parquet: columns of numbers or of lists of one length ----
+
+
+def _open_parquet(path: Path, key: str | None, usual: str) -> Any:
+    parquet = need("pyarrow.parquet", "arrow", "a Parquet file")
+    with reading(path), _as_file_errors(path, "a Parquet file"), parquet.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        column = choose(path, schema.names, key, usual)
+
+    def batches(size: int = 1) -> Iterator[Any]:
+        with parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            for batch in file.iter_batches(size, columns=[column]):
+                yield batch.column(0)
+
+    kind = schema.field(column).type
+    width = _list_width(path, column, kind, batches, rows)
+    size = max(1, _BATCH // (width or 1))
+    return _column(path, column, kind, lambda: batches(size), rows, width)
+
+
+def _open_arrow(path: Path, key: str | None, usual: str) -> Any:
+    arrow = need("pyarrow", "arrow", "an Arrow file")
+    ipc = need("pyarrow.ipc", "arrow", "an Arrow file")
+
+    def batches() -> Iterator[Any]:
+        with arrow.OSFile(str(path)) as stream, ipc.open_file(stream) as file:
+            for number in range(file.num_record_batches):
+                yield file.get_batch(number).column(column)
+
+    with (
+        reading(path),
+        _as_file_errors(path, "an Arrow file"),
+        arrow.OSFile(str(path)) as stream,
+        ipc.open_file(stream) as file,
+    ):
+        schema = file.schema
+        column = choose(path, schema.names, key, usual)
+        rows = sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
+    kind = schema.field(column).type
+    return _column(
+        path, column, kind, batches, rows, _list_width(path, column, kind, batches, rows)
+    )
+
+
+def _list_width(
+    path: Path, column: str, kind: Any, batches: Callable[[], Iterator[Any]], rows: int
+) -> int | None:
+    """The length of the lists, None for plain numbers."""
+    types = need("pyarrow", "arrow", "a column").types
+    if types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    if not (types.is_list(kind) or types.is_large_list(kind)):
+        return None
+    if rows == 0:
+        raise FileError(path, f"{column} holds no values")
+    with _as_file_errors(path, "a table"):
+        first = next(batches())
+        return len(first[0])
+
+
+def _column(
+    path: Path,
+    column: str,
+    kind: Any,
+    batches: Callable[[], Iterator[Any]],
+    rows: int,
+    width: int | None,
+) -> Rows:
+    value = kind if width is None else kind.value_type
+    try:
+        dtype = np.dtype(value.to_pandas_dtype())
+    except (NotImplementedError, TypeError):
+        dtype = np.dtype(object)
+    if dtype.kind not in "biuf":
+        raise FileError(path, f"{column} has type {kind}: numbers, or lists of numbers, are needed")
+    shape = (rows,) if width is None else (rows, width)
+
+    def pieces() -> Iterator[NDArray[Any]]:
+        row = 0
+        with _as_file_errors(path, "a table"):
+            for batch in batches():
+                yield _numbers(path, column, batch, row, width, dtype)
+                row += len(batch)
+        raise FileError(path, f"changed while it was read: it ends at row {row}")
+
+    return Rows(shape, dtype, pieces)
+
+
+def _numbers(
+    path: Path, column: str, batch: Any, row: int, width: int | None, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    values = batch if width is None else batch.flatten()
+    if batch.null_count or values.null_count:
+        valid = np.asarray(batch.is_valid())
+        place = f" at row {row + int(valid.argmin())}" if not valid.all() else ""
+        raise FileError(path, f"{column} has a null{place}: fill or drop it")
+    if width is not None:
+        lengths = np.asarray(batch.value_lengths())
+        if (bad := np.flatnonzero(lengths != width)).size:
+            raise FileError(
+                path,
+                f"{column} has a list of {lengths[bad[0]]} at row {row + int(bad[0])}, "
+                f"others have {width}",
+            )
+    flat = np.asarray(values.to_numpy(zero_copy_only=False), dtype)
+    return flat if width is None else flat.reshape(len(batch), width)
+
+
+_OPENERS: dict[str, Callable[[Path, str | None, str], Any]] = {
+    ".npz": open_npz,
+    ".safetensors": _Tensor,
+    ".zarr": _open_zarr,
+    ".h5": _open_hdf5,
+    ".hdf5": _open_hdf5,
+    ".parquet": _open_parquet,
+    ".arrow": _open_arrow,
+    ".feather": _open_arrow,
+}

@@ -1,0 +1,144 @@
+"""Files of logits and targets as shards: globs matched in sorted order, shapes checked, watched.
+
+A file that is truncated or rewritten while it is read would give a wrong result or, memory-mapped,
+end the process: its size and time are compared before each block.
+"""
+
+import glob
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lossgrad._formats import holds_both, open_array
+from lossgrad._problems import FileError
+from lossgrad._walk import Shard
+from lossgrad.evaluation import Task
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+class FileShards:
+    """The shards of some files, each opened when it is reached.
+
+    Parameters
+    ----------
+    pairs : list of (str, str)
+        Files of logits and of targets, which may be the same.
+    logits_key, targets_key : str or None
+    """
+
+    def __init__(
+        self, pairs: list[tuple[str, str]], logits_key: str | None, targets_key: str | None
+    ) -> None:
+        self.pairs = pairs
+        self._keys = logits_key, targets_key
+        self.rows: list[int] = []
+        self.bytes = 0
+        self._stamps: list[list[tuple[int, int]]] = []
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def check_shapes(self, task: Task, axis: int) -> int:
+        """Look at every file once, before a long walk: the rows of all."""
+        classes = None
+        for number in range(len(self.pairs)):
+            self._stamps.append([_stamp(path) for path in self.pairs[number]])
+            shard = self.open(number).oriented(task, axis)
+            *batch, last = shard.logits.shape
+            if classes not in (None, last):
+                first = self.pairs[0][0]
+                raise FileError(
+                    self.pairs[number][0], f"has {last} classes where {first} has {classes}"
+                )
+            classes = last
+            self.rows.append(math.prod(batch))
+            size = math.prod(batch) * last * shard.logits.dtype.itemsize
+            self.bytes += size + math.prod(shard.targets.shape) * shard.targets.dtype.itemsize
+        return sum(self.rows)
+
+    def open(self, number: int) -> Shard:
+        """Open the files of one shard."""
+        logits, targets = self.pairs[number]
+        return Shard(
+            open_array(logits, self._keys[0], "logits"),
+            open_array(targets, self._keys[1], "targets"),
+            source=logits,
+            names={"logits": logits, "targets": targets},
+            first_row=0,
+            check=self._watch(number),
+        )
+
+    def _watch(self, number: int) -> Callable[[], None]:
+        paths = self.pairs[number]
+        if not self._stamps:
+            self._stamps = [[_stamp(path) for path in pair] for pair in self.pairs]
+        stamps = self._stamps[number]
+
+        def check() -> None:
+            for path, stamp in zip(paths, stamps, strict=True):
+                if _stamp(path) != stamp:
+                    raise FileError(path, "changed while it was read")
+
+        return check
+
+    def __iter__(self) -> Iterator[Shard]:
+        for number in range(len(self.pairs)):
+            shard = self.open(number)
+            yield shard
+            shard.check()  # after its last block
+
+    def fingerprint(self) -> list[Any]:
+        """What tells these files from others, or from their later versions."""
+        return [[*pair, *map(list, map(_stamp, pair))] for pair in self.pairs]
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
+        problem = "no such file" if missing else f"cannot be read: {error}"
+        raise FileError(path, problem) from None
+    return found.st_size, found.st_mtime_ns
+
+
+def find_shards(
+    logits: Paths, targets: Paths | None, logits_key: str | None, targets_key: str | None
+) -> FileShards:
+    """Match files of logits with files of targets, in sorted order where a glob finds them.
+
+    Raises
+    ------
+    FileError
+        A pattern matches nothing, the counts differ, or a file of logits cannot hold targets.
+    """
+    first = _expanded(logits)
+    if targets is None:
+        for path in first:
+            if not holds_both(path):
+                raise FileError(path, "holds one array: name the file of its targets, too")
+        return FileShards([(path, path) for path in first], logits_key, targets_key)
+    second = _expanded(targets)
+    if len(first) != len(second):
+        last = (first if len(first) > len(second) else second)[min(len(first), len(second))]
+        raise FileError(
+            last,
+            f"has no counterpart: there are {len(first)} files of logits and {len(second)} of "
+            "targets",
+        )
+    return FileShards(list(zip(first, second, strict=True)), logits_key, targets_key)
+
+
+def _expanded(paths: Paths) -> list[str]:
+    if not isinstance(paths, (str, os.PathLike)):
+        return [os.fspath(path) for path in paths]
+    name = os.fspath(paths)
+    if not glob.has_magic(name) or "\0" in name or Path(name).exists():
+        return [name]
+    found = sorted(glob.glob(name, recursive=True))
+    if not found:
+        raise FileError(name, "no file matches")
+    return found

@@ -1,0 +1,126 @@
+"""Sums without rounding: their values, and one form whatever the order."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lossgrad._exact import ExactSums
+
+
+def exact_sum(*blocks):
+    sums = ExactSums(1)
+    for block in blocks:
+        sums.add(np.asarray(block))
+    assert sums.values()[0] == sums.total()
+    return sums.total()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spread", [0, 1, 10, 30])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 1000, (1 << 15) + 1, 100_000])
+def test_the_rounded_rational_sum(dtype, spread, size):
+    random = np.random.default_rng(size + spread)
+    values = random.random(size) * 2.0 ** random.integers(-spread, spread + 1, size)
+    values = values.astype(dtype)
+    assert exact_sum(values) == math.fsum(values.tolist())
+
+
+def test_over_the_whole_range_of_float64():
+    random = np.random.default_rng(1)
+    values = np.ldexp(random.random(5000), random.integers(-1073, 1020, 5000))
+    values = np.concatenate([values, [5e-324, 5e-324, 1e308, 2.0**-1022, 0.0]])
+    sums = ExactSums(3)
+    sums.add(values, 1)
+    expected = sum(map(Fraction, values.tolist()), Fraction(0))
+    assert sums.fraction() == sums.fraction(1) == expected
+    assert sums.fraction(0) == 0
+    np.testing.assert_array_equal(sums.values(), [0.0, float(expected), 0.0])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([2.0**53, 1.0, 2.0**-60], 2.0**53 + 2),  # just above a tie: up
+        ([2.0**53, 1.0], 2.0**53),  # a tie: to even
+        ([5e-324, 5e-324], 1e-323),
+        ([1.7e308, 1.7e308], math.inf),
+        ([math.inf, 1.0], math.inf),
+        ([], 0.0),
+        ([0.0, -0.0], 0.0),
+        ([1, 2, 3], 6.0),
+        ([True, False, True], 2.0),
+    ],
+)
+def test_edges(values, expected):
+    assert exact_sum(np.array(values)) == expected
+    assert exact_sum(*([value] for value in values)) == expected
+
+
+def test_any_layout_and_the_input_left_alone():
+    values = np.random.default_rng(2).random((300, 70))
+    before = values.copy()
+    expected = math.fsum(values.ravel())
+    values.flags.writeable = False
+    for same in (values, values.T[::-1], values.astype(">f8")):
+        assert exact_sum(same) == expected
+    np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("size", [1, 7, 300_000])
+def test_groups(size):
+    random = np.random.default_rng(3)
+    values, groups = random.random(5000) ** 20, random.integers(0, size, 5000)
+    sums = ExactSums(size)
+    sums.add(values, groups)
+    sums.add(None, groups[:100])
+    sums.add(2.5, size - 1)
+    expected = [Fraction(0)] * size
+    for value, group in zip(values.tolist(), groups.tolist(), strict=True):
+        expected[group] += Fraction(value)
+    for group in groups[:100]:
+        expected[group] += 1
+    expected[size - 1] += Fraction(2.5)
+    np.testing.assert_array_equal(sums.values(), [float(value) for value in expected])
+    assert sums.fraction() == sum(expected)
+
+
+def test_bytes_do_not_depend_on_order_or_merges():
+    random = np.random.default_rng(4)
+    values = random.random(4000) * 2.0 ** random.integers(-80, 80, 4000)
+    values[7] = math.inf
+    groups = random.integers(0, 5, 4000)
+    whole = ExactSums(5)
+    whole.add(values, groups)
+    for _ in range(20):
+        merged = ExactSums(5)
+        order = random.permutation(4000)
+        for part in np.split(order, np.sort(random.integers(0, 4000, 7))):
+            shard = ExactSums(5)
+            shard.add(values[part], groups[part])
+            shard.merge(merged)
+            merged = shard
+        assert merged.to_bytes() == whole.to_bytes()
+    again, rest = ExactSums.from_bytes(5, memoryview(whole.to_bytes() + b"rest"))
+    assert bytes(rest) == b"rest"
+    assert again.to_bytes() == whole.to_bytes()
+    np.testing.assert_array_equal(again.values(), whole.values())
+    assert np.isinf(whole.values()).sum() == 1
+
+
+def test_limbs_never_overflow(monkeypatch):
+    """More values than a limb has room for: it is carried in time."""
+    monkeypatch.setattr("lossgrad._exact._ROOM", 100)
+    sums = ExactSums(1)
+    largest = np.full(90, float(2**32 - 1))
+    for _ in range(300):
+        sums.add(largest)
+    assert sums.total() == 90 * 300 * (2**32 - 1)
+    assert max(int(column[0]) for column in sums._limbs.values()) < 101 * 2**32
+
+
+@pytest.mark.parametrize("bad", [-1.0, math.nan, -math.inf])
+def test_what_cannot_be_summed(bad):
+    with pytest.raises(ValueError, match="from 0 to infinity"):
+        exact_sum([1.0, bad])
