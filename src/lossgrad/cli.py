@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import math
+import os
 import shlex
 import sys
 import time
@@ -40,14 +41,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, nobody to tell
+        _drop_output()
         return 141
     except readers.FileError as error:
         return _fail(str(error))
     except MemoryError as error:
         return _fail(f"out of memory: {error}")
     except OSError as error:
+        _drop_output()
         return _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     return 0
+
+
+def _drop_output() -> None:
+    """What could not be written is still in the buffer, and would fail again at exit, with 120."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, status: int = 2) -> int:
