@@ -1,28 +1,31 @@
 /* The softmax family: rows of logits, read from memory once.
  *
- * First pass over a row, in blocks that stay in L1: the block's maximum, then the sum of exp(x) over
- * the block. exp(x) = p 2^n is summed in units of exp(shift) 2^N, fixed by the first block's maximum
- * (N carries a BIAS that keeps 2^-190 of the maximum a normal number); only a later block that
- * exceeds it by SLACK starts the row again, now from the maximum of the whole row. Because the
- * exponents are subtracted and not the logits, the error does not grow with the gap between them;
- * shift is 0, or for a maximum beyond FAR that maximum, whose differences are exact where they count.
- * The maximum itself is counted, not summed (count, rest), so that log-sum-exp - max =
- * log1p(count - 1 + rest / exp(max)) is accurate when one class takes all.
+ * First pass: the sum of exp(x) = p 2^n in units of exp(shift) 2^N, N fixed by the maximum of the row's
+ * first elements (with a BIAS that keeps 2^-190 of it a normal number); only a row whose maximum turns
+ * out to exceed that by SLACK is summed again, now from its own maximum. Because the exponents are
+ * subtracted and not the logits, the error does not grow with the gap between them; shift is 0, or for
+ * a maximum beyond FAR that maximum, whose differences are exact where they count.
+ * The largest term is counted, not summed (count, rest), so that log-sum-exp - max =
+ * log1p(count - 1 + rest / exp(max)) is accurate when one class takes all: each lane holds back its
+ * largest term so far, and adds what a larger one displaces.
  * The terms may be kept (in scratch, warm in L1 or L2) and the second pass scales them.
  *
  * Order of the sum, on every level: element i belongs to lane i mod LANES; 8 of a lane are added as a
  * tree, trees in W, lanes by fold_. Zeros change nothing, so neither does trailing -inf padding. */
 
 #define GROUP 8                       /* vectors to a tree */
+#define TOGETHER (AVX512 ? 4 : 1)     /* whose terms are computed side by side: as registers allow */
+#define FIRST (8 * LANES)             /* elements that fix the unit */
 #define ROW_BLOCK (64 * LANES)        /* 4 KiB */
+#define AHEAD (32 * LANES)            /* prefetched while terms are computed */
 #define BIAS C_(64, 512)
 #define SLACK C_(30.0f, 300.0f)
 #define FAR C_(256.0f, 2048.0f)
 #define LEAST C_(-125.0f, -1021.0f)   /* exponents below it are taken as 0 */
 
 typedef struct {
-    V exponent; /* the sums' unit: exp(shift) 2^exponent, shift already taken off the logits */
-    V max;      /* counted, not summed */
+    V magic; /* MAGIC - N, where the sums' unit is exp(shift) 2^N, shift already taken off the logits */
+    S exponent; /* N */
 } unit;
 
 static S row_max(const S *x, ptrdiff_t n) {
@@ -37,81 +40,126 @@ static S row_max(const S *x, ptrdiff_t n) {
     return fold_max(max_(max_(m[0], m[1]), max_(m[2], m[3])));
 }
 
-/* exp(x) in the unit; live_term is 0 where not live. */
-INLINE V term(V x, const unit *u) {
-    V n, p = exp_parts(x, &n);
-    n = n - u->exponent;
-    return scale_normal_(p, n, nlt_(n, set1(LEAST)));
+/* e = exp(x) in the unit, for `many` vectors side by side, so that their chains overlap. n - N stands in
+ * the low bits of t, from where it is added to the exponent; NaN does not survive that, so t is added
+ * to *seen, which is NaN if any was. */
+INLINE void terms_of(const V *x, V *e, int many, const unit *u, V *seen) {
+    V t[GROUP], r[GROUP];
+#define EACH for (int g = 0; g < many; g++)
+    EACH t[g] = fma_(x[g], set1(LOG2E), u->magic);
+    EACH r[g] = t[g] - u->magic;
+    EACH *seen = *seen + t[g];
+    EACH e[g] = fnma_(r[g], set1(LN2_HI), x[g]);
+    EACH r[g] = fnma_(r[g], set1(LN2_LO), e[g]);
+    exp_tails(r, e, many);
+    EACH e[g] = fma_(e[g], r[g], set1(1));
+    EACH e[g] = fma_(e[g], r[g], set1(1));
+    EACH e[g] = scale_normal_(e[g], t[g], nlt_(t[g], set1(MAGIC + LEAST)));
+#undef EACH
 }
-INLINE V live_term(V x, const unit *u, M live) {
-    V n, p = exp_parts(x, &n);
-    n = n - u->exponent;
-    return scale_normal_(p, n, nlt_and_(live, n, set1(LEAST)));
-}
-
-/* The k <= VL terms of v; with has_max 0 in place of the maximum, which is counted. */
-INLINE V next_term(V v, const unit *u, int has_max, int *count, S *keep, ptrdiff_t k) {
-    if (!has_max && !keep) return term(v, u);
-    M live = ne_(v, u->max);
-    if (has_max) *count += VL - count_(live);
-    if (!keep) return live_term(v, u, live);
-    V e = term(v, u);
-    if (k == VL) st(keep, e);
-    else st_n(keep, e, k);
-    return has_max ? keep_(live, e) : e;
+INLINE double one_term(S x, const unit *u) {
+    V seen = set1(0), v = set1(x), e;
+    terms_of(&v, &e, 1, u, &seen);
+    return (double)first_(e);
 }
 
 INLINE V tree(const V *t) { return ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7])); }
 
-/* Adds a block's terms to w; returns how many equal the maximum. Meanwhile what is read next and,
- * where terms are kept, what the second pass will write are fetched. */
-INLINE int sum_terms(const S *x, ptrdiff_t n, const unit *u, int has_max, S *keep, const S *next,
-                     const S *write, W *w) {
+/* A row's sum under way: by lane, the largest logit, the largest term, and the sum of the others. */
+typedef struct {
+    V max[VPER], top[VPER], seen;
+    W sum[VPER];
+} running;
+INLINE running nothing(void) {
+    running a;
+    a.seen = set1(0);
+    for (int h = 0; h < VPER; h++) {
+        a.max[h] = set1(-(S)INFINITY);
+        a.top[h] = set1(0);
+        a.sum[h] = w_zero();
+    }
+    return a;
+}
+/* What a term adds to the sum: itself, or the lane's largest so far if it exceeds that. */
+INLINE V displaced(running *a, int h, V x, V e) {
+    V low = min_(a->top[h], e);
+    a->top[h] = max_(a->top[h], e);
+    a->max[h] = max_(x, a->max[h]);
+    return low;
+}
+
+/* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next and, where terms are
+ * kept, what the second pass will write are fetched. */
+INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *write, running *a) {
     const S none = -(S)INFINITY;
-    int count = 0;
     ptrdiff_t i = 0;
     for (; i + GROUP * LANES <= n; i += GROUP * LANES)
         for (int h = 0; h < VPER; h++) {
             V t[GROUP];
             UNROLL(8) /* t stays in registers */
-            for (int g = 0; g < GROUP; g++) {
-                ptrdiff_t at = i + g * LANES + h * VL;
-                if (h == 0) prefetch_(next + i + g * LANES);
-                if (h == 0 && keep) prefetch_(write + i + g * LANES);
-                t[g] = next_term(ld(x + at), u, has_max, &count, keep ? keep + at : NULL, VL);
+            for (int g = 0; g < GROUP; g += TOGETHER) {
+                V v[TOGETHER], e[TOGETHER];
+                for (int k = 0; k < TOGETHER; k++) {
+                    const ptrdiff_t at = i + (g + k) * LANES + h * VL;
+                    if (h == 0) prefetch_(x + at + AHEAD);
+                    if (h == 0 && keep) prefetch_(write + at);
+                    v[k] = ld(x + at);
+                }
+                terms_of(v, e, TOGETHER, u, &a->seen);
+                for (int k = 0; k < TOGETHER; k++) {
+                    if (keep) st(keep + i + (g + k) * LANES + h * VL, e[k]);
+                    t[g + k] = displaced(a, h, v[k], e[k]);
+                }
             }
-            w[h] = w_add(w[h], tree(t));
+            a->sum[h] = w_add(a->sum[h], tree(t));
         }
-    if (i == n) return count;
-    for (int h = 0; h < VPER; h++) {
+    for (int h = 0; i < n && h < VPER; h++) {
         V t[GROUP];
         int used = 0;
         for (ptrdiff_t at = i + h * VL; at < n; at += LANES, used++) {
-            ptrdiff_t k = n - at < VL ? n - at : VL;
-            t[used] = next_term(k == VL ? ld(x + at) : ld_n(x + at, k, none), u, has_max, &count,
-                                keep ? keep + at : NULL, k);
+            const ptrdiff_t k = n - at < VL ? n - at : VL;
+            V v = k == VL ? ld(x + at) : ld_n(x + at, k, none), e;
+            terms_of(&v, &e, 1, u, &a->seen);
+            if (keep && k == VL) st(keep + at, e);
+            else if (keep) st_n(keep + at, e, k);
+            t[used] = displaced(a, h, v, e);
         }
         if (used == 0) break;
-        if (used == 1) w[h] = w_add(w[h], t[0]);
+        if (used == 1) a->sum[h] = w_add(a->sum[h], t[0]);
         else {
             for (; used < GROUP; used++) t[used] = set1(0);
-            w[h] = w_add(w[h], tree(t));
+            a->sum[h] = w_add(a->sum[h], tree(t));
         }
     }
-    return count;
 }
 
-/* Where a block lies with shift taken off: the block itself, but for rows FAR from 0. */
-INLINE const S *shifted(const S *x, ptrdiff_t n, S shift, S *buffer) {
-    if (shift == 0) return x;
-    for (ptrdiff_t i = 0; i < n; i++) buffer[i] = x[i] - shift;
-    return buffer;
+/* The sum of all terms but the largest, which is counted. */
+INLINE wide others(running *a, double *count) {
+    V top = a->top[0];
+    for (int h = 1; h < VPER; h++) top = max_(top, a->top[h]);
+    top = set1(fold_max(top));
+    int lanes = 0;
+    for (int h = 0; h < VPER; h++) {
+        M live = ne_(a->top[h], top);
+        lanes += VL - count_(live);
+        a->sum[h] = w_add(a->sum[h], keep_(live, a->top[h]));
+    }
+    *count = lanes;
+    a->sum[0] = w_add(a->sum[0], select_(eq_(a->seen, a->seen), set1(0), a->seen));
+    return fold_(a->sum);
 }
+INLINE S largest(const running *a) {
+    V max = a->max[0];
+    for (int h = 1; h < VPER; h++) max = max_(a->max[h], max);
+    return fold_max(max);
+}
+
 INLINE S shift_of(S reference) { return reference > FAR || reference < -FAR ? reference : 0; }
 INLINE unit unit_of(S reference) {
     V n;
     exp_reduce(set1(reference), &n);
-    return (unit){.exponent = n - set1(BIAS), .max = set1(reference)};
+    n = n - set1(BIAS);
+    return (unit){.magic = set1(MAGIC) - n, .exponent = first_(n)};
 }
 
 /* A row whose maximum is not finite, as one whose limit is one-hot: exp(max) = 1 and rest = 0 if one
@@ -131,45 +179,32 @@ static void special_row(const S *x, ptrdiff_t n, S *keep, lg_row *row) {
 }
 
 /* First pass. */
-INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *after, const S *write, lg_row *row) {
-    S reference = row_max(x, n < ROW_BLOCK ? n : ROW_BLOCK);
-    int whole = n <= ROW_BLOCK;
-    if (!isfinite(reference) && !whole) reference = row_max(x, n), whole = 1;
+INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *write, lg_row *row) {
+    S reference = row_max(x, n < FIRST ? n : FIRST);
+    if (!isfinite(reference)) reference = row_max(x, n);
     for (;;) {
         if (!isfinite(reference)) { special_row(x, n, keep, row); return; }
         const S shift = shift_of(reference);
-        unit u = unit_of(reference - shift);
-        S buffer[ROW_BLOCK], max = reference;
-        W w[VPER];
-        double count = 0, passed = 0; /* passed: terms that were the maximum before a larger one came */
-        int restart = 0;
-        for (int h = 0; h < VPER; h++) w[h] = w_zero();
-        for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
-            const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
-            const S *next = i + ROW_BLOCK < n ? x + i + ROW_BLOCK : after;
-            const S block_max = n <= ROW_BLOCK ? reference : row_max(x + i, k);
-            if (i == 0) max = block_max;
-            else if (block_max > max) {
-                passed += count * (double)first_(term(set1(max - shift), &u));
-                max = block_max;
-                count = 0;
+        const unit u = unit_of(reference - shift);
+        running a = nothing();
+        if (shift == 0) sum_terms(x, n, &u, keep, write, &a);
+        else
+            for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
+                S buffer[ROW_BLOCK];
+                const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
+                for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
+                sum_terms(buffer, k, &u, keep ? keep + i : NULL, write + i, &a);
             }
-            if (max > reference + SLACK) { restart = 1; break; }
-            u.max = set1(max - shift);
-            const S *block = shifted(x + i, k, shift, buffer);
-            if (block_max == max) count += sum_terms(block, k, &u, 1, keep ? keep + i : NULL, next, write + i, w);
-            else sum_terms(block, k, &u, 0, keep ? keep + i : NULL, next, write + i, w);
-        }
-        if (!restart) {
-            wide total = fold_(w);
+        const S max = largest(&a) + shift;
+        if (max <= reference + SLACK) {
+            const wide rest = others(&a, &row->count);
             row->max = (double)max;
             row->shifted = (double)max - (double)shift;
-            row->exponent = (double)first_(u.exponent);
-            row->count = count;
-            row->rest = (total.s + passed) + total.e;
+            row->exponent = (double)u.exponent;
+            row->rest = rest.s + rest.e;
             return;
         }
-        reference = row_max(x, n);
+        reference = max == max && isfinite(max) ? max : row_max(x, n);
     }
 }
 
@@ -177,20 +212,20 @@ INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *after, const S *w
 INLINE void known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *keep, lg_row *row) {
     const S shift = shift_of((S)lse);
     const unit u = unit_of((S)lse - shift);
-    S buffer[ROW_BLOCK];
-    W w[VPER];
-    for (int h = 0; h < VPER; h++) w[h] = w_zero();
+    running a = nothing();
     for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
+        S buffer[ROW_BLOCK];
         const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
         const ptrdiff_t left = own < 0 || own >= k ? k : own;
-        const S *block = shifted(x + i, k, shift, buffer);
-        sum_terms(block, left, &u, 0, keep + i, block, block, w);
+        for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
+        sum_terms(buffer, left, &u, keep + i, buffer, &a);
         if (left == k) continue;
-        keep[label] = first_(term(set1(block[own]), &u));
-        sum_terms(block + own + 1, k - own - 1, &u, 0, keep + label + 1, block, block, w);
+        keep[label] = (S)one_term(buffer[own], &u);
+        sum_terms(buffer + own + 1, k - own - 1, &u, keep + label + 1, buffer, &a);
     }
-    wide total = fold_(w);
-    *row = (lg_row){.max = lse, .shifted = lse - (double)shift, .exponent = (double)first_(u.exponent),
+    for (int h = 0; h < VPER; h++) a.sum[h] = w_add(a.sum[h], a.top[h]);
+    const wide total = fold_(a.sum);
+    *row = (lg_row){.max = lse, .shifted = lse - (double)shift, .exponent = (double)u.exponent,
                     .count = 1, .known = 1, .others = total.s + total.e};
 }
 
@@ -500,12 +535,11 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                 row[k].target = load_double(at_row(&j->x, r0 + k, j->inner) + label[k] * j->x.stride[1], j->x.storage);
                 continue;
             }
-            const S *after = k + 1 < many ? x[k + 1] : x[k] + n;
             const S *write = out_runs && !stream && keeps ? (S *)at_row(&j->out, r0 + k, j->inner) : x[k];
             if (j->lse_given && isfinite((S)j->lse[r0 + k]))
                 known_row(x[k], n, j->lse[r0 + k], j->label.at ? (ptrdiff_t)label[k] : 0, terms + k * n, &row[k]);
-            else if (keeps) sum_row(x[k], n, terms + k * n, after, write, &row[k]);
-            else sum_row(x[k], n, NULL, after, x[k], &row[k]);
+            else if (keeps) sum_row(x[k], n, terms + k * n, write, &row[k]);
+            else sum_row(x[k], n, NULL, x[k], &row[k]);
             if (j->label.at) row[k].target = (double)x[k][label[k]];
         }
         LG_NAME(finish)(row, many);

@@ -31,6 +31,7 @@
 #if LG_DOUBLE
 typedef double S;
 typedef int64_t SI;
+typedef uint64_t SU;
 #define MANTISSA 52
 #define EXPONENT 1023
 #define SBITS 64
@@ -38,6 +39,7 @@ typedef int64_t SI;
 #else
 typedef float S;
 typedef int32_t SI;
+typedef uint32_t SU;
 #define MANTISSA 23
 #define EXPONENT 127
 #define SBITS 32
@@ -51,10 +53,12 @@ typedef int32_t SI;
 #if VBYTES > 8
 typedef S V __attribute__((vector_size(VBYTES)));
 typedef SI I __attribute__((vector_size(VBYTES)));
+typedef SU U __attribute__((vector_size(VBYTES)));
 #define VECTOR 1
 #else
 typedef S V;
 typedef SI I;
+typedef SU U;
 #define VECTOR 0
 #endif
 
@@ -215,12 +219,14 @@ INLINE V residual_(V a, V b, V c) {
 INLINE V pow2_(V n) { /* 2^n for integral n in [1 - EXPONENT, EXPONENT] */
     return from_bits((bits_(n + set1(MAGIC)) + iset1(EXPONENT)) << MANTISSA);
 }
-/* p * 2^n where the result is a normal number, 0 where not keep; NaN stays NaN. */
-INLINE V scale_normal_(V p, V n, M keep) {
-#if AVX512
-    return MM(maskz_scalef)(keep, p, n);
+/* p * 2^n where the result is a normal number and t = MAGIC + n; 0 where not keep. */
+INLINE V scale_normal_(V p, V t, M keep) {
+#if AVX512 && LG_DOUBLE
+    return _mm512_castsi512_pd(_mm512_maskz_add_epi64(keep, _mm512_castpd_si512(p), _mm512_slli_epi64(_mm512_castpd_si512(t), MANTISSA)));
+#elif AVX512
+    return _mm512_castsi512_ps(_mm512_maskz_add_epi32(keep, _mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), MANTISSA)));
 #else
-    return keep_(keep, p * pow2_(n));
+    return keep_(keep, from_bits((I)((U)bits_(p) + ((U)bits_(t) << MANTISSA))));
 #endif
 }
 /* p * 2^n, rounded once, for p in [1/4, 4] and any integral n: subnormal and infinite results too. */

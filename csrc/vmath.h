@@ -7,14 +7,15 @@
 #define LN2_LO C_(0x1.0bfbe8p-15f, 0x1.9ef35793c7673p-41)
 
 /* x = n ln 2 + r with |r| <= 0.3466, n integral. Exact but for the rounding of r (2^-2 ulp of exp). */
+INLINE V exp_rest(V x, V n) { return fnma_(n, set1(LN2_LO), fnma_(n, set1(LN2_HI), x)); }
 INLINE V exp_reduce(V x, V *n) {
     *n = fma_(x, set1(LOG2E), set1(MAGIC)) - set1(MAGIC);
-    V r = fnma_(*n, set1(LN2_HI), x);
-    return fnma_(*n, set1(LN2_LO), r);
+    return exp_rest(x, *n);
 }
 
-/* q(r) in exp(r) = 1 + r + r^2 q(r); error 2^-27.9 (float32), 2^-57.2 (float64) of exp(r). */
-INLINE V exp_tail(V r) {
+/* q(r) in exp(r) = 1 + r + r^2 q(r); error 2^-27.9 (float32), 2^-57.2 (float64) of exp(r);
+ * for `many` r side by side. */
+INLINE void exp_tails(const V *r, V *q, int many) {
 #if LG_DOUBLE
     static const double c[] = {0x1.0000000000000p-1,  0x1.5555555555501p-3,  0x1.55555555531c6p-5,
                                0x1.1111111128b2cp-7,  0x1.6c16c17cda4dep-10, 0x1.a01a011b6da66p-13,
@@ -25,16 +26,19 @@ INLINE V exp_tail(V r) {
     static const float c[] = {0x1p-1f, 0x1.5554a2p-3f, 0x1.55568ap-5f, 0x1.123008p-7f, 0x1.6b6de6p-10f};
     enum { degree = 4 };
 #endif
-    V q = set1(c[degree]);
-    for (int k = degree - 1; k >= 0; k--) q = fma_(q, r, set1(c[k]));
+    for (int g = 0; g < many; g++) q[g] = set1(c[degree]);
+    UNROLL(9)
+    for (int k = degree - 1; k >= 0; k--)
+        for (int g = 0; g < many; g++) q[g] = fma_(q[g], r[g], set1(c[k]));
+}
+INLINE V exp_tail(V r) {
+    V q;
+    exp_tails(&r, &q, 1);
     return q;
 }
 
-/* exp(x) = p 2^n with p in [0.70, 1.42], error below 0.9 ulp of p. */
-INLINE V exp_parts(V x, V *n) {
-    V r = exp_reduce(x, n);
-    return fma_(fma_(exp_tail(r), r, set1(1)), r, set1(1));
-}
+/* exp of a reduced argument, in [0.70, 1.42]: error below 0.9 ulp. */
+INLINE V exp_reduced(V r) { return fma_(fma_(exp_tail(r), r, set1(1)), r, set1(1)); }
 
 /* ---- pairs: an unrounded sum h + l with |l| within an ulp or so of h ---- */
 typedef struct { V h, l; } pair;
