@@ -360,7 +360,7 @@ def test_logistic_errors(arguments, options, error, message):
         ((np.zeros(0), X42, Y4), {"classes": 0}, ValueError, "theta has 0 numbers"),
         ((np.zeros(0), X42[:, :0], Y4), {"fit_intercept": False}, ValueError, "theta has 0 num"),
         ((Z6, X42, Y4), {"classes": 2.0}, TypeError, "integer"),
-        ((Z6, X42, [0, 1, 2, -1]), {}, IndexError, r"label 2 in row 2 is outside \[0, 2\)"),
+        ((Z6, X42, [0, 1, 2, -1]), {}, IndexError, r"label 2 in row 2 is outside \[0, 2\)$"),
         ((Z6, X42, [0, 1, 1, -100]), {}, IndexError, r"label -100 in row 3"),
         ((Z6, X42, Y4[:3]), {}, ValueError, r"y has shape \(3,\).*needs \(4,\)"),
         ((Z6, X42, Y4 + 0.0), {}, TypeError, r"y has dtype float64.*y.astype\(np.int64\)"),
@@ -378,6 +378,15 @@ def test_logistic_errors(arguments, options, error, message):
 def test_softmax_errors(arguments, options, error, message):
     with pytest.raises(error, match=message):
         softmax_regression_loss(*arguments, **options)
+
+
+def test_rows_are_named_in_the_whole(blocks, rng):
+    """Not in their block."""
+    p = Problem(softmax_regression_loss, rng, 500)
+    for label in (4, -1):
+        p.y[321] = label
+        with pytest.raises(IndexError, match=rf"label {label} in row 321 is outside \[0, 4\)$"):
+            softmax_regression_loss(p.theta, p.X, p.y)
 
 
 # ---- memory --------------------------------------------------------------------------------------
