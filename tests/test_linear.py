@@ -28,8 +28,8 @@ def backend(lg, monkeypatch):
 @pytest.fixture
 def blocks(monkeypatch):
     """Blocks of few rows, so that small problems have many, the last one incomplete."""
-    for name in ("VECTOR_BLOCK_BYTES", "MATRIX_BLOCK_BYTES", "BLOCK_PARAMETERS"):
-        monkeypatch.setattr(linear, name, 400 if "BYTES" in name else 1)
+    monkeypatch.setattr(linear, "BLOCK_BYTES", 400)
+    monkeypatch.setattr(linear, "BLOCK_PARAMETERS", 1)
 
 
 class Problem:
@@ -132,8 +132,7 @@ def test_blocks_do_not_matter(model, monkeypatch, rng):
     want = model(p.theta, p.X, p.y, **options)
     monkeypatch.setattr(linear, "BLOCK_PARAMETERS", 0)
     for size in (1, 100, 1000, 5000):
-        monkeypatch.setattr(linear, "VECTOR_BLOCK_BYTES", size)
-        monkeypatch.setattr(linear, "MATRIX_BLOCK_BYTES", size)
+        monkeypatch.setattr(linear, "BLOCK_BYTES", size)
         agree(model(p.theta, p.X, p.y, **options), want, 1e-13)
 
 
@@ -360,7 +359,7 @@ def test_logistic_errors(arguments, options, error, message):
         ((np.zeros(0), X42, Y4), {"classes": 0}, ValueError, "theta has 0 numbers"),
         ((np.zeros(0), X42[:, :0], Y4), {"fit_intercept": False}, ValueError, "theta has 0 num"),
         ((Z6, X42, Y4), {"classes": 2.0}, TypeError, "integer"),
-        ((Z6, X42, [0, 1, 2, -1]), {}, IndexError, r"label 2 in row 2 is outside \[0, 2\)"),
+        ((Z6, X42, [0, 1, 2, -1]), {}, IndexError, r"label 2 in row 2 is outside \[0, 2\)$"),
         ((Z6, X42, [0, 1, 1, -100]), {}, IndexError, r"label -100 in row 3"),
         ((Z6, X42, Y4[:3]), {}, ValueError, r"y has shape \(3,\).*needs \(4,\)"),
         ((Z6, X42, Y4 + 0.0), {}, TypeError, r"y has dtype float64.*y.astype\(np.int64\)"),
@@ -380,6 +379,15 @@ def test_softmax_errors(arguments, options, error, message):
         softmax_regression_loss(*arguments, **options)
 
 
+def test_rows_are_named_in_the_whole(blocks, rng):
+    """Not in their block."""
+    p = Problem(softmax_regression_loss, rng, 500)
+    for label in (4, -1):
+        p.y[321] = label
+        with pytest.raises(IndexError, match=rf"label {label} in row 321 is outside \[0, 4\)$"):
+            softmax_regression_loss(p.theta, p.X, p.y)
+
+
 # ---- memory --------------------------------------------------------------------------------------
 
 
@@ -394,19 +402,19 @@ def peak(function):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_memory_is_that_of_a_block(compiled, dtype, weighted, rng):
-    """Far below the logits, which have the size of 50 blocks and more, and the samples."""
-    rows, features, classes = 50_000, 8, 64
+    """Far below the logits, which have the size of 20 blocks and more."""
+    rows, features, classes = 80_000, 8, 64
     X = rng.normal(size=(rows, features)).astype(dtype)
     y = rng.integers(0, classes, rows)
     s = rng.integers(0, 3, rows).astype(dtype) if weighted else None
     theta = rng.normal(size=classes * (features + 1))
     used = peak(lambda: softmax_regression_loss(theta, X, y, 0.1, sample_weight=s))
-    allowed = linear.MATRIX_BLOCK_BYTES * (2 if weighted else 1) + rows + 8 * theta.nbytes
+    allowed = linear.BLOCK_BYTES * (2 if weighted else 1) + rows + 8 * theta.nbytes
     assert used < allowed + 20_000 < rows * classes * X.itemsize / 6
     y = (y % 2).astype(dtype)
     theta = theta[: features + 1]
     used = peak(lambda: logistic_regression_loss(theta, X, y, 0.1, sample_weight=s))
-    assert used < linear.VECTOR_BLOCK_BYTES * (1.5 if weighted else 0.5) + 4 * rows
+    assert used < linear.BLOCK_BYTES * (1.5 if weighted else 0.5) + 4 * rows
 
 
 def test_memory_of_many_parameters(compiled, rng):

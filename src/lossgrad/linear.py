@@ -23,11 +23,11 @@ Array = NDArray[Any]
 # (logits, targets, weights): the sum of the weighted losses; their gradient is left in the logits
 Fused = Callable[[Array, Array, Array | None], float]
 
-# Rows of X and their logits in a block stay in a second-level cache. Products of matrices gain
-# another quarter in blocks so small that BLAS does not repack them; products with a vector only
-# have calls to lose. A block is several times the parameters, which it reads and writes as well.
-VECTOR_BLOCK_BYTES: Final = 1 << 20
-MATRIX_BLOCK_BYTES: Final = 1 << 18
+# Rows of X and their logits in a block stay in a second-level cache, and products of matrices so
+# small that BLAS does not repack them, which gains a third; but a block is several times the
+# parameters, which it reads and writes as well.
+BLOCK_BYTES: Final = 1 << 20
+BLOCK_PRODUCTS: Final = 1 << 19  # multiplications
 BLOCK_PARAMETERS: Final = 8
 FLOAT32_BLOCK_ROWS: Final = 4096  # BLAS adds up a block in float32, which drifts over more rows
 
@@ -95,7 +95,8 @@ def logistic_regression_loss(
     -----
     Logits are computed in the dtype of `X`, sums over blocks of rows in float64. Beyond the
     arguments a call needs memory for O(d + N) numbers (N for checking and converting `y` and
-    `sample_weight`) and for a block of 1 MiB. NaN in `X`, `theta` or `y` ends in the results.
+    `sample_weight`) and for a block of at most 1 MiB. NaN in `X`, `theta` or `y` ends in the
+    results.
 
     scikit-learn's ``LogisticRegression(C=C)`` minimises :math:`C S` times this objective at
     ``l2 = 1 / (C * S)``.
@@ -208,7 +209,7 @@ def softmax_regression_loss(
     -----
     Logits are computed in the dtype of `X`, sums over blocks of rows in float64. Beyond the
     arguments a call needs memory for O(C d + N) numbers (N for checking and converting
-    `sample_weight`) and for a block of 256 KiB, or of 8 times the weights if that is more: the
+    `sample_weight`) and for a block of at most 1 MiB, or 8 times the weights if that is more: the
     logits of all rows never exist at once. NaN in `X` or `theta` ends in the results.
 
     scikit-learn's ``LogisticRegression(C=C)`` with three classes or more minimises :math:`C S`
@@ -361,9 +362,9 @@ def _objective(
 
     gradient = np.zeros(theta.size)
     of_w, of_b = gradient[:split].reshape(classes, features), gradient[split:]
-    least = VECTOR_BLOCK_BYTES if classes == 1 else MATRIX_BLOCK_BYTES
-    block_bytes = max(least, BLOCK_PARAMETERS * w.nbytes)
-    block = max(1, block_bytes // ((features + classes) * x.itemsize))
+    width = features + classes
+    block = min(BLOCK_BYTES // (width * x.itemsize), BLOCK_PRODUCTS // max(1, w.size))
+    block = max(1, block, BLOCK_PARAMETERS * w.size // width)
     if x.dtype == np.float32:
         block = min(block, FLOAT32_BLOCK_ROWS)
     memory = np.empty((min(block, rows), classes), x.dtype)
