@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad._exact import ExactSums
 from lossgrad._problems import DtypeError, FileError, InputError, LabelError
 from lossgrad._results import Average, Result, Task, WorstRow, means, standard_error
-from lossgrad._statistics import label_statistics, row_statistics
+from lossgrad._statistics import label_statistics, native, row_statistics
 
 __all__ = [
     "Average",
@@ -177,7 +177,7 @@ class Evaluation:
         strict: bool = False,
     ) -> Block | None:
         """What `update` would add, without adding it: this may run in several threads."""
-        x, t = np.asarray(logits), np.asarray(targets)
+        x, t = native(np.asarray(logits)), native(np.asarray(targets))
         self._check_shapes(x, t)
         if x.size == 0:
             return None
