@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossgrad import _checkpoint, _tables, sample
+from lossgrad._formats import need
 from lossgrad._problems import FileError
 from lossgrad._shards import FileShards, find_shards
 from lossgrad._tables import Speed, say
@@ -48,6 +49,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         worst=WORST if arguments.task == "multiclass" else 0,
     )
     job = _sample_job(arguments.save) if arguments.sample else _file_job(arguments)
+    if arguments.report is not None:  # before the work, not after it
+        need("matplotlib.figure", "report", "a report")
     names = None
     start = time.perf_counter()
     if arguments.dask is not None:
@@ -64,12 +67,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if result.terms == 0:
         why = "no row has a loss" if result.undefined else "every label is ignored, no row is left"
         raise FileError(job.targets, why)
+    if arguments.state is not None:
+        _checkpoint.save(arguments.state, state)
     if arguments.class_names is not None:
         names = _tables.read_names(arguments.class_names, result.classes)
     done = job.rows - before
     speed = Speed(max(time.perf_counter() - start, 1e-9), done, job.bytes * done / max(job.rows, 1))
-    if arguments.state is not None:
-        _checkpoint.save(arguments.state, state)
     _show(arguments, result, speed, names, job.about, job.headline, job.footer)
 
 
