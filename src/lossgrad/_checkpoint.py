@@ -72,7 +72,7 @@ def resume(path: str, state: Evaluation, job: Any) -> tuple[Evaluation, Position
         return state, Position(), 0
     before, unfinished = load(path)
     if unfinished is None:
-        if before._options() != state._options():
+        if before.options() != state.options():
             raise FileError(path, "holds a state of other options and is left alone")
         return state, Position(), 0  # finished: done again, and replaced
     if unfinished.job != json.loads(json.dumps(job)):

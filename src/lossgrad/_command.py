@@ -54,12 +54,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     names = None
     start = time.perf_counter()
     if arguments.dask is not None:
-        from lossgrad import _dask
+        from lossgrad._dask import add_files
 
         assert isinstance(job.shards, FileShards)
-        _dask.add_files(
-            state, job.shards, arguments.dask, axis=arguments.axis, strict=arguments.strict
-        )
+        add_files(state, job.shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
         before = 0
     else:
         state, before = _run(job, state, arguments)
@@ -171,7 +169,7 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
     path = arguments.state
     if path is not None and isinstance(job.shards, FileShards):
         keys = arguments.logits_key, arguments.targets_key
-        identity = [job.shards.fingerprint(), state._options(), arguments.axis, *keys]
+        identity = [job.shards.fingerprint(), state.options(), arguments.axis, *keys]
         state, start, before = _checkpoint.resume(path, state, identity)
     done, size, began = before, 0, time.perf_counter()
     saved = began

@@ -105,6 +105,8 @@ def html(
 
 
 def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
@@ -188,7 +190,7 @@ def _reliability(axes: Any, result: Result) -> None:
         alpha=0.75,
         edgecolor="white",
     )
-    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, zorder=3)
     axes.plot(result.bin_confidence[some], result.bin_accuracy[some], ".", color=_RED)
     multiclass = result.task == "multiclass"
     axes.set(
