@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import lossgrad
-from lossgrad import cli, evaluation, readers, sample
+from lossgrad import cli, readers, sample
+from lossgrad._shards import find_shards
 
 
 @pytest.fixture
@@ -99,10 +100,21 @@ def test_table_says_what_json_says(run, files):
     assert found["ignored"] == 9090
     lines = run("evaluate", *paths).splitlines()
     table = {line[:12].rstrip(): line[12:] for line in lines}
-    assert list(table) == ["rows", "classes", "loss", "perplexity", "accuracy", "speed"]
+    assert list(table) == [
+        *("rows", "classes", "loss", "perplexity", "accuracy", "top 5", "F1"),
+        *("Brier", "calibration", "entropy", "speed"),
+    ]
     assert table["rows"] == "100000  (9090 ignored)"
     assert table["classes"] == "10"
-    assert table["loss"] == f"{found['loss']:.6g} nats  ({found['loss_bits']:.6g} bits)"
+    loss = f"{found['loss']:.6g} \N{PLUS-MINUS SIGN} {found['loss_error']:.2g} nats"
+    assert table["loss"] == f"{loss}  ({found['loss_bits']:.6g} bits)"
+    assert table["top 5"] == f"{100 * found['top_k']['5']:.2f} %"
+    f1 = f"{found['macro']['f1']:.4f} macro, {found['weighted']['f1']:.4f} weighted"
+    assert table["F1"] == f1
+    assert table["Brier"] == f"{found['brier']:.6g}"
+    errors = f"{found['ece']:.4f} expected, {found['mce']:.4f} maximum error"
+    assert table["calibration"] == errors
+    assert table["entropy"] == f"{found['entropy']:.6g} nats"
     assert table["perplexity"] == f"{found['perplexity']:.6g}"
     accuracy = f"{100 * found['accuracy']:.2f} %  ({found['correct']} of 90910)"
     assert table["accuracy"] == accuracy
@@ -149,15 +161,10 @@ def test_infinite_losses_are_said_and_json_stays_json(run, files):
     assert "infinite    1 of 2 losses\n" in run("evaluate", *paths)
 
 
-def test_files_are_mapped_not_loaded(run, files, monkeypatch):
-    paths = files()
-    seen = []
-    evaluate = evaluation.evaluate
-    monkeypatch.setattr(
-        evaluation, "evaluate", lambda *arrays, **kw: seen.extend(arrays) or evaluate(*arrays, **kw)
-    )
-    run("evaluate", *paths)
-    for array in seen:
+def test_files_are_mapped_not_loaded(files):
+    logits, targets = files()
+    (shard,) = find_shards(logits, targets, None, None)
+    for array in (shard.logits, shard.targets):
         assert isinstance(array.base, np.memmap)
         assert not array.flags.writeable
 
@@ -337,7 +344,7 @@ def test_nan_in_a_row(fail, files, row):
     values = np.zeros((100_000, 10), dtype=np.float32)
     values[row, 7] = np.nan
     logits, targets = files(values)
-    message = fail("evaluate", logits, targets)
+    message = fail("evaluate", "--strict", logits, targets)
     assert message == f"{logits}: row {row}: the logit of class 7 is nan"
 
 
@@ -349,7 +356,7 @@ def test_binary_values(fail, files):
     assert message == f"{paths[1]}: row 44000: label 1: target 2.0 is outside [0, 1]"
     values[44_000, 1] = np.nan
     paths = files(values, np.zeros((50_000, 3)))
-    message = fail("evaluate", "--task", "binary", *paths)
+    message = fail("evaluate", "--task", "binary", "--strict", *paths)
     assert message == f"{paths[0]}: row 44000: label 1: logit is nan"
 
 
@@ -366,8 +373,8 @@ def test_every_row_ignored(fail, files):
     ("arguments", "message"),
     [
         ([], "COMMAND"),
-        (["evaluate"], "give LOGITS.npy and TARGETS.npy, or try --sample digits"),
-        (["evaluate", "x.npy"], "TARGETS.npy is missing"),
+        (["evaluate"], "give LOGITS and TARGETS, or try --sample digits"),
+        (["evaluate", "x.npy"], "TARGETS is missing"),
         (["evaluate", "x.npy", "y.npy", "z.npy"], "z.npy"),
         (["evaluate", "x.npy", "y.npy", "--save", "d"], "--save goes with --sample"),
         (["evaluate", "--sample", "digits", "x.npy"], "--sample takes no files"),
@@ -401,11 +408,11 @@ def test_version_and_info(capsys):
 
 def test_help_fits_80_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    for arguments in (["--help"], ["evaluate", "--help"]):
+    for arguments in (["--help"], ["evaluate", "--help"], ["merge", "--help"]):
         with pytest.raises(SystemExit):
             cli.main(arguments)
         lines = capsys.readouterr().out.splitlines()
-        assert max(map(len, lines)) <= 80
+        assert max(map(len, lines)) <= 80, lines
 
 
 # Interruption and broken outputs
@@ -462,6 +469,9 @@ class Bar:
     def update(self, rows):
         self.n += rows
 
+    def set_postfix_str(self, text, refresh):
+        self.postfix = text
+
 
 @pytest.fixture
 def bars(monkeypatch):
@@ -475,6 +485,7 @@ def test_progress_bar_on_a_terminal(run, files, bars, monkeypatch):
     run("evaluate", *files())
     (bar,) = bars
     assert (bar.n, bar.total, bar.closed) == (100_000, 100_000, True)
+    assert re.fullmatch(r"\d+\.\d\d GB/s", bar.postfix)
     assert bar.keywords["file"] is sys.stderr
 
 

@@ -103,9 +103,9 @@ def evaluate(
     if num_threads < 1:
         raise ValueError(f"num_threads is {num_threads}, not 1 or more")
     if is_dask(logits) or is_dask(targets):
-        from lossgrad import _dask
+        from lossgrad._dask import add_arrays
 
-        _dask.add_arrays(state, logits, targets, sample_weight, axis=axis, strict=strict)
+        add_arrays(state, logits, targets, sample_weight, axis=axis, strict=strict)
         return state.result()
     shards, rows = _shards(
         logits, targets, sample_weight, (logits_key, targets_key), state.task, axis

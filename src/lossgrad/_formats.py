@@ -71,6 +71,15 @@ def need(module: str, extra: str, what: str) -> Any:
 # ---- safetensors ----
 
 
+_TENSOR_DTYPES = {
+    "BF16": "float32",  # as which it is read
+    "BOOL": "bool",
+    **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+}
+
+
 class _Tensor:
     """A tensor of a .safetensors file, opened anew now and then to give its pages back."""
 
@@ -82,15 +91,12 @@ class _Tensor:
             self._key = choose(path, list(self._file.keys()), key, usual)
             tensor = self._file.get_slice(self._key)
         self.shape = tuple(tensor.get_shape())
-        self._bfloat16 = tensor.get_dtype() == "BF16"
-        if self._bfloat16:
-            need("ml_dtypes", "safetensors", "bfloat16")
-        names = {"F": "float", "I": "int", "U": "uint", "B": "bfloat"}
         name = tensor.get_dtype()
-        if name != "BOOL" and (name[0] not in names or not name[1:].isdigit()):
+        if name not in _TENSOR_DTYPES:
             raise FileError(path, f"{self._key} has dtype {name}, which is not supported")
-        text = "bool" if name == "BOOL" else names[name[0]] + name[1:]
-        self.dtype = np.dtype(np.float32 if self._bfloat16 else text)
+        if name == "BF16":
+            need("ml_dtypes", "safetensors", "bfloat16")
+        self.dtype = np.dtype(_TENSOR_DTYPES[name])
         self.ndim = len(self.shape)
         self._read = 0
 
@@ -104,7 +110,7 @@ class _Tensor:
             block = np.asarray(self._file.get_slice(self._key)[spans])
         self._read += block.nbytes
         block = block[tuple(0 if isinstance(i, int) else slice(None) for i in index)]
-        return block.astype(np.float32) if self._bfloat16 else block
+        return block.astype(self.dtype, copy=False)
 
     def _errors(self) -> Any:
         return _as_file_errors(self._path, "a .safetensors file")
@@ -124,7 +130,20 @@ class _as_file_errors:
             raise FileError(self._path, f"cannot be read as {self._what}: {error}") from None
 
 
-# ---- zarr and HDF5: their arrays are sliced as they are ----
+# ---- zarr and HDF5 ----
+
+
+class _Guarded:
+    """An open array of such a file, whose damage shows when it is read."""
+
+    def __init__(self, array: Any, path: Path, what: str) -> None:
+        self._array, self._path, self._what = array, path, what
+        self.shape, self.dtype, self.ndim = tuple(array.shape), array.dtype, array.ndim
+        self.chunks = array.chunks
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        with _as_file_errors(self._path, self._what):
+            return np.asarray(self._array[index])
 
 
 def _open_zarr(path: Path, key: str | None, usual: str) -> Any:
@@ -138,7 +157,7 @@ def _open_zarr(path: Path, key: str | None, usual: str) -> Any:
                 raise FileError(path, f"is one array and has no {key!r}")
         else:
             found = found[choose(path, list(found.array_keys()), key, usual)]
-    return found
+    return _Guarded(found, path, "a zarr store")
 
 
 def _open_hdf5(path: Path, key: str | None, usual: str) -> Any:
@@ -152,7 +171,7 @@ def _open_hdf5(path: Path, key: str | None, usual: str) -> Any:
         found = file[choose(path, names, key, usual)]
         if found.shape is None:
             raise FileError(path, f"{found.name} holds no values")
-    return found
+    return _Guarded(found, path, "an HDF5 file")
 
 
 # ---- Arrow and Parquet: columns of numbers or of lists of one length ----

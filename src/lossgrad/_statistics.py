@@ -171,3 +171,12 @@ def widened(logits: NDArray[Any]) -> NDArray[Any]:
     """Half types, which are storage, as float32; others as they are."""
     half = logits.dtype.name in ("float16", "bfloat16")
     return logits.astype(np.float32) if half else logits
+
+
+def native(array: NDArray[Any]) -> NDArray[Any]:
+    """The array with its dtype in the usual spelling, where only that differs.
+
+    "<f4" is "=f4" on most machines, but a buffer of it has another format.
+    """
+    same = array.dtype.isnative and array.dtype.byteorder in "<>"
+    return array.view(array.dtype.newbyteorder("=")) if same else array

@@ -94,9 +94,10 @@ def walk(
     threads: int = 1,
     block_bytes: int = BLOCK_BYTES,
     start: Position = START,
+    rows: tuple[int, int] | None = None,
     after_block: Callable[[int, int, Position], object] | None = None,
 ) -> None:
-    """Add all shards to the state.
+    """Add all shards to the state, or a range along the first axis of their rows.
 
     `after_block` is called with the rows and bytes of logits that were added and the position
     after them; what it raises ends the walk.
@@ -108,16 +109,16 @@ def walk(
                 continue
             shard = shard.oriented(state.task, axis)
             skip = start.block if number == start.shard else 0
-            blocks = _measured(state, shard, strict, block_bytes, skip, pool, threads)
+            blocks = _measured(state, shard, strict, block_bytes, skip, rows, pool, threads)
             with contextlib.closing(blocks):
                 for done, (index, block) in enumerate(blocks, skip + 1):
                     if block is None:
                         continue
                     state.absorb(block, source=shard.source, first_row=_row_number(shard, index))
                     if after_block is not None:
-                        rows = block.counts["rows"]
-                        size = rows * block.classes * shard.logits.dtype.itemsize
-                        after_block(rows, size, Position(number, done))
+                        more = block.counts["rows"]
+                        size = more * block.classes * shard.logits.dtype.itemsize
+                        after_block(more, size, Position(number, done))
 
 
 def _measured(
@@ -126,15 +127,19 @@ def _measured(
     strict: bool,
     block_bytes: int,
     skip: int,
+    rows: tuple[int, int] | None,
     pool: ThreadPoolExecutor | None,
     threads: int,
 ) -> Generator[tuple[Index, Block | None]]:
     """The shard's blocks in order, each measured."""
     pages = _Pages(shard.logits)
     waiting: deque[Work] = deque()
-    for number, index in enumerate(_blocks(shard.logits.shape[:-1], _rows(shard, block_bytes))):
+    first, last = rows or (0, shard.logits.shape[0])
+    shape = (last - first, *shard.logits.shape[1:-1])
+    for number, index in enumerate(_blocks(shape, _rows(shard, block_bytes))):
         if number < skip:
             continue
+        index = _moved_on(index, first)
         shard.check()
         try:
             arrays: Any = [None if a is None else a[index] for a in _arrays(shard)]
@@ -287,6 +292,14 @@ def _blocks(shape: Shape, rows: int) -> Iterator[Index]:
         step = rows // inner
         for start in range(0, shape[0], step):
             yield (slice(start, min(start + step, shape[0])),)
+
+
+def _moved_on(index: Index, rows: int) -> Index:
+    """The index of a block that starts so many rows later along the first axis."""
+    head, *rest = index
+    if isinstance(head, int):
+        return (head + rows, *rest)
+    return (slice(head.start + rows, head.stop + rows), *rest)
 
 
 def _shift(row: Shape, index: Index) -> Shape:

@@ -1,4 +1,4 @@
-"""The `lossgrad` command.
+"""The `lossgrad` command: its arguments and its exit status.
 
 Exit status: 0 done; 2 wrong use or wrong data, with one line on stderr that names file, row and
 value; 130 interrupted. Results go to stdout; the progress bar goes to stderr, and only to a
@@ -7,21 +7,15 @@ terminal.
 
 import argparse
 import contextlib
-import importlib
-import json
-import math
 import os
-import shlex
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
 import lossgrad
-from lossgrad import evaluation, readers, sample
+from lossgrad import _command
+from lossgrad._formats import holds_both
+from lossgrad._problems import FileError, InputError
 
 _EXAMPLES = """\
 examples:
@@ -29,6 +23,9 @@ examples:
   lossgrad evaluate --sample digits --save /tmp/digits
   lossgrad evaluate logits.npy targets.npy
   lossgrad evaluate --task binary --json logits.npy targets.npy
+  lossgrad evaluate 'logits-*.npy' 'targets-*.npy' --state all.state
+  lossgrad evaluate predictions.safetensors --report report.html
+  lossgrad merge one.state two.state --report report.html
 """
 
 
@@ -38,12 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
         sys.stdout.flush()  # here, where a failure can still be reported
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as stop:
+        return _fail(" ".join(["interrupted", *map(str, stop.args)]), 130)
     except BrokenPipeError:  # the reader of our output has gone: nothing to say, nobody to tell
         _drop_output()
         return 141
-    except readers.FileError as error:
+    except (FileError, InputError, ImportError) as error:
         return _fail(str(error))
     except MemoryError as error:
         return _fail(f"out of memory: {error}")
@@ -72,19 +69,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lossgrad {lossgrad.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_evaluate(commands)
+    _add_merge(commands)
+    info = commands.add_parser("info", help="versions, backend and instruction set in use")
+    info.set_defaults(run=lambda arguments: lossgrad.show_config())
+    return parser
 
+
+def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser(
         "evaluate",
-        help="mean loss and accuracy of saved logits",
-        description="Mean loss and accuracy of the logits in one .npy file against the targets\n"
-        "in another. Both are memory-mapped and read once, in blocks.",
+        help="everything about saved predictions in one read",
+        description="Loss, accuracy, calibration and more of the logits in one file against the\n"
+        "targets in another, or in the same. Files are .npy, .npz, .safetensors, .zarr,\n"
+        ".h5, .parquet or .arrow, of any size: they are read once, in blocks. Quoted\n"
+        "patterns ('logits-*.npy') name shards, which are matched in sorted order.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    evaluate.set_defaults(run=lambda arguments: _evaluate(evaluate, arguments))
+
+    def run(arguments: argparse.Namespace) -> None:
+        _check_usage(evaluate, arguments)
+        _command.evaluate(arguments)
+
+    evaluate.set_defaults(run=run)
     add = evaluate.add_argument
-    add("logits", nargs="?", metavar="LOGITS.npy", help="logits: (rows, classes)")
-    add("targets", nargs="?", metavar="TARGETS.npy", help="integer labels: (rows,)")
+    add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
+    add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
+    add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
+    add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
     add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
     add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
     add(
@@ -96,49 +109,64 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--axis", type=int, default=-1, help="axis of the classes (default: -1, the last)")
     add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
+    add("--bins", type=_positive, default=15, metavar="N", help="reliability bins (default: 15)")
+    add(
+        "--threshold",
+        type=_probability,
+        default=0.5,
+        metavar="P",
+        help="binary: probability above which a label is predicted (default: 0.5)",
+    )
+    add("--strict", action="store_true", help="a row whose loss is nan is an error")
+    add("--threads", type=_positive, metavar="N", help="threads (default: one a processor)")
+    add("--dask", metavar="ADDRESS", help="run on the cluster of this dask scheduler")
+    _add_outputs(
+        add, "write the state here, for merge; an interrupted run goes on from it", "top 5"
+    )
+
+
+def _add_merge(commands: Any) -> None:
+    merge = commands.add_parser(
+        "merge",
+        help="combine the states of several evaluations",
+        description="The figures of several evaluations together: exactly those of one run over "
+        "all their rows, whatever the order.",
+    )
+    merge.set_defaults(run=_command.merge)
+    add = merge.add_argument
+    add("states", nargs="+", metavar="STATE", help="files that evaluate --state wrote")
+    _add_outputs(add, "write the combined state here", "top 5")
+
+
+def _add_outputs(add: Any, state: str, top_k: str) -> None:
+    add("--state", metavar="FILE", help=state)
+    add(
+        "--top-k",
+        type=_positive,
+        action="append",
+        metavar="K",
+        help=f"accuracy of the K largest logits; may be repeated (default: {top_k})",
+    )
+    add("--class-names", metavar="FILE", help="names of the classes, one a line")
+    add("--report", metavar="FILE.html", help="write a report, one self-contained HTML file")
     add("--json", action="store_true", help="print one JSON object")
 
-    info = commands.add_parser("info", help="versions, backend and instruction set in use")
-    info.set_defaults(run=lambda arguments: lossgrad.show_config())
-    return parser
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Two arrays, what to call them in errors, and what to say about them."""
-
-    logits: NDArray[Any]
-    targets: NDArray[Any]
-    names: dict[str, str]
-    about: dict[str, object]
-    headline: str = ""
-    footer: str = ""
+def _probability(text: str) -> float:
+    number = float(text)
+    if not 0.0 < number < 1.0:
+        raise ValueError
+    return number
 
 
-def _evaluate(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    _check_usage(parser, arguments)
-    job = _sample_job(arguments.save) if arguments.sample else _file_job(arguments)
-    start = time.perf_counter()
-    try:
-        with _progress_bar() as progress:
-            result = evaluation.evaluate(
-                job.logits,
-                job.targets,
-                task=arguments.task,
-                axis=arguments.axis,
-                ignore_index=-100 if arguments.ignore_index is None else arguments.ignore_index,
-                progress=progress,
-            )
-    except evaluation.InputError as error:
-        raise readers.FileError(job.names[error.source], error.detail) from None
-    seconds = time.perf_counter() - start
-    if result.terms == 0:
-        raise readers.FileError(job.names["targets"], "every label is ignored, no row is left")
-    figures = _figures(result, seconds, job.logits.nbytes + job.targets.nbytes)
-    if arguments.json:
-        _say(json.dumps({**job.about, **figures}, allow_nan=False))
-    else:
-        _say("\n".join(filter(None, [job.headline, _table(result, figures), job.footer])))
+_positive.__name__, _probability.__name__ = "positive number", "probability"  # argparse says these
 
 
 def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -147,119 +175,13 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             parser.error("--sample takes no files")
         if arguments.task != "multiclass" or arguments.axis != -1:
             parser.error("--sample digits is multiclass, its classes on the last axis")
+        if arguments.dask is not None:
+            parser.error("--sample digits needs no cluster")
     elif arguments.save is not None:
         parser.error("--save goes with --sample")
     elif arguments.logits is None:
-        parser.error("give LOGITS.npy and TARGETS.npy, or try --sample digits")
-    elif arguments.targets is None:
-        parser.error("TARGETS.npy is missing")
+        parser.error("give LOGITS and TARGETS, or try --sample digits")
+    elif arguments.targets is None and not holds_both(arguments.logits):
+        parser.error("TARGETS is missing")
     if arguments.task == "binary" and arguments.ignore_index is not None:
         parser.error("--ignore-index is for the multiclass task")
-
-
-def _file_job(arguments: argparse.Namespace) -> _Job:
-    names = {"logits": arguments.logits, "targets": arguments.targets}
-    logits, targets = (readers.open_npy(name) for name in names.values())
-    return _Job(logits, targets, names, dict(names))
-
-
-def _sample_job(directory: str | None) -> _Job:
-    start = time.perf_counter()
-    found = sample.digits()
-    seconds = time.perf_counter() - start
-    about: dict[str, object] = {
-        "sample": "digits",
-        "training_rows": found.training_rows,
-        "training_loss": found.training_loss,
-        "training_calls": found.calls,
-        "training_seconds": seconds,
-    }
-    headline = (
-        f"Handwritten digits (UCI): softmax regression fitted on {found.training_rows} images\n"
-        f"in {seconds:.2f} s ({found.calls} losses and gradients, training loss "
-        f"{found.training_loss:.6f}),\n"
-        f"evaluated on the {len(found.targets)} held out.\n"
-    )
-    footer = ""
-    if directory is not None:
-        paths = [str(path) for path in sample.save(found, directory)]
-        about["saved"] = paths
-        footer = f"\nSaved. The same from files:\n  lossgrad evaluate {shlex.join(paths)}"
-    names = {"logits": "digits logits", "targets": "digits targets"}
-    return _Job(found.logits, found.targets, names, about, headline, footer)
-
-
-def _figures(result: evaluation.Result, seconds: float, size: int) -> dict[str, object]:
-    """The JSON fields. JSON has no nan and no inf: null stands for both."""
-    figures: dict[str, object] = {
-        "task": result.task,
-        "rows": result.rows,
-        "ignored": result.ignored,
-        "classes": result.classes,
-        "loss": result.loss,
-        "loss_bits": result.loss_bits,
-        "perplexity": result.perplexity if result.task == "multiclass" else None,
-        "accuracy": result.accuracy,
-        "correct": result.correct,
-        "terms": result.terms,
-        "infinite": result.infinite,
-        "seconds": seconds,
-        "rows_per_second": result.rows / seconds,
-        "gigabytes_per_second": size / seconds / 1e9,
-    }
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in figures.items()
-    }
-
-
-def _table(result: evaluation.Result, figures: dict[str, Any]) -> str:
-    multiclass = result.task == "multiclass"
-    lines = [
-        ("rows", f"{result.rows}" + (f"  ({result.ignored} ignored)" if result.ignored else "")),
-        ("classes" if multiclass else "labels", f"{result.classes}"),
-        ("loss", f"{result.loss:.6g} nats  ({result.loss_bits:.6g} bits)"),
-    ]
-    if multiclass:
-        lines.append(("perplexity", f"{result.perplexity:.6g}"))
-    lines.append(
-        ("accuracy", f"{100 * result.accuracy:.2f} %  ({result.correct} of {result.terms})")
-    )
-    if result.infinite:
-        lines.append(("infinite", f"{result.infinite} of {result.terms} losses"))
-    rate = f"{_si(figures['rows_per_second'])} rows/s"
-    lines.append(("speed", f"{rate}  ({figures['gigabytes_per_second']:.3g} GB/s)"))
-    return "\n".join(f"{name:<12}{text}" for name, text in lines)
-
-
-def _si(value: float) -> str:
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
-def _say(text: str) -> None:
-    """Print; what the terminal's encoding lacks (in a file's name) is escaped."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A callback that draws a bar, or None without a terminal or without tqdm."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        tqdm: Any = importlib.import_module("tqdm").tqdm
-    except ImportError:
-        yield None
-        return
-    with tqdm(unit=" rows", unit_scale=True, leave=False, file=sys.stderr) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show

@@ -10,6 +10,7 @@ import json
 import math
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad._exact import ExactSums
 from lossgrad._problems import DtypeError, FileError, InputError, LabelError
 from lossgrad._results import Average, Result, Task, WorstRow, means, standard_error
-from lossgrad._statistics import label_statistics, row_statistics
+from lossgrad._statistics import label_statistics, native, row_statistics
 
 __all__ = [
     "Average",
@@ -177,7 +178,7 @@ class Evaluation:
         strict: bool = False,
     ) -> Block | None:
         """What `update` would add, without adding it: this may run in several threads."""
-        x, t = np.asarray(logits), np.asarray(targets)
+        x, t = native(np.asarray(logits)), native(np.asarray(targets))
         self._check_shapes(x, t)
         if x.size == 0:
             return None
@@ -383,6 +384,10 @@ class Evaluation:
         rows = [*self._worst, *rows]
         self._worst = sorted(rows, key=lambda row: (-row.loss, *row[1:]))[: self.worst]
 
+    def renumber(self, number: Callable[[int], int]) -> None:
+        """Give the worst rows other numbers, in the same order."""
+        self._worst = [row._replace(row=number(row.row)) for row in self._worst]
+
     def _open(self, classes: int) -> None:
         """Make the tallies when the number of classes is known."""
         if self._classes is None:
@@ -404,7 +409,7 @@ class Evaluation:
 
     def merge(self, other: "Evaluation") -> None:
         """Add the totals of another evaluation of the same task, options and classes."""
-        mine, theirs = self._options(), other._options()
+        mine, theirs = self.options(), other.options()
         different = [name for name, value in mine.items() if theirs[name] != value]
         if different:
             raise ValueError(f"evaluations of different {' and '.join(different)} do not merge")
@@ -419,16 +424,15 @@ class Evaluation:
             tally.merge(other._tallies[name])
         self._keep_worst(other._worst)
 
-    def _options(self) -> dict[str, Any]:
-        """What has to agree, as JSON can hold it without rounding."""
-        weight = None if self.weight is None else [w.hex() for w in self.weight.tolist()]
+    def options(self) -> dict[str, Any]:
+        """The arguments that make an evaluation like this one: merging needs them to agree."""
         return {
             "task": self.task,
             "ignore_index": self.ignore_index,
-            "weight": weight,
-            "label_smoothing": self.label_smoothing.hex(),
+            "weight": None if self.weight is None else self.weight.tolist(),
+            "label_smoothing": self.label_smoothing,
             "bins": self.bins,
-            "threshold": self.threshold.hex(),
+            "threshold": self.threshold,
             "confusion_limit": self.confusion_limit,
             "worst": self.worst,
         }
@@ -441,7 +445,7 @@ class Evaluation:
         """
         rows = [[w.loss.hex(), *w[1:5], w.confidence.hex()] for w in self._worst]
         header = {
-            "options": self._options(),
+            "options": _hexed(self.options()),
             "classes": self._classes,
             "counts": self._counts,
             "worst_rows": rows,
@@ -479,10 +483,10 @@ class Evaluation:
     @classmethod
     def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Evaluation":
         options = header["options"]
-        weight = options["weight"]
-        options["weight"] = None if weight is None else [float.fromhex(w) for w in weight]
         for name in ("label_smoothing", "threshold"):
-            options[name] = float.fromhex(options[name])
+            options[name] = _number(options[name])
+        if options["weight"] is not None:
+            options["weight"] = [_number(text) for text in options["weight"]]
         state = cls(**options)
         state._counts = {name: int(header["counts"][name]) for name in _COUNTERS}
         for loss, source, row, label, predicted, confidence in header["worst_rows"]:
@@ -607,6 +611,15 @@ def _explain_nan(values: NDArray[Any], place: tuple[Any, ...]) -> InputError:
     else:
         problem = "the loss is nan"
     return InputError("logits", problem, tuple(int(i) for i in place))
+
+
+def _hexed(value: Any) -> Any:
+    """Floats as texts that any JSON reader gives back unrounded."""
+    if isinstance(value, dict):
+        return {name: _hexed(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_hexed(one) for one in value]
+    return value.hex() if isinstance(value, float) else value
 
 
 def _number(text: str) -> float:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lossgrad  # names are looked up at call time, as in evaluation.py
-from lossgrad.readers import FileError
+from lossgrad._problems import FileError
+from lossgrad._save import reason, write_whole
 
 TRAINING_ROWS = 1200
 
@@ -144,15 +145,15 @@ def save(sample: Sample, directory: str | os.PathLike[str]) -> tuple[Path, Path]
     try:
         root.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise FileError(root, f"cannot be made a directory: {_reason(error)}") from None
+        raise FileError(root, f"cannot be made a directory: {reason(error)}") from None
     for path, content in zip(paths, contents, strict=True):
         try:
             if path.exists() and path.read_bytes() != content:
                 raise FileError(path, "exists with other contents and is left alone")
         except OSError as error:
-            raise FileError(path, f"cannot be written: {_reason(error)}") from None
+            raise FileError(path, f"cannot be written: {reason(error)}") from None
     for path, content in zip(paths, contents, strict=True):
-        _write_whole(path, content)
+        write_whole(path, content)
     return paths
 
 
@@ -160,20 +161,3 @@ def _npy_bytes(array: NDArray[np.generic]) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     return stream.getvalue()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write under another name first, so that no reader ever sees half a file."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise FileError(path, f"cannot be written: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,31 @@
+"""Writing files whole: under another name first, so that no reader ever sees half a file."""
+
+import os
+from pathlib import Path
+
+from lossgrad._problems import FileError
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file, or leave what was there.
+
+    Raises
+    ------
+    FileError
+        It cannot be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise FileError(path, f"cannot be written: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """The system's words for an error."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

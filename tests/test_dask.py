@@ -1,0 +1,133 @@
+"""On dask: the bytes of a single process, also when a worker dies under way."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from lossgrad import Evaluation, InputError, cli, evaluate
+
+array = pytest.importorskip("dask.array")
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture
+def data():
+    random = np.random.default_rng(0)
+    x = 3 * random.standard_normal((900, 12)).astype(np.float32)
+    return x, random.integers(0, 12, 900), random.random(900)
+
+
+def states(x, y, s=None, chunks=None, **options):
+    """The bytes of a single process, and of dask."""
+    axis = options.pop("axis", -1)
+    found = []
+    for lazy in (False, True):
+        state = Evaluation(worst=4 if options.get("task") != "binary" else 0, **options)
+        found.append(state)
+        logits = array.from_array(x, chunks=chunks) if lazy else x
+        evaluate(logits, y, sample_weight=s, axis=axis, state=state)
+    return [state.to_bytes() for state in found]
+
+
+@pytest.mark.parametrize("chunks", [(900, 12), (100, 12), (7, 5), (450, 1)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_arrays_give_the_same_bytes(data, chunks, weighted):
+    x, y, s = data
+    with dask.config.set(scheduler="threads", num_workers=2):
+        alone, spread = states(x, y, s if weighted else None, chunks)
+    assert alone == spread
+
+
+def test_axes_and_tasks(data):
+    x, y, _ = data
+    grid, labels = x.reshape(30, 30, 12).transpose(0, 2, 1), y.reshape(30, 30)
+    with dask.config.set(scheduler="synchronous"):
+        alone, spread = states(grid, labels, chunks=(7, 5, 11), axis=1)
+        assert alone == spread
+        alone, spread = states(x, x > 1, chunks=(100, 5), task="binary")
+        assert alone == spread
+        alone, spread = states(x[:, 0], x[:, 0] > 1, chunks=200, task="binary")
+        assert alone == spread
+
+
+def test_errors_name_the_row_of_the_whole(data):
+    x, y, _ = data
+    y[777] = 12
+    logits = array.from_array(x, chunks=(100, 6))
+    with dask.config.set(scheduler="synchronous"):
+        with pytest.raises(InputError, match=r"targets: row 777: label 12 is outside \[0, 12\)"):
+            evaluate(logits, array.from_array(y, chunks=50))
+        with pytest.raises(InputError, match=r"shape \(900,\) where logits .* need"):
+            evaluate(logits[:800], y)
+        unknown = logits[logits[:, 0] > 0]
+        with pytest.raises(InputError, match="compute_chunk_sizes"):
+            evaluate(unknown, y)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    settings = {
+        "distributed.worker.daemon": True,
+        "distributed.scheduler.allowed-failures": 5,
+        "distributed.comm.timeouts.connect": "20s",
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+    ):
+        yield cluster
+
+
+def slowly(block):
+    """What takes long enough for a worker to be killed meanwhile."""
+    time.sleep(0.05)
+    return block
+
+
+@pytest.mark.filterwarnings("ignore")  # of dask about the lost worker
+def test_a_killed_worker_changes_nothing(data, cluster):
+    x, y, _ = data
+    alone = Evaluation()
+    evaluate(x, y, state=alone)
+    with distributed.Client(cluster) as client:
+        logits = array.from_array(x, chunks=(15, 12)).map_blocks(slowly, dtype=np.float32)
+        before = {info["pid"] for info in client.run(_pid).values()}
+        victim = min(before)
+        client.loop.call_later(0.5, os.kill, victim, signal.SIGKILL)
+        spread = Evaluation()
+        evaluate(logits, y, state=spread)
+        client.wait_for_workers(3, timeout=30)
+        after = {info["pid"] for info in client.run(_pid).values()}
+    assert victim not in after  # it did die
+    assert spread.to_bytes() == alone.to_bytes()
+
+
+def _pid():
+    return {"pid": os.getpid()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
+    x, y, _ = data
+    monkeypatch.setattr("lossgrad._dask._PIECE_BYTES", 48 * 100)
+    for number, rows in enumerate(np.split(np.arange(900), [250, 251])):
+        np.save(tmp_path / f"x{number}.npy", x[rows])
+        np.save(tmp_path / f"y{number}.npy", y[rows])
+    files = [str(tmp_path / "x*.npy"), str(tmp_path / "y*.npy")]
+    one, many = str(tmp_path / "one"), str(tmp_path / "many")
+    assert cli.main(["evaluate", *files, "--state", one]) == 0
+    assert cli.main(["evaluate", *files, "--state", many, "--dask", cluster.scheduler_address]) == 0
+    with open(one, "rb") as first, open(many, "rb") as second:
+        assert first.read() == second.read()
+    capsys.readouterr()
+    y[800] = 99
+    np.save(tmp_path / "y2.npy", y[251:])
+    assert cli.main(["evaluate", *files, "--dask", cluster.scheduler_address]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"lossgrad: error: {tmp_path / 'y2.npy'}: row 549: label 99 is outside")

@@ -1,0 +1,294 @@
+"""Every file format: the figures are those of the arrays, and what is wrong with a file is said."""
+
+import json
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from lossgrad import FileError, cli, evaluate
+from lossgrad._formats import open_array
+from lossgrad._walk import Reordered
+
+
+def write_npz(path, arrays):
+    np.savez(path, **arrays)
+
+
+def write_npz_compressed(path, arrays):
+    np.savez_compressed(path, **arrays)
+
+
+def write_safetensors(path, arrays):
+    pytest.importorskip("safetensors.numpy").save_file(dict(arrays), path)
+
+
+def write_zarr(path, arrays):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(path, mode="w")
+    for name, array in arrays.items():
+        group.create_array(name, data=array, chunks=(64, *array.shape[1:]))
+
+
+def write_hdf5(path, arrays):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            chunks = (min(50, len(array)), *array.shape[1:])
+            file.create_dataset(name, data=array, chunks=chunks, compression="gzip")
+
+
+def arrow_table(arrays, kind):
+    arrow = pytest.importorskip("pyarrow")
+    columns = {}
+    for name, array in arrays.items():
+        if array.ndim == 1:
+            columns[name] = arrow.array(array)
+        elif kind == "fixed":
+            columns[name] = arrow.FixedSizeListArray.from_arrays(array.ravel(), array.shape[1])
+        else:
+            offsets = np.arange(0, array.size + 1, array.shape[1], dtype=np.int32)
+            columns[name] = arrow.ListArray.from_arrays(offsets, array.ravel())
+    return arrow.table(columns)
+
+
+def write_parquet(path, arrays, kind="fixed"):
+    table = arrow_table(arrays, kind)
+    pytest.importorskip("pyarrow.parquet").write_table(table, path, row_group_size=130)
+
+
+def write_parquet_lists(path, arrays):
+    write_parquet(path, arrays, "lists")
+
+
+def write_arrow(path, arrays):
+    table = arrow_table(arrays, "fixed")
+    ipc = pytest.importorskip("pyarrow.ipc")
+    with ipc.new_file(str(path), table.schema) as file:
+        file.write_table(table, max_chunksize=77)
+
+
+WRITERS = {
+    "npz": write_npz,
+    "compressed.npz": write_npz_compressed,
+    "safetensors": write_safetensors,
+    "zarr": write_zarr,
+    "h5": write_hdf5,
+    "parquet": write_parquet,
+    "lists.parquet": write_parquet_lists,
+    "arrow": write_arrow,
+}
+EXTRAS = {
+    "safetensors": ("safetensors", "safetensors"),
+    "zarr": ("zarr", "zarr"),
+    "h5": ("h5py", "hdf5"),
+    "parquet": ("pyarrow.parquet", "arrow"),
+    "arrow": ("pyarrow", "arrow"),
+}
+
+
+@pytest.fixture(params=WRITERS)
+def format_(request):
+    return request.param
+
+
+@pytest.fixture
+def arrays():
+    random = np.random.default_rng(0)
+    x = 3 * random.standard_normal((500, 9)).astype(np.float32)
+    return {"logits": x, "targets": random.integers(0, 9, 500)}
+
+
+@pytest.mark.parametrize("block_bytes", [36, 7000, 1 << 22])
+def test_both_in_one_file(tmp_path, arrays, format_, block_bytes):
+    path = tmp_path / f"both.{format_}"
+    WRITERS[format_](path, arrays)
+    expected = evaluate(arrays["logits"], arrays["targets"])
+    assert evaluate(path, block_bytes=block_bytes) == expected
+
+
+def test_names_and_two_files(tmp_path, arrays, format_, capsys):
+    first, second = tmp_path / f"one.{format_}", tmp_path / f"two.{format_}"
+    extra = np.zeros(500, np.float32)
+    WRITERS[format_](first, {"scores": arrays["logits"], "targets": extra})
+    WRITERS[format_](second, {"labels": arrays["targets"]})
+    expected = evaluate(arrays["logits"], arrays["targets"])
+    command = ["evaluate", str(first), str(second), "--logits-key", "scores", "--json"]
+    assert cli.main(command) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == expected.loss
+    found = evaluate(first, second, logits_key="scores", targets_key="labels")
+    assert found == expected
+    with pytest.raises(FileError, match="has no 'logits', only scores, targets"):
+        evaluate(first, second)
+    with pytest.raises(FileError, match="has no 'classes', only labels"):
+        evaluate(first, second, logits_key="scores", targets_key="classes")
+
+
+def test_shards_and_labels_in_npy(tmp_path, arrays, format_):
+    for number, rows in enumerate(np.split(np.arange(500), [123, 300])):
+        part = {"logits": arrays["logits"][rows]}
+        WRITERS[format_](tmp_path / f"{number}.{format_}", part)
+        np.save(tmp_path / f"{number}.npy", arrays["targets"][rows])
+    found = evaluate(str(tmp_path / f"[0-9].{format_}"), str(tmp_path / "[0-9].npy"))
+    assert found == evaluate(arrays["logits"], arrays["targets"])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("format_", ["npz", "safetensors", "zarr", "h5"])
+def test_other_axes(tmp_path, format_, axis):
+    x = np.random.default_rng(1).standard_normal((70, 5, 3))
+    x = x if axis == 1 else np.ascontiguousarray(np.moveaxis(x, 1, 0))
+    y = np.random.default_rng(2).integers(0, 5, (70, 3))
+    path = tmp_path / f"both.{format_}"
+    WRITERS[format_](path, {"logits": x, "targets": y})
+    expected = evaluate(x, y, axis=axis)
+    for block_bytes in (1, 300, 1 << 20):
+        assert evaluate(path, axis=axis, block_bytes=block_bytes) == expected
+
+
+def test_a_binary_task(tmp_path, format_):
+    x = np.random.default_rng(3).standard_normal(300)
+    path = tmp_path / f"both.{format_}"
+    WRITERS[format_](path, {"logits": x, "targets": (x > 0.5).astype(np.int8)})
+    assert evaluate(path, task="binary", block_bytes=640) == evaluate(x, x > 0.5, task="binary")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_types_in_safetensors(tmp_path, arrays, dtype):
+    dtype = np.dtype(getattr(pytest.importorskip("ml_dtypes"), dtype, dtype))
+    x = arrays["logits"].astype(dtype)
+    path = tmp_path / "both.safetensors"
+    write_safetensors(path, {"logits": x, "targets": arrays["targets"]})
+    assert evaluate(path) == evaluate(x.astype(np.float32), arrays["targets"])
+
+
+def test_open_data_sets_are_read_in_blocks(tmp_path, arrays):
+    h5py, zarr = pytest.importorskip("h5py"), pytest.importorskip("zarr")
+    write_hdf5(tmp_path / "a.h5", arrays)
+    write_zarr(tmp_path / "a.zarr", arrays)
+    expected = evaluate(arrays["logits"], arrays["targets"])
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert evaluate(file["logits"], file["targets"], block_bytes=100) == expected
+        assert Reordered(file["logits"], 1).chunk_rows == 50
+    group = zarr.open(tmp_path / "a.zarr", mode="r")
+    assert evaluate(group["logits"], group["targets"], block_bytes=100) == expected
+
+
+def test_stored_npz_is_mapped(tmp_path, arrays):
+    path = tmp_path / "both.npz"
+    arrays["fortran"] = np.asfortranarray(arrays["logits"])
+    np.savez(path, **arrays)
+    for name in arrays:
+        array = open_array(path, name)
+        assert isinstance(array.base, np.memmap)
+        assert not array.flags.writeable
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+@pytest.mark.parametrize("format_", EXTRAS)
+def test_a_missing_library_names_the_extra(tmp_path, arrays, format_, monkeypatch, capsys):
+    path = tmp_path / f"both.{format_}"
+    WRITERS[format_](path, arrays)
+    module, extra = EXTRAS[format_]
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"pip install 'lossgrad\[{extra}\]'"):
+        evaluate(path)
+    assert cli.main(["evaluate", str(path)]) == 2
+    assert f"'lossgrad[{extra}]'" in capsys.readouterr().err
+
+
+def test_damaged_files_are_file_errors(tmp_path, arrays, format_):
+    path = tmp_path / f"both.{format_}"
+    with pytest.raises(FileError, match="no such file"):
+        evaluate(path)
+    WRITERS[format_](path, arrays)
+    if path.is_dir():
+        pytest.skip("a directory")
+    content = path.read_bytes()
+    random = np.random.default_rng(4)
+    messages = []
+    for trial in range(40):
+        damaged = bytearray(content)
+        if trial % 2:
+            damaged = damaged[: random.integers(0, len(content))]
+        else:
+            for place in random.integers(0, len(content), 60):
+                damaged[place] = random.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            evaluate(path)
+        except FileError as error:
+            messages.append(str(error))
+    assert len(messages) >= 15
+    assert all(text.startswith(str(path)) and "\n" not in text for text in messages)
+
+
+def test_columns_that_are_not_logits(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "x.parquet"
+    labels = arrow.array([0, 1, 0])
+    pair = arrow.list_(arrow.float32(), 2)
+    for logits, message in (
+        (arrow.array([[1.0, 2.0], None, [3.0, 4.0]], pair), "logits has a null at row 1"),
+        (arrow.array([[1.0, 2.0], [None, 2.0], [3.0, 4.0]], pair), "logits has a null"),
+        (arrow.array([[1.0, 2.0], [3.0], [4.0, 5.0]]), "has a list of 1 at row 1, others have 2"),
+        (arrow.array(["a", "b", "c"]), "logits has type string: numbers"),
+    ):
+        parquet.write_table(arrow.table({"logits": logits, "targets": labels}), path)
+        with pytest.raises(FileError, match=message):
+            evaluate(path)
+
+
+def test_compressed_fortran_order_and_plain_members(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, logits=np.asfortranarray(np.ones((4, 3))), targets=np.zeros(4, int))
+    with pytest.raises(FileError, match="compressed and in Fortran order"):
+        evaluate(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("logits.npy", b"no header")
+    with pytest.raises(FileError, match=r"has a damaged \.npy header"):
+        evaluate(path)
+    np.savez(path, logits=np.ones((0, 3)), targets=np.zeros(0, int))
+    with pytest.raises(FileError, match=r"holds no values: its shape is \(0, 3\)"):
+        evaluate(path)
+
+
+def test_a_single_array_needs_its_targets(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.eye(3))
+    with pytest.raises(FileError, match="holds one array: name the file of its targets"):
+        evaluate(path)
+    with pytest.raises(FileError, match="is one array and has no 'logits'"):
+        evaluate(path, path, logits_key="logits")
+
+
+def test_wrong_mixtures():
+    with pytest.raises(TypeError, match="targets is missing"):
+        evaluate(np.eye(3))
+    with pytest.raises(TypeError, match="targets is a ndarray where logits is a path"):
+        evaluate("x.npy", np.arange(3))
+    with pytest.raises(ValueError, match="sample_weight is for arrays"):
+        evaluate("x.npy", "y.npy", sample_weight=[1.0])
+    with pytest.raises(TypeError, match="an item of 4"):
+        evaluate([(1, 2, 3, 4)])
+    with pytest.raises(ValueError, match="into the pairs"):
+        evaluate([(1, 2)], sample_weight=[1])
+
+
+def test_iterables_of_pairs(arrays):
+    x, y = arrays["logits"], arrays["targets"]
+    s = np.random.default_rng(5).random(500)
+    parts = np.array_split(np.arange(500), 7)
+    expected = evaluate(x, y, worst=3)
+    calls = []
+    found = evaluate(
+        ((x[part], y[part].tolist()) for part in parts),
+        worst=3,
+        progress=lambda *n: calls.append(n),
+    )
+    assert found == expected
+    assert calls[-1] == (500, 500)
+    weighted = [(x[part], y[part], s[part]) for part in parts]
+    assert evaluate(weighted) == evaluate(x, y, sample_weight=s)
+    assert evaluate(iter(())).rows == 0
