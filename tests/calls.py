@@ -1,12 +1,14 @@
 """Every way to call every operation of the registry, on arrays of a given shape: what the tests of
 layouts, bits and memory iterate, so that a new operation is tested by being in the registry."""
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from lossgrad._registry import OPS
+from lossgrad import reference
+from lossgrad._registry import OPS, Op
 
 
 @dataclass
@@ -17,6 +19,7 @@ class Call:
     arrays: dict[str, np.ndarray]
     options: dict[str, Any] = field(default_factory=dict)
     out_like: str | None = None  # the array whose shape `out` has; None: a row's value each
+    op: Op | None = None
 
     def __call__(self, module, arrays=None, **options):
         """All results, as arrays."""
@@ -26,8 +29,29 @@ class Call:
 
     @property
     def takes_out(self):
-        reduced = self.options.get("reduction") in ("mean", "sum")
-        return not reduced or self.function.endswith(("_backward", "_and_grad"))
+        """Whether the last result may be written to `out` (prelu_backward's `out` is its first)."""
+        if "out" not in inspect.signature(getattr(reference, self.function)).parameters:
+            return False
+        fused = self.function.endswith(("_backward", "_and_grad"))
+        return self.function != "prelu_backward" and (fused or not self.is_reduced)
+
+    @property
+    def is_reduced(self):
+        return self.options.get("reduction", "none") != "none"
+
+    @property
+    def is_rowwise(self):
+        """Whether each row's results are its own."""
+        return not self.is_reduced and self.function != "prelu_backward"
+
+    @property
+    def main(self):
+        """The name of the first input."""
+        return next(key for key in self.arrays if key != "grad")
+
+    @property
+    def takes_any_number(self):
+        return self.op.inputs[0] not in ("probabilities", "distribution")
 
     def __str__(self):
         options = ", ".join(f"{k}={v!r}" for k, v in self.options.items())
@@ -40,58 +64,163 @@ def logits(rng, shape, dtype):
     return (rng.normal(size=shape) * scale).astype(dtype)
 
 
+def inputs(domain, rng, shape, dtype):
+    """Random numbers of a domain of the registry, far from its ends."""
+    if domain in ("probabilities", "distribution"):
+        return rng.uniform(0.2, 0.9, shape).astype(dtype)
+    if domain == "log-probabilities":
+        return -abs(logits(rng, shape, dtype))
+    return logits(rng, shape, dtype)
+
+
+def weights(rng, shape, dtype):
+    return np.asarray(rng.uniform(0.1, 3, shape), dtype)
+
+
 def calls(op, shape, dtype, rng, axis=-1, brief=False):
     """All calls of an operation on one set of random arrays; the most different ones if brief."""
-    x = logits(rng, shape, dtype)
-    g = rng.normal(size=shape).astype(dtype)
-    if op.kind == "elementwise":
-        return [
-            Call(op.name, {"x": x}, {}, "x"),
-            Call(f"{op.name}_backward", {"grad": g, "x": x}, {}, "x"),
-        ]
     axis %= len(shape)
-    rows = shape[:axis] + shape[axis + 1 :]
-    row = np.asarray(rng.normal(size=rows), dtype)
-    if op.kind == "softmax":
-        incoming = row if op.name == "logsumexp" else g
-        return [
-            Call(op.name, {"x": x}, {"axis": axis}, None if op.name == "logsumexp" else "x"),
-            Call(f"{op.name}_backward", {"grad": incoming, "x": x}, {"axis": axis}, "x"),
-        ]
-    if op.kind == "loss_elementwise":
+    found = KINDS[op.kind](op, shape, dtype, rng, axis, brief)
+    for call in found:
+        call.op = op
+    return found
+
+
+def _rows(shape, axis):
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def _options(op, brief):
+    """Values of parameters; of the variants those that take another way if brief."""
+    other_ways = [v for v in op.variants if any(isinstance(k, str | bool) for k in v.values())]
+    return [{}, *(other_ways if brief else op.variants)]
+
+
+def _pair(name, grad, arrays, options, out_like, value_like=None):
+    """The forward and the backward call."""
+    return [
+        Call(name, arrays, options, value_like),
+        Call(f"{name}_backward", {"grad": grad, **arrays}, options, out_like),
+    ]
+
+
+def _elementwise(op, shape, dtype, rng, axis, brief):
+    key = "x" if op.inputs == ("real",) else "p"
+    arrays = {key: inputs(op.inputs[0], rng, shape, dtype)}
+    g = rng.normal(size=shape).astype(dtype)
+    return [
+        call
+        for options in _options(op, brief)
+        for call in _pair(op.name, g, arrays, options, key, key)
+    ]
+
+
+def _sloped(op, shape, dtype, rng, axis, brief):
+    """In evaluation: what rrelu draws in training depends on an element's place."""
+    x, g = logits(rng, shape, dtype), rng.normal(size=shape).astype(dtype)
+    if op.name == "rrelu":
+        return _pair("rrelu", g, {"x": x}, {"upper": 0.5}, "x", "x")
+    if len(shape) == 1:
+        return _pair("prelu", g, {"x": x}, {"weight": 0.3}, "x", "x")
+    slopes = rng.normal(size=shape[axis]).astype(dtype)
+    return _pair("prelu", g, {"x": x, "weight": slopes}, {"axis": axis}, "x", "x")
+
+
+def _softmax(op, shape, dtype, rng, axis, brief):
+    x, g = logits(rng, shape, dtype), rng.normal(size=shape).astype(dtype)
+    row = np.asarray(rng.normal(size=_rows(shape, axis)), dtype)
+    options = {"axis": axis}
+    if op.name == "softmax_jacobian":
+        return [Call(op.name, {"x": x}, options)] if shape[axis] <= 70 else []
+    if op.name != "logsumexp":
+        return _pair(op.name, g, {"x": x}, options, "x", "x")
+    b = weights(rng, shape, dtype)
+    return _pair(op.name, row, {"x": x}, options, "x") + _pair(
+        op.name, row, {"x": x, "b": b}, options, "x"
+    )
+
+
+def _distribution(op, shape, dtype, rng, axis, brief):
+    row = np.asarray(rng.normal(size=_rows(shape, axis)), dtype)
+    names = ("p", "q")[: len(op.inputs)]
+    arrays = {name: inputs("distribution", rng, shape, dtype) for name in names}
+    return [
+        call
+        for options in _options(op, brief)
+        for call in _pair(op.name, row, arrays, {"axis": axis, **options}, "p")
+    ]
+
+
+def _norm(op, shape, dtype, rng, axis, brief):
+    row = np.asarray(rng.normal(size=_rows(shape, axis)), dtype)
+    arrays, options = {"x": logits(rng, shape, dtype)}, {"axis": axis}
+    fused = Call(f"{op.name}_value_and_grad", arrays, options, "x")
+    return [*_pair(op.name, row, arrays, options, "x"), fused]
+
+
+def _loss_elementwise(op, shape, dtype, rng, axis, brief):
+    parameters = inspect.signature(getattr(reference, op.name)).parameters
+    x_name, t_name = list(parameters)[:2]
+    x, t = (inputs(domain, rng, shape, dtype) for domain in op.inputs)
+    if op.inputs[1] != "real":
+        t = rng.uniform(size=shape).astype(dtype)
         labels = (rng.uniform(size=shape) < 0.5).astype(dtype)
-        soft = rng.uniform(size=shape).astype(dtype)
-        w, p = (rng.uniform(0.1, 3, shape).astype(dtype) for _ in range(2))
-        heavy = {"targets": soft, "weight": w, "pos_weight": p}
-        variants = [({"targets": labels}, {}), (heavy, {})]
-        plain, rows = {}, shape
-        some = [(0, "none"), (1, "none"), (1, "mean")]
-    else:
-        classes = shape[axis]
-        y = np.asarray(rng.integers(0, classes, rows))
-        y = np.where(rng.uniform(size=rows) < 0.1, -100, y)
+    arrays = {x_name: x, t_name: t}
+    variants = [({**arrays, t_name: labels} if op.inputs[1] != "real" else arrays, {})]
+    heavy = {
+        key: weights(rng, shape, dtype) for key in ("weight", "pos_weight") if key in parameters
+    }
+    variants.append(({**arrays, **heavy}, {}))
+    for options in _options(op, brief)[1:]:
+        logs = {t_name: np.log(np.maximum(t, 0.01))} if "log_target" in options else {}
+        variants.append(({**arrays, **heavy, **logs}, options))
+    reductions = ["none", "mean", "sum"] + (["batchmean"] if op.name == "kl_div" else [])
+    every = [(v, r) for v in variants for r in reductions]
+    some = [(variants[0], "none"), *((v, "none") for v in variants[1:]), (variants[1], "mean")]
+    g = rng.normal(size=shape).astype(dtype)
+    return _losses(op, some if brief else every, {}, g, x_name, x_name)
+
+
+def _loss_rows(op, shape, dtype, rng, axis, brief):
+    classes, rows = shape[axis], _rows(shape, axis)
+    name = "logits" if op.name == "cross_entropy" else "log_probs"
+    x = inputs(op.inputs[0], rng, shape, dtype)
+    y = np.asarray(rng.integers(0, classes, rows))
+    y = np.where(rng.uniform(size=rows) < 0.1, -100, y)
+    w = weights(rng, classes, dtype)
+    labels, weighted = {name: x, "targets": y}, {name: x, "targets": y, "weight": w}
+    variants = [(labels, {}), (weighted, {})]
+    some = [(0, "none"), (1, "mean")]
+    if op.name == "cross_entropy":
         q = rng.uniform(size=shape).astype(dtype)
-        w = rng.uniform(0.1, 3, classes).astype(dtype)
-        smooth = {"label_smoothing": 0.1}
-        variants = [({"targets": y}, {}), ({"targets": y, "weight": w}, {})]
-        variants += [({"targets": y, "weight": w}, smooth), ({"targets": q, "weight": w}, {})]
-        variants += [({"targets": q}, {}), ({"targets": y}, smooth)]
-        plain = {"axis": axis}
-        some = [(0, "none"), (1, "mean"), (2, "none"), (3, "mean")]
-    every = [(k, r) for k in range(len(variants)) for r in ("none", "mean", "sum")]
+        smooth, soft = {"label_smoothing": 0.1}, {name: x, "targets": q}
+        variants += [(weighted, smooth), ({**soft, "weight": w}, {}), (soft, {}), (labels, smooth)]
+        some += [(2, "none"), (3, "mean")]
+    every = [(v, r) for v in variants for r in ("none", "mean", "sum")]
+    chosen = [(variants[k], r) for k, r in some] if brief else every
+    row = np.asarray(rng.normal(size=rows), dtype)
+    return _losses(op, chosen, {"axis": axis}, row, name, None)
+
+
+def _losses(op, chosen, plain, incoming, name, value_like):
     result = []
-    for k, reduction in some if brief else every:
-        variant, options = variants[k]
-        arrays, options = {"logits": x, **variant}, {**plain, **options, "reduction": reduction}
-        same = "logits" if op.kind == "loss_elementwise" else None
-        incoming = row if op.kind == "loss_rows" else g
-        if reduction != "none":
-            incoming = np.asarray(1.5, dtype)
-        back = {"grad": incoming, **arrays}
-        result.append(Call(op.name, arrays, options, same))
-        result.append(Call(f"{op.name}_value_and_grad", arrays, options, "logits"))
-        result.append(Call(f"{op.name}_backward", back, options, "logits"))
+    for (arrays, options), reduction in chosen:
+        options = {**plain, **options, "reduction": reduction}
+        grad = incoming if reduction == "none" else np.asarray(1.5, incoming.dtype)
+        result += _pair(op.name, grad, arrays, options, name, value_like)
+        result.append(Call(f"{op.name}_value_and_grad", arrays, options, name))
     return result
+
+
+KINDS = {
+    "elementwise": _elementwise,
+    "sloped": _sloped,
+    "softmax": _softmax,
+    "distribution": _distribution,
+    "norm": _norm,
+    "loss_elementwise": _loss_elementwise,
+    "loss_rows": _loss_rows,
+}
 
 
 def all_calls(shape, dtype, rng, axis=-1, brief=False):
@@ -101,7 +230,7 @@ def all_calls(shape, dtype, rng, axis=-1, brief=False):
 def bits(a):
     """The bits, with one NaN for all."""
     a = np.asarray(a)
-    if a.dtype.kind != "f":
+    if a.dtype.kind != "f" and a.dtype.name != "bfloat16":
         return a
     a = np.where(np.isnan(a), np.array(np.nan, a.dtype), a)
     return np.ascontiguousarray(a).view(f"u{a.itemsize}").reshape(a.shape)
