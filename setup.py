@@ -58,9 +58,13 @@ class BuildExt(build_ext):
         extra = os.environ.get("LOSSGRAD_CFLAGS", "").split()
         base = [*C_FLAGS, *extra]
         jobs = [
-            (f"csrc/{source}", f"{self.build_temp}/{level}_{dtype}", [*flags, f"-DLG_DOUBLE={is_f64}"])
+            (
+                f"csrc/{source}",
+                f"{self.build_temp}/{level}_{dtype}",
+                [*flags, f"-DLG_DOUBLE={is_double}"],
+            )
             for level, (source, flags) in LEVELS.items()
-            for dtype, is_f64 in DTYPES.items()
+            for dtype, is_double in DTYPES.items()
         ]
         jobs += [(f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "dispatch")]
 

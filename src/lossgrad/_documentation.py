@@ -46,39 +46,34 @@ def _parameters(function: Callable[..., Any]) -> str:
     return "\n".join(lines)
 
 
-def elementwise(bound: float, *, returns: str | None = None) -> Callable[[Function], Function]:
-    """Fill in Parameters, Returns, Raises and the error bound (ULP) before the examples."""
-
-    def fill(function: Function) -> Function:
-        backward = function.__name__.endswith("_backward")
-        what = "Gradient with respect to `x`, of its" if backward else "Of the"
-        subject = "The derivative is" if backward else "The result is"
-        near = "; where it cancels, in units of the larger term" if backward else ""
-        own, examples = inspect.cleandoc(function.__doc__ or "").split("Examples\n--------\n")
-        function.__doc__ = "\n".join(
-            [
-                own.rstrip(),
-                "",
-                "Parameters\n----------",
-                _parameters(function),
-                "",
-                "Returns\n-------",
-                returns
-                or f"ndarray\n    {what} shape and dtype of `x` (float64 for integers and bools).",
-                "",
-                "Raises\n------",
-                "TypeError\n    If an operand is not real (complex, object, longdouble, ...).",
-                "ValueError\n    If shapes do not match or a parameter is out of its range.",
-                "",
-                "Notes\n-----",
-                f"{subject} within {bound:g} ULP of the exact value for every input of float32 and",
-                f"float64, subnormal results included{near}; float16 and bfloat16 are computed in",
-                "float32 and rounded once.",
-                "",
-                "Examples\n--------",
-                examples.rstrip(),
-            ]
-        )
-        return function
-
-    return fill
+def complete(function: Function, bound: float) -> Function:
+    """Put Parameters, Returns, Raises and the error bound (ULP) before the examples."""
+    backward = function.__name__.endswith("_backward")
+    what = "Gradient with respect to `x`, of its" if backward else "Of the"
+    subject = "The derivative is" if backward else "The result is"
+    near = "; where it cancels, in units of the larger term" if backward else ""
+    own, examples = inspect.cleandoc(function.__doc__ or "").split("Examples\n--------\n")
+    function.__doc__ = "\n".join(
+        [
+            own.rstrip(),
+            "",
+            "Parameters\n----------",
+            _parameters(function),
+            "",
+            "Returns\n-------",
+            f"ndarray\n    {what} shape and dtype of `x` (float64 for integers and bools).",
+            "",
+            "Raises\n------",
+            "TypeError\n    If an operand is not real (complex, object, longdouble, ...).",
+            "ValueError\n    If shapes do not match or a parameter is out of its range.",
+            "",
+            "Notes\n-----",
+            f"{subject} within {bound:g} ULP of the exact value for every input of float32 and",
+            f"float64, subnormal results included{near}; float16 and bfloat16 are computed in",
+            "float32 and rounded once.",
+            "",
+            "Examples\n--------",
+            examples.rstrip(),
+        ]
+    )
+    return function

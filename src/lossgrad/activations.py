@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arguments as check
 from ._backend import kernels
-from ._documentation import elementwise
+from ._documentation import Function, complete
 
 __all__ = [
     "celu",
@@ -54,14 +54,12 @@ Array = NDArray[Any]
 OPS = kernels.ops() if kernels else {}
 
 
-def _bound(name: str, place: int) -> float:
-    return OPS[name][place] if OPS else 0.0
-
-
-def documented(name: str) -> Any:
-    """The decorator of the function called name, with its bound from the table in C."""
+def documented(function: Function) -> Function:
+    """Complete the docstring of an elementwise function, with its bound from the table in C."""
+    name = function.__name__
     backward = name.endswith("_backward")
-    return elementwise(_bound(name.removesuffix("_backward"), -1 if backward else -2))
+    row = OPS.get(name.removesuffix("_backward"))
+    return complete(function, row[-1 if backward else -2] if row else math.nan)
 
 
 def _forward(
@@ -123,7 +121,7 @@ def _cross(
     )
 
 
-@documented("sigmoid")
+@documented
 def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Logistic sigmoid.
@@ -139,7 +137,7 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("sigmoid", x, out)
 
 
-@documented("sigmoid_backward")
+@documented
 def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `sigmoid`: ``grad * sigmoid(x) * sigmoid(-x)``.
@@ -153,7 +151,7 @@ def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None)
     return _backward("sigmoid", grad, x, out)
 
 
-@documented("log_sigmoid")
+@documented
 def log_sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Logarithm of the logistic sigmoid.
@@ -169,7 +167,7 @@ def log_sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("log_sigmoid", x, out)
 
 
-@documented("log_sigmoid_backward")
+@documented
 def log_sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `log_sigmoid`: ``grad * sigmoid(-x)``.
@@ -183,7 +181,7 @@ def log_sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = N
     return _backward("log_sigmoid", grad, x, out)
 
 
-@documented("tanh")
+@documented
 def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Hyperbolic tangent.
@@ -199,7 +197,7 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("tanh", x, out)
 
 
-@documented("tanh_backward")
+@documented
 def tanh_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `tanh`: ``grad * (1 - tanh(x)**2)``, without the cancellation.
@@ -213,7 +211,7 @@ def tanh_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     return _backward("tanh", grad, x, out)
 
 
-@documented("relu")
+@documented
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Rectified linear unit.
@@ -229,7 +227,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("relu", x, out)
 
 
-@documented("relu_backward")
+@documented
 def relu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `relu`: ``grad`` where x > 0, else 0.
@@ -243,7 +241,7 @@ def relu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     return _backward("relu", grad, x, out)
 
 
-@documented("leaky_relu")
+@documented
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
     r"""
     Leaky rectified linear unit: x above 0, ``negative_slope * x`` below.
@@ -259,7 +257,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None 
     return _forward("leaky_relu", x, out, float(negative_slope))
 
 
-@documented("leaky_relu_backward")
+@documented
 def leaky_relu_backward(
     grad: ArrayLike, x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None
 ) -> Array:
@@ -275,7 +273,7 @@ def leaky_relu_backward(
     return _backward("leaky_relu", grad, x, out, float(negative_slope))
 
 
-@documented("elu")
+@documented
 def elu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
     r"""
     Exponential linear unit: x above 0.
@@ -291,7 +289,7 @@ def elu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
     return _forward("elu", x, out, float(alpha))
 
 
-@documented("elu_backward")
+@documented
 def elu_backward(
     grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
 ) -> Array:
@@ -307,7 +305,7 @@ def elu_backward(
     return _backward("elu", grad, x, out, float(alpha))
 
 
-@documented("celu")
+@documented
 def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
     r"""
     Continuously differentiable exponential linear unit.
@@ -323,7 +321,7 @@ def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array
     return _forward("celu", x, out, check.positive(alpha, "alpha"))
 
 
-@documented("celu_backward")
+@documented
 def celu_backward(
     grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
 ) -> Array:
@@ -339,7 +337,7 @@ def celu_backward(
     return _backward("celu", grad, x, out, check.positive(alpha, "alpha"))
 
 
-@documented("selu")
+@documented
 def selu(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Scaled exponential linear unit, with the constants of Klambauer et al. (2017).
@@ -355,7 +353,7 @@ def selu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("selu", x, out)
 
 
-@documented("selu_backward")
+@documented
 def selu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `selu`: ``grad * scale`` where x > 0, else ``grad * scale * alpha * exp(x)``.
@@ -369,7 +367,7 @@ def selu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     return _backward("selu", grad, x, out)
 
 
-@documented("softplus")
+@documented
 def softplus(x: ArrayLike, beta: float = 1.0, *, out: Array | None = None) -> Array:
     r"""
     Softplus, exact for every beta: there is no threshold above which it is linear.
@@ -385,7 +383,7 @@ def softplus(x: ArrayLike, beta: float = 1.0, *, out: Array | None = None) -> Ar
     return _forward("softplus", x, out, check.positive(beta, "beta"))
 
 
-@documented("softplus_backward")
+@documented
 def softplus_backward(
     grad: ArrayLike, x: ArrayLike, beta: float = 1.0, *, out: Array | None = None
 ) -> Array:
@@ -401,7 +399,7 @@ def softplus_backward(
     return _backward("softplus", grad, x, out, check.positive(beta, "beta"))
 
 
-@documented("mish")
+@documented
 def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Mish (Misra, 2019).
@@ -417,7 +415,7 @@ def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("mish", x, out)
 
 
-@documented("mish_backward")
+@documented
 def mish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `mish`: grad times the derivative of `mish`.
@@ -431,7 +429,7 @@ def mish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     return _backward("mish", grad, x, out)
 
 
-@documented("silu")
+@documented
 def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Sigmoid-weighted linear unit, also called swish.
@@ -447,7 +445,7 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("silu", x, out)
 
 
-@documented("silu_backward")
+@documented
 def silu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `silu`: ``grad * sigmoid(x) * (1 + x * sigmoid(-x))``.
@@ -461,7 +459,7 @@ def silu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     return _backward("silu", grad, x, out)
 
 
-@documented("hardsigmoid")
+@documented
 def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Piecewise linear sigmoid.
@@ -477,7 +475,7 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("hardsigmoid", x, out)
 
 
-@documented("hardsigmoid_backward")
+@documented
 def hardsigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `hardsigmoid`: ``grad / 6`` where -3 < x < 3, else 0.
@@ -491,7 +489,7 @@ def hardsigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = N
     return _backward("hardsigmoid", grad, x, out)
 
 
-@documented("hardswish")
+@documented
 def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     x times `hardsigmoid`.
@@ -507,10 +505,11 @@ def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("hardswish", x, out)
 
 
-@documented("hardswish_backward")
+@documented
 def hardswish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
-    Gradient through `hardswish`: ``grad * (2 * x + 3) / 6`` where -3 < x < 3, 0 below, ``grad`` above.
+    Gradient through `hardswish`: ``grad * (2 * x + 3) / 6`` where -3 < x < 3, 0 below
+    and ``grad`` above.
 
     Examples
     --------
@@ -521,7 +520,7 @@ def hardswish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = Non
     return _backward("hardswish", grad, x, out)
 
 
-@documented("softsign")
+@documented
 def softsign(x: ArrayLike, *, out: Array | None = None) -> Array:
     r"""
     Softsign.
@@ -537,7 +536,7 @@ def softsign(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("softsign", x, out)
 
 
-@documented("softsign_backward")
+@documented
 def softsign_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
     """
     Gradient through `softsign`: ``grad / (1 + abs(x))**2``.
@@ -557,7 +556,7 @@ def _gelu(approximate: str) -> str:
     return "gelu" if approximate == "none" else "gelu_tanh"
 
 
-@documented("gelu")
+@documented
 def gelu(
     x: ArrayLike, approximate: Literal["none", "tanh"] = "none", *, out: Array | None = None
 ) -> Array:
@@ -576,7 +575,7 @@ def gelu(
     return _forward(_gelu(approximate), x, out)
 
 
-@documented("gelu_backward")
+@documented
 def gelu_backward(
     grad: ArrayLike,
     x: ArrayLike,
@@ -596,7 +595,7 @@ def gelu_backward(
     return _backward(_gelu(approximate), grad, x, out)
 
 
-@documented("prelu")
+@documented
 def prelu(x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None = None) -> Array:
     r"""
     Parametric rectified linear unit: x above 0, ``weight * x`` below.

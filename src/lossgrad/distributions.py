@@ -40,7 +40,7 @@ def _two_parts(value: Decimal, dtype: np.dtype[Any]) -> tuple[float, float]:
     return float(high), float(value - Decimal(float(high)))
 
 
-@documented("information_content")
+@documented
 def information_content(
     p: ArrayLike, base: float | None = None, *, out: Array | None = None
 ) -> Array:
@@ -61,7 +61,7 @@ def information_content(
     return check.finished(result, out)
 
 
-@documented("information_content_backward")
+@documented
 def information_content_backward(
     grad: ArrayLike, p: ArrayLike, base: float | None = None, *, out: Array | None = None
 ) -> Array:

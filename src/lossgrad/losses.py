@@ -297,8 +297,8 @@ def binary_cross_entropy(
     out: Array | None = None,
 ) -> Loss:
     r"""
-    Binary cross-entropy of probabilities, in nats. For logits, `binary_cross_entropy_with_logits` is
-    more accurate.
+    Binary cross-entropy of probabilities, in nats. For logits,
+    `binary_cross_entropy_with_logits` is more accurate.
 
     .. math:: \ell = -w \big(t \log x + (1 - t) \log(1 - x)\big)
 

@@ -53,7 +53,8 @@ def _norm(
     else:
         shape = check.rows_shape(x.shape, axis, keepdims)
     number = axis is None and not keepdims
-    loss, gradient = None, None
+    loss: Any = None
+    gradient: Array | None = None
     g: Any = 1.0
     if upstream is not None:
         if not value:
@@ -71,7 +72,7 @@ def _norm(
             losses[...] = (root / scale).reshape(shape)
             loss = check.finished(losses, None if upstream is not None else out)
         if gradient is not None:
-            slope = np.reshape(g, root.shape) if np.ndim(g) else g
+            slope: Any = np.reshape(g, root.shape) if np.ndim(g) else g
             factor = np.where(root == 0, 0.0, slope / root).astype(scale.dtype)
             if x.dtype == scale.dtype:
                 np.multiply(np.multiply(x, scale, out=gradient), factor, out=gradient)

@@ -235,7 +235,7 @@ def logsumexp(
         The axis that is summed over.
     b : array_like, optional
         Factors of the exponentials, which broadcast to the shape of `x`; 1 if not given. They may
-        be negative: the logarithm of a negative sum is NaN. Where one is 0 its `x` is not looked at.
+        be negative: the logarithm of a negative sum is NaN. Where one is 0, `x` is not looked at.
     keepdims : bool, default False
         Keep the axis with length 1.
     out : ndarray, optional
