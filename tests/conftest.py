@@ -1,6 +1,8 @@
 """Every function is tested on every backend: each level of the compiled kernels that this machine
 can run, and the NumPy reference."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,13 @@ def _use(name):
     kernels.set_level(name)
     yield lossgrad
     kernels.set_level(before)
+
+
+def backends():
+    """(name, module) of each backend in turn: for a test whose exact values are dear."""
+    for name in (*LEVELS, "reference"):
+        with contextlib.contextmanager(_use)(name) as module:
+            yield name, module
 
 
 @pytest.fixture(params=[*LEVELS, "reference"])

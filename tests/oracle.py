@@ -5,6 +5,8 @@ mpmath. Forms are chosen so that nothing cancels; ``test_oracle.py`` holds them 
 thousands of bits, where the naive forms are good enough.
 """
 
+import math
+
 import mpmath
 import numpy as np
 
@@ -41,6 +43,14 @@ def exp(x):
     return _call("exp", x)
 
 
+def expm1(x):
+    return _call("expm1", x)
+
+
+def log(x):
+    return _call("log", x)
+
+
 def log1p(x):
     return _call("log1p", x)
 
@@ -70,6 +80,281 @@ def sigmoid(x):
 def sigmoid_derivative(x):
     z = exp(-abs(wide(x)))
     return z / ((1 + z) * (1 + z))
+
+
+FAR = 10000  # so far out every exponential is 0; a finite number stands in for infinity
+
+
+def _tame(x):
+    return np.where(x > FAR, x.dtype.type(FAR), np.where(x < -FAR, x.dtype.type(-FAR), x))
+
+
+def _like(x, number):
+    """A number in the type of x, where it may be given by its digits."""
+    return mpmath.mpf(str(number)) if x.dtype == object else x.dtype.type(number)
+
+
+def _with(x, value):
+    """(x, a parameter) of an exponential's argument: in mpmath where long double falls short of
+    their product. A parameter is computed with in the precision of x."""
+    x, value = wide(x), wide(np.asarray(value, np.asarray(x).dtype))
+    if x.dtype == np.longdouble and value != 1:
+        x, value = multiprecision(x), multiprecision(value)
+    return x, value[()]
+
+
+@_quiet
+def log_sigmoid(x):
+    return -_softplus(-wide(x))
+
+
+@_quiet
+def log_sigmoid_derivative(x):
+    return _sigmoid(-wide(x))
+
+
+@_quiet
+def softplus(x, beta=1):
+    x, beta = _with(x, beta)
+    return _softplus(x * beta) / beta
+
+
+@_quiet
+def softplus_derivative(x, beta=1):
+    x, beta = _with(x, beta)
+    return _sigmoid(x * beta)
+
+
+@_quiet
+def tanh(x):
+    x = wide(x)
+    m = expm1(-2 * abs(x))
+    return np.where(x < 0, m, -m) / (2 + m)
+
+
+@_quiet
+def tanh_derivative(x):
+    return 4 * sigmoid_derivative(np.asarray(x) * 2)
+
+
+def _times_x(x, function):
+    """x, in the wider type, times something that is 0 at -inf and 1 at +inf."""
+    t = _tame(x)
+    return np.where(x > FAR, x, t * function(t))
+
+
+@_quiet
+def silu(x):
+    return _times_x(wide(x), _sigmoid)
+
+
+def _silu_slopes(x):
+    t = _tame(wide(x))
+    return _sigmoid(t), t * _sigmoid(t) * _sigmoid(-t)
+
+
+def _mish_parts(t):
+    e = exp(-abs(t))
+    below = t < 0
+    top = np.where(below, e * (2 + e), 1 + 2 * e)
+    return e, top, np.where(below, 2 + 2 * e + e * e, 1 + 2 * e + 2 * e * e)
+
+
+@_quiet
+def mish(x):
+    return _times_x(wide(x), lambda t: _mish_parts(t)[1] / _mish_parts(t)[2])
+
+
+def _mish_slopes(x):
+    t = _tame(wide(x))
+    e, top, bottom = _mish_parts(t)
+    return top / bottom, 4 * t * np.where(t < 0, e, e * e) * (1 + e) / (bottom * bottom)
+
+
+def _normal(t):
+    """The normal distribution; in mpmath where it has to be righter than the C library."""
+    if t.dtype == object:
+        return np.asarray(np.frompyfunc(lambda v: mpmath.erfc(-v / mpmath.sqrt(2)) / 2, 1, 1)(t))
+    return np.frompyfunc(math.erfc, 1, 1)(-t / math.sqrt(2)).astype(t.dtype) / 2
+
+
+def _density(t):
+    return exp(-t * t / 2) / (
+        mpmath.sqrt(2 * mpmath.pi) if t.dtype == object else 2.5066282746310002
+    )
+
+
+def _gelu_wide(x):
+    x = wide(x)
+    return multiprecision(x) if x.dtype == np.longdouble else x
+
+
+@_quiet
+def gelu(x, approximate="none"):
+    x = _gelu_wide(x)
+    return _times_x(x, _normal if approximate == "none" else lambda t: _sigmoid(_gelu_argument(t)))
+
+
+def _gelu_argument(t):
+    scale = 2 * mpmath.sqrt(2 / mpmath.pi) if t.dtype == object else 1.5957691216057308
+    return scale * (t + _like(t, "0.044715") * t * t * t)
+
+
+def _gelu_slopes(x, approximate="none"):
+    t = _tame(_gelu_wide(x))
+    if approximate == "none":
+        return _normal(t), t * _density(t)
+    w = _gelu_argument(t)
+    scale = 2 * mpmath.sqrt(2 / mpmath.pi) if t.dtype == object else 1.5957691216057308
+    slope = scale * (1 + 3 * _like(t, "0.044715") * t * t)
+    return _sigmoid(w), t * slope * _sigmoid(w) * _sigmoid(-w)
+
+
+SLOPES = {"silu": _silu_slopes, "mish": _mish_slopes, "gelu": _gelu_slopes}
+
+
+@_quiet
+def terms_of_derivative(name, x, **options):
+    """The two terms whose sum is the derivative, where they cancel near its root."""
+    return SLOPES[name](x, **options)
+
+
+def _above(x, above, below):
+    return np.where(x > 0, above, np.where(x != x, x, below))
+
+
+@_quiet
+def relu(x):
+    x = wide(x)
+    return np.where(x < 0, 0 * x.dtype.type(0), x)
+
+
+@_quiet
+def relu_derivative(x):
+    x = wide(x)
+    return _above(x, _like(x, 1), _like(x, 0))
+
+
+@_quiet
+def leaky_relu(x, negative_slope=0.01):
+    x, slope = wide(x), wide(np.asarray(negative_slope, np.asarray(x).dtype))[()]
+    below = np.where(x < 0, x, _like(x, 0)) * slope if slope else _like(x, 0)
+    return _above(x, x, below)
+
+
+@_quiet
+def leaky_relu_derivative(x, negative_slope=0.01):
+    x, slope = wide(x), wide(np.asarray(negative_slope, np.asarray(x).dtype))[()]
+    return _above(x, _like(x, 1), slope)
+
+
+@_quiet
+def elu(x, alpha=1):
+    x, a = _with(x, alpha)
+    return _above(x, x, a * expm1(np.where(x < 0, x, _like(x, 0))))
+
+
+@_quiet
+def elu_derivative(x, alpha=1):
+    x, a = _with(x, alpha)
+    return _above(x, _like(x, 1), a * exp(np.where(x < 0, x, _like(x, 0))))
+
+
+SELU_SCALE, SELU_ALPHA = "1.0507009873554804934193349852946", "1.6732632423543772848170429916717"
+
+
+@_quiet
+def selu(x):
+    w = wide(x)
+    scale = _like(w, SELU_SCALE)
+    below = scale * _like(w, SELU_ALPHA) * expm1(np.where(w < 0, w, _like(w, 0)))
+    return _above(w, scale * w, below)
+
+
+@_quiet
+def selu_derivative(x):
+    w = wide(x)
+    scale = _like(w, SELU_SCALE)
+    below = scale * _like(w, SELU_ALPHA) * exp(np.where(w < 0, w, _like(w, 0)))
+    return _above(w, scale, below)
+
+
+@_quiet
+def celu(x, alpha=1):
+    x, a = _with(x, alpha)
+    return _above(x, x, a * expm1(np.where(x < 0, x, _like(x, 0)) / a))
+
+
+@_quiet
+def celu_derivative(x, alpha=1):
+    x, a = _with(x, alpha)
+    return _above(x, _like(x, 1), exp(np.where(x < 0, x, _like(x, 0)) / a))
+
+
+@_quiet
+def hardsigmoid(x):
+    x = wide(x)
+    return np.where(x <= -3, _like(x, 0), np.where(x >= 3, _like(x, 1), (x + 3) / 6))
+
+
+@_quiet
+def hardsigmoid_derivative(x):
+    x = wide(x)
+    sixth = np.where(x != x, x, _like(x, 1)) / 6
+    return np.where((x <= -3) | (x >= 3), _like(x, 0), sixth)
+
+
+@_quiet
+def hardswish(x):
+    x = wide(x)
+    return np.where(x <= -3, _like(x, 0), np.where(x >= 3, x, x * ((x + 3) / 6)))
+
+
+@_quiet
+def hardswish_derivative(x):
+    x = wide(x)
+    return np.where(x <= -3, _like(x, 0), np.where(x >= 3, _like(x, 1), (2 * x + 3) / 6))
+
+
+@_quiet
+def softsign(x):
+    x = wide(x)
+    return np.where(abs(x) == np.inf, np.sign(x), x / (1 + abs(x)))
+
+
+@_quiet
+def softsign_derivative(x):
+    x = 1 + abs(wide(x))
+    return 1 / x / x
+
+
+def _log_base(x, base):
+    """log(base) in the type of x."""
+    return _like(x, 1) if base is None else log(np.asarray([base], x.dtype))[0]
+
+
+@_quiet
+def information_content(x, base=None):
+    x = wide(x)
+    return -log(x) / _log_base(x, base)
+
+
+@_quiet
+def information_content_derivative(x, base=None):
+    x = abs(wide(x))
+    return -1 / (x * _log_base(x, base))
+
+
+@_quiet
+def mse_loss(x, t):
+    x, t = _binary(x, t)
+    return (x - t) * (x - t)
+
+
+@_quiet
+def mse_loss_derivative(x, t):
+    x, t = _binary(x, t)
+    return 2 * (x - t), abs(2 * (x - t))
 
 
 def _binary(x, t):

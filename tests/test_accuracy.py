@@ -7,15 +7,16 @@ import numpy as np
 import oracle
 import pytest
 import ulp
+from conftest import backends
 
 from lossgrad import _backend
 from lossgrad._registry import OPS
 
 BITS = {np.float32: np.uint32, np.float64: np.uint64}
 ACTIVATIONS = [op for op in OPS if op.kind == "elementwise"]
-LOSSES = [op for op in OPS if op.kind == "loss_elementwise"]
-# Bounds that hold for the reference too; used where there are no kernels to state them.
-BOUNDS = {"sigmoid": (1.0, 2.0), "binary_cross_entropy_with_logits": (2.0, 2.0)}
+# (operation, parameters)
+FORMS = [(op, options) for op in ACTIVATIONS for options in ({}, *op.variants)]
+LOSSES = [op for op in OPS if op.name == "binary_cross_entropy_with_logits"]
 
 # Inputs with the largest error among all 2**32, or otherwise found to be hard.
 WORST = {
@@ -24,10 +25,12 @@ WORST = {
 }
 
 
-def bounds(op):
+def bounds(op, options=()):
+    """What C states; what the reference keeps as well, where there are no kernels."""
     if _backend.kernels is None:
-        return BOUNDS[op.name]
-    return _backend.kernels.ops()[op.name][-2:]
+        return (2.0, 2.0)
+    by_tanh = "approximate" in options
+    return _backend.kernels.ops()["gelu_tanh" if by_tanh else op.name][-2:]
 
 
 @functools.cache
@@ -68,19 +71,51 @@ def exact(name, dtype, count, *target):
 COUNT = {np.float32: 2**22, np.float64: 2**18}
 
 
-@pytest.mark.parametrize("op", ACTIVATIONS, ids=lambda op: op.name)
-def test_forward_bound(lg, op, dtype):
-    x = inputs(dtype, COUNT[dtype])
-    result = getattr(lg, op.name)(x)
-    ulp.assert_within(bounds(op)[0], result, exact(op.name, dtype, COUNT[dtype]), inputs=x)
+forms = pytest.mark.parametrize(
+    ("op", "options"), FORMS, ids=lambda v: v.name if hasattr(v, "name") else str(v or "")
+)
 
 
-@pytest.mark.parametrize("op", ACTIVATIONS, ids=lambda op: op.name)
-def test_derivative_bound(lg, op, dtype):
+def form_inputs(op, options, dtype):
+    """Of the inputs those in the op's domain; fewer where the exact values need mpmath, or where
+    parameters only scale what is tested without them."""
     x = inputs(dtype, COUNT[dtype])
-    result = getattr(lg, f"{op.name}_backward")(np.ones_like(x), x)
-    want = exact(f"{op.name}_derivative", dtype, COUNT[dtype])
-    ulp.assert_within(bounds(op)[1], result, want, inputs=x)
+    if op.inputs == ("probabilities",):
+        x = x[(x >= 0) & (x <= 1)]
+    if dtype == np.float64 and (options or op.name == "gelu"):
+        return x[::101]
+    return x[::7] if options or op.name == "gelu" else x
+
+
+def exact_derivative(op, options, x):
+    """(the derivative, the larger of the terms that cancel in it or None)"""
+    if op.name not in oracle.SLOPES:
+        return getattr(oracle, f"{op.name}_derivative")(x, **options), None
+    terms = oracle.terms_of_derivative(op.name, x, **options)
+    return sum(terms), np.maximum(*map(abs, terms))
+
+
+@forms
+def test_forward_bound(op, options, dtype):
+    x = form_inputs(op, options, dtype)
+    want = getattr(oracle, op.name)(x, **options)
+    for name, module in backends():
+        part = slice(None, None, 17 if name == "reference" else 1)
+        result = getattr(module, op.name)(x[part], **options)
+        ulp.assert_within(bounds(op, options)[0], result, want[part], inputs=x[part], what=name)
+
+
+@forms
+def test_derivative_bound(op, options, dtype):
+    x = form_inputs(op, options, dtype)
+    want, larger = exact_derivative(op, options, x)
+    for name, module in backends():
+        part = slice(None, None, 17 if name == "reference" else 1)
+        ones = np.ones_like(x[part])
+        result = getattr(module, f"{op.name}_backward")(ones, x[part], **options)
+        size = None if larger is None else larger[part]
+        bound = bounds(op, options)[1]
+        ulp.assert_within(bound, result, want[part], size, inputs=x[part], what=name)
 
 
 @pytest.mark.parametrize("target", [0, 1])
@@ -171,6 +206,70 @@ def test_oracle_against_mpmath(dtype):
             assert max(lost) < 2**-8
 
 
+def mp_softplus(x):
+    return mpmath.log1p(mpmath.exp(x))
+
+
+def mp_normal(x):
+    return mpmath.erfc(-x / mpmath.sqrt(2)) / 2
+
+
+def mp_gelu(x, approximate="none"):
+    cube = x + mpmath.mpf("0.044715") * x**3
+    by_tanh = (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * cube)) / 2
+    return x * (by_tanh if approximate == "tanh" else mp_normal(x))
+
+
+def mp_selu(x):
+    below = mpmath.mpf(oracle.SELU_ALPHA) * mpmath.expm1(x)
+    return mpmath.mpf(oracle.SELU_SCALE) * (x if x > 0 else below)
+
+
+# As in the book; 3000 bits make up for what cancels.
+NAIVE = {
+    "sigmoid": mp_sigmoid,
+    "log_sigmoid": lambda x: -mp_softplus(-x),
+    "tanh": mpmath.tanh,
+    "relu": lambda x: max(x, 0),
+    "leaky_relu": lambda x, negative_slope=0.01: x if x > 0 else mpmath.mpf(negative_slope) * x,
+    "elu": lambda x, alpha=1: x if x > 0 else alpha * mpmath.expm1(x),
+    "selu": mp_selu,
+    "celu": lambda x, alpha=1: x if x > 0 else alpha * mpmath.expm1(x / alpha),
+    "softplus": lambda x, beta=1: mp_softplus(beta * x) / beta,
+    "mish": lambda x: x * mpmath.tanh(mp_softplus(x)),
+    "silu": lambda x: x * mp_sigmoid(x),
+    "gelu": mp_gelu,
+    "hardsigmoid": lambda x: min(max(x + 3, 0), 6) / mpmath.mpf(6),
+    "hardswish": lambda x: x * min(max(x + 3, 0), 6) / mpmath.mpf(6),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "information_content": lambda x, base=None: -mpmath.log(x, base or mpmath.e),
+}
+
+
+@forms
+def test_forms_against_mpmath(op, options, dtype):
+    """So have all forms, and derivatives are central differences at 3000 bits."""
+    x = form_inputs(op, options, dtype)
+    x = x[np.isfinite(x) & (abs(x) < 700) & (abs(x) > 1e-30) & (abs(x) != 3)]
+    x = np.append(x[:: x.size // 60], dtype([0.75, 0.3]))
+    given = {k: float(dtype(v)) if isinstance(v, float) else v for k, v in options.items()}
+    if op.name == "leaky_relu" and not options:
+        given = {"negative_slope": float(dtype(0.01))}
+    value = getattr(oracle, op.name)(x, **options)
+    slope, larger = exact_derivative(op, options, x)
+    info = np.finfo(dtype)
+    with mpmath.workprec(3000):
+        step = mpmath.mpf(2) ** -500
+        f = lambda v: NAIVE[op.name](v, **given)  # noqa: E731
+        for i, v in enumerate(map(mpmath.mpf, x.tolist())):
+            pairs = [(value[i], f(v), None)]
+            size = None if larger is None else to_mp(larger[i])
+            pairs.append((slope[i], (f(v + step) - f(v - step)) / (2 * step), size))
+            for got, want, scale in pairs:
+                one = ulp._mp_unit(max(abs(want), scale or 0), info.nmant, info.minexp - info.nmant)
+                assert abs(to_mp(got) - want) / one < 2**-6, (op.name, x[i])
+
+
 def to_mp(value):
     """A wide number, exactly."""
     if isinstance(value, mpmath.mpf):
@@ -200,14 +299,18 @@ def test_ruler():
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("op", ACTIVATIONS, ids=lambda op: op.name)
-def test_every_float32(compiled, op):
+@forms
+def test_every_float32(compiled, op, options):
     forward, backward = getattr(compiled, op.name), getattr(compiled, f"{op.name}_backward")
     for start in range(0, 2**32, 2**22):
         x = np.arange(start, start + 2**22, dtype=np.uint32).view(np.float32)
-        ulp.assert_within(bounds(op)[0], forward(x), getattr(oracle, op.name)(x), inputs=x)
-        slope = getattr(oracle, f"{op.name}_derivative")(x)
-        ulp.assert_within(bounds(op)[1], backward(np.ones_like(x), x), slope, inputs=x)
+        if op.inputs == ("probabilities",):
+            x = x[(x >= 0) & (x <= 1)]
+        want = getattr(oracle, op.name)(x, **options)
+        ulp.assert_within(bounds(op, options)[0], forward(x, **options), want, inputs=x)
+        slope, larger = exact_derivative(op, options, x)
+        result = backward(np.ones_like(x), x, **options)
+        ulp.assert_within(bounds(op, options)[1], result, slope, larger, inputs=x)
 
 
 @pytest.mark.exhaustive
