@@ -6,6 +6,8 @@ import pytest
 from calls import all_calls, same_bits
 from conftest import FUSED_LEVELS, LEVELS, kernels
 
+from lossgrad import reference
+
 SHAPES = [(1,), (3,), (17,), (1000,), (2500,), (2, 1), (7, 5), (65, 10), (33, 64), (5, 1023)]
 SHAPES += [
     (4, 1024),
@@ -94,10 +96,11 @@ def test_place_in_a_vector(lg, dtype, rng):
         if call.out_like is None or "axis" in call.options:
             continue
         whole = call(lg)
-        for i in (*range(70), 127, 128, 129, 255, 329, 330):
+        step = 10 if lg is reference else 1  # it knows no lanes
+        for i in (*range(0, 70, step), 127, 128, 129, 255, 329, 330):
             part = {k: v[i : i + 1] for k, v in call.arrays.items()}
             same_bits(call(lg, part), [w[i : i + 1] for w in whole], f"element {i} of {call}")
-        for start in range(1, 20):
+        for start in range(1, 20, step):
             part = {k: v[start:] for k, v in call.arrays.items()}
             same_bits(call(lg, part), [w[start:] for w in whole], f"from {start} of {call}")
 

@@ -39,8 +39,8 @@ def two_product(a: Any, b: Any) -> tuple[Any, Any]:
     return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
 
 
-def sum_first(terms: Doubles) -> Doubles:
-    """The sum along the first axis, in twice the working precision.
+def two_part_sum(terms: Doubles) -> tuple[Doubles, Doubles]:
+    """The sum along the first axis in two parts: in twice the working precision.
 
     The upper half is folded onto the lower one, at powers of two: zeros at the end change nothing.
     """
@@ -50,7 +50,13 @@ def sum_first(terms: Doubles) -> Doubles:
         total[: n - half], lost = two_sum(total[: n - half], total[half:])
         error[: n - half] += error[half:] + lost
         total, error = total[:half], error[:half]
-    result: Doubles = total[0] + np.where(np.isfinite(error[0]), error[0], 0.0)
+    return total[0], np.where(np.isfinite(error[0]), error[0], 0.0)
+
+
+def sum_first(terms: Doubles) -> Doubles:
+    """The sum along the first axis, rounded."""
+    total, error = two_part_sum(terms)
+    result: Doubles = total + error
     return result
 
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
 from ._apply import backward, forward, times
-from ._double import Wide, log, select, sum_first, wide
+from ._double import Wide, log, select, two_part_sum, wide
 from .softmax_family import blocks, doubles, flatten, store
 
 __all__ = [
@@ -105,7 +105,7 @@ def _sums(
         for part in blocks(*rows[0].shape):
             each = term(*(doubles(a[part]) for a in rows))
             low = np.ldexp(each.low, each.n)
-            total = sum_first(np.concatenate([each.rounded(), low]))
+            total = Wide(*two_part_sum(np.concatenate([each.rounded(), low])))
             values[part] = (total / unit).rounded()
         result[...] = values.reshape(result.shape)
     return check.finished(result, out)
