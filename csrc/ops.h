@@ -15,6 +15,13 @@ INLINE M positive_(V x) { return lt_(ZERO, x); }
 INLINE M negative_(V x) { return lt_(x, ZERO); }
 INLINE V number_(V x, V a) { return select_(eq_(x, x), a, x); } /* a, but NaN where x is */
 INLINE V clamp_(V x, V least, V most) { return max_(least, min_(most, x)); } /* NaN stays */
+/* a b, rounded once where it is subnormal too; a may be tiny, b not. */
+INLINE V once_(pair a, pair b) {
+    const V up = set1(C_(0x1p60f, 0x1p500)), down = set1(C_(0x1p-60f, 0x1p-500));
+    M tiny = lt_(abs_(a.h), down);
+    V r = round_(mul_((pair){select_(tiny, a.h * up, a.h), select_(tiny, a.l * up, a.l)}, b));
+    return select_(tiny, r * down, r);
+}
 
 /* ---- sigmoid and its relatives: s(x) = 1 / (1 + exp(-x)) ---- */
 
@@ -95,7 +102,7 @@ OP(gelu) {
     M below = negative_(x);
     pair e, tail = normal_tail(abs_(x), &n, &e);
     pair whole = pick_(below, tail, plus_(ONE, minus_(shift_(tail, n))));
-    V product = round_(times_(whole, x));
+    V product = once_(exact_(x), whole);
     *y = select_(below, scale_(product, n), select_(lt_(x, far), product, in[0]));
     pair density = times_(mul_(e, constant_(0.3989422804014327, -2.49232720227773e-17)), x);
     density = pick_(below, density, shift_(density, n));
@@ -130,7 +137,7 @@ OP(mish) {
     pair rest = pick_(below, square, square2), sum = plus_(bottom.h, rest);
     bottom = (pair){sum.h, sum.l + bottom.l};
     pair q = div_(top, bottom);
-    V product = round_(times_(q, x));
+    V product = once_(exact_(x), q);
     *y = select_(below, scale_(product, n), select_(lt_(x, far), product, in[0]));
     pair inverse = inverse_(bottom), tail = mul_(times_(inverse, set1(4) * x), pick_(below, e, square));
     tail = mul_(tail, mul_(plus_(ONE, z), inverse));
@@ -147,10 +154,14 @@ OP(relu) {
     *y = select_(negative_(x), ZERO, x);
     *d = number_(x, keep_(positive_(x), ONE));
 }
+/* s x, -0 at a slope of 0 even if x is -inf */
+INLINE V sloped(V s, V x) {
+    return s * select_(eq_(s, ZERO), max_(set1(-C_(FLT_MAX, DBL_MAX)), x), x);
+}
 OP(leaky_relu) {
     V x = in[0], slope = set1(p[0]);
     M above = positive_(x);
-    *y = select_(above, x, slope * x);
+    *y = select_(above, x, sloped(slope, x));
     *d = number_(x, select_(above, ONE, slope));
 }
 /* x or, below 0, the second input times x: prelu, and rrelu with the slopes it drew. */
@@ -158,15 +169,15 @@ OP(prelu) {
     UNUSED;
     V x = in[0];
     M above = positive_(x);
-    *y = select_(above, x, in[1] * x);
+    *y = select_(above, x, sloped(in[1], x));
     *d = number_(x, select_(above, ONE, in[1]));
 }
 /* A term of prelu's gradient for the weight: the second input times min(x, 0). */
 OP(prelu_weight) {
     UNUSED;
-    V low = min_(ZERO, in[0]);
-    *y = in[1] * low;
-    *d = number_(in[0], keep_(negative_(in[0]), in[1]));
+    M below = negative_(in[0]);
+    *y = number_(in[0], keep_(below, in[1] * in[0]));
+    *d = number_(in[0], keep_(below, in[1]));
 }
 
 /* exp(x) - 1 for min(x, 0), and exp of it */
@@ -181,9 +192,8 @@ INLINE V exp_below(pair x, int exact, pair factor) {
 /* x, or a (exp(x) - 1) below 0; derivative 1, or a exp(x) up to and with 0. */
 OP(elu) {
     V x = in[0];
-    M above = positive_(x);
-    *y = select_(above, x, round_(times_(expm1_below(x), set1(p[0]))));
-    *d = number_(x, select_(above, ONE, exp_below(exact_(x), 1, exact_(set1(p[0])))));
+    *y = select_(negative_(x), once_(expm1_below(x), exact_(set1(p[0]))), x);
+    *d = number_(x, select_(positive_(x), ONE, exp_below(exact_(x), 1, exact_(set1(p[0])))));
 }
 /* l x, or l a (exp(x) - 1) below 0. */
 OP(selu) {
@@ -191,20 +201,19 @@ OP(selu) {
     const pair scale = constant_(1.0507009873554805, 3.9874847667154144e-17);
     const pair both = constant_(1.7580993408473768, 1.41535193800845e-17);
     V x = in[0];
-    M above = positive_(x);
-    V up = select_(lt_(x, HUGE_), round_(times_(scale, x)), scale.h * x);
-    *y = select_(above, up, round_(mul_(expm1_below(x), both)));
-    *d = number_(x, select_(above, scale.h, exp_below(exact_(x), 1, both)));
+    V up = select_(lt_(x, HUGE_), once_(exact_(x), scale), scale.h * x);
+    *y = select_(negative_(x), once_(expm1_below(x), both), select_(eq_(x, ZERO), x, up));
+    *d = number_(x, select_(positive_(x), scale.h, exp_below(exact_(x), 1, both)));
 }
-/* x, or a (exp(x / a) - 1) below 0. */
+/* x, or a (exp(x / a) - 1) below 0, which is x where that is tiny. */
 OP(celu) {
     V x = in[0], a = set1(p[0]), low = min_(ZERO, x);
-    M above = positive_(x);
+    M tiny = lt_(-set1(C_(0x1p-60f, 0x1p-500)), x);
     pair scaled = div_(exact_(low), exact_(a));
     M dead = lt_(scaled.h, set1(-40));
     pair at = {max_(set1(-40), scaled.h), drop_(dead, scaled.l)};
-    *y = select_(above, x, round_(times_(expm1_pair(at, 0), a)));
-    *d = number_(x, select_(above, ONE, exp_below(scaled, 0, exact_(ONE))));
+    *y = select_(negative_(x), select_(tiny, x, round_(times_(expm1_pair(at, 0), a))), x);
+    *d = number_(x, select_(positive_(x), ONE, exp_below(scaled, 0, exact_(ONE))));
 }
 
 /* ---- piecewise rational ---- */
@@ -233,7 +242,7 @@ OP(softsign) {
     V q = round_(div_(exact_(a), total));
     *y = from_bits(bits_(q) | (bits_(x) ^ bits_(abs_(x))));
     pair i = inverse_(total);
-    *d = select_(lt_(a, HUGE_), round_(mul_(i, i)), number_(x, i.h * i.h));
+    *d = select_(lt_(a, HUGE_), once_(i, i), number_(x, i.h * i.h));
 }
 
 /* ---- losses: the first input is what the model says, the second what is so ---- */
@@ -254,13 +263,13 @@ OP(binary_cross_entropy_with_logits) {
 }
 
 /* -(t max(log x, f) + (1 - t) max(log(1 - x), f)) of a probability x, f the floor of the logarithm.
- * Derivative (x - t) / max(x (1 - x), e), e a floor as well. */
+ * Derivative (x - t) / max(x (1 - x), e), e a floor as well; without one 1 / (1 - x) or -1 / x at a label. */
 OP(binary_cross_entropy) {
-    V x = in[0], t = in[1], floor = set1(p[0]);
+    V x = abs_(in[0]), t = in[1], floor = set1(p[0]), rest = ONE - x; /* no -0 */
     V a = max_(round_(log_pair(x)), floor), b = max_(round_(log1p_pair(-x)), floor);
-    *y = number_(x, -(weighted(t, a) + weighted(ONE - t, b)));
-    *d = (x - t) / max_(x * (ONE - x), set1(p[1]));
-    *d = select_(eq_(x, t), number_(x, ZERO), *d);
+    *y = number_(x, ZERO - (weighted(t, a) + weighted(ONE - t, b)));
+    *d = (x - t) / max_(x * rest, set1(p[1]));
+    if (p[1] == 0) *d = select_(eq_(t, ZERO), ONE / rest, select_(eq_(t, ONE), -ONE / x, *d));
 }
 
 /* (x - t)^2; derivative 2 (x - t). */
@@ -315,7 +324,7 @@ INLINE pair log_ratio(V a, V b) {
 
 /* -c log x; derivative -c / x. */
 OP(information_content) {
-    V x = in[0];
+    V x = abs_(in[0]); /* no -0 */
     *y = number_(x, ZERO - in_base(log_pair(x), p));
     *d = -set1(p[0]) / x;
 }
@@ -333,7 +342,7 @@ OP(cross_entropy_of_distributions) {
     *d = number_(in[0], ZERO - in_base(l, p));
 }
 OP(cross_entropy_of_distributions_q) {
-    V q = in[0], x = in[1];
+    V q = abs_(in[0]), x = in[1];
     *y = ZERO - mass_in_base(x, log_pair(q), p);
     *d = drop_(eq_(x, ZERO), -(set1(p[0]) * x) / q);
 }
@@ -345,7 +354,7 @@ OP(relative_entropy) {
     *d = in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p);
 }
 OP(relative_entropy_q) {
-    V q = in[0], x = in[1];
+    V q = abs_(in[0]), x = in[1];
     *y = mass_in_base(x, log_ratio(x, q), p);
     *d = drop_(eq_(x, ZERO), -(set1(p[0]) * x) / q);
 }
@@ -360,7 +369,7 @@ OP(square) {
 OP(square_low) {
     UNUSED;
     V x = in[0] * in[1], low = residual_(x, x, x * x);
-    *y = keep_(lt_(abs_(x), HUGE_), low);
+    *y = keep_(lt_(x * x, set1((S)INFINITY)), low);
     *d = ZERO;
 }
 #endif

@@ -4,6 +4,7 @@
  * cannot say is a verb below, once for every width (GCC/Clang vector extensions, or a plain scalar
  * when VBYTES is the size of the element), with an intrinsic only where it is faster. All verbs give
  * the same bits on every level; fma_ alone is a*b + c rounded twice where the level has no fused one. */
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>

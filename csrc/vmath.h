@@ -210,8 +210,8 @@ INLINE pair normal_tail(V t, V *n, pair *e) {
     *e = exp_pair((pair){set1(-0.5) * square.h, set1(-0.5) * square.l}, 0, n);
     V q = fma_(set1(-2 * a), i.h, set1(1)), r = set1(c[degree]);
     q = q - set1(2 * a) * i.l;
-    for (int k = degree - 1; k > 0; k--) r = fma_(r, q, set1(c[k]));
-    pair p = product_(r, q);
+    for (int k = degree - 1; k > 1; k--) r = fma_(r, q, set1(c[k]));
+    pair p = times_(plus_(set1(c[1]), product_(r, q)), q);
     p = plus_(set1(c[0]), (pair){p.h, p.l + low});
     return mul_(mul_(p, i), *e);
 }

@@ -192,7 +192,7 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     --------
     >>> import lossgrad
     >>> lossgrad.tanh([-1000.0, 0.0, 1.0])
-    array([-1.        , -0.        ,  0.76159416])
+    array([-1.        ,  0.        ,  0.76159416])
     """
     return _forward("tanh", x, out)
 
@@ -683,6 +683,8 @@ def rrelu(
     In training each element's slope is drawn uniformly from [lower, upper); in evaluation it is
     ``(lower + upper) / 2``.
 
+    .. math:: \max(x, 0) + s \min(x, 0)
+
     Parameters
     ----------
     x : array_like
@@ -701,7 +703,7 @@ def rrelu(
     Returns
     -------
     result : ndarray
-        Of the shape and dtype of `x`.
+        Of the shape and dtype of `x`, within 1 ULP of slope times x.
     slopes : ndarray
         Only with `return_slopes`: the factor that was applied to each element, 1 above 0.
 
@@ -723,11 +725,14 @@ def rrelu(
     """
     x = check.floating(x)
     lower, upper = check.slope_range(lower, upper)
-    if not training and not return_slopes:
-        return _forward("leaky_relu", x, out, (lower + upper) / 2)
     drawn = np.random.default_rng(rng).random(x.shape) if training else 0.5
-    slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
-    result = _forward("prelu", x, out, other=slopes.astype(check.computed(x.dtype), copy=False))
+    slopes: Any = None
+    if training or return_slopes:
+        slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
+    if training:
+        result = _forward("prelu", x, out, other=slopes.astype(check.computed(x.dtype), copy=False))
+    else:
+        result = _forward("leaky_relu", x, out, (lower + upper) / 2)
     return (result, slopes) if return_slopes else result
 
 

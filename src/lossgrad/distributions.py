@@ -53,7 +53,7 @@ def information_content(
     --------
     >>> import lossgrad
     >>> lossgrad.information_content([1.0, 0.5, 0.125], base=2)
-    array([-0.,  1.,  3.])
+    array([0., 1., 3.])
     """
     x = check.probabilities(check.floating(p, "p"), "p")
     result = check.output(out, x.shape, x.dtype, x)
