@@ -44,6 +44,7 @@ class Case:
     shape: tuple[int, ...]
     out: bool = False
     library: str = "lossgrad"
+    published: bool = False  # the peer's published form, even where another is faster
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))

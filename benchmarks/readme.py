@@ -117,7 +117,7 @@ def peers(data: dict[str, Any]) -> str:
         if name in setup
     )
     return (
-        "Nanoseconds an element, float32, one core, medians of one run:\n\n"
+        "Nanoseconds an element, float32, one core, medians:\n\n"
         + table(["", *LIBRARIES.values(), "best peer / lossgrad"], rows)
         + f"\n{setup['cpu']}, {setup['level']}; Python {setup['python']}, {versions}.\n"
     )
