@@ -1,12 +1,13 @@
 """The documentation of the evaluation runs: its Python and its commands, in their order."""
 
+import doctest
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-from lossgrad import cli
+from lossgrad import _evaluate, cli, evaluation
 
 PAGE = Path(__file__).parent.parent / "docs" / "evaluation.md"
 
@@ -27,3 +28,10 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
                 assert program == "lossgrad"
                 assert cli.main(arguments) == 0, capsys.readouterr().err
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("module", [evaluation, _evaluate])
+def test_examples_are_true(module):
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0
