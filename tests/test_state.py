@@ -7,8 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-import lossgrad
-from lossgrad import Evaluation, evaluate
+from lossgrad import Evaluation, evaluate, sample
 from lossgrad import evaluation as module
 
 
@@ -33,7 +32,7 @@ CASES = {
 @pytest.fixture(params=CASES)
 def case(request):
     """(options, logits, targets, sample weights)"""
-    found = lossgrad.sample.digits()
+    found = sample.digits()
     x, y = found.logits[:240].copy(), found.targets[:240].copy()
     random = np.random.default_rng(1)
     s = random.random(240)
@@ -56,7 +55,7 @@ def test_a_thousand_shardings_give_the_same_bytes(case):
     for trial in range(260):
         states = []
         order = random.permutation(240)
-        for rows in np.split(order, np.sort(random.integers(0, 241, random.integers(1, 9)))):
+        for rows in np.split(order, np.sort(random.integers(0, 241, random.integers(1, 6)))):
             state = Evaluation(**options)
             for part in np.array_split(rows, random.integers(1, 3)):
                 state.update(x[part], y[part], None if s is None else s[part])

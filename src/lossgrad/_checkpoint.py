@@ -27,7 +27,15 @@ class Unfinished:
 
 
 def save(path: str, state: Evaluation, unfinished: Unfinished | None = None) -> None:
-    """Write a state; with `unfinished`, one that a second run goes on from."""
+    """Write a state; with `unfinished`, one that a second run goes on from.
+
+    Raises
+    ------
+    FileError
+        It cannot be written, or the file holds something that is not a state.
+    """
+    if os.path.lexists(path):
+        load(path)
     content = state.to_bytes()
     if unfinished is not None:
         header = {**vars(unfinished), "position": list(unfinished.position)}

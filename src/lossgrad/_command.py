@@ -53,6 +53,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         need("matplotlib.figure", "report", "a report")
     names = None
     start = time.perf_counter()
+    if arguments.state is not None and os.path.lexists(arguments.state):
+        _checkpoint.load(arguments.state)  # nothing but a state is ever overwritten
     if arguments.dask is not None:
         from lossgrad._dask import add_files
 

@@ -1,0 +1,108 @@
+"""Real predictions from raw data to the report: languages of translated texts, and tumours."""
+
+import gettext
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lossgrad import cli
+
+ROWS = 40  # texts of a language
+
+
+def catalogue(path):
+    """The translations in a compiled catalogue."""
+    with path.open("rb") as file:
+        found = gettext.GNUTranslations(file)._catalog
+    texts = (text for key, text in found.items() if isinstance(key, str) and key)
+    return [text for text in texts if len(text) >= 30 and "%" not in text]
+
+
+@pytest.fixture(scope="module")
+def languages(tmp_path_factory):
+    """(directory, labels, logits by shard): one shard for each of Django's languages."""
+    identifiers = pytest.importorskip("py3langid.langid")
+    django = pytest.importorskip("django")
+    model = identifiers.LanguageIdentifier.from_model_file(identifiers.MODEL_FILE)
+    labels = sorted(model.labels)
+    directory = tmp_path_factory.mktemp("languages")
+    locales = Path(django.__file__).parent / "conf" / "locale"
+    for path in sorted(locales.glob("*/LC_MESSAGES/django.mo")):
+        language = path.parts[-3].partition("_")[0]
+        texts = catalogue(path)[:ROWS]
+        if language in labels and texts:
+            scores = [[score for _, score in sorted(model.rank(text))] for text in texts]
+            np.save(directory / f"{path.parts[-3]}.logits.npy", np.array(scores, np.float32))
+            label = np.full(len(texts), labels.index(language))
+            np.save(directory / f"{path.parts[-3]}.labels.npy", label)
+    (directory / "names").write_text("\n".join(labels))
+    return directory, labels
+
+
+def run(capsys, *arguments):
+    assert cli.main([*map(str, arguments), "--json"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    return json.loads(output.out)
+
+
+def test_languages_of_django(languages, capsys, tmp_path):
+    """142 classes, saturated logits: gaps of hundreds, losses from 0 to beyond 100."""
+    directory, labels = languages
+    report = tmp_path / "report.html"
+    options = ["--class-names", directory / "names", "--top-k", 3, "--state", tmp_path / "whole"]
+    pytest.importorskip("matplotlib")
+    options += ["--report", report]
+    found = run(
+        capsys, "evaluate", directory / "*.logits.npy", directory / "*.labels.npy", *options
+    )
+    shards = sorted(directory.glob("*.logits.npy"))
+    x = np.concatenate([np.load(path) for path in shards]).astype(np.float64)
+    y = np.concatenate([np.load(str(p).replace("logits", "labels")) for p in shards])
+    gap = x - x.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(gap).sum(axis=1)) - gap[np.arange(len(y)), y]
+    assert found["rows"] == len(y) > 2000
+    assert found["classes"] == len(labels) >= 97
+    assert found["shards"] == len(shards) > 60
+    assert found["loss"] == pytest.approx(losses.mean(), rel=1e-6)
+    assert found["loss_error"] == pytest.approx(losses.std(ddof=1) / len(y) ** 0.5, rel=1e-6)
+    assert found["accuracy"] == np.mean(x.argmax(axis=1) == y) > 0.8
+    order = np.argsort(-x, axis=1, kind="stable")[:, :3]
+    assert found["top_k"]["3"] == np.mean((order == y[:, None]).any(axis=1))
+    assert found["confidence"] > 0.9  # saturated
+    text = report.read_text()
+    worst = max(found["worst"], key=lambda row: row["loss"])
+    assert f"<td>{labels[worst['label']]}</td><td>{labels[worst['predicted']]}</td>" in text
+    assert worst["loss"] == pytest.approx(losses.max(), rel=1e-6)
+
+    states = []
+    for path in shards[::-1]:
+        states.append(tmp_path / path.name)
+        targets = str(path).replace("logits", "labels")
+        run(capsys, "evaluate", path, targets, "--state", states[-1])
+    run(capsys, "merge", *states, "--state", tmp_path / "merged")
+    assert (tmp_path / "merged").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_tumours(capsys, tmp_path):
+    datasets = pytest.importorskip("sklearn.datasets")
+    linear = pytest.importorskip("sklearn.linear_model")
+    x, y = datasets.load_breast_cancer(return_X_y=True)
+    x = x / x.max(axis=0)
+    model = linear.LogisticRegression(C=100, max_iter=5000).fit(x[::2], y[::2])
+    np.savez(tmp_path / "x.npz", logits=model.decision_function(x[1::2]), targets=y[1::2])
+    names = tmp_path / "names"
+    names.write_text("benign\n")
+    report = tmp_path / "report.html"
+    found = run(
+        capsys,
+        *("evaluate", tmp_path / "x.npz", "--task", "binary", "--class-names", names),
+        *("--report", report),
+    )
+    p = model.predict_proba(x[1::2])[:, 1]
+    assert found["loss"] == pytest.approx(-np.log(np.where(y[1::2], p, 1 - p)).mean(), rel=1e-12)
+    assert found["accuracy"] == np.mean((p > 0.5) == y[1::2]) > 0.9
+    assert found["brier"] == pytest.approx(np.mean((p - y[1::2]) ** 2), rel=1e-12)
+    assert "benign" in report.read_text()
