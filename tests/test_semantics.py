@@ -97,6 +97,7 @@ BINARY_LIMITS = {
     (-INF, 1, 0, 1): (0, 0),
     (NAN, 1, 1, 1): (NAN, NAN),
     (NAN, 0, 0, 1): (NAN, NAN),
+    (NAN, 1, 1, 0): (NAN, NAN),
     (1, NAN, 1, 1): (NAN, NAN),
     (20, 1, 1, 1): (math.log1p(math.exp(-20)), -1 / (1 + math.exp(20))),
     (-20, 0, 1, 7): (math.log1p(math.exp(-20)), 1 / (1 + math.exp(20))),
