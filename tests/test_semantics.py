@@ -97,6 +97,7 @@ BINARY_LIMITS = {
     (-INF, 1, 0, 1): (0, 0),
     (NAN, 1, 1, 1): (NAN, NAN),
     (NAN, 0, 0, 1): (NAN, NAN),
+    (NAN, 1, 1, 0): (NAN, NAN),
     (1, NAN, 1, 1): (NAN, NAN),
     (20, 1, 1, 1): (math.log1p(math.exp(-20)), -1 / (1 + math.exp(20))),
     (-20, 0, 1, 7): (math.log1p(math.exp(-20)), 1 / (1 + math.exp(20))),
@@ -296,6 +297,8 @@ def test_confident_rows_keep_their_accuracy(lg, dtype):
         near(loss, np.full(classes, dtype(math.log1p(math.exp(-20)))), 4)
         near(grad[np.arange(classes), other], np.full(classes, p), 4)
         near(np.diagonal(grad), np.full(classes, -p), 4)
+        chain = lg.log_softmax_backward(-np.eye(classes, dtype=dtype), x)
+        near(np.diagonal(chain), np.full(classes, -p), 4)
     x = np.array([[0, -100 if dtype is np.float32 else -740]], dtype)
     tiny = dtype(math.exp(float(x[0, 1])))
     loss, grad = lg.cross_entropy_value_and_grad(x, [0])

@@ -123,6 +123,15 @@ def test_ties_and_carries():
 
 
 @compiled
+def test_merges_keep_nan_and_infinities():
+    for values in itertools.product([1.0, math.nan, math.inf, -math.inf], repeat=3):
+        total = kernels.Sum()
+        for value in values:
+            total.merge(accumulated([value]))
+        assert same_number(total.value(), exact_sum(values)), values
+
+
+@compiled
 def test_negative_sums_and_zero():
     assert accumulated([]).value() == 0
     assert accumulated([-0.1, -0.2, -0.3]).value() == math.fsum([-0.1, -0.2, -0.3])
