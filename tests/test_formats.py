@@ -135,7 +135,7 @@ def test_shards_and_labels_in_npy(tmp_path, arrays, format_):
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("format_", ["npz", "safetensors", "zarr", "h5"])
+@pytest.mark.parametrize("format_", ["npz", "compressed.npz", "safetensors", "zarr", "h5"])
 def test_other_axes(tmp_path, format_, axis):
     x = np.random.default_rng(1).standard_normal((70, 5, 3))
     x = x if axis == 1 else np.ascontiguousarray(np.moveaxis(x, 1, 0))
