@@ -9,6 +9,7 @@ import pytest
 
 from lossgrad import FileError, cli, evaluate
 from lossgrad._formats import open_array
+from lossgrad._sequential import Rows
 from lossgrad._walk import Reordered
 
 
@@ -135,7 +136,7 @@ def test_shards_and_labels_in_npy(tmp_path, arrays, format_):
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-@pytest.mark.parametrize("format_", ["npz", "safetensors", "zarr", "h5"])
+@pytest.mark.parametrize("format_", ["npz", "compressed.npz", "safetensors", "zarr", "h5"])
 def test_other_axes(tmp_path, format_, axis):
     x = np.random.default_rng(1).standard_normal((70, 5, 3))
     x = x if axis == 1 else np.ascontiguousarray(np.moveaxis(x, 1, 0))
@@ -292,3 +293,12 @@ def test_iterables_of_pairs(arrays):
     weighted = [(x[part], y[part], s[part]) for part in parts]
     assert evaluate(weighted) == evaluate(x, y, sample_weight=s)
     assert evaluate(iter(())).rows == 0
+
+
+def test_rows_in_pieces_can_be_had_in_any_order():
+    whole = np.random.default_rng(6).standard_normal((50, 4))
+    rows = Rows(whole.shape, whole.dtype, lambda: (whole[k : k + 3] for k in range(0, 50, 3)))
+    for start, stop in ((0, 1), (1, 20), (20, 50), (5, 9), (4, 6), (0, 50)):
+        np.testing.assert_array_equal(rows[slice(start, stop),], whole[start:stop])
+        np.testing.assert_array_equal(rows[slice(start, stop), 2:], whole[start:stop, 2:])
+        np.testing.assert_array_equal(rows[start, 1:3], whole[start, 1:3])
