@@ -181,6 +181,11 @@ cdef class Held:
         return buffer
 
 
+cdef char kind(const Py_buffer *b):
+    """The type of the elements; the mark of a byte order is left out, which is known to be native."""
+    return b.format[1] if b.format[0] in b"<>=@" else b.format[0]
+
+
 cdef int grid(Held held, object a, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int storage) except -1:
     """a as (outer, classes, inner) with axis in the middle, of the given shape and storage."""
     cdef Py_ssize_t outer = 1, inner = 1
@@ -202,7 +207,7 @@ cdef int grid(Held held, object a, int axis, bint writes, lg_view *view, Py_ssiz
             b = held.take(a.reshape(outer, b.shape[axis], inner), writes)
         view.stride = [b.strides[0], b.strides[1], b.strides[2]]
         match(b.shape[0], b.shape[1], b.shape[2], shape)
-    if b.format[0] != formats[storage]:
+    if kind(b) != formats[storage]:
         raise ValueError("operands have different dtypes")
     view.at, view.storage = <char *> b.buf, storage
     return 0
@@ -232,10 +237,10 @@ cdef Py_buffer *row_grid(Held held, object a, bint writes, lg_view *view, Py_ssi
 
 cdef int label_type(const Py_buffer *b) except -1:
     """The integer type of labels, by the character of their format."""
-    cdef char kind = b.format[0]
-    if kind in b"bhilq":
+    cdef char code = kind(b)
+    if code in b"bhilq":
         return LG_I8 if b.itemsize == 1 else LG_I16 if b.itemsize == 2 else LG_I32 if b.itemsize == 4 else LG_I64
-    if kind in b"BHILQ":
+    if code in b"BHILQ":
         return LG_U8 if b.itemsize == 1 else LG_U16 if b.itemsize == 2 else LG_U32 if b.itemsize == 4 else LG_U64
     raise TypeError("labels are not native integers")
 
@@ -470,7 +475,7 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
     job.ignore_index, job.smoothing = ignore_index, smoothing
     if weight is not None:
         b = held.take(weight, False)
-        if b.ndim != 1 or b.shape[0] != shape[1] or b.strides[0] != lg_size(computed) or b.format[0] != formats[computed]:
+        if b.ndim != 1 or b.shape[0] != shape[1] or b.strides[0] != lg_size(computed) or kind(b) != formats[computed]:
             raise ValueError("weight is not a contiguous vector of the classes")
         job.weight = b.buf
     n = shape[0] * shape[2]

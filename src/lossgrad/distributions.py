@@ -254,7 +254,7 @@ def cross_entropy_of_distributions(
     Returns
     -------
     ndarray
-        As `entropy`; inf where p has mass and q none.
+        As `entropy`, terms within 2 ULP; inf where p has mass and q none.
 
     Raises
     ------
@@ -334,7 +334,7 @@ def relative_entropy(
     Returns
     -------
     ndarray
-        As `entropy`; inf where p has mass and q none.
+        As `entropy`, terms within 2 ULP; inf where p has mass and q none.
 
     Raises
     ------

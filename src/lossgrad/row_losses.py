@@ -420,8 +420,8 @@ def nll_loss(
     Returns
     -------
     float or ndarray
-        The reduced loss; with ``reduction="none"`` the row losses in the dtype of `log_probs`, exact
-        or, with weights, within 1 ULP.
+        The reduced loss; with ``reduction="none"`` the row losses in the dtype of `log_probs`,
+        exact or, with weights, within 1 ULP.
 
     Raises
     ------
