@@ -1,6 +1,7 @@
 /* What does not depend on the instruction set: labels, and the walk of an elementwise job over
- * strided operands in blocks that stay in L1. */
+ * strided operands in blocks that stay in L1; the floating-point environment around it all. */
 #include "lossgrad.h"
+#include "environment.h"
 #include <string.h>
 
 ptrdiff_t lg_rows_batch(ptrdiff_t classes) {
@@ -63,6 +64,7 @@ static const void *fetch(const lg_kernels *kernels, const lg_view *v, const char
 }
 
 void lg_map(const lg_level *level, int computed, const lg_map_job *job) {
+    const lg_environment found = lg_enter();
     const lg_kernels *kernels = level->kernels[computed];
     const lg_map_fn map = kernels->map[job->op][job->direction];
     const size_t size = (size_t)lg_size(computed);
@@ -112,8 +114,26 @@ void lg_map(const lg_level *level, int computed, const lg_map_job *job) {
 #undef AT
             }
         }
+    lg_leave(found);
 }
 
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
+    const lg_environment found = lg_enter();
     level->kernels[computed]->rows(job, begin, end);
+    lg_leave(found);
+}
+
+/* volatile: not moved out of the environment */
+double lg_quotient(double a, double b) {
+    const lg_environment found = lg_enter();
+    volatile double q = a;
+    q = q / b;
+    lg_leave(found);
+    return q;
+}
+float lg_narrow(double a) {
+    const lg_environment found = lg_enter();
+    volatile float narrow = (float)a;
+    lg_leave(found);
+    return narrow;
 }

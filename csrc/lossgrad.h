@@ -131,4 +131,7 @@ extern const int lg_level_count;
 /* computed: LG_F32 or LG_F64 */
 void lg_map(const lg_level *level, int computed, const lg_map_job *job);
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+/* In the kernels' floating-point environment: */
+double lg_quotient(double a, double b);
+float lg_narrow(double a);
 #endif

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.exceptions import AxisError
 from numpy.typing import ArrayLike, NDArray
 
+from ._environment import arithmetic
+
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 
@@ -47,7 +49,7 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
     a = _array(x, name)
     if a.dtype.kind not in "biu" and a.dtype.name not in SUPPORTED:
         _unsupported(name, a.dtype)
-    with np.errstate(all="ignore"):  # float64 values that float32 cannot hold become inf or 0
+    with arithmetic():  # float64 values that float32 cannot hold become inf or 0
         return _plain(a.astype(dtype, copy=False))
 
 
@@ -481,6 +483,7 @@ def masses(a: Array, name: str) -> Array:
     return _within(a, name, math.inf, "must not be negative or NaN")
 
 
+@arithmetic()
 def _within(a: Array, name: str, most: float, rule: str) -> Array:
     if a.size and not (a.min() >= 0 and a.max() <= most):  # a NaN is neither
         bad = ~((a >= 0) & (a <= most))

@@ -11,6 +11,7 @@ import os
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
+from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -73,6 +74,14 @@ cdef extern from "lossgrad.h":
     int lg_level_count
     void lg_map(const lg_level *, int, const lg_map_job *) nogil
     void lg_rows(const lg_level *, int, const lg_rows_job *, Py_ssize_t, Py_ssize_t) nogil
+    double lg_quotient(double, double) nogil
+    float lg_narrow(double) nogil
+
+cdef extern from "environment.h":
+    ctypedef struct lg_environment:
+        pass
+    lg_environment lg_enter() nogil
+    void lg_leave(lg_environment) nogil
 
 # What arrays hold (halves as their bits), and what is computed with.
 ctypedef fused stored:
@@ -134,6 +143,23 @@ def ops():
     }
 
 
+cdef class Environment:
+    """A context in which the caller's floating-point environment is put aside."""
+
+    cdef lg_environment found
+
+    def __enter__(self):
+        self.found = lg_enter()
+
+    def __exit__(self, *unused):
+        lg_leave(self.found)
+
+
+def quotient(double a, double b):
+    """a / b, or NaN if b is 0."""
+    return lg_quotient(a, b) if b else NAN
+
+
 cdef class Sum:
     """An exact sum of doubles: the same number for any order and grouping of what is added."""
 
@@ -156,6 +182,10 @@ cdef class Sum:
     def value(self):
         """The sum, correctly rounded."""
         return lg_sum_value(&self.state)
+
+    def mean(self, double count):
+        """The sum over a count, NaN for a count of 0."""
+        return lg_quotient(lg_sum_value(&self.state), count) if count else NAN
 
 
 # ---- arrays of any rank and dtype as the views that C walks ----
@@ -256,7 +286,7 @@ def elementwise(const stored[:, :, :] grad, const stored[:, :, :] a, const real[
     An input that is None is 1 throughout, an incoming gradient that is None is up.
     """
     cdef lg_map_job job
-    cdef real one = 1, scale = <real> up
+    cdef real one = 1, scale = <real> lg_narrow(up) if real is float else <real> up
     cdef double param[4]
     cdef int k = 0, computed = lg_computed(storage)
     if sizeof(stored) != lg_size(storage) or sizeof(real) != lg_size(computed):
@@ -491,7 +521,7 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
         if found.bad >= 0:
             return found.bad, 0.0
         divisor = found.kept if weight is None else lg_sum_value(&weights)
-    job.scale = up / divisor if mean else up
+    job.scale = lg_quotient(up, divisor) if mean else up
     if lse is not None:
         if lse.shape[0] != n:
             raise ValueError("lse has the wrong size")
@@ -544,13 +574,13 @@ def plain_cross_entropy(x, labels, out, int64_t ignore_index):
     found = lg_check_labels(&job, dtype, NULL)
     if found.bad >= 0 or found.kept == 0:
         return None
-    job.scale = 1.0 / found.kept
+    job.scale = lg_quotient(1.0, found.kept)
     if out is not None:
         grid(held, out, 1, True, &job.out, shape, dtype)
     lg_sum_clear(&total)
     job.sum = &total
     run_rows(&job, shape, dtype)
-    return lg_sum_value(&total) / found.kept
+    return lg_quotient(lg_sum_value(&total), found.kept)
 
 
 # By dtype: how it is stored, and the specialisations (choosing one costs a dictionary look-up).

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _arguments as check
 from ._backend import kernels
 from ._documentation import Function, complete
+from ._environment import arithmetic
 
 __all__ = [
     "celu",
@@ -663,7 +664,8 @@ def prelu_backward(
             *(storage, OPS["prelu_weight"][0], kernels.FORWARD, 1.0, (), total),
         )
         sums.append(total.value())
-    grad_weight = np.array(sums, x.dtype).reshape(shape)
+    with arithmetic():
+        grad_weight = np.array(sums, x.dtype).reshape(shape)
     return _backward("prelu", g, x, out, other=w), check.finished(grad_weight, None)
 
 
@@ -728,7 +730,8 @@ def rrelu(
     drawn = np.random.default_rng(rng).random(x.shape) if training else 0.5
     slopes: Any = None
     if training or return_slopes:
-        slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
+        with arithmetic():
+            slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
     if training:
         result = _forward("prelu", x, out, other=slopes.astype(check.computed(x.dtype), copy=False))
     else:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arguments as check
 from ._backend import kernels
+from ._environment import arithmetic
 from .activations import OPS, documented
 
 __all__ = [
@@ -26,18 +27,15 @@ __all__ = [
 Array = NDArray[Any]
 
 
-def _per_log(base: float | None) -> Decimal:
-    """1 / log(base), to more digits than any dtype has."""
+@arithmetic()
+def _per_log(base: float | None, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """1 / log(base) as two numbers of the computed type."""
     if base is None:
-        return Decimal(1)
+        return 1.0, 0.0
     with localcontext(prec=50):
-        return 1 / Decimal(check.logarithm_base(base)).ln()
-
-
-def _two_parts(value: Decimal, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """A number as two of the computed type."""
-    high = check.computed(dtype).type(float(value))
-    return float(high), float(value - Decimal(float(high)))
+        value = 1 / Decimal(check.logarithm_base(base)).ln()
+        high = check.computed(dtype).type(float(value))
+        return float(high), float(value - Decimal(float(high)))
 
 
 @documented
@@ -91,7 +89,7 @@ def _cross(
     base: float | None,
 ) -> None:
     storage = kernels.STORAGE[x.dtype.name]
-    parameters = _two_parts(_per_log(base), x.dtype)
+    parameters = _per_log(base, x.dtype)
     grad, box, other, result = check.boxes(grad, x, other, result)
     value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
     kernels.ELEMENTWISE[storage](
@@ -123,9 +121,9 @@ def _measure(
     if other is not None:
         second = check.grid(other, axis).astype(check.computed(x.dtype), copy=False)
     sums = np.empty((box.shape[0], box.shape[2]))
-    parameters = _two_parts(_per_log(base), x.dtype)
+    parameters = _per_log(base, x.dtype)
     kernels.ROW_SUMS[storage](check.bits(box), second, sums, storage, (OPS[name][0],), parameters)
-    with np.errstate(all="ignore"):
+    with arithmetic():
         result[...] = sums.reshape(shape)
     return check.finished(result, out)
 

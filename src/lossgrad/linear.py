@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 import lossgrad  # names are looked up at call time: the package imports this module
 
 from . import _arguments as check
+from ._environment import arithmetic
 
 __all__ = ["logistic_regression_loss", "softmax_regression_loss"]
 
@@ -340,7 +341,7 @@ def _multiclass(logits: Array, targets: Array, weights: Array | None) -> float:
     return float(np.dot(loss.astype(np.float64), weights.astype(np.float64)))
 
 
-@np.errstate(all="ignore")
+@arithmetic()
 def _objective(
     theta: Array,
     x: Array,

@@ -29,7 +29,6 @@ __all__ = [
 Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
 OPS = kernels.ops() if kernels else {}
-NAN = float("nan")
 
 
 def exact_sum(a: Array) -> float:
@@ -68,7 +67,7 @@ def _loss(
         if not value:
             g = check.upstream(upstream, reduction, shape, dtype)
         if reduction in ("mean", "batchmean"):
-            g = g / divisor if divisor else NAN
+            g = kernels.quotient(g, divisor)
         gradient = check.output(out, shape, dtype, *inputs, g if type(g) is np.ndarray else None)
     else:
         check.loss_out(out, reduction)
@@ -97,9 +96,7 @@ def _loss(
     )
     loss: Any = None
     if total is not None:
-        loss = total.value()
-        if reduction != "sum":
-            loss = loss / divisor if divisor else NAN
+        loss = total.value() if reduction == "sum" else total.mean(divisor)
     elif losses is not None:
         loss = check.finished(losses, losses_out)
     return loss, None if gradient is None else check.finished(gradient, out)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arguments as check
 from ._backend import kernels
+from ._environment import arithmetic
 from .activations import OPS
 
 __all__ = ["l2_norm", "l2_norm_backward", "l2_norm_value_and_grad"]
@@ -20,10 +21,9 @@ def _measure(x: Array, axis: int | None) -> tuple[Array, Array]:
     """(root, scale) of each vector, the axis kept: its norm is root / scale. The scale is a power
     of two that brings the largest element near 1, so that its square is an ordinary number."""
     dtype = check.computed(x.dtype)
-    with np.errstate(all="ignore"):
-        high = np.max(x, axis, keepdims=True, initial=0)
-        low = np.min(x, axis, keepdims=True, initial=0)
-        peak = np.maximum(high, -low).astype(np.float64)
+    high = np.max(x, axis, keepdims=True, initial=0)
+    low = np.min(x, axis, keepdims=True, initial=0)
+    peak = np.maximum(high, -low).astype(np.float64)
     usual = np.isfinite(peak) & (peak > 0)
     limit = np.finfo(dtype).maxexp - 2
     exponent = np.where(usual, np.clip(-np.frexp(peak)[1], -limit, limit), 0)
@@ -37,6 +37,7 @@ def _measure(x: Array, axis: int | None) -> tuple[Array, Array]:
     return np.sqrt(sums).reshape(peak.shape), scale
 
 
+@arithmetic()
 def _norm(
     upstream: ArrayLike | None,
     x: ArrayLike,
@@ -64,21 +65,20 @@ def _norm(
     elif number and out is not None:
         raise ValueError("out needs an axis: the norm of all elements is a Python float")
     root, scale = _measure(x, axis)
-    with np.errstate(all="ignore"):
-        if value and number:
-            loss = float(root.reshape(())) / float(scale.reshape(()))
-        elif value:
-            losses = check.output(None if upstream is not None else out, shape, x.dtype, x)
-            losses[...] = (root / scale).reshape(shape)
-            loss = check.finished(losses, None if upstream is not None else out)
-        if gradient is not None:
-            slope: Any = np.reshape(g, root.shape) if np.ndim(g) else g
-            factor = np.where(root == 0, 0.0, slope / root).astype(scale.dtype)
-            if x.dtype == scale.dtype:
-                np.multiply(np.multiply(x, scale, out=gradient), factor, out=gradient)
-            else:
-                gradient[...] = x.astype(scale.dtype) * scale * factor
-            gradient = check.finished(gradient, out)
+    if value and number:
+        loss = float(root.reshape(())) / float(scale.reshape(()))
+    elif value:
+        losses = check.output(None if upstream is not None else out, shape, x.dtype, x)
+        losses[...] = (root / scale).reshape(shape)
+        loss = check.finished(losses, None if upstream is not None else out)
+    if gradient is not None:
+        slope: Any = np.reshape(g, root.shape) if np.ndim(g) else g
+        factor = np.where(root == 0, 0.0, slope / root).astype(scale.dtype)
+        if x.dtype == scale.dtype:
+            np.multiply(np.multiply(x, scale, out=gradient), factor, out=gradient)
+        else:
+            gradient[...] = x.astype(scale.dtype) * scale * factor
+        gradient = check.finished(gradient, out)
     return loss, gradient
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arguments as check
 from ._backend import kernels
+from ._environment import arithmetic
 
 __all__ = [
     "cross_entropy",
@@ -22,7 +23,6 @@ __all__ = [
 
 Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
-NAN = float("nan")
 PLAIN = (-1, check.IGNORE_INDEX, 0.0, "mean")  # axis, ignore_index, label_smoothing, reduction
 
 
@@ -106,7 +106,8 @@ def _row_loss(
             lse_result = check.lse_output(lse, rows_shape, dtype, x, t)
             saved = np.empty(lse_result.size)
         else:
-            saved = np.ascontiguousarray(check.lse_input(lse, rows_shape, dtype), np.float64)
+            with arithmetic():
+                saved = np.ascontiguousarray(check.lse_input(lse, rows_shape, dtype), np.float64)
             saved = saved.reshape(-1)
     if upstream is not None:
         if not value:
@@ -145,12 +146,11 @@ def _row_loss(
         raise check.bad_label(t, bad, shape[axis], ignore_index)
     loss = None
     if saved is not None and value:
-        lse_result[...] = saved.reshape(rows_shape)
-        check.finished(lse_result, lse)
+        with arithmetic():
+            lse_result[...] = saved.reshape(rows_shape)
+            check.finished(lse_result, lse)
     if total is not None:
-        loss = total.value()
-        if reduction == "mean":
-            loss = loss / divisor if divisor else NAN
+        loss = total.mean(divisor) if reduction == "mean" else total.value()
     elif losses is not None:
         loss = check.finished(losses, losses_out)
     return loss, None if gradient is None else check.finished(gradient, out)

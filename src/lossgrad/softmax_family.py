@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arguments as check
 from ._backend import kernels
+from ._environment import arithmetic
 
 __all__ = [
     "log_softmax",
@@ -357,7 +358,8 @@ def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     result = check.output(out, x.shape, x.dtype, x, axis=axis)
-    softmax(np.negative(x, out=result), axis, out=result)
+    with arithmetic():
+        softmax(np.negative(x, out=result), axis, out=result)
     return check.finished(result, out)
 
 
@@ -398,11 +400,11 @@ def softmin_backward(
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    turned = np.negative(
-        x, out=None if result is grad or np.may_share_memory(result, grad) else result
-    )
-    softmax_backward(grad, turned, axis, out=result)
-    np.negative(result, out=result)
+    shared = result is grad or np.may_share_memory(result, grad)
+    with arithmetic():
+        turned = np.negative(x, out=None if shared else result)
+        softmax_backward(grad, turned, axis, out=result)
+        np.negative(result, out=result)
     return check.finished(result, out)
 
 
