@@ -14,37 +14,56 @@ size_t lg_rows_scratch(ptrdiff_t rows, ptrdiff_t classes, size_t itemsize) {
     return 3 * (size_t)(rows < batch ? rows : batch) * (size_t)classes * itemsize;
 }
 
-int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inner) {
-    const char *p = label->at + outer * label->stride[0] + inner * label->stride[2];
-#define READ(T) { T v; memcpy(&v, p, sizeof v); return (int64_t)v; }
-    switch (type) {
-    case LG_I8: READ(int8_t)
-    case LG_I16: READ(int16_t)
-    case LG_I32: READ(int32_t)
-    case LG_U8: READ(uint8_t)
-    case LG_U16: READ(uint16_t)
-    case LG_U32: READ(uint32_t)
-    case LG_U64: { uint64_t v; memcpy(&v, p, sizeof v); return v > INT64_MAX ? INT64_MAX : (int64_t)v; }
-    default: READ(int64_t)
-    }
+void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
+    while (rows > 0) { /* a run of one outer row, or of all if each has one */
+        const ptrdiff_t outer = inner == 1 ? row : row / inner, within = inner == 1 ? 0 : row % inner;
+        const ptrdiff_t step = label->stride[inner == 1 ? 0 : 2], left = inner == 1 ? rows : inner - within;
+        const ptrdiff_t n = left < rows ? left : rows;
+        const char *p = label->at + outer * label->stride[0] + within * label->stride[2];
+#define READ(T) \
+    for (ptrdiff_t i = 0; i < n; i++) { \
+        T v; \
+        memcpy(&v, p + i * step, sizeof v); \
+        to[i] = (int64_t)v; \
+    } \
+    break;
+        switch (type) {
+        case LG_I8: READ(int8_t)
+        case LG_I16: READ(int16_t)
+        case LG_I32: READ(int32_t)
+        case LG_U8: READ(uint8_t)
+        case LG_U16: READ(uint16_t)
+        case LG_U32: READ(uint32_t)
+        default: READ(int64_t)
+        }
 #undef READ
+        if (type == LG_U64) /* what no int64 holds is no class */
+            for (ptrdiff_t i = 0; i < n; i++) to[i] = to[i] < 0 ? INT64_MAX : to[i];
+        to += n;
+        row += n;
+        rows -= n;
+    }
 }
 
 lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum) {
     lg_label_check check = {-1, 0};
     const float *f32 = job->weight;
     const double *f64 = job->weight;
-    for (ptrdiff_t a = 0; a < job->outer; a++)
-        for (ptrdiff_t b = 0; b < job->inner; b++) {
-            const int64_t y = lg_label(&job->label, job->label_type, a, b);
-            if (y == job->ignore_index) continue;
-            if (y < 0 || y >= job->classes) {
-                check.bad = a * job->inner + b;
+    const ptrdiff_t rows = job->outer * job->inner;
+    for (ptrdiff_t row = 0; row < rows; row += LG_BLOCK) {
+        int64_t label[LG_BLOCK];
+        const ptrdiff_t n = rows - row < LG_BLOCK ? rows - row : LG_BLOCK;
+        lg_labels(&job->label, job->label_type, job->inner, row, n, label);
+        for (ptrdiff_t i = 0; i < n; i++) {
+            if (label[i] == job->ignore_index) continue;
+            if ((uint64_t)label[i] >= (uint64_t)job->classes) {
+                check.bad = row + i;
                 return check;
             }
             check.kept++;
-            if (job->weight) lg_sum_add(sum, computed == LG_F64 ? f64[y] : (double)f32[y]);
+            if (job->weight) lg_sum_add(sum, computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
         }
+    }
     return check;
 }
 

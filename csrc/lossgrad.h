@@ -83,22 +83,28 @@ typedef struct { ptrdiff_t bad, kept; } lg_label_check;
 lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum);
 size_t lg_rows_scratch(ptrdiff_t rows, ptrdiff_t classes, size_t itemsize);
 ptrdiff_t lg_rows_batch(ptrdiff_t classes);
-int64_t lg_label(const lg_view *label, int type, ptrdiff_t outer, ptrdiff_t inner);
+/* Labels of rows [row, row + rows), `inner` of them to each outer one. */
+void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, ptrdiff_t rows, int64_t *to);
 
 /* What the rows kernel knows of a row after its first pass (rows.h); all doubles, so that one
  * function finishes rows of every dtype. */
 typedef struct {
-    double max, target;      /* the largest logit and the label's */
-    double shifted, exponent; /* exp(max) / exp(shift) = exp(shifted) 2^-exponent in the sums' unit */
-    double count, rest;      /* how often max occurs; the sum over all others */
-    int known;               /* the log-sum-exp was given: it stands for max, and */
-    double others;           /* is the sum over all but the label */
+    double max, target; /* the largest logit and the label's */
+    double unit;        /* exp(max) in the sums' unit */
+    double count, rest; /* how often max occurs; the sum over all others */
+    int known;          /* the log-sum-exp was given: it stands for max, and */
+    double others;      /* is the sum over all but the label */
     /* set by lg_finish: */
-    double unit;             /* exp(max) in the sums' unit */
-    double total;            /* count * unit + rest */
-    double log_rest;         /* log-sum-exp - max */
+    double total;       /* count * unit + rest */
+    double log_rest;    /* log-sum-exp - max */
 } lg_row;
-typedef void (*lg_finish_fn)(lg_row *row, ptrdiff_t n);
+/* The same of up to LG_ROWS rows, by field. */
+enum { LG_ROWS = 64 };
+typedef struct {
+    double max[LG_ROWS], target[LG_ROWS], unit[LG_ROWS], count[LG_ROWS], rest[LG_ROWS], others[LG_ROWS];
+    double total[LG_ROWS], log_rest[LG_ROWS];
+    int known[LG_ROWS];
+} lg_batch;
 
 /* ---- the table ---- */
 typedef struct {

@@ -134,10 +134,11 @@ INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *
 }
 
 /* The sum of all terms but the largest, which is counted. */
-INLINE wide others(running *a, double *count) {
+INLINE wide others(running *a, double *count, double *largest_term) {
     V top = a->top[0];
     for (int h = 1; h < VPER; h++) top = max_(top, a->top[h]);
     top = set1(fold_max(top));
+    *largest_term = (double)first_(top);
     int lanes = 0;
     for (int h = 0; h < VPER; h++) {
         M live = ne_(a->top[h], top);
@@ -162,9 +163,29 @@ INLINE unit unit_of(S reference) {
     return (unit){.magic = set1(MAGIC) - n, .exponent = first_(n)};
 }
 
+/* The total and the logarithm, for rows of either dtype. */
+#if LG_DOUBLE
+void LG_NAME(finish)(lg_batch *b, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i += VL) { /* past n, in what the arrays have in excess */
+        V unit = ld(b->unit + i), count = ld(b->count + i), rest = ld(b->rest + i);
+        st(b->total + i, fma_(count, unit, rest));
+        st(b->log_rest + i, round_(log1p_pair((count - set1(1)) + rest / unit)));
+    }
+}
+double LG_NAME(exp_of)(double x, double exponent) { /* over 2^exponent */
+    V n, p = round_(exp_pair(exact_(set1(x)), 1, &n));
+    return first_(p * pow2_(n - set1(exponent)));
+}
+double LG_NAME(log_of)(double x) { return first_(round_(log_pair(set1(x)))); }
+#else
+void LG_NAME(finish)(lg_batch *b, ptrdiff_t n);
+double LG_NAME(exp_of)(double x, double exponent);
+double LG_NAME(log_of)(double x);
+#endif
+
 /* A row whose maximum is not finite, as one whose limit is one-hot: exp(max) = 1 and rest = 0 if one
  * element alone is +inf; all -inf, NaN, or +inf twice make rest, and so everything but max, NaN. */
-static void special_row(const S *x, ptrdiff_t n, S *keep, lg_row *row) {
+static lg_row special_row(const S *x, ptrdiff_t n, S *keep) {
     S max = row_max(x, n), rest = max == (S)INFINITY ? 0 : (S)NAN;
     ptrdiff_t count = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -175,15 +196,15 @@ static void special_row(const S *x, ptrdiff_t n, S *keep, lg_row *row) {
         }
     }
     for (ptrdiff_t i = 0; keep && i < n; i++) keep[i] = (S)(x[i] == max) + rest;
-    *row = (lg_row){.max = (double)max, .count = 1, .rest = (double)rest};
+    return (lg_row){.max = (double)max, .unit = 1, .count = 1, .rest = (double)rest};
 }
 
 /* First pass. */
-INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *write, lg_row *row) {
+INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *write) {
     S reference = row_max(x, n < FIRST ? n : FIRST);
     if (!isfinite(reference)) reference = row_max(x, n);
     for (;;) {
-        if (!isfinite(reference)) { special_row(x, n, keep, row); return; }
+        if (!isfinite(reference)) return special_row(x, n, keep);
         const S shift = shift_of(reference);
         const unit u = unit_of(reference - shift);
         running a = nothing();
@@ -197,19 +218,102 @@ INLINE void sum_row(const S *x, ptrdiff_t n, S *keep, const S *write, lg_row *ro
             }
         const S max = largest(&a) + shift;
         if (max <= reference + SLACK) {
-            const wide rest = others(&a, &row->count);
-            row->max = (double)max;
-            row->shifted = (double)max - (double)shift;
-            row->exponent = (double)u.exponent;
-            row->rest = rest.s + rest.e;
-            return;
+            lg_row row = {.max = (double)max};
+            const wide rest = others(&a, &row.count, &row.unit);
+            row.rest = rest.s + rest.e;
+            return row;
         }
         reference = max == max && isfinite(max) ? max : row_max(x, n);
     }
 }
 
+INLINE void put_row(lg_batch *b, ptrdiff_t k, lg_row row) {
+    b->max[k] = row.max;
+    b->unit[k] = row.unit;
+    b->count[k] = row.count;
+    b->rest[k] = row.rest;
+    b->others[k] = row.others;
+    b->known[k] = row.known;
+}
+INLINE lg_row get_row(const lg_batch *b, ptrdiff_t k) {
+    return (lg_row){.max = b->max[k], .target = b->target[k], .unit = b->unit[k], .count = b->count[k],
+                    .rest = b->rest[k], .known = b->known[k], .others = b->others[k], .total = b->total[k],
+                    .log_rest = b->log_rest[k]};
+}
+
+/* First pass for rows of few classes, VL of them at a time and each in a lane of its own: no vector is
+ * left half empty and no row waits for another. The terms are those of sum_row, added in its order. */
+static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, ptrdiff_t at, int many) {
+    V column[FIRST], line[VL]; /* logits, then terms, of a class */
+    column[0] = set1(0);
+    for (ptrdiff_t c = 0; c < n; c += VL) {
+        const ptrdiff_t k = n - c < VL ? n - c : VL;
+        for (int r = 0; r < VL; r++)
+            line[r] = k == VL ? ld(x[r < many ? r : 0] + c) : ld_n(x[r < many ? r : 0] + c, k, 0);
+        transpose_(line);
+        for (int r = 0; r < VL; r++) column[c + r] = line[r];
+    }
+    V max = column[0], magic, seen = set1(0), top = set1(0);
+    for (ptrdiff_t c = 1; c < n; c++) max = max_(column[c], max);
+    exp_reduce(max, &magic);
+    const unit u = {.magic = set1(MAGIC + BIAS) - magic};
+    ptrdiff_t i = 0;
+    for (; i + 4 <= n; i += 4) terms_of(column + i, column + i, 4, &u, &seen);
+    for (; i < n; i++) terms_of(column + i, column + i, 1, &u, &seen);
+
+    W sum[LANES];
+    V best[LANES];
+    const int lanes = n < LANES ? (int)n : LANES;
+    for (int l = 0; l < lanes; l++) {
+        V t[GROUP];
+        best[l] = column[l];
+        t[0] = set1(0);
+        for (int g = 1; g < GROUP; g++) {
+            if (l + g * LANES >= n) { t[g] = set1(0); continue; }
+            const V e = column[l + g * LANES];
+            t[g] = min_(best[l], e);
+            best[l] = max_(best[l], e);
+        }
+        top = max_(best[l], top);
+        sum[l] = n <= LANES ? w_zero() : w_add(w_zero(), tree(t));
+    }
+    V count = set1(0);
+    for (int l = 0; l < lanes; l++) {
+        const M live = ne_(best[l], top);
+        count = count + drop_(live, set1(1));
+        sum[l] = w_add(sum[l], keep_(live, best[l]));
+    }
+    for (int h = LANES / 2; h; h /= 2)
+        for (int l = 0; l < h && l + h < lanes; l++) sum[l] = w_join(sum[l], sum[l + h]);
+
+    double error[VL];
+    S maxima[VL], counts[VL], tops[VL], checks[VL];
+    w_store(sum[0], b->rest + at, error);
+    st(maxima, max);
+    st(counts, count);
+    st(tops, top);
+    st(checks, seen);
+    for (int r = 0; r < VL; r++) {
+        b->max[at + r] = (double)maxima[r];
+        b->unit[at + r] = (double)tops[r];
+        b->count[at + r] = (double)counts[r];
+        b->known[at + r] = 0;
+        if (LG_DOUBLE) b->rest[at + r] += error[r];
+    }
+    for (ptrdiff_t c = 0; keep && c < n; c += VL) {
+        for (int r = 0; r < VL; r++) line[r] = column[c + r];
+        transpose_(line);
+        for (int r = 0; r < many; r++)
+            if (n - c >= VL) st(keep + r * n + c, line[r]);
+            else st_n(keep + r * n + c, line[r], n - c);
+    }
+    for (int r = 0; r < many; r++) /* a row that is none of the usual */
+        if (!(fabs((double)maxima[r]) <= (double)FAR && checks[r] == checks[r]))
+            put_row(b, at + r, sum_row(x[r], n, keep ? keep + r * n : NULL, x[r]));
+}
+
 /* First pass when the log-sum-exp is known: the terms, and the sum of all but the label's. */
-INLINE void known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *keep, lg_row *row) {
+INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *keep) {
     const S shift = shift_of((S)lse);
     const unit u = unit_of((S)lse - shift);
     running a = nothing();
@@ -225,36 +329,9 @@ INLINE void known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *k
     }
     for (int h = 0; h < VPER; h++) a.sum[h] = w_add(a.sum[h], a.top[h]);
     const wide total = fold_(a.sum);
-    *row = (lg_row){.max = lse, .shifted = lse - (double)shift, .exponent = (double)u.exponent,
-                    .count = 1, .known = 1, .others = total.s + total.e};
+    return (lg_row){.max = lse, .unit = LG_NAME(exp_of)(lse - (double)shift, (double)u.exponent), .count = 1,
+                    .known = 1, .others = total.s + total.e};
 }
-
-/* exp(max), the total and the logarithm, for rows of either dtype: one vector of rows at a time. */
-#if LG_DOUBLE
-void LG_NAME(finish)(lg_row *row, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i += VL) {
-        double a[5][VL];
-        for (int k = 0; k < VL; k++) {
-            const lg_row *r = row + (i + k < n ? i + k : i);
-            a[0][k] = r->shifted; a[1][k] = r->exponent; a[2][k] = r->count; a[3][k] = r->rest;
-        }
-        V n0, p = round_(exp_pair(exact_(ld(a[0])), 1, &n0)), count = ld(a[2]), rest = ld(a[3]);
-        V e = p * pow2_(n0 - ld(a[1]));
-        st(a[0], e);
-        st(a[1], fma_(count, e, rest));
-        st(a[2], round_(log1p_pair((count - set1(1)) + rest / e)));
-        for (int k = 0; k < VL && i + k < n; k++) {
-            row[i + k].unit = a[0][k];
-            row[i + k].total = a[1][k];
-            row[i + k].log_rest = a[2][k];
-        }
-    }
-}
-double LG_NAME(log_of)(double x) { return first_(round_(log_pair(set1(x)))); }
-#else
-void LG_NAME(finish)(lg_row *row, ptrdiff_t n);
-double LG_NAME(log_of)(double x);
-#endif
 
 /* g / total as one factor, or as two that are normal numbers: a term's share is
  * (term * first) * second; second is 1 unless g / total is extreme. */
@@ -381,8 +458,6 @@ INLINE void softmax_gradient(const S *e, const S *g, S *out, ptrdiff_t n, double
     }
 }
 
-enum { MAX_BATCH = 64 };
-
 INLINE char *at_row(const lg_view *view, ptrdiff_t row, ptrdiff_t inner) {
     if (inner == 1) return view->at + row * view->stride[0];
     return view->at + (row / inner) * view->stride[0] + (row % inner) * view->stride[2];
@@ -401,7 +476,7 @@ INLINE int by_class(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, ptrdiff_
     return inner > 1 && row / inner == (row + rows - 1) / inner && view->stride[1] != lg_size(view->storage);
 }
 static void gather(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, S *tile) {
-    S line[MAX_BATCH];
+    S line[LG_ROWS];
     if (by_class(view, row, rows, j->inner))
         for (ptrdiff_t c = 0; c < j->classes; c++) {
             load_run(at_row(view, row, j->inner) + c * view->stride[1], view->stride[2], rows, view->storage, line);
@@ -412,7 +487,7 @@ static void gather(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_
             load_run(at_row(view, row + r, j->inner), view->stride[1], j->classes, view->storage, tile + r * j->classes);
 }
 static void scatter(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, const S *tile) {
-    S line[MAX_BATCH];
+    S line[LG_ROWS];
     if (by_class(view, row, rows, j->inner))
         for (ptrdiff_t c = 0; c < j->classes; c++) {
             for (ptrdiff_t r = 0; r < rows; r++) line[r] = tile[r * j->classes + c];
@@ -429,7 +504,8 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
     const ptrdiff_t n = j->classes;
     const S *class_weight = j->weight;
     const int labelled = j->label.at != NULL, mixed = !labelled || j->smoothing != 0;
-    const double smooth = j->smoothing / (double)n, label_weight = labelled && class_weight ? (double)class_weight[label] : 1;
+    const double smooth = mixed ? j->smoothing / (double)n : 0; /* a division a row is felt */
+    const double label_weight = labelled && class_weight ? (double)class_weight[label] : 1;
     double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
     wide q_sum = {0, 0};
     mixture q = {.weight = class_weight, .slope = (S)(1 - j->smoothing), .level = (S)smooth};
@@ -503,15 +579,16 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const int is_jacobian = j->what == LG_SOFTMAX_JACOBIAN, is_nll = j->what == LG_NLL_LOSS, has_b = j->factor.at != NULL;
     const int has_out = j->out.at != NULL, out_runs = !is_jacobian && runs(&j->out, n);
     const int x_runs = runs(&j->x, n) && !has_b, g_runs = runs(&j->grad, n);
+    const int few = n <= 2 * LANES && !is_nll && !j->lse_given;
     const int keeps = (has_out && j->what != LG_LOG_SOFTMAX) || has_b;
     const int stream = has_out && out_runs && n >= ROW_BLOCK / 2 &&
                        (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
     for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
-        const S *x[MAX_BATCH], *g[MAX_BATCH] = {NULL};
-        lg_row row[MAX_BATCH];
-        int64_t label[MAX_BATCH] = {0};
-        int skip[MAX_BATCH];
+        const S *x[LG_ROWS], *g[LG_ROWS] = {NULL};
+        lg_batch b;
+        int64_t label[LG_ROWS] = {0};
+        int skip[LG_ROWS];
         if (!x_runs && !is_nll) gather(&j->x, r0, many, j, x_tile);
         if (j->grad.at && !g_runs) gather(&j->grad, r0, many, j, g_tile);
         if (has_b) {
@@ -519,35 +596,45 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             for (ptrdiff_t i = 0; i < many * n; i++)
                 if (g_tile[i] == 0) x_tile[i] = -(S)INFINITY;
         }
+        if (j->label.at) lg_labels(&j->label, j->label_type, j->inner, r0, many, label);
         for (ptrdiff_t k = 0; k < many; k++) {
             x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : x_tile + k * n;
             if (j->grad.at) g[k] = g_runs ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * n;
         }
-        for (ptrdiff_t k = 0; k < many; k++) {
-            skip[k] = 0;
-            if (j->label.at) {
-                label[k] = lg_label(&j->label, j->label_type, (r0 + k) / j->inner, (r0 + k) % j->inner);
-                skip[k] = label[k] == j->ignore_index;
+        ptrdiff_t kept = many; /* the first row that is not ignored */
+        for (ptrdiff_t k = many; k-- > 0;) {
+            skip[k] = j->label.at && label[k] == j->ignore_index;
+            if (!skip[k]) kept = k;
+        }
+        if (few && kept < many)
+            for (ptrdiff_t k = 0; k < many; k += VL) {
+                const S *side[VL];
+                for (int r = 0; r < VL; r++) side[r] = x[k + r < many && !skip[k + r] ? k + r : kept];
+                sum_abreast(side, n, keeps ? terms + k * n : NULL, &b, k, (int)(many - k < VL ? many - k : VL));
             }
-            row[k] = (lg_row){.count = 1};
-            if (skip[k]) continue;
+        for (ptrdiff_t k = 0; k < many; k++) {
+            if (skip[k] || few) continue;
             if (is_nll) {
-                row[k].target = load_double(at_row(&j->x, r0 + k, j->inner) + label[k] * j->x.stride[1], j->x.storage);
+                put_row(&b, k, (lg_row){.unit = 1, .count = 1});
                 continue;
             }
             const S *write = out_runs && !stream && keeps ? (S *)at_row(&j->out, r0 + k, j->inner) : x[k];
             if (j->lse_given && isfinite((S)j->lse[r0 + k]))
-                known_row(x[k], n, j->lse[r0 + k], j->label.at ? (ptrdiff_t)label[k] : 0, terms + k * n, &row[k]);
-            else if (keeps) sum_row(x[k], n, terms + k * n, write, &row[k]);
-            else sum_row(x[k], n, NULL, x[k], &row[k]);
-            if (j->label.at) row[k].target = (double)x[k][label[k]];
+                put_row(&b, k, known_row(x[k], n, j->lse[r0 + k], j->label.at ? (ptrdiff_t)label[k] : 0, terms + k * n));
+            else if (keeps) put_row(&b, k, sum_row(x[k], n, terms + k * n, write));
+            else put_row(&b, k, sum_row(x[k], n, NULL, x[k]));
         }
-        LG_NAME(finish)(row, many);
-        S values[MAX_BATCH];
+        for (ptrdiff_t k = 0; j->label.at && k < many; k++) {
+            if (skip[k]) continue;
+            const char *own = at_row(&j->x, r0 + k, j->inner) + label[k] * j->x.stride[1];
+            b.target[k] = x_runs ? (double)x[k][label[k]] : load_double(own, j->x.storage);
+        }
+        LG_NAME(finish)(&b, many);
+        S values[LG_ROWS];
         for (ptrdiff_t k = 0; k < many; k++) {
             const ptrdiff_t r = r0 + k;
             S *e = terms + k * n, *out = has_out && out_runs ? (S *)at_row(&j->out, r, j->inner) : e;
-            lg_row *w = &row[k];
+            lg_row row = get_row(&b, k), *w = &row;
             double lse = w->max == -INFINITY ? w->max : w->max + w->log_rest;
             if (j->lse && !j->lse_given) j->lse[r] = skip[k] ? 0 : lse;
             double up = j->scale;

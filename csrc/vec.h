@@ -179,6 +179,32 @@ INLINE int count_(M m) { return -(int)m; }
 #endif
 INLINE V abs_(V v) { return from_bits(bits_(v) & iset1(C_(INT32_MAX, INT64_MAX))); }
 
+/* ---- rows of a square to columns: VL vectors, in log2(VL) steps that swap halves ---- */
+INLINE void transpose_(V *v) {
+#if VECTOR && defined(__GNUC__) && !defined(__clang__)
+    static const SI lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    I lane;
+    memcpy(&lane, lanes, sizeof lane);
+    UNROLL(4)
+    for (int d = VL / 2; d; d /= 2) {
+        const I low = lane + (((lane & d) != 0) & (VL - d)), high = low + d;
+        UNROLL(16)
+        for (int i = 0; i < VL; i++)
+            if (!(i & d)) {
+                const V a = v[i], b = v[i + d];
+                v[i] = __builtin_shuffle(a, b, low);
+                v[i + d] = __builtin_shuffle(a, b, high);
+            }
+    }
+#else
+    S line[VL][VL], column[VL][VL];
+    for (int i = 0; i < VL; i++) st(line[i], v[i]);
+    for (int i = 0; i < VL; i++)
+        for (int j = 0; j < VL; j++) column[j][i] = line[i][j];
+    for (int i = 0; i < VL; i++) v[i] = ld(column[i]);
+#endif
+}
+
 /* ---- arithmetic ---- */
 #if AVX512 || AVX2
 INLINE V fma_(V a, V b, V c) { return MM(fmadd)(a, b, c); }
@@ -276,12 +302,17 @@ INLINE W w_add(W w, V v) {
     V s = w.s + v, t = s - w.s;
     return (W){s, w.e + ((w.s - (s - t)) + (v - t))};
 }
+INLINE W w_join(W a, W b) {
+    V t = a.s + b.s, u = t - a.s;
+    return (W){t, a.e + b.e + ((a.s - (t - u)) + (b.s - u))};
+}
 INLINE void w_store(W w, double *sum, double *error) { st(sum, w.s); st(error, w.e); }
 #else
 #if VECTOR
 typedef double D __attribute__((vector_size(VBYTES)));
 typedef struct { D lo, hi; } W;
 INLINE W w_zero(void) { return (W){{0}, {0}}; }
+INLINE W w_join(W a, W b) { return (W){a.lo + b.lo, a.hi + b.hi}; }
 #if AVX512
 INLINE W w_add(W w, V v) {
     w.lo += _mm512_cvtps_pd(_mm512_castps512_ps256(v));
@@ -309,6 +340,7 @@ INLINE void w_store(W w, double *sum, double *error) { (void)error; memcpy(sum, 
 typedef struct { double s; } W;
 INLINE W w_zero(void) { return (W){0}; }
 INLINE W w_add(W w, V v) { return (W){w.s + v}; }
+INLINE W w_join(W a, W b) { return (W){a.s + b.s}; }
 INLINE void w_store(W w, double *sum, double *error) { (void)error; *sum = w.s; }
 #endif
 #endif
