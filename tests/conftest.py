@@ -12,6 +12,7 @@ from lossgrad import _backend, reference
 kernels = _backend.kernels
 LEVELS = kernels.available_levels() if kernels else []
 FUSED_LEVELS = [level for level in LEVELS if level not in ("portable", "sse2")]
+VECTOR_LEVELS = [level for level in LEVELS if not level.startswith("portable")]
 
 
 def _use(name):
@@ -40,6 +41,19 @@ def lg(request):
 @pytest.fixture(params=LEVELS)
 def compiled(request):
     """The compiled functions, on each level in turn."""
+    yield from _use(request.param)
+
+
+@pytest.fixture(params=VECTOR_LEVELS)
+def vectors(request):
+    """The compiled functions on each level of several lanes: for what tails and lanes might do."""
+    yield from _use(request.param)
+
+
+@pytest.fixture(params=[*LEVELS[-1:], "reference"])
+def either(request):
+    """The compiled functions on one level, and the reference: for what surrounds the kernels, which
+    is the same on all levels."""
     yield from _use(request.param)
 
 

@@ -13,6 +13,7 @@ from calls import all_calls, same_bits
 from conftest import LEVELS, kernels
 
 import lossgrad
+from lossgrad import reference
 
 WORKS = "import lossgrad; assert lossgrad.cross_entropy([[0.0, 0.0]], [0]) == 0.6931471805599453; "
 SHOW = WORKS + "lossgrad.show_config()"
@@ -140,7 +141,8 @@ def test_an_extension_that_does_not_load_is_not_passed_over(without_kernels, tmp
 
 
 def test_concurrent_calls_agree(lg, dtype, rng):
-    made = [c for shape in ((300,), (90, 7), (3, 1030)) for c in all_calls(shape, dtype, rng)]
+    shapes = [(30, 7)] if lg is reference else [(300,), (90, 7), (3, 1030)]
+    made = [c for shape in shapes for c in all_calls(shape, dtype, rng, brief=lg is reference)]
     want = [call(lg) for call in made]
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):
