@@ -87,7 +87,8 @@ cdef extern from "environment.h":
     void lg_leave(lg_environment) nogil
 
 cdef enum:
-    SHORT = 131072  # elements that are computed at once, without a look at the clock
+    SHORT = 131072  # float32 elements that are computed at once, without a look at the clock
+    PER_ROW = 32    # what a row costs besides its elements, in elements
 
 # by storage: the character of the buffer protocol
 cdef char[4] formats = [b"f", b"d", b"H", b"H"]
@@ -216,8 +217,8 @@ cdef class Job:
             lg_sum_merge(&self.sum, &sum)
 
     cdef int run(self, Py_ssize_t count, Py_ssize_t width, object num_threads) except -1:
-        """All of a job of so many elements or rows; width: what one costs, in elements."""
-        cdef Py_ssize_t first = max(1, SHORT // max(1, width))
+        """All of a job of so many elements or rows; width: what one costs, in float32 elements."""
+        cdef Py_ssize_t first = max(1, SHORT // (2 * width if self.computed == LG_F64 else width))
         if num_threads is not None:
             num_threads = _threads.checked(num_threads)
         if count <= first:
@@ -467,7 +468,7 @@ def row_sums(a, b, double[:, ::1] out, int storage, tuple ops_, tuple parameters
         job.inp[k].stride, job.inp[k].storage = [0, 0, sums.first[k].stride[1]], sums.first[k].storage
     sums.line = -1
     if n <= SHORT:
-        sums.run(rows, n, num_threads)
+        sums.run(rows, n + PER_ROW, num_threads)
         return
     for k in range(rows):
         sums.line = k
@@ -533,7 +534,9 @@ cdef class Rows(Job):
 
     cdef int run_all(self, object num_threads) except -1:
         cdef Py_ssize_t n = self.job.classes
-        return self.run(self.job.outer * self.job.inner, n * n if self.job.what == LG_SOFTMAX_JACOBIAN else n, num_threads)
+        if self.job.what == LG_SOFTMAX_JACOBIAN:
+            n *= n
+        return self.run(self.job.outer * self.job.inner, n + PER_ROW, num_threads)
 
 
 def softmax_like(x, int axis, grad, row_grad, factor, out, value, int storage, int what, num_threads):
