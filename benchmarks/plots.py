@@ -83,17 +83,22 @@ def kind(r: Result) -> str:
 
 
 def scaling(results: list[Result]) -> Any:
-    """How many times faster threads of the caller get the same done."""
-    figure, panel = plt.subplots(figsize=(5, 3.6), layout="constrained")
-    found = sorted(
-        (int(r.library.split()[0]), r.seconds) for r in results if r.library.endswith("threads")
-    )
-    if found:
-        counts, seconds = zip(*found, strict=True)
-        panel.plot(counts, [seconds[0] / s for s in seconds], "o-", label="measured")
+    """How many times faster more threads are, for calls that take long and short on one."""
+    figure, panel = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    found: dict[str, list[tuple[int, float]]] = {}
+    for r in results:
+        if r.library.endswith("threads"):
+            shape = r.shape.replace("x", " x ")
+            count = int(r.library.split()[0])
+            found.setdefault(f"{r.function}, {shape}", []).append((count, r.seconds))
+    counts: tuple[int, ...] = ()
+    for label, pairs in found.items():
+        counts, seconds = zip(*sorted(pairs), strict=True)
+        title = f"{label}: {1e3 * seconds[0]:.2g} ms"
+        panel.plot(counts, [seconds[0] / s for s in seconds], "o-", label=title)
+    if counts:
         panel.plot(counts, counts, "--", color="gray", label="ideal")
         panel.set_xticks(counts)
-        panel.legend()
-    panel.set(xlabel="threads", ylabel="speed-up")
-    panel.set_title("cross_entropy_value_and_grad, 4096 x 1000", fontsize=10)
+        panel.legend(fontsize=7)
+    panel.set(xlabel="threads", ylabel="speed-up (float32)")
     return figure

@@ -45,14 +45,13 @@ void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, p
     }
 }
 
-lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum) {
+lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum, ptrdiff_t begin, ptrdiff_t end) {
     lg_label_check check = {-1, 0};
     const float *f32 = job->weight;
     const double *f64 = job->weight;
-    const ptrdiff_t rows = job->outer * job->inner;
-    for (ptrdiff_t row = 0; row < rows; row += LG_BLOCK) {
+    for (ptrdiff_t row = begin; row < end; row += LG_BLOCK) {
         int64_t label[LG_BLOCK];
-        const ptrdiff_t n = rows - row < LG_BLOCK ? rows - row : LG_BLOCK;
+        const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
         lg_labels(&job->label, job->label_type, job->inner, row, n, label);
         for (ptrdiff_t i = 0; i < n; i++) {
             if (label[i] == job->ignore_index) continue;
@@ -82,7 +81,7 @@ static const void *fetch(const lg_kernels *kernels, const lg_view *v, const char
     return buffer;
 }
 
-void lg_map(const lg_level *level, int computed, const lg_map_job *job) {
+void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end) {
     const lg_environment found = lg_enter();
     const lg_kernels *kernels = level->kernels[computed];
     const lg_map_fn map = kernels->map[job->op][job->direction];
@@ -95,44 +94,47 @@ void lg_map(const lg_level *level, int computed, const lg_map_job *job) {
     for (int k = 0; k < job->inputs; k++) all_runs &= is_run(&job->in[k], computed);
     for (int k = 0; k < job->outputs; k++) all_runs &= is_run(&job->out[k], computed);
     const ptrdiff_t block = all_runs ? n : LG_BLOCK;
-    for (ptrdiff_t a = 0; a < job->shape[0]; a++)
-        for (ptrdiff_t b = 0; b < job->shape[1]; b++) {
-            int filled[LG_MAX_INPUTS + 2] = {0};
-            for (ptrdiff_t i = 0; i < n; i += block) {
-                const ptrdiff_t k = n - i < block ? n - i : block;
-                const void *in[LG_MAX_INPUTS + 1];
-                void *out[LG_MAX_OUTPUTS];
+    const int stream = all_runs && (size_t)n * size >= STREAM_BYTES; /* whatever the part */
+    for (ptrdiff_t at = begin; at < end;) {
+        const ptrdiff_t line = at / n, a = line / job->shape[1], b = line % job->shape[1];
+        const ptrdiff_t line_end = end - line * n < n ? end - line * n : n;
+        int filled[LG_MAX_INPUTS + 2] = {0};
+        for (ptrdiff_t i = at - line * n; i < line_end; i += block) {
+            const ptrdiff_t k = line_end - i < block ? line_end - i : block;
+            const void *in[LG_MAX_INPUTS + 1];
+            void *out[LG_MAX_OUTPUTS];
 #define AT(view) ((view).at + a * (view).stride[0] + b * (view).stride[1] + i * (view).stride[2])
-                for (int v = 0; v < job->inputs; v++)
-                    in[v] = fetch(kernels, &job->in[v], AT(job->in[v]), k, computed, in_buffer[v], &filled[v]);
-                const void *weight = NULL;
-                if (weighted) { /* a copy, since an output may be the weight itself */
-                    weight = fetch(kernels, &job->weight, AT(job->weight), k, computed, weight_buffer, &filled[LG_MAX_INPUTS + 1]);
-                    if (weight != weight_buffer) weight = memcpy(weight_buffer, weight, (size_t)k * size);
-                }
-                if (weighted && job->direction != LG_FORWARD) { /* the incoming gradient, times the weight */
-                    const void *factors[2] = {in[0], weight};
-                    void *product[1] = {product_buffer};
-                    kernels->multiply(factors, product, k, NULL);
-                    in[0] = product_buffer;
-                }
-                for (int v = 0; v < job->outputs; v++) {
-                    const int direct = is_run(&job->out[v], computed) && !(v == 0 && job->sum);
-                    out[v] = direct ? (void *)AT(job->out[v]) : out_buffer[v];
-                }
-                map(in, out, k, job->param);
-                if (weighted && job->direction != LG_BACKWARD) {
-                    const void *factors[2] = {out[0], weight};
-                    void *product[1] = {out[0]};
-                    kernels->multiply(factors, product, k, NULL);
-                }
-                if (job->sum) kernels->sum(out[0], k, job->sum);
-                for (int v = 0; v < job->outputs; v++)
-                    if (out[v] == out_buffer[v] && !(v == 0 && job->sum))
-                        kernels->store(AT(job->out[v]), job->out[v].stride[2], k, job->out[v].storage, out[v]);
-#undef AT
+            for (int v = 0; v < job->inputs; v++)
+                in[v] = fetch(kernels, &job->in[v], AT(job->in[v]), k, computed, in_buffer[v], &filled[v]);
+            const void *weight = NULL;
+            if (weighted) { /* a copy, since an output may be the weight itself */
+                weight = fetch(kernels, &job->weight, AT(job->weight), k, computed, weight_buffer, &filled[LG_MAX_INPUTS + 1]);
+                if (weight != weight_buffer) weight = memcpy(weight_buffer, weight, (size_t)k * size);
             }
+            if (weighted && job->direction != LG_FORWARD) { /* the incoming gradient, times the weight */
+                const void *factors[2] = {in[0], weight};
+                void *product[1] = {product_buffer};
+                kernels->multiply(factors, product, k, NULL, 0);
+                in[0] = product_buffer;
+            }
+            for (int v = 0; v < job->outputs; v++) {
+                const int direct = is_run(&job->out[v], computed) && !(v == 0 && job->sum);
+                out[v] = direct ? (void *)AT(job->out[v]) : out_buffer[v];
+            }
+            map(in, out, k, job->param, stream);
+            if (weighted && job->direction != LG_BACKWARD) {
+                const void *factors[2] = {out[0], weight};
+                void *product[1] = {out[0]};
+                kernels->multiply(factors, product, k, NULL, 0);
+            }
+            if (job->sum) kernels->sum(out[0], k, job->sum);
+            for (int v = 0; v < job->outputs; v++)
+                if (out[v] == out_buffer[v] && !(v == 0 && job->sum))
+                    kernels->store(AT(job->out[v]), job->out[v].stride[2], k, job->out[v].storage, out[v]);
+#undef AT
         }
+        at = line * n + line_end;
+    }
     lg_leave(found);
 }
 

@@ -80,9 +80,6 @@ static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, cons
     for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * stride, from + i, sizeof(S));
 }
 
-/* Outputs of this size cannot stay in the cache: they are stored past it. */
-#define STREAM_BYTES (24 << 20)
-
 typedef void op_fn(const V *in, const S *p, V *y, V *d);
 
 INLINE void map_step(op_fn *op, int inputs, int direction, const S *const *in, S *const *out, ptrdiff_t i,
@@ -102,14 +99,14 @@ INLINE void map_step(op_fn *op, int inputs, int direction, const S *const *in, S
 }
 
 INLINE void map_loop(op_fn *op, int inputs, int direction, const void *const *in_, void *const *out_,
-                     ptrdiff_t n, const double *param) {
+                     ptrdiff_t n, const double *param, int stream) {
     const S *in[LG_MAX_INPUTS + 1];
     S *out[LG_MAX_OUTPUTS], p[4];
     for (int j = 0; j < inputs + (direction != LG_FORWARD); j++) in[j] = in_[j];
     for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) out[j] = out_[j];
     for (int j = 0; j < 4; j++) p[j] = param ? (S)param[j] : 0;
     ptrdiff_t i = 0;
-    if (n >= (ptrdiff_t)(STREAM_BYTES / sizeof(S))) {
+    if (stream && n >= 2 * VL) {
         S *to = out[direction == LG_VALUE_AND_GRAD];
         ptrdiff_t head = (ptrdiff_t)((-(uintptr_t)to % VBYTES) / sizeof(S));
         if ((uintptr_t)to % sizeof(S) == 0) {
@@ -122,23 +119,25 @@ INLINE void map_loop(op_fn *op, int inputs, int direction, const void *const *in
     if (i < n) map_step(op, inputs, direction, in, out, i, n - i, 0, p);
 }
 
-#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)                         \
-    static void name##_forward(const void *const *in, void *const *out, ptrdiff_t n, const double *p) { \
-        map_loop(op_##name, inputs, LG_FORWARD, in, out, n, p);                                         \
-    }                                                                                                   \
-    static void name##_backward(const void *const *in, void *const *out, ptrdiff_t n, const double *p) { \
-        map_loop(op_##name, inputs, LG_BACKWARD, in, out, n, p);                                        \
-    }                                                                                                   \
-    static void name##_both(const void *const *in, void *const *out, ptrdiff_t n, const double *p) {    \
-        map_loop(op_##name, inputs, is_loss ? LG_VALUE_AND_GRAD : LG_FORWARD, in, out, n, p);           \
+#define RUN const void *const *in, void *const *out, ptrdiff_t n, const double *p, int stream
+#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)                     \
+    static void name##_forward(RUN) {                                                               \
+        map_loop(op_##name, inputs, LG_FORWARD, in, out, n, p, stream);                             \
+    }                                                                                               \
+    static void name##_backward(RUN) {                                                              \
+        map_loop(op_##name, inputs, LG_BACKWARD, in, out, n, p, stream);                            \
+    }                                                                                               \
+    static void name##_both(RUN) {                                                                  \
+        map_loop(op_##name, inputs, is_loss ? LG_VALUE_AND_GRAD : LG_FORWARD, in, out, n, p, stream); \
     }
 #define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound) \
     {name##_forward, name##_backward, name##_both},
 
 LG_OPS(DEFINE_MAPS)
 
-static void multiply(const void *const *in, void *const *out, ptrdiff_t n, const double *param) {
-    (void)param;
+static void multiply(RUN) {
+    (void)p;
+    (void)stream;
     const S *a = in[0], *b = in[1];
     S *to = out[0];
     /* no weight is no loss, even where that is infinite */

@@ -32,10 +32,13 @@ typedef struct {
     int storage;
 } lg_view;
 
+/* Outputs of this size cannot stay in the cache: they are stored past it. */
+#define STREAM_BYTES (24 << 20)
+
 /* ---- elementwise ---- */
 /* Contiguous runs of n elements. inputs: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming
- * gradient first, then the op's own. */
-typedef void (*lg_map_fn)(const void *const *in, void *const *out, ptrdiff_t n, const double *param);
+ * gradient first, then the op's own. stream: the last output is stored past the cache. */
+typedef void (*lg_map_fn)(const void *const *in, void *const *out, ptrdiff_t n, const double *param, int stream);
 
 typedef struct {
     int op, direction, inputs, outputs;
@@ -78,9 +81,9 @@ typedef struct {
 } lg_rows_job;
 
 typedef struct { ptrdiff_t bad, kept; } lg_label_check;
-/* The first row whose label is neither a class nor ignore_index, or -1, and the number of rows kept;
- * where there are class weights, those of the kept rows are added to sum. */
-lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum);
+/* Of the rows from begin to end: the first whose label is neither a class nor ignore_index, or -1, and
+ * how many are kept; where there are class weights, those of the kept rows are added to sum. */
+lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum, ptrdiff_t begin, ptrdiff_t end);
 size_t lg_rows_scratch(ptrdiff_t rows, ptrdiff_t classes, size_t itemsize);
 ptrdiff_t lg_rows_batch(ptrdiff_t classes);
 /* Labels of rows [row, row + rows), `inner` of them to each outer one. */
@@ -134,8 +137,9 @@ extern const int lg_op_count;
 extern const lg_level lg_levels[]; /* slowest first */
 extern const int lg_level_count;
 
-/* computed: LG_F32 or LG_F64 */
-void lg_map(const lg_level *level, int computed, const lg_map_job *job);
+/* Part of a job: its elements from begin to end, counted along the inner axis first, or its rows.
+ * computed: LG_F32 or LG_F64 */
+void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end);
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
 /* In the kernels' floating-point environment: */
 double lg_quotient(double a, double b);

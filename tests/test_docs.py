@@ -17,7 +17,9 @@ from lossgrad._registry import OPS
 
 PUBLIC = {name: getattr(m, name) for m in MODULES for name in m.__all__}
 SECTIONS = ["Parameters", "Returns", "Raises", "Notes", "Examples"]
-EXTRA = {"show_config": lossgrad.show_config}
+EXTRA = {
+    name: getattr(lossgrad, name) for name in ("get_num_threads", "set_num_threads", "show_config")
+}
 public = pytest.mark.parametrize("name", [*PUBLIC, *EXTRA])
 
 

@@ -29,6 +29,7 @@ else:
     from .reference import *  # noqa: F403
 
 from ._evaluate import evaluate
+from ._threads import get_num_threads, set_num_threads
 from .evaluation import DtypeError, Evaluation, FileError, InputError, LabelError, Result
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "Result",
     "__version__",
     "evaluate",
+    "get_num_threads",
+    "set_num_threads",
     "show_config",
     *activations.__all__,
     *distributions.__all__,
@@ -76,6 +79,6 @@ def show_config() -> None:
             ("available", ", ".join(_backend.kernels.available_levels())),
             ("compiled", ", ".join(_backend.kernels.compiled_levels())),
         ]
-    lines.append(("threads", "1"))
+    lines.append(("threads", str(get_num_threads() if _backend.kernels else 1)))
     for key, value in lines:
         print(f"{key:9s} {value}")

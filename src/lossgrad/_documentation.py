@@ -32,6 +32,7 @@ PARAMETERS = {
         "ndarray, optional",
         "Array of the result's shape and dtype to write to; may be one of the arguments.",
     ),
+    "num_threads": ("int, optional", "As in `set_num_threads`, for this call."),
 }
 
 

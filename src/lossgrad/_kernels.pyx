@@ -1,20 +1,23 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 # cython: freethreading_compatible=True, embedsignature=True
-"""Typed-memoryview crossings into C: one function for each shape of loop, not one for each op.
+"""Crossings into C: one function for each shape of loop, not one for each op.
 
 Callers have checked dtypes, shapes and labels (``_arguments.py``); here the shapes are compared once
 more, since C trusts them. Arrays come as grids: (outer, middle, inner), the class axis in the middle.
+Each call makes a Job, which ``Job.run`` walks at once if it is short, else in parts (``_threads.py``).
 """
 
 import os
 
+cimport cython
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
 )
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+
+from . import _threads
 
 cdef extern from "lossgrad.h":
     enum: LG_F32, LG_F64, LG_F16, LG_BF16, LG_STORAGES
@@ -57,7 +60,7 @@ cdef extern from "lossgrad.h":
     ctypedef struct lg_label_check:
         Py_ssize_t bad
         Py_ssize_t kept
-    lg_label_check lg_check_labels(const lg_rows_job *, int, lg_sum *) nogil
+    lg_label_check lg_check_labels(const lg_rows_job *, int, lg_sum *, Py_ssize_t, Py_ssize_t) nogil
     size_t lg_rows_scratch(Py_ssize_t, Py_ssize_t, size_t) nogil
     ctypedef struct lg_op:
         const char *name
@@ -72,7 +75,7 @@ cdef extern from "lossgrad.h":
     int lg_op_count
     const lg_level *lg_levels
     int lg_level_count
-    void lg_map(const lg_level *, int, const lg_map_job *) nogil
+    void lg_map(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t) nogil
     void lg_rows(const lg_level *, int, const lg_rows_job *, Py_ssize_t, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
@@ -83,14 +86,9 @@ cdef extern from "environment.h":
     lg_environment lg_enter() nogil
     void lg_leave(lg_environment) nogil
 
-# What arrays hold (halves as their bits), and what is computed with.
-ctypedef fused stored:
-    float
-    double
-    uint16_t
-ctypedef fused real:
-    float
-    double
+cdef enum:
+    SHORT = 131072  # float32 elements that are computed at once, without a look at the clock
+    PER_ROW = 32    # what a row costs besides its elements, in elements
 
 # by storage: the character of the buffer protocol
 cdef char[4] formats = [b"f", b"d", b"H", b"H"]
@@ -183,19 +181,16 @@ cdef class Sum:
         """The sum, correctly rounded."""
         return lg_sum_value(&self.state)
 
-    def mean(self, double count):
-        """The sum over a count, NaN for a count of 0."""
-        return lg_quotient(lg_sum_value(&self.state), count) if count else NAN
+
+# ---- jobs, and arrays of any rank and dtype as the views that C walks ----
 
 
-# ---- arrays of any rank and dtype as the views that C walks ----
-
-
-cdef class Held:
-    """Buffers of the arrays of one call, held until it ends."""
+cdef class Job:
+    """What C is to do, and the buffers that it walks, held until the last part is done."""
 
     cdef Py_buffer buffer[16]
-    cdef int count
+    cdef int count, computed
+    cdef lg_sum sum  # of all parts
 
     def __dealloc__(self):
         cdef int k
@@ -210,17 +205,39 @@ cdef class Held:
         self.count += 1
         return buffer
 
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
+        raise NotImplementedError
+
+    def __call__(self, Py_ssize_t begin, Py_ssize_t end):
+        """A part, from any thread."""
+        cdef lg_sum sum
+        lg_sum_clear(&sum)
+        self.part(begin, end, &sum)
+        with cython.critical_section(self):
+            lg_sum_merge(&self.sum, &sum)
+
+    cdef int run(self, Py_ssize_t count, Py_ssize_t width, object num_threads) except -1:
+        """All of a job of so many elements or rows; width: what one costs, in float32 elements."""
+        cdef Py_ssize_t first = max(1, SHORT // (2 * width if self.computed == LG_F64 else width))
+        if num_threads is not None:
+            num_threads = _threads.checked(num_threads)
+        if count <= first:
+            self.part(0, count, &self.sum)
+        else:
+            _threads.run(self, count, first, num_threads)
+        return 0
+
 
 cdef char kind(const Py_buffer *b):
     """The type of the elements; the mark of a byte order is left out, which is known to be native."""
     return b.format[1] if b.format[0] in b"<>=@" else b.format[0]
 
 
-cdef int grid(Held held, object a, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int storage) except -1:
+cdef int grid(Job job, object a, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int storage) except -1:
     """a as (outer, classes, inner) with axis in the middle, of the given shape and storage."""
     cdef Py_ssize_t outer = 1, inner = 1
     cdef int k, ndim
-    cdef Py_buffer *b = held.take(a, writes)
+    cdef Py_buffer *b = job.take(a, writes)
     ndim = b.ndim
     if ndim == 2 and axis == 1:
         view.stride = [b.strides[0], b.strides[1], 0]
@@ -234,7 +251,7 @@ cdef int grid(Held held, object a, int axis, bint writes, lg_view *view, Py_ssiz
                 outer *= b.shape[k]
             for k in range(axis + 1, ndim):
                 inner *= b.shape[k]
-            b = held.take(a.reshape(outer, b.shape[axis], inner), writes)
+            b = job.take(a.reshape(outer, b.shape[axis], inner), writes)
         view.stride = [b.strides[0], b.strides[1], b.strides[2]]
         match(b.shape[0], b.shape[1], b.shape[2], shape)
     if kind(b) != formats[storage]:
@@ -252,14 +269,14 @@ cdef int match(Py_ssize_t outer, Py_ssize_t middle, Py_ssize_t inner, Py_ssize_t
     return 0
 
 
-cdef Py_buffer *row_grid(Held held, object a, bint writes, lg_view *view, Py_ssize_t *shape, int storage) except NULL:
+cdef Py_buffer *row_grid(Job job, object a, bint writes, lg_view *view, Py_ssize_t *shape, int storage) except NULL:
     """One value a row, in row order, as (outer, inner)."""
-    cdef Py_buffer *b = held.take(a, writes)
+    cdef Py_buffer *b = job.take(a, writes)
     if b.ndim == 1 and shape[2] == 1:
         view.stride = [b.strides[0], 0, 0]
         match(b.shape[0], shape[1], 1, shape)
     else:
-        b = held.take(a.reshape(shape[0], shape[2]), writes)
+        b = job.take(a.reshape(shape[0], shape[2]), writes)
         view.stride = [b.strides[0], 0, b.strides[1]]
     view.at, view.storage = <char *> b.buf, storage
     return b
@@ -278,282 +295,352 @@ cdef int label_type(const Py_buffer *b) except -1:
 # ---- elementwise ----
 
 
-def elementwise(const stored[:, :, :] grad, const stored[:, :, :] a, const real[:, :, :] b, const real[:, :, :] c,
-                const real[:, :, :] weight, stored[:, :, :] out, stored[:, :, :] out_grad, int storage, int op,
-                int direction, double up, tuple parameters, Sum total):
-    """Any op: inputs a, b, c, the values to out or total, gradients to out_grad.
+cdef class Map(Job):
+    """An elementwise op over boxes of three axes."""
+
+    cdef lg_map_job job
+    cdef double param[4]
+    cdef double up64, one64  # what stands for an incoming gradient and for an input that are not given
+    cdef float up32, one32
+
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
+        cdef lg_map_job job = self.job
+        if job.sum != NULL:
+            job.sum = sum
+        with nogil:
+            lg_map(active, self.computed, &job, begin, end)
+        return 0
+
+    cdef int start(self, int op, int direction, int storage, tuple parameters) except -1:
+        cdef int k
+        self.job.op, self.job.direction, self.job.inputs = op, direction, lg_ops[op].inputs
+        self.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
+        self.computed = lg_computed(storage)
+        for k in range(min(4, len(parameters))):
+            self.param[k] = parameters[k]
+        self.job.param = self.param
+        return 0
+
+    cdef int box(self, object a, bint writes, lg_view *view, int storage) except -1:
+        """a as a view, of the shape that the job has."""
+        cdef Py_buffer *b = self.take(a, writes)
+        if b.ndim != 3 or kind(b) != formats[storage]:
+            raise ValueError("operands have different dtypes")
+        match(b.shape[0], b.shape[1], b.shape[2], self.job.shape)
+        view.at, view.storage = <char *> b.buf, storage
+        view.stride = [b.strides[0], b.strides[1], b.strides[2]]
+        return 0
+
+    cdef int box_or(self, object a, double *value64, float *value32, lg_view *view, int storage) except -1:
+        """a as a view, a number throughout if it is None."""
+        if a is not None:
+            return self.box(a, False, view, storage)
+        view.at = <char *> value64 if self.computed == LG_F64 else <char *> value32
+        view.stride, view.storage = [0, 0, 0], self.computed
+        return 0
+
+    cdef int sum_values(self) except -1:
+        """Sum the values; they are not stored."""
+        self.job.sum = &self.sum
+        self.job.out[0].at, self.job.out[0].stride, self.job.out[0].storage = NULL, [0, 0, 0], self.computed
+        return 0
+
+    cdef int run_all(self, object num_threads) except -1:
+        return self.run(self.job.shape[0] * self.job.shape[1] * self.job.shape[2], 1, num_threads)
+
+
+def elementwise(grad, a, b, c, weight, out, out_grad, int storage, int op, int direction, double up,
+                tuple parameters, num_threads):
+    """Any op of boxes a, b, c: the values to out, gradients to out_grad; the values' sum if out is None.
 
     An input that is None is 1 throughout, an incoming gradient that is None is up.
     """
-    cdef lg_map_job job
-    cdef real one = 1, scale = <real> lg_narrow(up) if real is float else <real> up
-    cdef double param[4]
+    cdef Map map = Map.__new__(Map)
+    cdef lg_map_job *job = &map.job
     cdef int k = 0, computed = lg_computed(storage)
-    if sizeof(stored) != lg_size(storage) or sizeof(real) != lg_size(computed):
-        raise ValueError("operands have different dtypes")
-    job.shape = [a.shape[0], a.shape[1], a.shape[2]]
-    if job.shape[0] == 0 or job.shape[1] == 0 or job.shape[2] == 0:
-        return
-    job.op, job.direction, job.inputs = op, direction, lg_ops[op].inputs
+    map.start(op, direction, storage, parameters)
+    map.up64, map.up32 = up, lg_narrow(up)
+    map.one64 = map.one32 = 1
+    job.shape[0] = -1
     if direction != LG_FORWARD:
-        if grad is None:
-            constant(&job.inp[0], <char *> &scale, computed)
-        else:
-            box(grad, job.shape, &job.inp[0], storage)
-        job.inputs += 1
         k = 1
-    box(a, job.shape, &job.inp[k], storage)
+        job.inputs += 1
+    map.box(a, False, &job.inp[k], storage)
+    if k:
+        map.box_or(grad, &map.up64, &map.up32, &job.inp[0], storage)
     if lg_ops[op].inputs > 1:
-        if b is None:
-            constant(&job.inp[k + 1], <char *> &one, computed)
-        else:
-            box(b, job.shape, &job.inp[k + 1], computed)
+        map.box_or(b, &map.one64, &map.one32, &job.inp[k + 1], computed)
     if lg_ops[op].inputs > 2:
-        if c is None:
-            constant(&job.inp[k + 2], <char *> &one, computed)
-        else:
-            box(c, job.shape, &job.inp[k + 2], computed)
-    job.weight.at = NULL
+        map.box_or(c, &map.one64, &map.one32, &job.inp[k + 2], computed)
     if weight is not None:
-        box(weight, job.shape, &job.weight, computed)
-    job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
-    job.sum = NULL
+        map.box(weight, False, &job.weight, computed)
     if direction == LG_BACKWARD:
-        box(out_grad, job.shape, &job.out[0], storage)
+        map.box(out_grad, True, &job.out[0], storage)
     else:
-        if total is not None:
-            job.sum = &total.state
-            constant(&job.out[0], NULL, computed)
+        if out is None:
+            map.sum_values()
         else:
-            box(out, job.shape, &job.out[0], storage)
+            map.box(out, True, &job.out[0], storage)
         if direction == LG_VALUE_AND_GRAD:
-            box(out_grad, job.shape, &job.out[1], storage)
-    for k in range(min(4, len(parameters))):
-        param[k] = parameters[k]
-    job.param = param
-    with nogil:
-        lg_map(active, computed, &job)
+            map.box(out_grad, True, &job.out[1], storage)
+    map.run_all(num_threads)
+    return lg_sum_value(&map.sum) if job.sum != NULL else None
 
 
-def row_sums(const stored[:, :, :] a, const real[:, :, :] b, double[:, :] out, int storage, tuple ops_, tuple parameters):
-    """The exact sum of ops over the middle axis, rounded once, for each row."""
-    cdef lg_map_job job
-    cdef lg_sum total
-    cdef double param[4]
-    cdef Py_ssize_t i, k, o
-    cdef int computed = lg_computed(storage), inputs = lg_ops[<int> ops_[0]].inputs
-    cdef int[2] codes
-    cdef lg_view first, second
-    cdef Py_ssize_t count = len(ops_)
-    if sizeof(stored) != lg_size(storage) or sizeof(real) != lg_size(computed) or not 0 < count <= 2:
-        raise ValueError("operands have different dtypes")
-    if out.shape[0] != a.shape[0] or out.shape[1] != a.shape[2]:
+def unary(x, out, int storage, int op, num_threads):
+    """An op of one input and no parameters, forward, over arrays of contiguous elements."""
+    cdef Map map = Map.__new__(Map)
+    cdef lg_map_job *job = &map.job
+    cdef Py_buffer *b = map.take(x, False)
+    cdef Py_buffer *to = map.take(out, True)
+    cdef Py_ssize_t size = lg_size(storage)
+    if not PyBuffer_IsContiguous(b, b"C") or not PyBuffer_IsContiguous(to, b"C"):
+        raise ValueError("operands are not contiguous")
+    if b.len != to.len or kind(b) != formats[storage] or kind(to) != formats[storage]:
         raise ValueError("operands have different shapes")
-    if a.shape[0] == 0 or a.shape[1] == 0 or a.shape[2] == 0:
+    map.start(op, LG_FORWARD, storage, ())
+    job.shape = [1, 1, b.len // size]
+    job.inp[0].at, job.inp[0].stride, job.inp[0].storage = <char *> b.buf, [0, 0, size], storage
+    job.out[0].at, job.out[0].stride, job.out[0].storage = <char *> to.buf, [0, 0, size], storage
+    map.run_all(num_threads)
+
+
+cdef class RowSums(Map):
+    """The exact sum of ops along each row: the job is that of one row, whose place is found in time."""
+
+    cdef lg_view first[2]  # the inputs' first rows
+    cdef Py_ssize_t inner, line
+    cdef int[2] codes
+    cdef int ops
+    cdef double *out
+
+    cdef void add_row(self, lg_map_job *job, Py_ssize_t row, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+        cdef int k
+        cdef lg_view *v
+        for k in range(job.inputs):
+            v = &self.first[k]
+            job.inp[k].at = v.at + row // self.inner * v.stride[0] + row % self.inner * v.stride[2]
+        for k in range(self.ops):
+            job.op = self.codes[k]
+            lg_map(active, self.computed, job, begin, end)
+
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
+        cdef lg_map_job job = self.job
+        cdef lg_sum total
+        cdef Py_ssize_t row
+        if self.line >= 0:  # a long row, in parts
+            job.sum = sum
+            with nogil:
+                self.add_row(&job, self.line, begin, end)
+            return 0
+        job.sum = &total
+        with nogil:
+            for row in range(begin, end):
+                lg_sum_clear(&total)
+                self.add_row(&job, row, 0, job.shape[2])
+                self.out[row] = lg_sum_value(&total)
+        return 0
+
+
+def row_sums(a, b, double[:, ::1] out, int storage, tuple ops_, tuple parameters, num_threads):
+    """The exact sum of ops over the middle axis, rounded once, for each row."""
+    cdef RowSums sums = RowSums.__new__(RowSums)
+    cdef lg_map_job *job = &sums.job
+    cdef Py_ssize_t k, rows, n
+    if not 0 < len(ops_) <= 2:
+        raise ValueError("one op or two")
+    sums.ops, sums.codes = len(ops_), [ops_[0], ops_[len(ops_) - 1]]
+    sums.start(ops_[0], LG_FORWARD, storage, parameters)
+    job.shape[0] = -1
+    sums.box(a, False, &sums.first[0], storage)
+    if job.inputs > 1:
+        sums.box(b, False, &sums.first[1], sums.computed)
+    if out.shape[0] != job.shape[0] or out.shape[1] != job.shape[2]:
+        raise ValueError("operands have different shapes")
+    rows, n, sums.inner = job.shape[0] * job.shape[2], job.shape[1], job.shape[2]
+    if rows == 0 or n == 0:
         out[:, :] = 0
         return
-    job.shape = [a.shape[0], a.shape[1], a.shape[2]]
-    box(a, job.shape, &first, storage)
-    if inputs > 1:
-        box(b, job.shape, &second, computed)
-    job.direction, job.inputs, job.outputs = LG_FORWARD, inputs, 1
-    codes = [ops_[0], ops_[len(ops_) - 1]]
-    job.weight.at, job.sum, job.shape = NULL, &total, [1, 1, a.shape[1]]
-    job.inp[0].stride, job.inp[0].storage = [0, 0, first.stride[1]], storage
-    job.inp[1].stride, job.inp[1].storage = [0, 0, second.stride[1]], computed
-    constant(&job.out[0], NULL, computed)
-    for k in range(min(4, len(parameters))):
-        param[k] = parameters[k]
-    job.param = param
-    with nogil:
-        for i in range(a.shape[0]):
-            for k in range(a.shape[2]):
-                job.inp[0].at = first.at + i * first.stride[0] + k * first.stride[2]
-                job.inp[1].at = second.at + i * second.stride[0] + k * second.stride[2]
-                lg_sum_clear(&total)
-                for o in range(count):
-                    job.op = codes[o]
-                    lg_map(active, computed, &job)
-                out[i, k] = lg_sum_value(&total)
-
-
-cdef int constant(lg_view *view, char *at, int storage) except -1:
-    view.at, view.stride, view.storage = at, [0, 0, 0], storage
-    return 0
-
-
-ctypedef fused held:
-    float
-    double
-    uint16_t
-
-
-cdef int box(const held[:, :, :] a, Py_ssize_t *shape, lg_view *view, int storage) except -1:
-    """a as a view."""
-    if a is None:
-        raise ValueError("an operand is missing")
-    match(a.shape[0], a.shape[1], a.shape[2], shape)
-    view.at, view.storage = <char *> &a[0, 0, 0], storage
-    view.stride = [a.strides[0], a.strides[1], a.strides[2]]
-    return 0
-
-
-def unary(const stored[::1] x, stored[::1] out, int storage, int op):
-    """An op of one input and no parameters, forward, over a contiguous array."""
-    cdef lg_map_job job
-    if out.shape[0] != x.shape[0] or sizeof(stored) != lg_size(storage):
-        raise ValueError("operands have different shapes")
-    if x.shape[0] == 0:
+    sums.out = <double *> sums.take(out, True).buf
+    sums.sum_values()
+    job.shape = [1, 1, n]
+    for k in range(job.inputs):
+        job.inp[k].stride, job.inp[k].storage = [0, 0, sums.first[k].stride[1]], sums.first[k].storage
+    sums.line = -1
+    if n <= SHORT:
+        sums.run(rows, n + PER_ROW, num_threads)
         return
-    job.op, job.direction, job.inputs, job.outputs = op, LG_FORWARD, 1, 1
-    job.shape = [1, 1, x.shape[0]]
-    job.inp[0].at, job.out[0].at = <char *> &x[0], <char *> &out[0]
-    job.inp[0].stride, job.out[0].stride = [0, 0, sizeof(stored)], [0, 0, sizeof(stored)]
-    job.inp[0].storage, job.out[0].storage = storage, storage
-    job.weight.at, job.param, job.sum = NULL, NULL, NULL
-    with nogil:
-        lg_map(active, lg_computed(storage), &job)
+    for k in range(rows):
+        sums.line = k
+        lg_sum_clear(&sums.sum)
+        sums.run(n, 1, num_threads)
+        sums.out[k] = lg_sum_value(&sums.sum)
 
 
 # ---- rows ----
 
 
-cdef int clear(lg_rows_job *job, int what) except -1:
-    memset(job, 0, sizeof(lg_rows_job))
-    job.what, job.scale = what, 1.0
-    return 0
+cdef class Rows(Job):
+    """One of the softmax family. While `checks` is set, a look at the labels instead."""
 
+    cdef lg_rows_job job
+    cdef bint checks
+    cdef lg_label_check found
 
-cdef int run_rows(lg_rows_job *job, Py_ssize_t *shape, int storage) except -1:
-    cdef char small[16384]
-    cdef void *memory = NULL
-    cdef size_t size
-    cdef int computed = lg_computed(storage)
-    job.outer, job.classes, job.inner = shape[0], shape[1], shape[2]
-    if shape[0] == 0 or shape[2] == 0:
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
+        if self.checks:
+            self.check(begin, end, sum)
+            return 0
+        cdef char small[16384]
+        cdef void *memory = NULL
+        cdef size_t size
+        cdef lg_rows_job job = self.job
+        if job.sum != NULL:
+            job.sum = sum
+        size = lg_rows_scratch(end - begin, job.classes, lg_size(self.computed)) + 64
+        if size <= sizeof(small):
+            job.scratch = small
+        else:
+            memory = job.scratch = malloc(size)
+            if memory == NULL:
+                raise MemoryError()
+        job.scratch = <void *> ((<uintptr_t> job.scratch + 63) & ~<uintptr_t> 63)
+        with nogil:
+            lg_rows(active, self.computed, &job, begin, end)
+        free(memory)
         return 0
-    size = lg_rows_scratch(shape[0] * shape[2], shape[1], lg_size(computed)) + 64
-    if size <= sizeof(small):
-        job.scratch = small
-    else:
-        memory = job.scratch = malloc(size)
-        if memory == NULL:
-            raise MemoryError()
-    job.scratch = <void *> ((<uintptr_t> job.scratch + 63) & ~<uintptr_t> 63)
-    with nogil:
-        lg_rows(active, computed, job, 0, shape[0] * shape[2])
-    free(memory)
-    return 0
+
+    cdef int check(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *weights) except -1:
+        cdef lg_label_check found
+        with nogil:
+            found = lg_check_labels(&self.job, self.computed, weights, begin, end)
+        with cython.critical_section(self):
+            self.found.kept += found.kept
+            if found.bad >= 0 and (self.found.bad < 0 or found.bad < self.found.bad):
+                self.found.bad = found.bad
+        return 0
+
+    cdef int check_labels(self, object num_threads) except -1:
+        """Sets what was found; the sum is then that of the kept rows' weights."""
+        self.found.bad, self.found.kept, self.checks = -1, 0, True
+        self.run(self.job.outer * self.job.inner, 4, num_threads)
+        self.checks = False
+        return 0
+
+    cdef int start(self, int what, Py_ssize_t *shape, int storage) except -1:
+        self.job.what, self.job.scale, self.computed = what, 1.0, lg_computed(storage)
+        self.job.outer, self.job.classes, self.job.inner = shape[0], shape[1], shape[2]
+        return 0
+
+    cdef int run_all(self, object num_threads) except -1:
+        cdef Py_ssize_t n = self.job.classes
+        if self.job.what == LG_SOFTMAX_JACOBIAN:
+            n *= n
+        return self.run(self.job.outer * self.job.inner, n + PER_ROW, num_threads)
 
 
-def softmax_like(x, int axis, grad, row_grad, factor, out, value, int storage, int what):
+def softmax_like(x, int axis, grad, row_grad, factor, out, value, int storage, int what, num_threads):
     """The softmax family along axis; what is one of LOGSUMEXP, SOFTMAX, ... ; factor is logsumexp's b."""
-    cdef lg_rows_job job
+    cdef Rows rows = Rows.__new__(Rows)
+    cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t shape[3]
-    cdef Held held = Held.__new__(Held)
     shape[0] = -1
-    clear(&job, what)
-    grid(held, x, axis, False, &job.x, shape, storage)
+    grid(rows, x, axis, False, &job.x, shape, storage)
+    rows.start(what, shape, storage)
     if grad is not None:
-        grid(held, grad, axis, False, &job.grad, shape, storage)
+        grid(rows, grad, axis, False, &job.grad, shape, storage)
     if row_grad is not None:
-        row_grid(held, row_grad, False, &job.row_grad, shape, storage)
+        row_grid(rows, row_grad, False, &job.row_grad, shape, storage)
     if factor is not None:
-        grid(held, factor, axis, False, &job.factor, shape, lg_computed(storage))
+        grid(rows, factor, axis, False, &job.factor, shape, rows.computed)
     if out is not None:
-        grid(held, out, axis, True, &job.out, shape, storage)
+        grid(rows, out, axis, True, &job.out, shape, storage)
     if value is not None:
-        row_grid(held, value, True, &job.value, shape, storage)
-    run_rows(&job, shape, storage)
+        row_grid(rows, value, True, &job.value, shape, storage)
+    rows.run_all(num_threads)
 
 
-def softmax_jacobian(x, int axis, stored[:, :, ::1] out, int storage):
+def softmax_jacobian(x, int axis, out, int storage, num_threads):
     """A matrix of classes for each row."""
-    cdef lg_rows_job job
+    cdef Rows rows = Rows.__new__(Rows)
     cdef Py_ssize_t shape[3]
-    cdef Held held = Held.__new__(Held)
+    cdef Py_ssize_t matrices[3]
     shape[0] = -1
-    clear(&job, LG_SOFTMAX_JACOBIAN)
-    grid(held, x, axis, False, &job.x, shape, storage)
-    if out.shape[0] != shape[0] * shape[2] or out.shape[1] != shape[1] or out.shape[2] != shape[1]:
-        raise ValueError("operands have different shapes")
-    if out.shape[0]:
-        job.out.at, job.out.storage = <char *> &out[0, 0, 0], storage
-        run_rows(&job, shape, storage)
+    grid(rows, x, axis, False, &rows.job.x, shape, storage)
+    rows.start(LG_SOFTMAX_JACOBIAN, shape, storage)
+    matrices = [shape[0] * shape[2], shape[1], shape[1]]
+    grid(rows, out, 1, True, &rows.job.out, matrices, storage)
+    rows.run_all(num_threads)
 
 
 def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smoothing, row_grad, double up,
-             bint mean, out, value, double[::1] lse, bint lse_given, Sum total, int storage, int what):
-    """cross_entropy or nll_loss: (first bad row or -1, sum of the kept rows' weights).
+             bint mean, out, value, double[::1] lse, bint lse_given, bint summed, int storage, int what,
+             num_threads):
+    """cross_entropy or nll_loss: (first bad row or -1, sum of the kept rows' weights, sum of the losses).
 
-    Nothing is written if there is a bad row. Row losses go to value, their sum to total, gradients
-    (times up and row_grad, over the weights if mean) to out; each may be None.
+    Nothing is written if there is a bad row. Row losses go to value, gradients (times up and row_grad,
+    over the weights if mean) to out; each may be None.
     """
-    cdef lg_rows_job job
-    cdef lg_label_check found
-    cdef lg_sum weights
+    cdef Rows rows = Rows.__new__(Rows)
+    cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t n
     cdef Py_ssize_t shape[3]
     cdef double divisor
-    cdef int computed = lg_computed(storage)
-    cdef Held held = Held.__new__(Held)
     cdef Py_buffer *b
     shape[0] = -1
-    clear(&job, what)
-    grid(held, x, axis, False, &job.x, shape, storage)
-    job.outer, job.classes, job.inner = shape[0], shape[1], shape[2]
+    grid(rows, x, axis, False, &job.x, shape, storage)
+    rows.start(what, shape, storage)
     job.ignore_index, job.smoothing = ignore_index, smoothing
     if weight is not None:
-        b = held.take(weight, False)
-        if b.ndim != 1 or b.shape[0] != shape[1] or b.strides[0] != lg_size(computed) or kind(b) != formats[computed]:
+        b = rows.take(weight, False)
+        if (b.ndim != 1 or b.shape[0] != shape[1] or b.strides[0] != lg_size(rows.computed)
+                or kind(b) != formats[rows.computed]):
             raise ValueError("weight is not a contiguous vector of the classes")
         job.weight = b.buf
     n = shape[0] * shape[2]
     divisor = n
     if soft is not None:
-        grid(held, soft, axis, False, &job.soft, shape, computed)
+        grid(rows, soft, axis, False, &job.soft, shape, rows.computed)
     else:
-        job.label_type = label_type(row_grid(held, labels, False, &job.label, shape, 0))
+        job.label_type = label_type(row_grid(rows, labels, False, &job.label, shape, 0))
+        rows.check_labels(num_threads)
+        if rows.found.bad >= 0:
+            return rows.found.bad, 0.0, 0.0
+        divisor = rows.found.kept
         if weight is not None:
-            lg_sum_clear(&weights)
-        with nogil:
-            found = lg_check_labels(&job, computed, &weights)
-        if found.bad >= 0:
-            return found.bad, 0.0
-        divisor = found.kept if weight is None else lg_sum_value(&weights)
+            divisor = lg_sum_value(&rows.sum)
+            lg_sum_clear(&rows.sum)
     job.scale = lg_quotient(up, divisor) if mean else up
     if lse is not None:
         if lse.shape[0] != n:
             raise ValueError("lse has the wrong size")
-        job.lse = &lse[0] if n else NULL
+        job.lse = <double *> rows.take(lse, True).buf if n else NULL
         job.lse_given = lse_given
     if row_grad is not None:
-        row_grid(held, row_grad, False, &job.row_grad, shape, storage)
+        row_grid(rows, row_grad, False, &job.row_grad, shape, storage)
     if out is not None:
-        grid(held, out, axis, True, &job.out, shape, storage)
+        grid(rows, out, axis, True, &job.out, shape, storage)
     if value is not None:
-        row_grid(held, value, True, &job.value, shape, storage)
-    if total is not None:
-        job.sum = &total.state
-    run_rows(&job, shape, storage)
-    return -1, divisor
+        row_grid(rows, value, True, &job.value, shape, storage)
+    if summed:
+        job.sum = &rows.sum
+    rows.run_all(num_threads)
+    return -1, divisor, lg_sum_value(&rows.sum) if summed else 0.0
 
 
-def plain_cross_entropy(x, labels, out, int64_t ignore_index):
+def plain_cross_entropy(x, labels, out, int64_t ignore_index, num_threads):
     """Mean loss of labels over the last axis of a matrix, its gradient to out unless that is None.
 
     None if the arguments are not of the common kind or a label is bad: nothing has been written.
     """
-    cdef lg_rows_job job
-    cdef lg_label_check found
-    cdef lg_sum total
+    cdef Rows rows = Rows.__new__(Rows)
+    cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t shape[3]
     cdef int dtype
-    cdef Held held = Held.__new__(Held)
     cdef Py_buffer *b
     cdef Py_buffer *t
     try:
-        b, t = held.take(x, False), held.take(labels, False)
+        b, t = rows.take(x, False), rows.take(labels, False)
     except ValueError:  # a dtype that buffers do not know
         return None
     if b.ndim != 2 or t.ndim != 1 or t.shape[0] != b.shape[0] or b.shape[0] == 0 or b.shape[1] == 0:
@@ -566,37 +653,30 @@ def plain_cross_entropy(x, labels, out, int64_t ignore_index):
     if t.format[0] not in b"bhilqBHILQ":
         return None
     shape[0], shape[1], shape[2] = b.shape[0], b.shape[1], 1
-    clear(&job, LG_CROSS_ENTROPY)
-    job.outer, job.classes, job.inner = shape[0], shape[1], 1
+    rows.start(LG_CROSS_ENTROPY, shape, dtype)
     job.x.at, job.x.stride, job.x.storage = <char *> b.buf, [b.strides[0], b.strides[1], 0], dtype
     job.label.at, job.label.stride = <char *> t.buf, [t.strides[0], 0, 0]
     job.label_type, job.ignore_index = label_type(t), ignore_index
-    found = lg_check_labels(&job, dtype, NULL)
-    if found.bad >= 0 or found.kept == 0:
+    rows.check_labels(num_threads)
+    if rows.found.bad >= 0 or rows.found.kept == 0:
         return None
-    job.scale = lg_quotient(1.0, found.kept)
+    job.scale = lg_quotient(1.0, rows.found.kept)
     if out is not None:
-        grid(held, out, 1, True, &job.out, shape, dtype)
-    lg_sum_clear(&total)
-    job.sum = &total
-    run_rows(&job, shape, dtype)
-    return lg_quotient(lg_sum_value(&total), found.kept)
+        grid(rows, out, 1, True, &job.out, shape, dtype)
+    job.sum = &rows.sum
+    rows.run_all(num_threads)
+    return lg_quotient(lg_sum_value(&rows.sum), rows.found.kept)
 
 
-# By dtype: how it is stored, and the specialisations (choosing one costs a dictionary look-up).
-STORAGE = {"float32": LG_F32, "float64": LG_F64, "float16": LG_F16, "bfloat16": LG_BF16}
-UNARY = {LG_F32: unary["float"], LG_F64: unary["double"], LG_F16: unary["uint16_t"], LG_BF16: unary["uint16_t"]}
-ELEMENTWISE = {
-    LG_F32: elementwise["float", "float"], LG_F64: elementwise["double", "double"],
-    LG_F16: elementwise["uint16_t", "float"], LG_BF16: elementwise["uint16_t", "float"],
-}
-ROW_SUMS = {
-    LG_F32: row_sums["float", "float"], LG_F64: row_sums["double", "double"],
-    LG_F16: row_sums["uint16_t", "float"], LG_BF16: row_sums["uint16_t", "float"],
-}
-JACOBIAN = {
-    LG_F32: softmax_jacobian["float"], LG_F64: softmax_jacobian["double"],
-    LG_F16: softmax_jacobian["uint16_t"], LG_BF16: softmax_jacobian["uint16_t"],
-}
+class Storage(dict):
+    """How a dtype is stored. Its name says so, but takes microseconds to find: it is asked once."""
+
+    _by_name = {"float32": LG_F32, "float64": LG_F64, "float16": LG_F16, "bfloat16": LG_BF16}
+
+    def __missing__(self, dtype):
+        return self.setdefault(dtype, self._by_name[dtype.name])
+
+
+STORAGE = Storage()
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)

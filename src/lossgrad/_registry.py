@@ -13,6 +13,9 @@ Kind = Literal[
     "elementwise", "sloped", "softmax", "loss_rows", "loss_elementwise", "distribution", "norm"
 ]
 
+# What every function takes besides its own parameters.
+COMMON: Mapping[str, Any] = MappingProxyType({"num_threads": None})
+
 # What an input may hold, beyond arrays of a supported dtype.
 DOMAINS: Mapping[str, str] = MappingProxyType(
     {

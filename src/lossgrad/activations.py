@@ -64,17 +64,20 @@ def documented(function: Function) -> Function:
 
 
 def _forward(
-    name: str, x: ArrayLike, out: Array | None, *parameters: float, other: Any = None
+    name: str,
+    x: ArrayLike,
+    out: Array | None,
+    num_threads: int | None,
+    *parameters: float,
+    other: Any = None,
 ) -> Array:
     x = check.floating(x)
     result = check.output(out, x.shape, x.dtype, x, other)
-    storage = kernels.STORAGE[x.dtype.name]
+    storage = kernels.STORAGE[x.dtype]
     if not parameters and other is None and x.flags.c_contiguous and result.flags.c_contiguous:
-        kernels.UNARY[storage](
-            check.bits(x).reshape(-1), check.bits(result).reshape(-1), storage, OPS[name][0]
-        )
+        kernels.unary(check.bits(x), check.bits(result), storage, OPS[name][0], num_threads)
     else:
-        _cross(name, kernels.FORWARD, None, x, other, result, parameters)
+        _cross(name, kernels.FORWARD, None, x, other, result, parameters, num_threads)
     return check.finished(result, out)
 
 
@@ -83,13 +86,14 @@ def _backward(
     grad: ArrayLike,
     x: ArrayLike,
     out: Array | None,
+    num_threads: int | None,
     *parameters: float,
     other: Any = None,
 ) -> Array:
     x = check.floating(x)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, x, grad, other)
-    _cross(name, kernels.BACKWARD, grad, x, other, result, parameters)
+    _cross(name, kernels.BACKWARD, grad, x, other, result, parameters, num_threads)
     return check.finished(result, out)
 
 
@@ -101,11 +105,12 @@ def _cross(
     other: Array | None,
     result: Array,
     parameters: tuple[float, ...],
+    num_threads: int | None,
 ) -> None:
-    storage = kernels.STORAGE[x.dtype.name]
+    storage = kernels.STORAGE[x.dtype]
     grad, box, other, result = check.boxes(grad, x, other, result)
     value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
-    kernels.ELEMENTWISE[storage](
+    kernels.elementwise(
         check.bits(grad),
         check.bits(box),
         other,
@@ -118,12 +123,12 @@ def _cross(
         direction,
         1.0,
         parameters,
-        None,
+        num_threads,
     )
 
 
 @documented
-def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+def sigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Logistic sigmoid.
 
@@ -135,11 +140,13 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.sigmoid([-1000.0, 0.0, 2.0])
     array([0.        , 0.5       , 0.88079708])
     """
-    return _forward("sigmoid", x, out)
+    return _forward("sigmoid", x, out, num_threads)
 
 
 @documented
-def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def sigmoid_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `sigmoid`: ``grad * sigmoid(x) * sigmoid(-x)``.
 
@@ -149,11 +156,11 @@ def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None)
     >>> lossgrad.sigmoid_backward([1.0, 2.0], [0.0, 0.0])
     array([0.25, 0.5 ])
     """
-    return _backward("sigmoid", grad, x, out)
+    return _backward("sigmoid", grad, x, out, num_threads)
 
 
 @documented
-def log_sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+def log_sigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Logarithm of the logistic sigmoid.
 
@@ -165,11 +172,13 @@ def log_sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.log_sigmoid([-1000.0, 0.0, 20.0])
     array([-1.00000000e+03, -6.93147181e-01, -2.06115362e-09])
     """
-    return _forward("log_sigmoid", x, out)
+    return _forward("log_sigmoid", x, out, num_threads)
 
 
 @documented
-def log_sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def log_sigmoid_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `log_sigmoid`: ``grad * sigmoid(-x)``.
 
@@ -179,11 +188,11 @@ def log_sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = N
     >>> lossgrad.log_sigmoid_backward([1.0, 1.0], [0.0, -1000.0])
     array([0.5, 1. ])
     """
-    return _backward("log_sigmoid", grad, x, out)
+    return _backward("log_sigmoid", grad, x, out, num_threads)
 
 
 @documented
-def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
+def tanh(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Hyperbolic tangent.
 
@@ -195,11 +204,13 @@ def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.tanh([-1000.0, 0.0, 1.0])
     array([-1.        ,  0.        ,  0.76159416])
     """
-    return _forward("tanh", x, out)
+    return _forward("tanh", x, out, num_threads)
 
 
 @documented
-def tanh_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def tanh_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `tanh`: ``grad * (1 - tanh(x)**2)``, without the cancellation.
 
@@ -209,11 +220,11 @@ def tanh_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     >>> lossgrad.tanh_backward([1.0, 1.0], [0.0, 20.0])
     array([1.0000000e+00, 1.6993417e-17])
     """
-    return _backward("tanh", grad, x, out)
+    return _backward("tanh", grad, x, out, num_threads)
 
 
 @documented
-def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
+def relu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Rectified linear unit.
 
@@ -225,11 +236,13 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.relu([-1.0, 0.0, 2.0])
     array([0., 0., 2.])
     """
-    return _forward("relu", x, out)
+    return _forward("relu", x, out, num_threads)
 
 
 @documented
-def relu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def relu_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `relu`: ``grad`` where x > 0, else 0.
 
@@ -239,11 +252,17 @@ def relu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     >>> lossgrad.relu_backward([3.0, 3.0], [-1.0, 2.0])
     array([0., 3.])
     """
-    return _backward("relu", grad, x, out)
+    return _backward("relu", grad, x, out, num_threads)
 
 
 @documented
-def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
+def leaky_relu(
+    x: ArrayLike,
+    negative_slope: float = 0.01,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
     r"""
     Leaky rectified linear unit: x above 0, ``negative_slope * x`` below.
 
@@ -255,12 +274,17 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None 
     >>> lossgrad.leaky_relu([-1.0, 0.0, 2.0], 0.1)
     array([-0.1,  0. ,  2. ])
     """
-    return _forward("leaky_relu", x, out, float(negative_slope))
+    return _forward("leaky_relu", x, out, num_threads, float(negative_slope))
 
 
 @documented
 def leaky_relu_backward(
-    grad: ArrayLike, x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    negative_slope: float = 0.01,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """
     Gradient through `leaky_relu`: ``grad`` where x > 0, else ``negative_slope * grad``.
@@ -271,11 +295,13 @@ def leaky_relu_backward(
     >>> lossgrad.leaky_relu_backward([3.0, 3.0], [-1.0, 2.0], 0.1)
     array([0.3, 3. ])
     """
-    return _backward("leaky_relu", grad, x, out, float(negative_slope))
+    return _backward("leaky_relu", grad, x, out, num_threads, float(negative_slope))
 
 
 @documented
-def elu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+def elu(
+    x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     r"""
     Exponential linear unit: x above 0.
 
@@ -287,12 +313,17 @@ def elu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
     >>> lossgrad.elu([-1000.0, 0.0, 2.0])
     array([-1.,  0.,  2.])
     """
-    return _forward("elu", x, out, float(alpha))
+    return _forward("elu", x, out, num_threads, float(alpha))
 
 
 @documented
 def elu_backward(
-    grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    alpha: float = 1.0,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """
     Gradient through `elu`: ``grad`` where x > 0, else ``grad * alpha * exp(x)``.
@@ -303,11 +334,13 @@ def elu_backward(
     >>> lossgrad.elu_backward([1.0, 1.0], [0.0, 2.0], 0.5)
     array([0.5, 1. ])
     """
-    return _backward("elu", grad, x, out, float(alpha))
+    return _backward("elu", grad, x, out, num_threads, float(alpha))
 
 
 @documented
-def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+def celu(
+    x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     r"""
     Continuously differentiable exponential linear unit.
 
@@ -319,12 +352,17 @@ def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array
     >>> lossgrad.celu([-1000.0, 0.0, 2.0], 0.5)
     array([-0.5,  0. ,  2. ])
     """
-    return _forward("celu", x, out, check.positive(alpha, "alpha"))
+    return _forward("celu", x, out, num_threads, check.positive(alpha, "alpha"))
 
 
 @documented
 def celu_backward(
-    grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    alpha: float = 1.0,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """
     Gradient through `celu`: ``grad`` where x > 0, else ``grad * exp(x / alpha)``.
@@ -335,11 +373,11 @@ def celu_backward(
     >>> lossgrad.celu_backward([1.0, 1.0], [0.0, 2.0], 0.5)
     array([1., 1.])
     """
-    return _backward("celu", grad, x, out, check.positive(alpha, "alpha"))
+    return _backward("celu", grad, x, out, num_threads, check.positive(alpha, "alpha"))
 
 
 @documented
-def selu(x: ArrayLike, *, out: Array | None = None) -> Array:
+def selu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Scaled exponential linear unit, with the constants of Klambauer et al. (2017).
 
@@ -351,11 +389,13 @@ def selu(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.selu([-1000.0, 0.0, 1.0])
     array([-1.75809934,  0.        ,  1.05070099])
     """
-    return _forward("selu", x, out)
+    return _forward("selu", x, out, num_threads)
 
 
 @documented
-def selu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def selu_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `selu`: ``grad * scale`` where x > 0, else ``grad * scale * alpha * exp(x)``.
 
@@ -365,11 +405,13 @@ def selu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     >>> lossgrad.selu_backward([1.0], [2.0])
     array([1.05070099])
     """
-    return _backward("selu", grad, x, out)
+    return _backward("selu", grad, x, out, num_threads)
 
 
 @documented
-def softplus(x: ArrayLike, beta: float = 1.0, *, out: Array | None = None) -> Array:
+def softplus(
+    x: ArrayLike, beta: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     r"""
     Softplus, exact for every beta: there is no threshold above which it is linear.
 
@@ -381,12 +423,17 @@ def softplus(x: ArrayLike, beta: float = 1.0, *, out: Array | None = None) -> Ar
     >>> lossgrad.softplus([-1000.0, 0.0, 30.0])
     array([ 0.        ,  0.69314718, 30.        ])
     """
-    return _forward("softplus", x, out, check.positive(beta, "beta"))
+    return _forward("softplus", x, out, num_threads, check.positive(beta, "beta"))
 
 
 @documented
 def softplus_backward(
-    grad: ArrayLike, x: ArrayLike, beta: float = 1.0, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    beta: float = 1.0,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """
     Gradient through `softplus`: ``grad * sigmoid(beta * x)``.
@@ -397,11 +444,11 @@ def softplus_backward(
     >>> lossgrad.softplus_backward([1.0], [0.0], 2.0)
     array([0.5])
     """
-    return _backward("softplus", grad, x, out, check.positive(beta, "beta"))
+    return _backward("softplus", grad, x, out, num_threads, check.positive(beta, "beta"))
 
 
 @documented
-def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
+def mish(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Mish (Misra, 2019).
 
@@ -413,11 +460,13 @@ def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.mish([-1000.0, 0.0, 1.0])
     array([-0.        ,  0.        ,  0.86509839])
     """
-    return _forward("mish", x, out)
+    return _forward("mish", x, out, num_threads)
 
 
 @documented
-def mish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def mish_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `mish`: grad times the derivative of `mish`.
 
@@ -427,11 +476,11 @@ def mish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     >>> lossgrad.mish_backward([1.0], [0.0])
     array([0.6])
     """
-    return _backward("mish", grad, x, out)
+    return _backward("mish", grad, x, out, num_threads)
 
 
 @documented
-def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
+def silu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Sigmoid-weighted linear unit, also called swish.
 
@@ -443,11 +492,13 @@ def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.silu([-1000.0, 0.0, 1.0])
     array([-0.        ,  0.        ,  0.73105858])
     """
-    return _forward("silu", x, out)
+    return _forward("silu", x, out, num_threads)
 
 
 @documented
-def silu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def silu_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `silu`: ``grad * sigmoid(x) * (1 + x * sigmoid(-x))``.
 
@@ -457,11 +508,11 @@ def silu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) ->
     >>> lossgrad.silu_backward([1.0], [0.0])
     array([0.5])
     """
-    return _backward("silu", grad, x, out)
+    return _backward("silu", grad, x, out, num_threads)
 
 
 @documented
-def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+def hardsigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Piecewise linear sigmoid.
 
@@ -473,11 +524,13 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.hardsigmoid([-4.0, 0.0, 1.5])
     array([0.  , 0.5 , 0.75])
     """
-    return _forward("hardsigmoid", x, out)
+    return _forward("hardsigmoid", x, out, num_threads)
 
 
 @documented
-def hardsigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def hardsigmoid_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `hardsigmoid`: ``grad / 6`` where -3 < x < 3, else 0.
 
@@ -487,11 +540,11 @@ def hardsigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = N
     >>> lossgrad.hardsigmoid_backward([6.0, 6.0], [0.0, 3.0])
     array([1., 0.])
     """
-    return _backward("hardsigmoid", grad, x, out)
+    return _backward("hardsigmoid", grad, x, out, num_threads)
 
 
 @documented
-def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
+def hardswish(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     x times `hardsigmoid`.
 
@@ -503,11 +556,13 @@ def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.hardswish([-4.0, 0.0, 4.0])
     array([0., 0., 4.])
     """
-    return _forward("hardswish", x, out)
+    return _forward("hardswish", x, out, num_threads)
 
 
 @documented
-def hardswish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def hardswish_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `hardswish`: ``grad * (2 * x + 3) / 6`` where -3 < x < 3, 0 below
     and ``grad`` above.
@@ -518,11 +573,11 @@ def hardswish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = Non
     >>> lossgrad.hardswish_backward([6.0, 6.0], [0.0, 3.0])
     array([3., 6.])
     """
-    return _backward("hardswish", grad, x, out)
+    return _backward("hardswish", grad, x, out, num_threads)
 
 
 @documented
-def softsign(x: ArrayLike, *, out: Array | None = None) -> Array:
+def softsign(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
     Softsign.
 
@@ -534,11 +589,13 @@ def softsign(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> lossgrad.softsign([-1.0, 0.0, 3.0])
     array([-0.5 ,  0.  ,  0.75])
     """
-    return _forward("softsign", x, out)
+    return _forward("softsign", x, out, num_threads)
 
 
 @documented
-def softsign_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def softsign_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """
     Gradient through `softsign`: ``grad / (1 + abs(x))**2``.
 
@@ -548,7 +605,7 @@ def softsign_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None
     >>> lossgrad.softsign_backward([1.0, 1.0], [0.0, 1.0])
     array([1.  , 0.25])
     """
-    return _backward("softsign", grad, x, out)
+    return _backward("softsign", grad, x, out, num_threads)
 
 
 def _gelu(approximate: str) -> str:
@@ -559,7 +616,11 @@ def _gelu(approximate: str) -> str:
 
 @documented
 def gelu(
-    x: ArrayLike, approximate: Literal["none", "tanh"] = "none", *, out: Array | None = None
+    x: ArrayLike,
+    approximate: Literal["none", "tanh"] = "none",
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gaussian error linear unit; with "tanh" the approximation
@@ -573,7 +634,7 @@ def gelu(
     >>> lossgrad.gelu([-1000.0, 0.0, 1.0])
     array([-0.        ,  0.        ,  0.84134475])
     """
-    return _forward(_gelu(approximate), x, out)
+    return _forward(_gelu(approximate), x, out, num_threads)
 
 
 @documented
@@ -583,6 +644,7 @@ def gelu_backward(
     approximate: Literal["none", "tanh"] = "none",
     *,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient through `gelu`: grad times :math:`\Phi(x) + x \varphi(x)`.
@@ -593,11 +655,18 @@ def gelu_backward(
     >>> lossgrad.gelu_backward([1.0], [0.0])
     array([0.5])
     """
-    return _backward(_gelu(approximate), grad, x, out)
+    return _backward(_gelu(approximate), grad, x, out, num_threads)
 
 
 @documented
-def prelu(x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None = None) -> Array:
+def prelu(
+    x: ArrayLike,
+    weight: ArrayLike,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
     r"""
     Parametric rectified linear unit: x above 0, ``weight * x`` below.
 
@@ -612,11 +681,17 @@ def prelu(x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None =
     """
     x = check.floating(x)
     w, _ = check.channel_weight(weight, x, axis)
-    return _forward("prelu", x, out, other=w)
+    return _forward("prelu", x, out, num_threads, other=w)
 
 
 def prelu_backward(
-    grad: ArrayLike, x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Array, Array]:
     r"""
     Gradients through `prelu`, for `x` and for `weight`.
@@ -629,6 +704,8 @@ def prelu_backward(
         As in `prelu`.
     out : ndarray, optional
         Array for the gradient with respect to `x`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -652,21 +729,20 @@ def prelu_backward(
     x = check.floating(x)
     w, axis = check.channel_weight(weight, x, axis)
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    storage = kernels.STORAGE[x.dtype.name]
+    storage = kernels.STORAGE[x.dtype]
     shape = np.shape(weight)
     sums = []
     for k in range(x.shape[axis] if shape and math.prod(shape) > 1 else 1):
         part = (slice(None),) * axis + (k,) if shape and math.prod(shape) > 1 else ...
-        total = kernels.Sum()
         box, slope = check.boxes(x[part], g[part].astype(check.computed(x.dtype), copy=False))
-        kernels.ELEMENTWISE[storage](
+        total = kernels.elementwise(
             *(None, check.bits(box), slope, None, None, None, None),
-            *(storage, OPS["prelu_weight"][0], kernels.FORWARD, 1.0, (), total),
+            *(storage, OPS["prelu_weight"][0], kernels.FORWARD, 1.0, (), num_threads),
         )
-        sums.append(total.value())
+        sums.append(total)
     with arithmetic():
         grad_weight = np.array(sums, x.dtype).reshape(shape)
-    return _backward("prelu", g, x, out, other=w), check.finished(grad_weight, None)
+    return _backward("prelu", g, x, out, num_threads, other=w), check.finished(grad_weight, None)
 
 
 def rrelu(
@@ -678,6 +754,7 @@ def rrelu(
     rng: Any = None,
     return_slopes: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     r"""
     Randomized leaky rectified linear unit: x above 0, ``slope * x`` below.
@@ -701,6 +778,8 @@ def rrelu(
         Return the slopes as well; `rrelu_backward` takes them.
     out : ndarray, optional
         Array of the result's shape and dtype to write to; may be `x` itself.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -733,9 +812,11 @@ def rrelu(
         with arithmetic():
             slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
     if training:
-        result = _forward("prelu", x, out, other=slopes.astype(check.computed(x.dtype), copy=False))
+        result = _forward(
+            "prelu", x, out, num_threads, other=slopes.astype(check.computed(x.dtype), copy=False)
+        )
     else:
-        result = _forward("leaky_relu", x, out, (lower + upper) / 2)
+        result = _forward("leaky_relu", x, out, num_threads, (lower + upper) / 2)
     return (result, slopes) if return_slopes else result
 
 
@@ -748,6 +829,7 @@ def rrelu_backward(
     *,
     slopes: ArrayLike | None = None,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient through `rrelu`: ``grad`` where x > 0, else ``slope * grad``.
@@ -762,6 +844,8 @@ def rrelu_backward(
         What `rrelu` returned in training; required then.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -783,5 +867,5 @@ def rrelu_backward(
     lower, upper = check.slope_range(lower, upper)
     drawn = check.drawn_slopes(slopes, x, training)
     if drawn is None:
-        return _backward("leaky_relu", grad, x, out, (lower + upper) / 2)
-    return _backward("prelu", grad, x, out, other=drawn)
+        return _backward("leaky_relu", grad, x, out, num_threads, (lower + upper) / 2)
+    return _backward("prelu", grad, x, out, num_threads, other=drawn)

@@ -40,7 +40,11 @@ def _per_log(base: float | None, dtype: np.dtype[Any]) -> tuple[float, float]:
 
 @documented
 def information_content(
-    p: ArrayLike, base: float | None = None, *, out: Array | None = None
+    p: ArrayLike,
+    base: float | None = None,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Information content (surprisal) of events of probability p.
@@ -55,13 +59,18 @@ def information_content(
     """
     x = check.probabilities(check.floating(p, "p"), "p")
     result = check.output(out, x.shape, x.dtype, x)
-    _cross("information_content", kernels.FORWARD, None, x, None, result, base)
+    _cross("information_content", kernels.FORWARD, None, x, None, result, base, num_threads)
     return check.finished(result, out)
 
 
 @documented
 def information_content_backward(
-    grad: ArrayLike, p: ArrayLike, base: float | None = None, *, out: Array | None = None
+    grad: ArrayLike,
+    p: ArrayLike,
+    base: float | None = None,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """
     Gradient through `information_content`: ``-grad / (p * log(base))``.
@@ -75,7 +84,7 @@ def information_content_backward(
     x = check.probabilities(check.floating(p, "p"), "p")
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "p")
     result = check.output(out, x.shape, x.dtype, x, g)
-    _cross("information_content", kernels.BACKWARD, g, x, None, result, base)
+    _cross("information_content", kernels.BACKWARD, g, x, None, result, base, num_threads)
     return check.finished(result, out)
 
 
@@ -87,14 +96,15 @@ def _cross(
     other: Array | None,
     result: Array,
     base: float | None,
+    num_threads: int | None,
 ) -> None:
-    storage = kernels.STORAGE[x.dtype.name]
+    storage = kernels.STORAGE[x.dtype]
     parameters = _per_log(base, x.dtype)
     grad, box, other, result = check.boxes(grad, x, other, result)
     value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
-    kernels.ELEMENTWISE[storage](
+    kernels.elementwise(
         *(check.bits(grad), check.bits(box), other, None, None, check.bits(value)),
-        *(check.bits(slope), storage, OPS[name][0], direction, 1.0, parameters, None),
+        *(check.bits(slope), storage, OPS[name][0], direction, 1.0, parameters, num_threads),
     )
 
 
@@ -109,20 +119,28 @@ def _pair(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
 
 
 def _measure(
-    name: str, x: Array, other: Array | None, axis: int, base: float | None, out: Array | None
+    name: str,
+    x: Array,
+    other: Array | None,
+    axis: int,
+    base: float | None,
+    out: Array | None,
+    num_threads: int | None,
 ) -> Array:
     """The sum of an op along the axis, exact before it is rounded."""
     axis = check.class_axis(x, axis, "p")
     shape = check.rows_shape(x.shape, axis)
     result = check.output(out, shape, x.dtype, x, other, rows=True)
-    storage = kernels.STORAGE[x.dtype.name]
+    storage = kernels.STORAGE[x.dtype]
     box = check.grid(x, axis)
     second = None
     if other is not None:
         second = check.grid(other, axis).astype(check.computed(x.dtype), copy=False)
     sums = np.empty((box.shape[0], box.shape[2]))
     parameters = _per_log(base, x.dtype)
-    kernels.ROW_SUMS[storage](check.bits(box), second, sums, storage, (OPS[name][0],), parameters)
+    kernels.row_sums(
+        check.bits(box), second, sums, storage, (OPS[name][0],), parameters, num_threads
+    )
     with arithmetic():
         result[...] = sums.reshape(shape)
     return check.finished(result, out)
@@ -135,7 +153,8 @@ def _measure_backward(
     other: Array | None,
     axis: int,
     base: float | None,
-    out: Array | None = None,
+    out: Array | None,
+    num_threads: int | None,
 ) -> Array:
     axis = check.class_axis(x, axis, "p")
     shape = check.rows_shape(x.shape, axis)
@@ -143,12 +162,17 @@ def _measure_backward(
     result = check.output(out, x.shape, x.dtype, x, other, g)
     wide = np.broadcast_to(np.expand_dims(g, axis), x.shape)
     second = None if other is None else other.astype(check.computed(x.dtype), copy=False)
-    _cross(name, kernels.BACKWARD, wide, x, second, result, base)
+    _cross(name, kernels.BACKWARD, wide, x, second, result, base, num_threads)
     return check.finished(result, out)
 
 
 def entropy(
-    p: ArrayLike, axis: int = -1, *, base: float | None = None, out: Array | None = None
+    p: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Entropy of distributions: the mean information content.
@@ -165,6 +189,8 @@ def entropy(
         Base of the logarithm: None for nats, 2 for bits.
     out : ndarray, optional
         Array of the result's shape and dtype to write to.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -186,7 +212,7 @@ def entropy(
     >>> float(lossgrad.entropy([0.5, 0.25, 0.25, 0.0], base=2))
     1.5
     """
-    return _measure("entropy", _distribution(p, "p"), None, axis, base, out)
+    return _measure("entropy", _distribution(p, "p"), None, axis, base, out, num_threads)
 
 
 def entropy_backward(
@@ -196,6 +222,7 @@ def entropy_backward(
     *,
     base: float | None = None,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient through `entropy`: :math:`-g (\log p_i + 1) / \log b`.
@@ -208,6 +235,8 @@ def entropy_backward(
         As in `entropy`.
     out : ndarray, optional
         Array of the shape and dtype of `p` to write to; may be `p`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -225,7 +254,9 @@ def entropy_backward(
     >>> lossgrad.entropy_backward(1.0, [1.0, 1.0])
     array([-1., -1.])
     """
-    return _measure_backward("entropy", grad, _distribution(p, "p"), None, axis, base, out)
+    return _measure_backward(
+        "entropy", grad, _distribution(p, "p"), None, axis, base, out, num_threads
+    )
 
 
 def cross_entropy_of_distributions(
@@ -235,6 +266,7 @@ def cross_entropy_of_distributions(
     *,
     base: float | None = None,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Cross-entropy of distributions: the mean information content under q of what follows p.
@@ -248,6 +280,8 @@ def cross_entropy_of_distributions(
         is 0 nothing is added, even where q is 0 as well.
     axis, base, out
         As in `entropy`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -266,11 +300,17 @@ def cross_entropy_of_distributions(
     1.207518749639422
     """
     x, y = _pair(p, q)
-    return _measure("cross_entropy_of_distributions", x, y, axis, base, out)
+    return _measure("cross_entropy_of_distributions", x, y, axis, base, out, num_threads)
 
 
 def cross_entropy_of_distributions_backward(
-    grad: ArrayLike, p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None
+    grad: ArrayLike,
+    p: ArrayLike,
+    q: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Array, Array]:
     r"""
     Gradients through `cross_entropy_of_distributions`, for p and for q.
@@ -281,6 +321,8 @@ def cross_entropy_of_distributions_backward(
         Gradient with respect to the result, of its shape.
     p, q, axis, base
         As in `cross_entropy_of_distributions`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -303,8 +345,8 @@ def cross_entropy_of_distributions_backward(
     x, y = _pair(p, q)
     name = "cross_entropy_of_distributions"
     return (
-        _measure_backward(name, grad, x, y, axis, base),
-        _measure_backward(f"{name}_q", grad, y, x, axis, base),
+        _measure_backward(name, grad, x, y, axis, base, None, num_threads),
+        _measure_backward(f"{name}_q", grad, y, x, axis, base, None, num_threads),
     )
 
 
@@ -315,6 +357,7 @@ def relative_entropy(
     *,
     base: float | None = None,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Relative entropy (Kullback-Leibler divergence) of distributions.
@@ -328,6 +371,8 @@ def relative_entropy(
         is 0 nothing is added, even where q is 0 as well.
     axis, base, out
         As in `entropy`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -346,11 +391,17 @@ def relative_entropy(
     2.0
     """
     x, y = _pair(p, q)
-    return _measure("relative_entropy", x, y, axis, base, out)
+    return _measure("relative_entropy", x, y, axis, base, out, num_threads)
 
 
 def relative_entropy_backward(
-    grad: ArrayLike, p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None
+    grad: ArrayLike,
+    p: ArrayLike,
+    q: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Array, Array]:
     r"""
     Gradients through `relative_entropy`, for p and for q.
@@ -361,6 +412,8 @@ def relative_entropy_backward(
         Gradient with respect to the result, of its shape.
     p, q, axis, base
         As in `relative_entropy`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -382,6 +435,6 @@ def relative_entropy_backward(
     """
     x, y = _pair(p, q)
     return (
-        _measure_backward("relative_entropy", grad, x, y, axis, base),
-        _measure_backward("relative_entropy_q", grad, y, x, axis, base),
+        _measure_backward("relative_entropy", grad, x, y, axis, base, None, num_threads),
+        _measure_backward("relative_entropy_q", grad, y, x, axis, base, None, num_threads),
     )

@@ -33,14 +33,13 @@ OPS = kernels.ops() if kernels else {}
 
 def exact_sum(a: Array) -> float:
     """The sum of all elements, rounded once."""
-    total = kernels.Sum()
-    storage = kernels.STORAGE[a.dtype.name]
+    storage = kernels.STORAGE[a.dtype]
     (box,) = check.boxes(a)
-    kernels.ELEMENTWISE[storage](  # leaky_relu of slope 1 is the identity
+    total: float = kernels.elementwise(  # leaky_relu of slope 1 is the identity
         *(None, check.bits(box), None, None, None, None, None),
-        *(storage, OPS["leaky_relu"][0], kernels.FORWARD, 1.0, (1.0,), total),
+        *(storage, OPS["leaky_relu"][0], kernels.FORWARD, 1.0, (1.0,), None),
     )
-    return float(total.value())
+    return total
 
 
 def _loss(
@@ -54,10 +53,11 @@ def _loss(
     divisor: float,
     out: Array | None,
     value: bool,
+    num_threads: int | None,
     parameters: tuple[float, ...] = (),
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None); divisor is the mean's."""
-    dtype, shape, storage = x.dtype, x.shape, kernels.STORAGE[x.dtype.name]
+    dtype, shape, storage = x.dtype, x.shape, kernels.STORAGE[x.dtype]
     reduced = reduction != "none"
     inputs = (x, targets, extra, weights)
     direction, losses_out, gradient, losses = kernels.FORWARD, None, None, None
@@ -74,12 +74,11 @@ def _loss(
         losses_out = out
     if value and not reduced:
         losses = check.output(losses_out, shape, dtype, *inputs)
-    total = kernels.Sum() if value and reduced else None
     slope = g if type(g) is np.ndarray else None
     slope, box, targets, extra, weights, values, result = check.boxes(
         slope, x, targets, extra, weights, losses, gradient
     )
-    kernels.ELEMENTWISE[storage](
+    loss: Any = kernels.elementwise(
         check.bits(slope),
         check.bits(box),
         targets,
@@ -92,13 +91,12 @@ def _loss(
         direction,
         1.0 if slope is not None else g,
         parameters,
-        total,
+        num_threads,
     )
-    loss: Any = None
-    if total is not None:
-        loss = total.value() if reduction == "sum" else total.mean(divisor)
-    elif losses is not None:
+    if losses is not None:
         loss = check.finished(losses, losses_out)
+    elif loss is not None and reduction != "sum":
+        loss = kernels.quotient(loss, divisor)
     return loss, None if gradient is None else check.finished(gradient, out)
 
 
@@ -111,6 +109,7 @@ def _with_logits(
     reduction: str,
     out: Array | None,
     value: bool,
+    num_threads: int | None,
 ) -> tuple[Any, Any]:
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
@@ -118,7 +117,7 @@ def _with_logits(
     w = check.element_weight(weight, x.shape, x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
     name = "binary_cross_entropy_with_logits"
-    return _loss(name, upstream, x, t, w, p, reduction, x.size, out, value)
+    return _loss(name, upstream, x, t, w, p, reduction, x.size, out, value, num_threads)
 
 
 def binary_cross_entropy_with_logits(
@@ -129,6 +128,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Loss:
     r"""
     Binary cross-entropy of logits, in nats.
@@ -149,6 +149,8 @@ def binary_cross_entropy_with_logits(
         The mean is over all elements.
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be the logits themselves.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -174,7 +176,9 @@ def binary_cross_entropy_with_logits(
     >>> lossgrad.binary_cross_entropy_with_logits([0.0, 20.0], [0, 1], reduction="none")
     array([6.93147181e-01, 2.06115362e-09])
     """
-    return _with_logits(None, logits, targets, weight, pos_weight, reduction, out, True)[0]
+    return _with_logits(
+        None, logits, targets, weight, pos_weight, reduction, out, True, num_threads
+    )[0]
 
 
 def binary_cross_entropy_with_logits_backward(
@@ -186,6 +190,7 @@ def binary_cross_entropy_with_logits_backward(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient of `binary_cross_entropy_with_logits` with respect to the logits, times `grad`.
@@ -201,6 +206,8 @@ def binary_cross_entropy_with_logits_backward(
         As in `binary_cross_entropy_with_logits`.
     out : ndarray, optional
         Array of the shape and dtype of the logits to write to; may be the logits themselves.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -219,7 +226,7 @@ def binary_cross_entropy_with_logits_backward(
     array([-2.06115362e-09])
     """
     gradient: Array = _with_logits(
-        grad, logits, targets, weight, pos_weight, reduction, out, False
+        grad, logits, targets, weight, pos_weight, reduction, out, False, num_threads
     )[1]
     return gradient
 
@@ -232,6 +239,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
     `binary_cross_entropy_with_logits` and its gradient in one pass.
@@ -242,6 +250,8 @@ def binary_cross_entropy_with_logits_value_and_grad(
         As in `binary_cross_entropy_with_logits`.
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -262,7 +272,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
     >>> lossgrad.binary_cross_entropy_with_logits_value_and_grad([0.0, 0.0], [0, 1])
     (0.6931471805599453, array([ 0.25, -0.25]))
     """
-    return _with_logits(1.0, logits, targets, weight, pos_weight, reduction, out, True)
+    return _with_logits(1.0, logits, targets, weight, pos_weight, reduction, out, True, num_threads)
 
 
 def _binary_cross_entropy(
@@ -274,6 +284,7 @@ def _binary_cross_entropy(
     log_floor: float | None,
     out: Array | None,
     value: bool,
+    num_threads: int | None,
 ) -> tuple[Any, Any]:
     x = check.probabilities(check.floating(probs, "probs"), "probs")
     t = check.probabilities(check.binary_targets(targets, x, "probs"), "targets")
@@ -281,7 +292,7 @@ def _binary_cross_entropy(
     w = check.element_weight(weight, x.shape, x.dtype)
     floors = (-math.inf, 0.0) if log_floor is None else (float(log_floor), 1e-12)
     name = "binary_cross_entropy"
-    return _loss(name, upstream, x, t, w, None, reduction, x.size, out, value, floors)
+    return _loss(name, upstream, x, t, w, None, reduction, x.size, out, value, num_threads, floors)
 
 
 def binary_cross_entropy(
@@ -292,6 +303,7 @@ def binary_cross_entropy(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Loss:
     r"""
     Binary cross-entropy of probabilities, in nats. For logits,
@@ -314,6 +326,8 @@ def binary_cross_entropy(
         Unless it is None the gradient's denominator is at least 1e-12.
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -335,7 +349,9 @@ def binary_cross_entropy(
     >>> lossgrad.binary_cross_entropy([0.5, 1.0], [1, 0])
     50.346573590279974
     """
-    return _binary_cross_entropy(None, probs, targets, weight, reduction, log_floor, out, True)[0]
+    return _binary_cross_entropy(
+        None, probs, targets, weight, reduction, log_floor, out, True, num_threads
+    )[0]
 
 
 def binary_cross_entropy_backward(
@@ -347,6 +363,7 @@ def binary_cross_entropy_backward(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient of `binary_cross_entropy` with respect to `probs`, times `grad`.
@@ -362,6 +379,8 @@ def binary_cross_entropy_backward(
         As in `binary_cross_entropy`.
     out : ndarray, optional
         Array of the shape and dtype of `probs` to write to; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -380,7 +399,7 @@ def binary_cross_entropy_backward(
     array([-1.,  2.])
     """
     gradient: Array = _binary_cross_entropy(
-        grad, probs, targets, weight, reduction, log_floor, out, False
+        grad, probs, targets, weight, reduction, log_floor, out, False, num_threads
     )[1]
     return gradient
 
@@ -393,6 +412,7 @@ def binary_cross_entropy_value_and_grad(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
     `binary_cross_entropy` and its gradient with respect to `probs`, in one pass.
@@ -403,6 +423,8 @@ def binary_cross_entropy_value_and_grad(
         As in `binary_cross_entropy`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -422,7 +444,9 @@ def binary_cross_entropy_value_and_grad(
     >>> lossgrad.binary_cross_entropy_value_and_grad([0.5], [1])
     (0.6931471805599453, array([-2.]))
     """
-    return _binary_cross_entropy(1.0, probs, targets, weight, reduction, log_floor, out, True)
+    return _binary_cross_entropy(
+        1.0, probs, targets, weight, reduction, log_floor, out, True, num_threads
+    )
 
 
 def _mse_loss(
@@ -433,6 +457,7 @@ def _mse_loss(
     reduction: str,
     out: Array | None,
     value: bool,
+    num_threads: int | None,
 ) -> tuple[Any, Any]:
     x = check.floating(input, "input")
     t = check.same_shape(
@@ -441,7 +466,7 @@ def _mse_loss(
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     divisor = x.size if w is None or reduction != "mean" else exact_sum(w)
-    return _loss("mse_loss", upstream, x, t, w, None, reduction, divisor, out, value)
+    return _loss("mse_loss", upstream, x, t, w, None, reduction, divisor, out, value, num_threads)
 
 
 def mse_loss(
@@ -451,6 +476,7 @@ def mse_loss(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Loss:
     r"""
     Squared error.
@@ -469,6 +495,8 @@ def mse_loss(
         The mean is over all elements, divided by the sum of the weights if there are any.
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -489,7 +517,7 @@ def mse_loss(
     >>> lossgrad.mse_loss([1.0, 2.0], [0.0, 4.0])
     2.5
     """
-    return _mse_loss(None, input, target, weight, reduction, out, True)[0]
+    return _mse_loss(None, input, target, weight, reduction, out, True, num_threads)[0]
 
 
 def mse_loss_backward(
@@ -500,6 +528,7 @@ def mse_loss_backward(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient of `mse_loss` with respect to `input`, times `grad`.
@@ -515,6 +544,8 @@ def mse_loss_backward(
         As in `mse_loss`.
     out : ndarray, optional
         Array of the shape and dtype of `input` to write to; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -532,7 +563,7 @@ def mse_loss_backward(
     >>> lossgrad.mse_loss_backward(1.0, [1.0, 2.0], [0.0, 4.0])
     array([ 1., -2.])
     """
-    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, False)[1]
+    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, False, num_threads)[1]
     return gradient
 
 
@@ -543,6 +574,7 @@ def mse_loss_value_and_grad(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
     `mse_loss` and its gradient with respect to `input`, in one pass.
@@ -553,6 +585,8 @@ def mse_loss_value_and_grad(
         As in `mse_loss`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -572,7 +606,7 @@ def mse_loss_value_and_grad(
     >>> lossgrad.mse_loss_value_and_grad([1.0, 2.0], [0.0, 4.0])
     (2.5, array([ 1., -2.]))
     """
-    return _mse_loss(1.0, input, target, weight, reduction, out, True)
+    return _mse_loss(1.0, input, target, weight, reduction, out, True, num_threads)
 
 
 def _kl_div(
@@ -583,6 +617,7 @@ def _kl_div(
     log_target: bool,
     out: Array | None,
     value: bool,
+    num_threads: int | None,
 ) -> tuple[Any, Any]:
     x = check.floating(input, "input")
     t = check.same_shape(
@@ -591,7 +626,7 @@ def _kl_div(
     reduction = check.batch_reduction_name(reduction)
     divisor = check.batch_size(x) if reduction == "batchmean" else x.size
     name = "kl_div_log_target" if log_target else "kl_div"
-    return _loss(name, upstream, x, t, None, None, reduction, divisor, out, value)
+    return _loss(name, upstream, x, t, None, None, reduction, divisor, out, value, num_threads)
 
 
 def kl_div(
@@ -601,6 +636,7 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Loss:
     r"""
     Kullback-Leibler divergence of log-probabilities from target probabilities, in nats.
@@ -619,6 +655,8 @@ def kl_div(
         Whether `target` holds log-probabilities.
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -639,7 +677,7 @@ def kl_div(
     >>> lossgrad.kl_div([-1.0, -float('inf')], [0.5, 0.0], reduction="sum")
     0.15342640972002736
     """
-    return _kl_div(None, input, target, reduction, log_target, out, True)[0]
+    return _kl_div(None, input, target, reduction, log_target, out, True, num_threads)[0]
 
 
 def kl_div_backward(
@@ -650,6 +688,7 @@ def kl_div_backward(
     reduction: str = "mean",
     log_target: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient of `kl_div` with respect to `input`, times `grad`.
@@ -665,6 +704,8 @@ def kl_div_backward(
         As in `kl_div`.
     out : ndarray, optional
         Array of the shape and dtype of `input` to write to; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -682,7 +723,9 @@ def kl_div_backward(
     >>> lossgrad.kl_div_backward(1.0, [-1.0, -2.0], [0.5, 0.5], reduction="sum")
     array([-0.5, -0.5])
     """
-    gradient: Array = _kl_div(grad, input, target, reduction, log_target, out, False)[1]
+    gradient: Array = _kl_div(grad, input, target, reduction, log_target, out, False, num_threads)[
+        1
+    ]
     return gradient
 
 
@@ -693,6 +736,7 @@ def kl_div_value_and_grad(
     reduction: str = "mean",
     log_target: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
     `kl_div` and its gradient with respect to `input`, in one pass.
@@ -703,6 +747,8 @@ def kl_div_value_and_grad(
         As in `kl_div`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -722,4 +768,4 @@ def kl_div_value_and_grad(
     >>> lossgrad.kl_div_value_and_grad([-1.0], [1.0])
     (1.0, array([-1.]))
     """
-    return _kl_div(1.0, input, target, reduction, log_target, out, True)
+    return _kl_div(1.0, input, target, reduction, log_target, out, True, num_threads)

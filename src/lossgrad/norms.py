@@ -17,7 +17,7 @@ __all__ = ["l2_norm", "l2_norm_backward", "l2_norm_value_and_grad"]
 Array = NDArray[Any]
 
 
-def _measure(x: Array, axis: int | None) -> tuple[Array, Array]:
+def _measure(x: Array, axis: int | None, num_threads: int | None) -> tuple[Array, Array]:
     """(root, scale) of each vector, the axis kept: its norm is root / scale. The scale is a power
     of two that brings the largest element near 1, so that its square is an ordinary number."""
     dtype = check.computed(x.dtype)
@@ -31,9 +31,9 @@ def _measure(x: Array, axis: int | None) -> tuple[Array, Array]:
     box = x.ravel(order="K").reshape(1, -1, 1) if axis is None else check.grid(x, axis)
     factor = np.broadcast_to(scale.reshape(box.shape[0], 1, box.shape[2]), box.shape)
     sums = np.empty((box.shape[0], box.shape[2]))
-    storage = kernels.STORAGE[x.dtype.name]
+    storage = kernels.STORAGE[x.dtype]
     ops = (OPS["square"][0], OPS["square_low"][0])
-    kernels.ROW_SUMS[storage](check.bits(box), factor, sums, storage, ops, ())
+    kernels.row_sums(check.bits(box), factor, sums, storage, ops, (), num_threads)
     return np.sqrt(sums).reshape(peak.shape), scale
 
 
@@ -45,6 +45,7 @@ def _norm(
     keepdims: bool,
     out: Array | None,
     value: bool,
+    num_threads: int | None,
 ) -> tuple[Any, Any]:
     x = check.floating(x)
     if axis is not None:
@@ -64,7 +65,7 @@ def _norm(
         gradient = check.output(out, x.shape, x.dtype, x)
     elif number and out is not None:
         raise ValueError("out needs an axis: the norm of all elements is a Python float")
-    root, scale = _measure(x, axis)
+    root, scale = _measure(x, axis, num_threads)
     if value and number:
         loss = float(root.reshape(())) / float(scale.reshape(()))
     elif value:
@@ -83,7 +84,12 @@ def _norm(
 
 
 def l2_norm(
-    x: ArrayLike, axis: int | None = None, *, keepdims: bool = False, out: Array | None = None
+    x: ArrayLike,
+    axis: int | None = None,
+    *,
+    keepdims: bool = False,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     r"""
     Euclidean norm of all elements or of the vectors along an axis.
@@ -100,6 +106,8 @@ def l2_norm(
         Keep reduced axes with length 1.
     out : ndarray, optional
         With `axis`, array of the result's shape and dtype to write to.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -120,7 +128,7 @@ def l2_norm(
     >>> lossgrad.l2_norm([3.0, 4.0])
     5.0
     """
-    return _norm(None, x, axis, keepdims, out, True)[0]
+    return _norm(None, x, axis, keepdims, out, True, num_threads)[0]
 
 
 def l2_norm_backward(
@@ -130,6 +138,7 @@ def l2_norm_backward(
     *,
     keepdims: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient through `l2_norm`: :math:`g\, x / \|x\|`, 0 for the zero vector.
@@ -142,6 +151,8 @@ def l2_norm_backward(
         As in `l2_norm`.
     out : ndarray, optional
         Array of the shape and dtype of `x` to write to; may be `x` itself.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -159,12 +170,17 @@ def l2_norm_backward(
     >>> lossgrad.l2_norm_backward(1.0, [3.0, 4.0])
     array([0.6, 0.8])
     """
-    gradient: Array = _norm(grad, x, axis, keepdims, out, False)[1]
+    gradient: Array = _norm(grad, x, axis, keepdims, out, False, num_threads)[1]
     return gradient
 
 
 def l2_norm_value_and_grad(
-    x: ArrayLike, axis: int | None = None, *, keepdims: bool = False, out: Array | None = None
+    x: ArrayLike,
+    axis: int | None = None,
+    *,
+    keepdims: bool = False,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     r"""
     `l2_norm` and its gradient.
@@ -175,6 +191,8 @@ def l2_norm_value_and_grad(
         As in `l2_norm`.
     out : ndarray, optional
         Array for the gradient; may be `x` itself.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -194,4 +212,4 @@ def l2_norm_value_and_grad(
     >>> lossgrad.l2_norm_value_and_grad([3.0, 4.0])
     (5.0, array([0.6, 0.8]))
     """
-    return _norm(1.0, x, axis, keepdims, out, True)
+    return _norm(1.0, x, axis, keepdims, out, True, num_threads)

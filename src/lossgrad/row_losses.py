@@ -38,6 +38,7 @@ def _cross_entropy(
     out: Array | None,
     lse: Array | None,
     value: bool,
+    num_threads: int | None,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None)."""
     if (
@@ -51,7 +52,9 @@ def _cross_entropy(
     ):
         # the usual call, in a fraction of the time; None if something has to be converted or said
         plain = None if upstream is None else np.empty(logits.shape, logits.dtype)
-        loss: Any = kernels.plain_cross_entropy(logits, targets, plain, check.IGNORE_INDEX)
+        loss: Any = kernels.plain_cross_entropy(
+            logits, targets, plain, check.IGNORE_INDEX, num_threads
+        )
         if loss is not None:
             return loss, plain
     return _row_loss(
@@ -68,6 +71,7 @@ def _cross_entropy(
         out,
         lse,
         value,
+        num_threads,
     )
 
 
@@ -85,6 +89,7 @@ def _row_loss(
     out: Array | None,
     lse: Array | None,
     value: bool,
+    num_threads: int | None,
 ) -> tuple[Any, Any]:
     x = check.floating(logits, name)
     axis = check.class_axis(x, axis, name)
@@ -122,8 +127,7 @@ def _row_loss(
         losses = check.output(losses_out, rows_shape, dtype, x, t, weights, rows=True)
 
     labelled = t.dtype.kind in "iu"
-    total = kernels.Sum() if value and reduced else None
-    bad, divisor = kernels.row_loss(
+    bad, divisor, total = kernels.row_loss(
         check.bits(x),
         axis,
         t if labelled else None,
@@ -138,21 +142,22 @@ def _row_loss(
         check.bits(losses),
         saved,
         saved is not None and not value,
-        total,
-        kernels.STORAGE[dtype.name],
+        value and reduced,
+        kernels.STORAGE[dtype],
         what,
+        num_threads,
     )
     if bad >= 0:
         raise check.bad_label(t, bad, shape[axis], ignore_index)
-    loss = None
+    loss: Any = None
     if saved is not None and value:
         with arithmetic():
             lse_result[...] = saved.reshape(rows_shape)
             check.finished(lse_result, lse)
-    if total is not None:
-        loss = total.mean(divisor) if reduction == "mean" else total.value()
-    elif losses is not None:
+    if losses is not None:
         loss = check.finished(losses, losses_out)
+    elif value:
+        loss = kernels.quotient(total, divisor) if reduction == "mean" else total
     return loss, None if gradient is None else check.finished(gradient, out)
 
 
@@ -167,6 +172,7 @@ def cross_entropy(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    num_threads: int | None = None,
 ) -> Loss:
     r"""
     Cross-entropy of logits with class labels or target distributions, in nats.
@@ -202,6 +208,8 @@ def cross_entropy(
     lse : ndarray, optional
         Array of one value a row, float64 or of the logits' dtype, that is filled with the rows'
         log-sum-exp; `cross_entropy_backward` takes it to save a pass.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -244,6 +252,7 @@ def cross_entropy(
         out,
         lse,
         True,
+        num_threads,
     )
     return loss
 
@@ -260,6 +269,7 @@ def cross_entropy_backward(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient of `cross_entropy` with respect to the logits, times `grad`.
@@ -279,6 +289,8 @@ def cross_entropy_backward(
     lse : ndarray, optional
         The log-sum-exp that `cross_entropy` saved. Its rounding then limits the accuracy: a float64
         `lse` keeps the bounds of float32 logits.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -311,6 +323,7 @@ def cross_entropy_backward(
         out,
         lse,
         False,
+        num_threads,
     )
     return gradient
 
@@ -326,6 +339,7 @@ def cross_entropy_value_and_grad(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
     `cross_entropy` and its gradient, reading the logits once and writing the gradient once.
@@ -338,6 +352,8 @@ def cross_entropy_value_and_grad(
         Array for the gradient; may be the logits themselves.
     lse : ndarray, optional
         As in `cross_entropy`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -370,6 +386,7 @@ def cross_entropy_value_and_grad(
         out,
         lse,
         True,
+        num_threads,
     )
     return loss, gradient
 
@@ -384,10 +401,11 @@ def _nll_loss(
     axis: int,
     out: Array | None,
     value: bool,
+    num_threads: int | None,
 ) -> tuple[Any, Any]:
     return _row_loss(
         *(kernels.NLL_LOSS, "log_probs", upstream, log_probs, targets, weight, ignore_index),
-        *(reduction, 0.0, axis, out, None, value),
+        *(reduction, 0.0, axis, out, None, value, num_threads),
     )
 
 
@@ -400,6 +418,7 @@ def nll_loss(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Loss:
     r"""
     Negative log-likelihood of class labels, in nats: what `cross_entropy` is after `log_softmax`.
@@ -416,6 +435,8 @@ def nll_loss(
         As in `cross_entropy`.
     out : ndarray, optional
         With ``reduction="none"``, the array for the row losses.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -438,7 +459,9 @@ def nll_loss(
     >>> lossgrad.nll_loss([[-0.25, -1.5], [-2.0, -0.125]], [0, 1])
     0.1875
     """
-    return _nll_loss(None, log_probs, targets, weight, ignore_index, reduction, axis, out, True)[0]
+    return _nll_loss(
+        None, log_probs, targets, weight, ignore_index, reduction, axis, out, True, num_threads
+    )[0]
 
 
 def nll_loss_backward(
@@ -451,6 +474,7 @@ def nll_loss_backward(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient of `nll_loss` with respect to the log-probabilities, times `grad`.
@@ -466,6 +490,8 @@ def nll_loss_backward(
         As in `nll_loss`.
     out : ndarray, optional
         Array of the shape and dtype of `log_probs` to write to; may be `log_probs` itself.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -485,7 +511,7 @@ def nll_loss_backward(
            [ 0. , -0.5]])
     """
     gradient: Array = _nll_loss(
-        grad, log_probs, targets, weight, ignore_index, reduction, axis, out, False
+        grad, log_probs, targets, weight, ignore_index, reduction, axis, out, False, num_threads
     )[1]
     return gradient
 
@@ -499,6 +525,7 @@ def nll_loss_value_and_grad(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
     `nll_loss` and its gradient.
@@ -509,6 +536,8 @@ def nll_loss_value_and_grad(
         As in `nll_loss`.
     out : ndarray, optional
         Array for the gradient; may be `log_probs` itself.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -528,4 +557,6 @@ def nll_loss_value_and_grad(
     >>> lossgrad.nll_loss_value_and_grad([[-0.25, -1.5]], [0])
     (0.25, array([[-1.,  0.]]))
     """
-    return _nll_loss(1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, True)
+    return _nll_loss(
+        1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, True, num_threads
+    )

@@ -37,6 +37,7 @@ def _cross(
     factor: Array | None = None,
     out: Array | None = None,
     value: Array | None = None,
+    num_threads: int | None,
 ) -> None:
     kernels.softmax_like(
         check.bits(x),
@@ -46,31 +47,41 @@ def _cross(
         factor,
         check.bits(out),
         check.bits(value),
-        kernels.STORAGE[x.dtype.name],
+        kernels.STORAGE[x.dtype],
         what,
+        num_threads,
     )
 
 
-def _softmax_like(what: int, x: ArrayLike, axis: int, out: Array | None) -> Array:
+def _softmax_like(
+    what: int, x: ArrayLike, axis: int, out: Array | None, num_threads: int | None
+) -> Array:
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     result = check.output(out, x.shape, x.dtype, x, axis=axis)
-    _cross(what, x, axis, out=result)
+    _cross(what, x, axis, out=result, num_threads=num_threads)
     return check.finished(result, out)
 
 
 def _softmax_like_backward(
-    what: int, grad: ArrayLike, x: ArrayLike, axis: int, out: Array | None
+    what: int,
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int,
+    out: Array | None,
+    num_threads: int | None,
 ) -> Array:
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    _cross(what, x, axis, grad=grad, out=result)
+    _cross(what, x, axis, grad=grad, out=result, num_threads=num_threads)
     return check.finished(result, out)
 
 
-def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+def softmax(
+    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     r"""
     Softmax along an axis.
 
@@ -84,6 +95,8 @@ def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
         The class axis.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -104,11 +117,16 @@ def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     >>> lossgrad.softmax([0.0, 0.0, -float("inf")])
     array([0.5, 0.5, 0. ])
     """
-    return _softmax_like(kernels.SOFTMAX, x, axis, out)
+    return _softmax_like(kernels.SOFTMAX, x, axis, out, num_threads)
 
 
 def softmax_backward(
-    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient through `softmax`: :math:`a_i (g_i - \sum_j g_j a_j)` with :math:`a` = softmax(x).
@@ -123,6 +141,8 @@ def softmax_backward(
         The class axis.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -140,10 +160,12 @@ def softmax_backward(
     >>> lossgrad.softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.25, -0.25])
     """
-    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, out)
+    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, out, num_threads)
 
 
-def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+def log_softmax(
+    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     r"""
     Logarithm of the softmax along an axis, in nats.
 
@@ -157,6 +179,8 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Ar
         The class axis.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -176,11 +200,16 @@ def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Ar
     >>> lossgrad.log_softmax([0.0, -20.0])
     array([-2.06115362e-09, -2.00000000e+01])
     """
-    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, out)
+    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, out, num_threads)
 
 
 def log_softmax_backward(
-    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient through `log_softmax`: :math:`g_i - a_i \sum_j g_j` with :math:`a` = softmax(x).
@@ -195,6 +224,8 @@ def log_softmax_backward(
         The class axis.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -212,7 +243,7 @@ def log_softmax_backward(
     >>> lossgrad.log_softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.5, -0.5])
     """
-    return _softmax_like_backward(kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, out)
+    return _softmax_like_backward(kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, out, num_threads)
 
 
 def logsumexp(
@@ -222,6 +253,7 @@ def logsumexp(
     b: ArrayLike | None = None,
     keepdims: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Logarithm of the sum of exponentials along an axis, in nats.
@@ -241,6 +273,8 @@ def logsumexp(
         Keep the axis with length 1.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -266,7 +300,7 @@ def logsumexp(
     shape = check.rows_shape(x.shape, axis, keepdims)
     result = check.output(out, shape, x.dtype, x, rows=True)
     factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
-    _cross(kernels.LOGSUMEXP, x, axis, factor=factor, value=result)
+    _cross(kernels.LOGSUMEXP, x, axis, factor=factor, value=result, num_threads=num_threads)
     return check.finished(result, out)
 
 
@@ -278,6 +312,7 @@ def logsumexp_backward(
     b: ArrayLike | None = None,
     keepdims: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient through `logsumexp`: ``grad * softmax(x)``, or with factors
@@ -295,6 +330,8 @@ def logsumexp_backward(
         As in the forward pass.
     out : ndarray, optional
         Array to write to; may be `x`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -318,11 +355,21 @@ def logsumexp_backward(
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
     result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
     factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
-    _cross(kernels.LOGSUMEXP_BACKWARD, x, axis, row_grad=grad, factor=factor, out=result)
+    _cross(
+        kernels.LOGSUMEXP_BACKWARD,
+        x,
+        axis,
+        row_grad=grad,
+        factor=factor,
+        out=result,
+        num_threads=num_threads,
+    )
     return check.finished(result, out)
 
 
-def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+def softmin(
+    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     r"""
     Softmin along an axis: `softmax` of ``-x``.
 
@@ -336,6 +383,8 @@ def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
         The class axis.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -359,12 +408,17 @@ def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
     axis = check.class_axis(x, axis)
     result = check.output(out, x.shape, x.dtype, x, axis=axis)
     with arithmetic():
-        softmax(np.negative(x, out=result), axis, out=result)
+        softmax(np.negative(x, out=result), axis, out=result, num_threads=num_threads)
     return check.finished(result, out)
 
 
 def softmin_backward(
-    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Gradient through `softmin`: :math:`-a_i (g_i - \sum_j g_j a_j)` with :math:`a` = softmin(x).
@@ -379,6 +433,8 @@ def softmin_backward(
         The class axis.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -403,12 +459,14 @@ def softmin_backward(
     shared = result is grad or np.may_share_memory(result, grad)
     with arithmetic():
         turned = np.negative(x, out=None if shared else result)
-        softmax_backward(grad, turned, axis, out=result)
+        softmax_backward(grad, turned, axis, out=result, num_threads=num_threads)
         np.negative(result, out=result)
     return check.finished(result, out)
 
 
-def softmax_jacobian(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+def softmax_jacobian(
+    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     r"""
     Jacobian of the softmax of each row.
 
@@ -422,6 +480,8 @@ def softmax_jacobian(x: ArrayLike, axis: int = -1, *, out: Array | None = None) 
         The class axis, of C classes.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
     Returns
     -------
@@ -447,7 +507,8 @@ def softmax_jacobian(x: ArrayLike, axis: int = -1, *, out: Array | None = None) 
     axis = check.class_axis(x, axis)
     shape, classes = check.rows_shape(x.shape, axis), x.shape[axis]
     result = check.output(out, (*shape, classes, classes), x.dtype, x, rows=True)
-    storage = kernels.STORAGE[x.dtype.name]
     matrices = check.bits(result).reshape(math.prod(shape), classes, classes)
-    kernels.JACOBIAN[storage](check.bits(x), axis, matrices, storage)
+    kernels.softmax_jacobian(
+        check.bits(x), axis, matrices, kernels.STORAGE[x.dtype], num_threads
+    )
     return check.finished(result, out)

@@ -268,150 +268,202 @@ def _softsign_slope(x: Doubles) -> Wide:
 # ---- public functions ----------------------------------------------------------------------------
 
 
-def sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+def sigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """1 / (1 + exp(-x))."""
     return forward(_sigmoid, x, out)
 
 
-def sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def sigmoid_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad * sigmoid(x) * sigmoid(-x)."""
     return backward(_sigmoid_slope, grad, x, out)
 
 
-def log_sigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+def log_sigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """log(sigmoid(x))."""
     return forward(_log_sigmoid, x, out)
 
 
-def log_sigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def log_sigmoid_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad * sigmoid(-x)."""
     return backward(lambda v: _sigmoid(-v), grad, x, out)
 
 
-def softplus(x: ArrayLike, beta: float = 1.0, *, out: Array | None = None) -> Array:
+def softplus(
+    x: ArrayLike, beta: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """log(1 + exp(beta x)) / beta."""
     return forward(_softplus, x, out, check.positive(beta, "beta"))
 
 
 def softplus_backward(
-    grad: ArrayLike, x: ArrayLike, beta: float = 1.0, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    beta: float = 1.0,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad * sigmoid(beta x)."""
     return backward(_softplus_slope, grad, x, out, check.positive(beta, "beta"))
 
 
-def silu(x: ArrayLike, *, out: Array | None = None) -> Array:
+def silu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """x * sigmoid(x)."""
     return forward(_silu, x, out)
 
 
-def silu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def silu_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad * sigmoid(x) * (1 + x * sigmoid(-x))."""
     return backward(_silu_slope, grad, x, out)
 
 
-def tanh(x: ArrayLike, *, out: Array | None = None) -> Array:
+def tanh(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
     return forward(_tanh, x, out)
 
 
-def tanh_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def tanh_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad * (1 - tanh(x)**2)."""
     return backward(_tanh_slope, grad, x, out)
 
 
-def mish(x: ArrayLike, *, out: Array | None = None) -> Array:
+def mish(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """x * tanh(softplus(x))."""
     return forward(_mish, x, out)
 
 
-def mish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def mish_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad times the slope of mish."""
     return backward(_mish_slope, grad, x, out)
 
 
-def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
+def relu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """max(x, 0)."""
     return forward(_relu, x, out)
 
 
-def relu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def relu_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad where x > 0, else 0."""
     return backward(_step, grad, x, out)
 
 
-def leaky_relu(x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None) -> Array:
+def leaky_relu(
+    x: ArrayLike,
+    negative_slope: float = 0.01,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
     """x, or negative_slope * x below 0."""
     return forward(_leaky_relu, x, out, negative_slope)
 
 
 def leaky_relu_backward(
-    grad: ArrayLike, x: ArrayLike, negative_slope: float = 0.01, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    negative_slope: float = 0.01,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad, times negative_slope for x <= 0."""
     return backward(_step, grad, x, out, negative_slope)
 
 
-def elu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+def elu(
+    x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """x, or alpha * (exp(x) - 1) below 0."""
     return forward(_elu, x, out, alpha)
 
 
 def elu_backward(
-    grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    alpha: float = 1.0,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad, times alpha * exp(x) for x <= 0."""
     return backward(_elu_slope, grad, x, out, alpha)
 
 
-def selu(x: ArrayLike, *, out: Array | None = None) -> Array:
+def selu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """scale * elu(x, alpha) with the constants of self-normalising networks."""
     return forward(_selu, x, out)
 
 
-def selu_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def selu_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad times the slope of selu."""
     return backward(_selu_slope, grad, x, out)
 
 
-def celu(x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+def celu(
+    x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """x, or alpha * (exp(x / alpha) - 1) below 0."""
     return forward(_celu, x, out, check.positive(alpha, "alpha"))
 
 
 def celu_backward(
-    grad: ArrayLike, x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    alpha: float = 1.0,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad, times exp(x / alpha) for x <= 0."""
     return backward(_celu_slope, grad, x, out, check.positive(alpha, "alpha"))
 
 
-def hardsigmoid(x: ArrayLike, *, out: Array | None = None) -> Array:
+def hardsigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """(x + 3) / 6 within [0, 1]."""
     return forward(_hardsigmoid, x, out)
 
 
-def hardsigmoid_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def hardsigmoid_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad / 6 for -3 < x < 3, else 0."""
     return backward(_hardsigmoid_slope, grad, x, out)
 
 
-def hardswish(x: ArrayLike, *, out: Array | None = None) -> Array:
+def hardswish(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """x * hardsigmoid(x)."""
     return forward(_hardswish, x, out)
 
 
-def hardswish_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def hardswish_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad * (x / 3 + 1 / 2) for -3 < x < 3, else 0 or grad."""
     return backward(_hardswish_slope, grad, x, out)
 
 
-def softsign(x: ArrayLike, *, out: Array | None = None) -> Array:
+def softsign(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     """x / (1 + |x|)."""
     return forward(_softsign, x, out)
 
 
-def softsign_backward(grad: ArrayLike, x: ArrayLike, *, out: Array | None = None) -> Array:
+def softsign_backward(
+    grad: ArrayLike, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """grad / (1 + |x|)**2."""
     return backward(_softsign_slope, grad, x, out)
 
@@ -421,7 +473,11 @@ def _by_tanh(approximate: str) -> bool:
 
 
 def gelu(
-    x: ArrayLike, approximate: Literal["none", "tanh"] = "none", *, out: Array | None = None
+    x: ArrayLike,
+    approximate: Literal["none", "tanh"] = "none",
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """x * Phi(x), Phi the normal distribution, or its approximation by tanh."""
     return forward(_gelu_tanh if _by_tanh(approximate) else _gelu, x, out)
@@ -433,6 +489,7 @@ def gelu_backward(
     approximate: Literal["none", "tanh"] = "none",
     *,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad * (Phi(x) + x * phi(x)), phi the density of Phi; or the slope of the approximation."""
     slope = _gelu_tanh_slope if _by_tanh(approximate) else _gelu_slope
@@ -456,14 +513,27 @@ def _sloped_backward(grad: ArrayLike, x: Array, slopes: Array, out: Array | None
     return check.finished(result, out)
 
 
-def prelu(x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None = None) -> Array:
+def prelu(
+    x: ArrayLike,
+    weight: ArrayLike,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
     """x, or weight * x below 0, with one weight or one for each channel along axis."""
     x = check.floating(x)
     return _sloped(x, check.channel_weight(weight, x, axis)[0], out)
 
 
 def prelu_backward(
-    grad: ArrayLike, x: ArrayLike, weight: ArrayLike, *, axis: int = 1, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """(grad, times weight for x <= 0; the sum of grad * x over x < 0 for each weight)."""
     x = check.floating(x)
@@ -494,6 +564,7 @@ def rrelu(
     rng: Any = None,
     return_slopes: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     """x, or below 0 x times a slope: drawn from [lower, upper) in training, else their mean."""
     x = check.floating(x)
@@ -517,6 +588,7 @@ def rrelu_backward(
     *,
     slopes: ArrayLike | None = None,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad, times the slope for x <= 0: that of the forward pass, or the mean in evaluation."""
     x = check.floating(x)

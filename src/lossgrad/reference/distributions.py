@@ -28,7 +28,11 @@ Term = Callable[..., Wide]
 
 
 def information_content(
-    p: ArrayLike, base: float | None = None, *, out: Array | None = None
+    p: ArrayLike,
+    base: float | None = None,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """-log(p), to a base: what an outcome of probability p tells, in nats if base is None."""
     unit = _log_of_base(base)
@@ -37,7 +41,12 @@ def information_content(
 
 
 def information_content_backward(
-    grad: ArrayLike, p: ArrayLike, base: float | None = None, *, out: Array | None = None
+    grad: ArrayLike,
+    p: ArrayLike,
+    base: float | None = None,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """-grad / (p log(base))."""
     unit = _log_of_base(base)
@@ -135,7 +144,12 @@ def _slopes(
 
 
 def entropy(
-    p: ArrayLike, axis: int = -1, *, base: float | None = None, out: Array | None = None
+    p: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """-sum(p log(p)) along axis, where 0 log(0) is 0."""
     return _sums(_entropy, _distributions(p), axis, base, out)
@@ -148,6 +162,7 @@ def entropy_backward(
     *,
     base: float | None = None,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """-grad * (log(p) + 1)."""
     return _slopes(_entropy_slope, grad, _distributions(p), axis, base, out)
@@ -160,13 +175,20 @@ def cross_entropy_of_distributions(
     *,
     base: float | None = None,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """-sum(p log(q)) along axis."""
     return _sums(_cross, _distributions(p, q), axis, base, out)
 
 
 def cross_entropy_of_distributions_backward(
-    grad: ArrayLike, p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None
+    grad: ArrayLike,
+    p: ArrayLike,
+    q: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """(-grad * log(q), -grad * p / q)."""
     both = _distributions(p, q)
@@ -183,13 +205,20 @@ def relative_entropy(
     *,
     base: float | None = None,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """sum(p log(p / q)) along axis."""
     return _sums(_relative, _distributions(p, q), axis, base, out)
 
 
 def relative_entropy_backward(
-    grad: ArrayLike, p: ArrayLike, q: ArrayLike, axis: int = -1, *, base: float | None = None
+    grad: ArrayLike,
+    p: ArrayLike,
+    q: ArrayLike,
+    axis: int = -1,
+    *,
+    base: float | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Array, Array]:
     """(grad * (log(p / q) + 1), -grad * p / q)."""
     both = _distributions(p, q)

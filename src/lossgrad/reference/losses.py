@@ -240,6 +240,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     """Binary cross-entropy of sigmoid(logits) with targets."""
     return _with_logits(None, logits, targets, weight, pos_weight, reduction, out, True)[0]
@@ -254,6 +255,7 @@ def binary_cross_entropy_with_logits_backward(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``binary_cross_entropy_with_logits`` for logits."""
     gradient: Array = _with_logits(
@@ -270,6 +272,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``binary_cross_entropy_with_logits`` and its gradient for logits."""
     return _with_logits(1.0, logits, targets, weight, pos_weight, reduction, out, True)
@@ -283,6 +286,7 @@ def binary_cross_entropy(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     """-(t log(p) + (1 - t) log(1 - p)), no logarithm less than log_floor."""
     return _binary_cross_entropy(None, probs, targets, weight, reduction, log_floor, out, True)[0]
@@ -297,6 +301,7 @@ def binary_cross_entropy_backward(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``binary_cross_entropy`` for probs."""
     gradient: Array = _binary_cross_entropy(
@@ -313,6 +318,7 @@ def binary_cross_entropy_value_and_grad(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``binary_cross_entropy`` and its gradient for probs."""
     return _binary_cross_entropy(1.0, probs, targets, weight, reduction, log_floor, out, True)
@@ -325,6 +331,7 @@ def mse_loss(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     """(input - target)**2."""
     return _mse_loss(None, input, target, weight, reduction, out, True)[0]
@@ -338,6 +345,7 @@ def mse_loss_backward(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``mse_loss`` for input."""
     gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, False)[1]
@@ -351,6 +359,7 @@ def mse_loss_value_and_grad(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``mse_loss`` and its gradient for input."""
     return _mse_loss(1.0, input, target, weight, reduction, out, True)
@@ -363,6 +372,7 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     """target * (log(target) - input), input a log-probability."""
     return _kl_div(None, input, target, reduction, log_target, out, True)[0]
@@ -376,6 +386,7 @@ def kl_div_backward(
     reduction: str = "mean",
     log_target: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``kl_div`` for input."""
     gradient: Array = _kl_div(grad, input, target, reduction, log_target, out, False)[1]
@@ -389,6 +400,7 @@ def kl_div_value_and_grad(
     reduction: str = "mean",
     log_target: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``kl_div`` and its gradient for input."""
     return _kl_div(1.0, input, target, reduction, log_target, out, True)

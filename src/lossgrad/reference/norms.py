@@ -84,7 +84,12 @@ def _vectors(x: Array, axis: int) -> Array:
 
 
 def l2_norm(
-    x: ArrayLike, axis: int | None = None, *, keepdims: bool = False, out: Array | None = None
+    x: ArrayLike,
+    axis: int | None = None,
+    *,
+    keepdims: bool = False,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     """sqrt(sum(x**2)) of all elements, or along axis."""
     return _norm(None, x, axis, keepdims, out, True)[0]
@@ -97,6 +102,7 @@ def l2_norm_backward(
     *,
     keepdims: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad * x / l2_norm(x), 0 for the vector 0."""
     gradient: Array = _norm(grad, x, axis, keepdims, out, False)[1]
@@ -104,7 +110,12 @@ def l2_norm_backward(
 
 
 def l2_norm_value_and_grad(
-    x: ArrayLike, axis: int | None = None, *, keepdims: bool = False, out: Array | None = None
+    x: ArrayLike,
+    axis: int | None = None,
+    *,
+    keepdims: bool = False,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``l2_norm`` and its gradient."""
     return _norm(1.0, x, axis, keepdims, out, True)

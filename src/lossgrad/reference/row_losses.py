@@ -150,6 +150,7 @@ def cross_entropy(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     """Cross-entropy of softmax(logits) with labels or probabilities."""
     return _cross_entropy(
@@ -179,6 +180,7 @@ def cross_entropy_backward(
     axis: int = -1,
     out: Array | None = None,
     lse: ArrayLike | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``cross_entropy`` with respect to the logits."""
     gradient: Array = _cross_entropy(
@@ -209,6 +211,7 @@ def cross_entropy_value_and_grad(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``cross_entropy`` and its gradient with respect to the logits."""
     return _cross_entropy(
@@ -288,6 +291,7 @@ def nll_loss(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Any:
     """Minus the log-probability at the label."""
     return _nll_loss(None, log_probs, targets, weight, ignore_index, reduction, axis, out, True)[0]
@@ -303,6 +307,7 @@ def nll_loss_backward(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``nll_loss`` with respect to the log-probabilities."""
     gradient: Array = _nll_loss(
@@ -320,6 +325,7 @@ def nll_loss_value_and_grad(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``nll_loss`` and its gradient with respect to the log-probabilities."""
     return _nll_loss(1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, True)

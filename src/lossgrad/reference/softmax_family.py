@@ -176,42 +176,63 @@ def _log_softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
 
 
 @np.errstate(all="ignore")
-def softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+def softmax(
+    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """exp(x) divided by its sum along axis."""
     return _softmax_like(Rows.probabilities, x, axis, out)
 
 
 @np.errstate(all="ignore")
 def softmax_backward(
-    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """p * (grad - sum(p * grad)), where p is softmax(x)."""
     return _softmax_like_backward(_softmax_slope, grad, x, axis, out)
 
 
 @np.errstate(all="ignore")
-def log_softmax(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+def log_softmax(
+    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """x - logsumexp(x)."""
     return _softmax_like(_log_probabilities, x, axis, out)
 
 
 @np.errstate(all="ignore")
 def log_softmax_backward(
-    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad - softmax(x) * sum(grad)."""
     return _softmax_like_backward(_log_softmax_slope, grad, x, axis, out)
 
 
 @np.errstate(all="ignore")
-def softmin(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+def softmin(
+    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """softmax(-x)."""
     return _softmax_like(Rows.probabilities, x, axis, out, sign=-1.0)
 
 
 @np.errstate(all="ignore")
 def softmin_backward(
-    grad: ArrayLike, x: ArrayLike, axis: int = -1, *, out: Array | None = None
+    grad: ArrayLike,
+    x: ArrayLike,
+    axis: int = -1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """-softmax_backward(grad, -x)."""
     return _softmax_like_backward(
@@ -220,7 +241,9 @@ def softmin_backward(
 
 
 @np.errstate(all="ignore")
-def softmax_jacobian(x: ArrayLike, axis: int = -1, *, out: Array | None = None) -> Array:
+def softmax_jacobian(
+    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+) -> Array:
     """a_i (delta_ij - a_j) for a = softmax(x), of shape (*rows, C, C)."""
     x = check.floating(x)
     axis = check.class_axis(x, axis)
@@ -278,6 +301,7 @@ def logsumexp(
     b: ArrayLike | None = None,
     keepdims: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """log(sum(b exp(x))) along axis."""
     x = check.floating(x)
@@ -305,6 +329,7 @@ def logsumexp_backward(
     b: ArrayLike | None = None,
     keepdims: bool = False,
     out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """grad * softmax(x); with b, grad * b exp(x) / sum(b exp(x))."""
     x = check.floating(x)
