@@ -253,7 +253,7 @@ def test_an_error_in_a_helper_reaches_the_caller(always):
         time.sleep(0.001)
 
     with pytest.raises(MemoryError):
-        _threads.run(part, 1000, 1, 4)
+        _threads.run(part, 0, 1000, 1e-3, 4)
 
 
 @compiled

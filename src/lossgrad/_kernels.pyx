@@ -8,6 +8,7 @@ Each call makes a Job, which ``Job.run`` walks at once if it is short, else in p
 """
 
 import os
+from time import perf_counter
 
 cimport cython
 from cpython.buffer cimport (
@@ -87,8 +88,8 @@ cdef extern from "environment.h":
     void lg_leave(lg_environment) nogil
 
 cdef enum:
-    SHORT = 131072  # float32 elements that are computed at once, without a look at the clock
-    PER_ROW = 32    # what a row costs besides its elements, in elements
+    SHORT = 65536  # float32 elements that are computed without a look at the clock
+    PER_ROW = 32   # what a row costs besides its elements, in elements
 
 # by storage: the character of the buffer protocol
 cdef char[4] formats = [b"f", b"d", b"H", b"H"]
@@ -217,14 +218,21 @@ cdef class Job:
             lg_sum_merge(&self.sum, &sum)
 
     cdef int run(self, Py_ssize_t count, Py_ssize_t width, object num_threads) except -1:
-        """All of a job of so many elements or rows; width: what one costs, in float32 elements."""
+        """All of a job of so many elements or rows; width: what one costs, in float32 elements.
+
+        How long the first ones take tells whether the rest is worth sharing.
+        """
         cdef Py_ssize_t first = max(1, SHORT // (2 * width if self.computed == LG_F64 else width))
-        if num_threads is not None:
+        if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
             num_threads = _threads.checked(num_threads)
         if count <= first:
-            self.part(0, count, &self.sum)
-        else:
-            _threads.run(self, count, first, num_threads)
+            return self.part(0, count, &self.sum)
+        cdef double start = perf_counter()
+        self.part(0, first, &self.sum)
+        cdef double pace = max(perf_counter() - start, 1e-7) / first
+        if pace * (count - first) <= <double> _threads.WORTH:
+            return self.part(first, count, &self.sum)
+        _threads.run(self, first, count, pace, num_threads)
         return 0
 
 

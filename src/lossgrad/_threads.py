@@ -12,12 +12,11 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from time import perf_counter
 
 Part = Callable[[int, int], object]
 
 # Seconds. To call helpers and wait for the last takes some 0.1 ms.
-WORTH = 4e-4  # of work that is left: less is not shared
+WORTH = 4e-4  # of a job: a shorter one is not shared
 LONGEST = 25e-3  # of a part: Ctrl-C is answered between two
 SHORTEST = 1e-4  # of a part, beside which taking it costs nothing
 
@@ -114,19 +113,30 @@ def _cpus() -> int:
 # ---- a long job ----
 
 
+def run(part: Part, begin: int, end: int, pace: float, num_threads: int | None) -> None:
+    """part(begin, end) for pieces of a range, each of which takes one core `pace` seconds."""
+    threads = get_num_threads() if num_threads is None else num_threads
+    least, most = max(1, int(SHORTEST / pace)), max(1, int(LONGEST / pace))
+    if threads == 1:
+        for start in range(begin, end, most):
+            part(start, min(start + most, end))
+    else:
+        _share(part, _Rest(begin, end, threads, least, most))
+
+
 class _Rest:
     """What is left of a range. Pieces get smaller towards its end, so that all finish together."""
 
-    def __init__(self, begin: int, end: int, shares: int, least: int, most: int) -> None:
+    def __init__(self, begin: int, end: int, threads: int, least: int, most: int) -> None:
         self.begin, self.end = begin, end
-        self.shares, self.least, self.most = shares, least, most
+        self.threads, self.least, self.most = threads, least, most
         self.lock = threading.Lock()
 
     def take(self) -> tuple[int, int]:
         """(begin, end) of a piece, empty if nothing is left."""
         with self.lock:
             begin = self.begin
-            size = min(self.most, max(self.least, (self.end - begin) // self.shares))
+            size = min(self.most, max(self.least, (self.end - begin) // (2 * self.threads)))
             self.begin = min(begin + size, self.end)
             return begin, self.begin
 
@@ -136,21 +146,10 @@ class _Rest:
             self.begin = self.end
 
 
-def run(part: Part, count: int, first: int, num_threads: int | None) -> None:
-    """part(begin, end) for pieces of range(count); how long the first takes tells what to do."""
-    start = perf_counter()
-    part(0, first)
-    pace = max(perf_counter() - start, 1e-7) / first  # seconds for each of range(count)
-    seconds = pace * (count - first)
-    threads = 1
-    if seconds > WORTH:
-        threads = get_num_threads() if num_threads is None else num_threads
-    least, most = max(1, int(SHORTEST / pace)), max(1, int(LONGEST / pace))
-    if threads == 1:
-        _work(part, _Rest(first, count, 1, 1, most))
-        return
-    rest = _Rest(first, count, 2 * threads, least, most)
-    helpers = _call_helpers(min(threads - 1, (count - first) // least), part, rest)
+def _share(part: Part, rest: _Rest) -> None:
+    helpers = _call_helpers(
+        min(rest.threads - 1, (rest.end - rest.begin) // rest.least), part, rest
+    )
     try:
         _work(part, rest)
     finally:
