@@ -23,7 +23,7 @@ cdef extern from "lossgrad.h":
     enum: LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
     enum: LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64
     enum: LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY, LG_NLL_LOSS, LG_SOFTMAX_JACOBIAN
-    enum: LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD
+    enum: LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD, LG_STATISTICS
     ctypedef struct lg_sum:
         pass
     void lg_sum_clear(lg_sum *) nogil
@@ -42,6 +42,13 @@ cdef extern from "lossgrad.h":
         lg_view weight
         const double *param
         lg_sum *sum
+    ctypedef struct lg_statistics:
+        int64_t *predicted
+        int64_t *rank
+        double *confidence
+        double *entropy
+        double *squares
+        double *brier
     ctypedef struct lg_rows_job:
         int what
         Py_ssize_t outer, classes, inner
@@ -53,6 +60,7 @@ cdef extern from "lossgrad.h":
         const void *weight
         double smoothing, scale
         lg_sum *sum
+        lg_statistics statistics
         void *scratch
     ctypedef struct lg_label_check:
         Py_ssize_t bad
@@ -537,6 +545,50 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
         job.sum = &total.state
     run_rows(&job, shape, storage)
     return -1, divisor
+
+
+def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, loss, double[::1] lse,
+                   int64_t[::1] predicted, int64_t[::1] rank, double[:, ::1] figures, int storage):
+    """Figures of each row of a matrix against its label, to the arrays after smoothing: the first bad row or -1.
+
+    Nothing is written if there is a bad row. The losses are of the computed type; figures are the
+    confidences, entropies, sums of squares and Brier scores.
+    """
+    cdef lg_rows_job job
+    cdef lg_label_check found
+    cdef lg_sum unused
+    cdef Py_ssize_t n
+    cdef Py_ssize_t shape[3]
+    cdef int computed = lg_computed(storage)
+    cdef Held held = Held.__new__(Held)
+    cdef Py_buffer *b
+    shape[0] = -1
+    clear(&job, LG_STATISTICS)
+    grid(held, x, 1, False, &job.x, shape, storage)
+    job.outer, job.classes, job.inner = shape[0], shape[1], 1
+    n = shape[0]
+    job.ignore_index, job.smoothing = ignore_index, smoothing
+    job.label_type = label_type(row_grid(held, labels, False, &job.label, shape, 0))
+    with nogil:
+        found = lg_check_labels(&job, computed, &unused)
+    if found.bad >= 0 or n == 0:
+        return found.bad
+    if weight is not None:
+        b = held.take(weight, False)
+        if b.ndim != 1 or b.shape[0] != shape[1] or b.strides[0] != lg_size(computed) or kind(b) != formats[computed]:
+            raise ValueError("weight is not a contiguous vector of the classes")
+        job.weight = b.buf
+    b = row_grid(held, loss, True, &job.value, shape, computed)
+    if kind(b) != formats[computed]:
+        raise ValueError("operands have different dtypes")
+    if lse.shape[0] != n or predicted.shape[0] != n or rank.shape[0] != n or figures.shape[0] != 4 or figures.shape[1] != n:
+        raise ValueError("operands have different shapes")
+    job.lse = &lse[0]
+    job.statistics.predicted, job.statistics.rank = &predicted[0], &rank[0]
+    job.statistics.confidence, job.statistics.entropy = &figures[0, 0], &figures[1, 0]
+    job.statistics.squares, job.statistics.brier = &figures[2, 0], &figures[3, 0]
+    run_rows(&job, shape, storage)
+    return -1
 
 
 def plain_cross_entropy(x, labels, out, int64_t ignore_index):
