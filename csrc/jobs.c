@@ -140,7 +140,8 @@ void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_
 
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
     const lg_environment found = lg_enter();
-    level->kernels[computed]->rows(job, begin, end);
+    const lg_kernels *kernels = level->kernels[computed];
+    (job->what == LG_STATISTICS ? kernels->statistics : kernels->rows)(job, begin, end);
     lg_leave(found);
 }
 

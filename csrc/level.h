@@ -11,6 +11,7 @@
 #include "ops.h"
 #include "loops.h"
 #include "rows.h"
+#include "statistics.h"
 
 #if LG_DOUBLE
 #define LG_TABLE LG_NAME(kernels_f64)
@@ -25,4 +26,5 @@ const lg_kernels LG_TABLE = {
     .store = store_run,
     .sum = sum_values,
     .rows = rows,
+    .statistics = statistics,
 };

@@ -52,9 +52,15 @@ typedef struct {
 /* ---- rows: the softmax family ---- */
 enum {
     LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY, LG_NLL_LOSS, LG_SOFTMAX_JACOBIAN,
-    LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD
+    LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD, LG_STATISTICS
 };
 enum { LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64 };
+
+/* Where LG_STATISTICS writes besides value and lse: one a row, contiguous, in row order. */
+typedef struct {
+    int64_t *predicted, *rank;
+    double *confidence, *entropy, *squares, *brier;
+} lg_statistics;
 
 /* A row is one (outer, inner) pair; its elements run along the middle axis. */
 typedef struct {
@@ -77,6 +83,7 @@ typedef struct {
     double smoothing;      /* label_smoothing */
     double scale;          /* of the gradient, besides row_grad */
     lg_sum *sum;           /* if given, the row values are added to it */
+    lg_statistics statistics;
     void *scratch;         /* lg_rows_scratch bytes, aligned to 64 */
 } lg_rows_job;
 
@@ -118,6 +125,7 @@ typedef struct {
     void (*store)(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from);
     void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+    void (*statistics)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
 } lg_kernels;
 
 typedef struct {

@@ -88,8 +88,8 @@ INLINE V displaced(running *a, int h, V x, V e) {
     return low;
 }
 
-/* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next and, where terms are
- * kept, what the second pass will write are fetched. */
+/* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, and
+ * where terms are kept what the second pass will write, unless `write` is NULL. */
 INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *write, running *a) {
     const S none = -(S)INFINITY;
     ptrdiff_t i = 0;
@@ -102,7 +102,7 @@ INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *
                 for (int k = 0; k < TOGETHER; k++) {
                     const ptrdiff_t at = i + (g + k) * LANES + h * VL;
                     if (h == 0) prefetch_(x + at + AHEAD);
-                    if (h == 0 && keep) prefetch_(write + at);
+                    if (h == 0 && keep && write) prefetch_(write + at);
                     v[k] = ld(x + at);
                 }
                 terms_of(v, e, TOGETHER, u, &a->seen);
@@ -214,7 +214,7 @@ INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *write) {
                 S buffer[ROW_BLOCK];
                 const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
                 for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-                sum_terms(buffer, k, &u, keep ? keep + i : NULL, write + i, &a);
+                sum_terms(buffer, k, &u, keep ? keep + i : NULL, write ? write + i : NULL, &a);
             }
         const S max = largest(&a) + shift;
         if (max <= reference + SLACK) {

@@ -293,6 +293,23 @@ INLINE S first_(V v) {
 #endif
 }
 
+/* ---- N: how often a mask was true ---- */
+#if AVX512 || !VECTOR
+typedef ptrdiff_t N;
+INLINE N n_zero(void) { return 0; }
+INLINE N n_add(N n, M m) { return n + count_(m); }
+INLINE ptrdiff_t n_total(N n) { return n; }
+#else
+typedef I N; /* by lane: rows of up to 2^33 elements */
+INLINE N n_zero(void) { return (N){0}; }
+INLINE N n_add(N n, M m) { return n - m; }
+INLINE ptrdiff_t n_total(N n) {
+    ptrdiff_t total = 0;
+    for (int i = 0; i < VL; i++) total += (ptrdiff_t)n[i];
+    return total;
+}
+#endif
+
 /* ---- W: the wide accumulator of a V. float32: two vectors of double; float64: sum and its error
  * by Knuth's two-sum. fold_ adds the LANES lanes in one fixed tree (i with i + LANES/2, ...). ---- */
 #if LG_DOUBLE

@@ -12,11 +12,13 @@ from time import perf_counter
 
 cimport cython
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint16_t, uintptr_t
 from libc.stdlib cimport free, malloc
+
+from numpy import empty as np_empty
 
 from . import _threads
 
@@ -27,7 +29,7 @@ cdef extern from "lossgrad.h":
     enum: LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
     enum: LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64
     enum: LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY, LG_NLL_LOSS, LG_SOFTMAX_JACOBIAN
-    enum: LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD
+    enum: LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD, LG_STATISTICS
     ctypedef struct lg_sum:
         pass
     void lg_sum_clear(lg_sum *) nogil
@@ -46,6 +48,13 @@ cdef extern from "lossgrad.h":
         lg_view weight
         const double *param
         lg_sum *sum
+    ctypedef struct lg_statistics:
+        int64_t *predicted
+        int64_t *rank
+        double *confidence
+        double *entropy
+        double *squares
+        double *brier
     ctypedef struct lg_rows_job:
         int what
         Py_ssize_t outer, classes, inner
@@ -57,6 +66,7 @@ cdef extern from "lossgrad.h":
         const void *weight
         double smoothing, scale
         lg_sum *sum
+        lg_statistics statistics
         void *scratch
     ctypedef struct lg_label_check:
         Py_ssize_t bad
@@ -395,22 +405,50 @@ def elementwise(grad, a, b, c, weight, out, out_grad, int storage, int op, int d
     return lg_sum_value(&map.sum) if job.sum != NULL else None
 
 
-def unary(x, out, int storage, int op, num_threads):
-    """An op of one input and no parameters, forward, over arrays of contiguous elements."""
+def plain_unary(x, out, int op, num_threads):
+    """An op of one input and no parameters, forward, over an array: the result, which is out unless that is None.
+
+    None if the arguments are not of the common kind: nothing has been written.
+    """
     cdef Map map = Map.__new__(Map)
     cdef lg_map_job *job = &map.job
-    cdef Py_buffer *b = map.take(x, False)
-    cdef Py_buffer *to = map.take(out, True)
-    cdef Py_ssize_t size = lg_size(storage)
-    if not PyBuffer_IsContiguous(b, b"C") or not PyBuffer_IsContiguous(to, b"C"):
-        raise ValueError("operands are not contiguous")
-    if b.len != to.len or kind(b) != formats[storage] or kind(to) != formats[storage]:
-        raise ValueError("operands have different shapes")
-    map.start(op, LG_FORWARD, storage, ())
-    job.shape = [1, 1, b.len // size]
-    job.inp[0].at, job.inp[0].stride, job.inp[0].storage = <char *> b.buf, [0, 0, size], storage
-    job.out[0].at, job.out[0].stride, job.out[0].storage = <char *> to.buf, [0, 0, size], storage
+    cdef Py_buffer *b
+    cdef Py_buffer *to
+    cdef int k, dtype
+    try:
+        b = map.take(x, False)
+        if b.ndim == 0 or b.format[0] not in b"fd" or not is_run(b):
+            return None
+        if out is None:
+            out = np_empty(x.shape, x.dtype)
+        to = map.take(out, True)
+    except ValueError:  # a dtype that buffers do not know, or an array that may not be written
+        return None
+    if to.ndim != b.ndim or to.format[0] != b.format[0] or not is_run(to) or to.len != b.len:
+        return None
+    for k in range(b.ndim):
+        if to.shape[k] != b.shape[k]:
+            return None
+    if to.buf != b.buf and <char *> to.buf < <char *> b.buf + b.len and <char *> b.buf < <char *> to.buf + to.len:
+        return None
+    dtype = LG_F32 if b.format[0] == b"f" else LG_F64
+    map.start(op, LG_FORWARD, dtype, ())
+    job.shape = [1, 1, b.len // b.itemsize]
+    job.inp[0].at, job.inp[0].stride, job.inp[0].storage = <char *> b.buf, [0, 0, b.itemsize], dtype
+    job.out[0].at, job.out[0].stride, job.out[0].storage = <char *> to.buf, [0, 0, b.itemsize], dtype
     map.run_all(num_threads)
+    return out
+
+
+cdef bint is_run(const Py_buffer *b):
+    """Whether elements are aligned and next to each other, in C order."""
+    cdef Py_ssize_t size = b.itemsize
+    cdef int k
+    for k in range(b.ndim - 1, -1, -1):
+        if b.shape[k] != 1 and b.strides[k] != size:
+            return False
+        size *= b.shape[k]
+    return <uintptr_t> b.buf % b.itemsize == 0
 
 
 cdef class RowSums(Map):
@@ -540,6 +578,15 @@ cdef class Rows(Job):
         self.job.outer, self.job.classes, self.job.inner = shape[0], shape[1], shape[2]
         return 0
 
+    cdef int take_weight(self, object weight) except -1:
+        """A weight for each class."""
+        cdef Py_buffer *b = self.take(weight, False)
+        if (b.ndim != 1 or b.shape[0] != self.job.classes or b.strides[0] != lg_size(self.computed)
+                or kind(b) != formats[self.computed]):
+            raise ValueError("weight is not a contiguous vector of the classes")
+        self.job.weight = b.buf
+        return 0
+
     cdef int run_all(self, object num_threads) except -1:
         cdef Py_ssize_t n = self.job.classes
         if self.job.what == LG_SOFTMAX_JACOBIAN:
@@ -600,11 +647,7 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
     rows.start(what, shape, storage)
     job.ignore_index, job.smoothing = ignore_index, smoothing
     if weight is not None:
-        b = rows.take(weight, False)
-        if (b.ndim != 1 or b.shape[0] != shape[1] or b.strides[0] != lg_size(rows.computed)
-                or kind(b) != formats[rows.computed]):
-            raise ValueError("weight is not a contiguous vector of the classes")
-        job.weight = b.buf
+        rows.take_weight(weight)
     n = shape[0] * shape[2]
     divisor = n
     if soft is not None:
@@ -634,6 +677,42 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
         job.sum = &rows.sum
     rows.run_all(num_threads)
     return -1, divisor, lg_sum_value(&rows.sum) if summed else 0.0
+
+
+def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, loss, double[::1] lse,
+                   int64_t[::1] predicted, int64_t[::1] rank, double[:, ::1] figures, int storage, num_threads):
+    """Figures of each row of a matrix against its label, to the arrays after smoothing: the first bad row or -1.
+
+    Nothing is written if there is a bad row. The losses are of the computed type; figures are the
+    confidences, entropies, sums of squares and Brier scores.
+    """
+    cdef Rows rows = Rows.__new__(Rows)
+    cdef lg_rows_job *job = &rows.job
+    cdef Py_ssize_t n
+    cdef Py_ssize_t shape[3]
+    cdef Py_buffer *b
+    shape[0] = -1
+    grid(rows, x, 1, False, &job.x, shape, storage)
+    n = shape[0]
+    rows.start(LG_STATISTICS, shape, storage)
+    job.ignore_index, job.smoothing = ignore_index, smoothing
+    job.label_type = label_type(row_grid(rows, labels, False, &job.label, shape, 0))
+    rows.check_labels(num_threads)
+    if rows.found.bad >= 0 or n == 0:
+        return rows.found.bad
+    if weight is not None:
+        rows.take_weight(weight)
+    b = row_grid(rows, loss, True, &job.value, shape, rows.computed)
+    if kind(b) != formats[rows.computed]:
+        raise ValueError("operands have different dtypes")
+    if lse.shape[0] != n or predicted.shape[0] != n or rank.shape[0] != n or figures.shape[0] != 4 or figures.shape[1] != n:
+        raise ValueError("operands have different shapes")
+    job.lse = &lse[0]
+    job.statistics.predicted, job.statistics.rank = &predicted[0], &rank[0]
+    job.statistics.confidence, job.statistics.entropy = &figures[0, 0], &figures[1, 0]
+    job.statistics.squares, job.statistics.brier = &figures[2, 0], &figures[3, 0]
+    rows.run_all(num_threads)
+    return -1
 
 
 def plain_cross_entropy(x, labels, out, int64_t ignore_index, num_threads):

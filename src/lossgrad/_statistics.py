@@ -1,8 +1,8 @@
-"""What each row of logits says about its label, in one call over the row.
+"""What each row of logits says about its label, in one read of the row.
 
 `row_statistics` (one label a row) and `label_statistics` (a target for each logit) are all that an
 evaluation asks of logits; everything else adds these numbers up. The figures of a row depend on
-its own values alone, not on its block: each row is summed along contiguous memory.
+its own values alone, not on its block.
 """
 
 from dataclasses import dataclass
@@ -13,31 +13,31 @@ from numpy.typing import NDArray
 
 import lossgrad  # names are looked up at call time: the package imports this module
 
+from . import _arguments as check
+from ._backend import kernels
+
 Doubles = NDArray[np.float64]
 
 NOTHING = -1  # the predicted class and the rank of a row that has none
-_BLOCK = 1 << 16  # logits at a time, so that the temporaries stay in the cache
 
 
 @dataclass(frozen=True)
 class RowStatistics:
-    """One value a row, all of length n.
+    """One value a row, all of length n: the losses in the dtype that the logits are computed in.
 
     A row that is ignored or undefined (its loss is nan) has `predicted` and `rank` -1; an ignored
     row has zeros in the rest.
 
     Attributes
     ----------
-    loss : ndarray of the logits' dtype
-        As ``cross_entropy(..., reduction="none")``, in nats.
+    loss : ndarray of float32 or float64
+        As ``cross_entropy(..., reduction="none")``, in nats; not rounded to half types.
     lse : ndarray of float64
         Log-sum-exp of the row.
     predicted : ndarray of int64
         The first of the largest logits.
     confidence : ndarray of float64
         The probability of `predicted`.
-    right : ndarray of bool
-        Whether `predicted` is the label.
     rank : ndarray of int64
         How many classes come before the label: larger logits, and equal ones of lower index.
         0 is right; the label is among the top k where it is below k.
@@ -45,16 +45,29 @@ class RowStatistics:
         Of the row's probabilities, in nats.
     squares : ndarray of float64
         The sum of the squared probabilities.
+    brier : ndarray of float64
+        The sum of (p - 1)**2 for the label and p**2 for every other class.
+
+    Notes
+    -----
+    Relative errors for float64 and, in brackets, float32 and half logits: confidence 2**-50
+    (2**-21), entropy, squares and brier 2**-49 (2**-20), for rows of one sure class too. What has
+    less than 2**-1533 (2**-190) of the largest probability counts as 0.
     """
 
     loss: NDArray[Any]
     lse: Doubles
     predicted: NDArray[np.int64]
     confidence: Doubles
-    right: NDArray[np.bool_]
     rank: NDArray[np.int64]
     entropy: Doubles
     squares: Doubles
+    brier: Doubles
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether `predicted` is the label."""
+        return self.rank == 0
 
 
 def row_statistics(
@@ -84,56 +97,46 @@ def row_statistics(
     ------
     IndexError, TypeError, ValueError
         As `cross_entropy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lossgrad._statistics import row_statistics
+    >>> found = row_statistics(np.array([[0.0, 2.0, 1.0]]), np.array([2]))
+    >>> found.predicted, found.rank, found.confidence.round(3), found.entropy.round(3)
+    (array([1]), array([1]), array([0.665]), array([0.832]))
     """
-    x = widened(logits)
-    lse = np.empty(len(x))
-    loss = lossgrad.cross_entropy(
-        x,
-        labels,
-        weight,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        reduction="none",
-        lse=lse,
+    if kernels is None:
+        from .reference import statistics  # which needs the class above
+
+        return statistics.row_statistics(
+            logits, labels, weight, ignore_index=ignore_index, label_smoothing=label_smoothing
+        )
+    x = check.floating(logits, "logits")
+    classes = x.shape[check.class_axis(x, 1, "logits")]
+    ignore_index = check.ignored_label(ignore_index)
+    y = check.class_targets(labels, x, 1, ignore_index)
+    check.labels_only(y)
+    loss = np.empty(len(x), check.computed(x.dtype))
+    predicted, rank = np.empty((2, len(x)), np.int64)
+    lse, figures = np.empty(len(x)), np.empty((4, len(x)))
+    bad = kernels.row_statistics(
+        check.bits(x),
+        y,
+        check.class_weight(weight, classes, x.dtype),
+        ignore_index,
+        check.smoothing(label_smoothing),
+        loss,
+        lse,
+        predicted,
+        rank,
+        figures,
+        kernels.STORAGE[x.dtype],
+        None,
     )
-    kept = labels != ignore_index
-    defined = kept & ~np.isnan(loss)
-    predicted, rank = np.full((2, len(x)), NOTHING, np.int64)
-    confidence, entropy, squares = np.zeros((3, len(x)))
-    step = max(1, _BLOCK // x.shape[1])
-    for start in range(0, len(x), step):
-        rows = np.flatnonzero(defined[start : start + step]) + start
-        whole = rows.size == len(x[start : start + step])
-        block = x[start : start + step] if whole else x[rows]
-        into: Any = slice(start, start + step) if whole else rows
-        values = np.ascontiguousarray(block, np.float64)
-        predicted[into] = values.argmax(axis=1)
-        rank[into] = _ranks(values, labels[into].astype(np.int64))
-        confidence[into], entropy[into], squares[into] = _probabilities(values)
-    right = defined & (predicted == labels)
-    loss, lse = np.where(kept, loss, 0), np.where(kept, lse, 0.0)
-    return RowStatistics(loss, lse, predicted, confidence, right, rank, entropy, squares)
-
-
-def _ranks(x: Doubles, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    columns = labels[:, np.newaxis]
-    own = np.take_along_axis(x, columns, axis=1)
-    equal = (x == own) & (np.arange(x.shape[1]) < columns)
-    return np.count_nonzero((x > own) | equal, axis=1)
-
-
-def _probabilities(x: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    """Largest probability, entropy and sum of squared probabilities of rows without a nan."""
-    top = x.max(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        gap = np.where(x == top, 0.0, x - top)  # of an infinite maximum too
-    power = np.exp(gap)
-    total = power.sum(axis=1)
-    # sum p log(1/p) with p = power/total; a class of no probability adds nothing
-    spread = (power * np.where(power == 0.0, 0.0, gap)).sum(axis=1)
-    entropy = np.log(total) - spread / total
-    power *= power
-    return 1.0 / total, entropy, power.sum(axis=1) / (total * total)
+    if bad >= 0:
+        raise check.bad_label(y, bad, classes, ignore_index)
+    return RowStatistics(loss, lse, predicted, figures[0], rank, *figures[1:])
 
 
 @dataclass(frozen=True)

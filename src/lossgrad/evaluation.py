@@ -228,13 +228,9 @@ class Evaluation:
         loss, y = found.loss[take].astype(np.float64), y[take].astype(np.int64)
         predicted, right, rank = found.predicted[take], found.right[take], found.rank[take]
         confidence, entropy = found.confidence[take], found.entropy[take]
+        brier = found.brier[take]
         s = None if s is None else s.reshape(-1)[take]
         rows = np.flatnonzero(kept)
-        # sum_c (p_c - [c = y])**2 by the label's own probability
-        with np.errstate(invalid="ignore"):
-            own = np.exp(np.minimum(x[rows, y].astype(np.float64) - found.lse[take], 0.0))
-        own = np.where(np.isnan(own), confidence, own)  # inf - inf: all the probability
-        brier = np.maximum(found.squares[take] - 2.0 * own + 1.0, 0.0)
         block = Block(
             classes,
             {
