@@ -540,9 +540,11 @@ cdef class Rows(Job):
         cdef char small[16384]
         cdef void *memory = NULL
         cdef size_t size
-        cdef lg_rows_job job = self.job
-        if job.sum != NULL:
-            job.sum = sum
+        cdef lg_rows_job own
+        cdef lg_rows_job *job = &self.job
+        if sum != &self.sum:  # beside other parts
+            own, job = self.job, &own
+            own.sum = sum if own.sum != NULL else NULL
         size = lg_rows_scratch(end - begin, job.classes, lg_size(self.computed)) + 64
         if size <= sizeof(small):
             job.scratch = small
@@ -552,7 +554,7 @@ cdef class Rows(Job):
                 raise MemoryError()
         job.scratch = <void *> ((<uintptr_t> job.scratch + 63) & ~<uintptr_t> 63)
         with nogil:
-            lg_rows(active, self.computed, &job, begin, end)
+            lg_rows(active, self.computed, job, begin, end)
         free(memory)
         return 0
 
