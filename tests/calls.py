@@ -1,6 +1,7 @@
 """Every way to call every operation of the registry, on arrays of a given shape: what the tests of
 layouts, bits and memory iterate, so that a new operation is tested by being in the registry."""
 
+import functools
 import inspect
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,12 @@ import numpy as np
 
 from lossgrad import reference
 from lossgrad._registry import OPS, Op
+
+
+@functools.cache
+def parameters_of(function):
+    """Names of a public function's parameters."""
+    return tuple(inspect.signature(getattr(reference, function)).parameters)
 
 
 @dataclass
@@ -30,10 +37,16 @@ class Call:
     @property
     def takes_out(self):
         """Whether the last result may be written to `out` (prelu_backward's `out` is its first)."""
-        if "out" not in inspect.signature(getattr(reference, self.function)).parameters:
+        if "out" not in parameters_of(self.function):
             return False
         fused = self.function.endswith(("_backward", "_and_grad"))
         return self.function != "prelu_backward" and (fused or not self.is_reduced)
+
+    @property
+    def axis(self):
+        """That of the classes, from the front; None for all or none."""
+        axis = self.options.get("axis")
+        return None if axis is None else axis % self.arrays[self.main].ndim
 
     @property
     def is_reduced(self):
@@ -159,8 +172,8 @@ def _norm(op, shape, dtype, rng, axis, brief):
 
 
 def _loss_elementwise(op, shape, dtype, rng, axis, brief):
-    parameters = inspect.signature(getattr(reference, op.name)).parameters
-    x_name, t_name = list(parameters)[:2]
+    parameters = parameters_of(op.name)
+    x_name, t_name = parameters[:2]
     x, t = (inputs(domain, rng, shape, dtype) for domain in op.inputs)
     if op.inputs[1] != "real":
         t = rng.uniform(size=shape).astype(dtype)
@@ -172,7 +185,9 @@ def _loss_elementwise(op, shape, dtype, rng, axis, brief):
     }
     variants.append(({**arrays, **heavy}, {}))
     for options in _options(op, brief)[1:]:
-        logs = {t_name: np.log(np.maximum(t, 0.01))} if "log_target" in options else {}
+        logs = {}
+        if "log_target" in options:
+            logs[t_name] = inputs("log-probabilities", rng, shape, dtype)
         variants.append(({**arrays, **heavy, **logs}, options))
     reductions = ["none", "mean", "sum"] + (["batchmean"] if op.name == "kl_div" else [])
     every = [(v, r) for v in variants for r in reductions]

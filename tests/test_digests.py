@@ -1,0 +1,55 @@
+"""Results keep their bits: over time, which digests.json pins, and over every axis in ways.py on
+every level with fused multiply-add, in every dtype."""
+
+import functools
+
+import digests
+import pytest
+from conftest import FUSED_LEVELS, kernels
+from ways import WAYS, same_results
+
+import lossgrad
+from lossgrad._registry import OPS
+
+pytest.importorskip("ml_dtypes")
+UPDATE = """\
+The bits of results have changed. If that is meant, run
+    python tests/digests.py --update
+and add the line that it prints to CHANGELOG.md."""
+
+
+@pytest.fixture(params=FUSED_LEVELS)
+def fused(request):
+    before = kernels.level()
+    kernels.set_level(request.param)
+    yield lossgrad
+    kernels.set_level(before)
+
+
+@functools.cache
+def cases(dtype):
+    """[(call, its results)], computed on the level that comes first."""
+    return [(call, call(lossgrad)) for call in digests.cases(dtype, digests.SHAPES)]
+
+
+@pytest.mark.parametrize("dtype", digests.DTYPES)
+def test_digests(fused, dtype):
+    made = digests.cases(dtype)
+    found = digests.digests(made, [call(fused) for call in made])
+    pinned = {name: of[dtype] for name, of in digests.pinned().items()}
+    assert sorted(found) == sorted(name for op in OPS for name in op.functions)
+    changed = [name for name in found if found[name] != pinned.get(name)]
+    assert not changed, f"{UPDATE}\n{dtype}: {', '.join(changed)}"
+    assert found == pinned
+
+
+@pytest.mark.parametrize("dtype", digests.DTYPES)
+@pytest.mark.parametrize("way", WAYS)
+def test_ways(fused, dtype, way):
+    used = [same_results(way, fused, call, want) for call, want in cases(dtype)]
+    assert any(used) or way.startswith("on_threads")
+
+
+def test_the_changelog_names_the_digests():
+    line = f"- Digests {digests.mark(digests.pinned())}:"
+    assert line in digests.CHANGELOG.read_text(), f"{UPDATE}\nIt begins with '{line}'"
