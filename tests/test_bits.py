@@ -63,16 +63,18 @@ def test_levels_agree_on_special_values(group, dtype, rng):
                 same_bits(other, first, f"{level}, {group[0]}: {call}")
 
 
-CASES = [((40,), -1), ((1, 1), 0), ((70, 10), -1), ((9, 17), 0), ((150, 3), -1), ((5, 1000), -1)]
-CASES += [((3, 3000), -1), ((1025, 2), 0), ((3, 4, 5), 1), ((2, 20, 70), 1), ((3, 1025, 2), 1)]
-CASES += [((2, 3, 4, 5), 2), ((3, 0, 5), 2)]
+CASES = [((40,), -1), ((1, 1), 0), ((9, 17), 0), ((150, 3), -1), ((3, 3000), -1)]
+CASES += [((2, 20, 70), 1), ((2, 3, 4, 5), 2), ((3, 0, 5), 2)]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_ways(either, dtype, way, rng):
-    """Of random numbers in more shapes than those of the digests, which run on every level."""
-    for shape, axis in [((3, 4, 5), 1)] if either is reference else CASES:
-        for call in all_calls(shape, dtype, rng, axis, brief=shape != (70, 10)):
+    """Of random numbers in more shapes than those of the digests, which run on every level. The
+    reference copies its arguments whatever the shape: a third of the calls for each way."""
+    is_reference = either is reference
+    for shape, axis in [((3, 4, 5), 1)] if is_reference else CASES:
+        made = all_calls(shape, dtype, rng, axis, brief=True)
+        for call in made[list(WAYS).index(way) % 3 :: 3] if is_reference else made:
             same_results(way, either, call, call(either))
 
 
