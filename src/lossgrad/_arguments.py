@@ -411,10 +411,10 @@ def class_targets(
 
 
 def labels_only(targets: Array) -> None:
-    """Refuse probability targets, which nll_loss does not take."""
+    """Refuse probability targets."""
     if targets.dtype.kind not in "iu":
         raise TypeError(
-            f"targets have dtype {targets.dtype}: nll_loss takes integer labels "
+            f"targets have dtype {targets.dtype}: integer labels are needed here "
             f"(for probabilities, use cross_entropy or kl_div)"
         )
 

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from .. import _arguments as check
 from .._statistics import NOTHING, RowStatistics
+from ._double import sum_first
 from .row_losses import cross_entropy
+from .softmax_family import blocks, doubles, measure
 
 Doubles = NDArray[np.float64]
-
-BLOCK = 1 << 16  # logits at a time, so that the temporaries stay in the cache
 
 
 def row_statistics(
@@ -24,6 +24,7 @@ def row_statistics(
 ) -> RowStatistics:
     """Statistics of each row of logits against its label."""
     x = check.floating(logits, "logits")
+    check.labels_only(check.class_targets(labels, x, check.class_axis(x, 1, "logits")))
     x = x.astype(check.computed(x.dtype), copy=False)
     n, lse = len(x), np.empty(len(x))
     loss = cross_entropy(
@@ -39,9 +40,8 @@ def row_statistics(
     defined = kept & ~np.isnan(loss)
     predicted, rank = np.full((2, n), NOTHING, np.int64)
     figures = np.zeros((4, n))
-    step = max(1, BLOCK // x.shape[1])
-    for start in range(0, n, step):
-        rows = np.flatnonzero(defined[start : start + step]) + start
+    for part in blocks(*x.shape):
+        rows = np.flatnonzero(defined[part]) + part.start
         values, y = x[rows].astype(np.float64), labels[rows].astype(np.int64)
         predicted[rows] = values.argmax(axis=1)
         rank[rows] = _ranks(values, y)
@@ -63,21 +63,18 @@ def _figures(x: Doubles, labels: NDArray[np.int64]) -> tuple[Doubles, ...]:
     The largest term is 1; it is left out of the sums, so that what it leaves is not lost in it.
     """
     rows = np.arange(len(x))
-    top = x.max(axis=1, keepdims=True)
-    first = np.where(x[rows, labels] == top[:, 0], labels, x.argmax(axis=1))
-    with np.errstate(invalid="ignore", under="ignore"):
-        gap = np.where(x == top, 0.0, top - x)  # of an infinite maximum too
-        power = np.exp(-gap)
-        own = power[rows, labels]
-        power[rows, first] = 0.0
-        rest = power.sum(axis=1)
+    top = x.max(axis=1)
+    first = np.where(x[rows, labels] == top, labels, x.argmax(axis=1))
+    with np.errstate(all="ignore"):
+        found = measure(doubles(x))
+        power = np.ldexp(found.power, found.n)
+        own = power[labels, rows]
+        power[first, rows] = 0.0
+        rest, squares = sum_first(power), sum_first(power * power)
         total = 1.0 + rest
-        spread = (power * np.where(power == 0.0, 0.0, gap)).sum(axis=1)
-        others = (power * power).sum(axis=1)  # without the label's square, too:
-        others -= np.where(first == labels, 0.0, own * own)
-        # that of the largest, if it is not the label
-        others = np.maximum(others, 0.0) + (first != labels)
-        missing = np.where(first == labels, rest, total - own)
-        squares = (1.0 + (power * power).sum(axis=1)) / total**2
+        spread = sum_first(np.where(power == 0.0, 0.0, -power * found.far))
+        right = first == labels
+        others = np.where(right, squares, np.maximum(squares - own * own, 0.0) + 1.0)
+        missing = np.where(right, rest, total - own)
         brier = (others + missing**2) / total**2
-    return 1.0 / total, np.log1p(rest) + spread / total, squares, brier
+    return 1.0 / total, found.log + spread / total, (1.0 + squares) / total**2, brier

@@ -1,0 +1,164 @@
+"""The figures of rows: bounds against long double, limits, and the same bits anywhere."""
+
+import numpy as np
+import pytest
+from conftest import FUSED_LEVELS, kernels
+
+from lossgrad import _statistics, reference
+from lossgrad.reference import statistics as twin
+
+FIELDS = ("loss", "lse", "predicted", "confidence", "rank", "entropy", "squares", "brier")
+# as the docstring of RowStatistics states them
+BOUNDS = {
+    "float32": {"confidence": 2**-21, "entropy": 2**-20, "squares": 2**-20, "brier": 2**-20},
+    "float64": {"confidence": 2**-50, "entropy": 2**-49, "squares": 2**-49, "brier": 2**-49},
+}
+
+
+@pytest.fixture
+def statistics(lg):
+    """row_statistics on each backend in turn."""
+    return (twin if lg is reference else _statistics).row_statistics
+
+
+def exact(x, y):
+    """Entropy, ... in long double, by forms that do not cancel."""
+    x, rows = x.astype(np.longdouble), np.arange(len(x))
+    gap = x.max(1, keepdims=True) - x
+    power = np.exp(-gap)
+    first = np.where(gap[rows, y] == 0, y, x.argmax(1))
+    own, right = power[rows, y], first == y
+    power[rows, first] = 0
+    rest, spread = power.sum(1), (power * gap).sum(1)
+    total, squares = 1 + rest, (power**2).sum(1)
+    missing = np.where(right, rest, total - own)
+    others = np.where(right, squares, squares - own**2 + 1)
+    return {
+        "confidence": 1 / total,
+        "entropy": np.log1p(rest) + spread / total,
+        "squares": (1 + squares) / total**2,
+        "brier": (others + missing**2) / total**2,
+    }
+
+
+def cases(rng, dtype):
+    """(logits, labels): of usual rows, of rows with one sure class, and far from 0."""
+    for classes in (1, 2, 10, 100, 127, 129, 1000, 5000):
+        y = rng.integers(0, classes, 24)
+        x = rng.normal(scale=3, size=(24, classes))
+        yield x.astype(dtype), y
+        sure = x - rng.uniform(5, 60, (24, 1))
+        sure[np.arange(24), np.where(np.arange(24) % 2, y, rng.integers(0, classes, 24))] = 10
+        yield sure.astype(dtype), y
+        yield (x + rng.choice([-3e4, 900.0, 3e4], (24, 1))).astype(dtype), y
+        rising = np.sort(x * 4, axis=1)  # the largest comes last
+        yield rising.astype(dtype), y
+
+
+def test_bounds(statistics, dtype, rng):
+    for x, y in cases(rng, dtype):
+        found, right = statistics(x, y), exact(x, y)
+        for name, bound in BOUNDS[np.dtype(dtype).name].items():
+            error = abs(getattr(found, name) - right[name])
+            assert (error <= bound * right[name]).all(), (x.shape, name, error.max())
+
+
+def test_ranks_and_predictions(statistics, dtype, rng):
+    """Equal logits count in the order of their classes."""
+    for classes in (1, 2, 9, 16, 130, 1500):
+        for values in (2, 5, 1000):
+            x = rng.integers(0, values, (30, classes)).astype(dtype)
+            x[::7, : classes // 2] = -np.inf
+            y = rng.integers(0, classes, 30)
+            found = statistics(x, y)
+            before = (x > x[np.arange(30), y, None]) | (
+                (x == x[np.arange(30), y, None]) & (np.arange(classes) < y[:, None])
+            )
+            np.testing.assert_array_equal(found.predicted, x.argmax(1))
+            np.testing.assert_array_equal(found.rank, before.sum(1))
+            np.testing.assert_array_equal(found.right, x.argmax(1) == y)
+
+
+def test_limits(statistics, dtype):
+    inf, nan = np.inf, np.nan
+    x = np.array(
+        [
+            [inf, 0, 0],
+            [0, inf, 0],
+            [-inf, 1, -inf],
+            [nan, 0, 0],
+            [inf, inf, 0],
+            [-inf] * 3,
+            [nan] * 3,
+        ],
+        dtype,
+    )
+    found = statistics(x, np.array([1, 1, 1, 0, 0, 0, 9]), ignore_index=9)
+    np.testing.assert_array_equal(found.loss, [inf, 0, 0, nan, nan, nan, 0])
+    np.testing.assert_array_equal(found.lse[[0, 1, 2, 5, 6]], [inf, inf, 1, -inf, 0])
+    np.testing.assert_array_equal(found.predicted, [0, 1, 1, -1, -1, -1, -1])
+    np.testing.assert_array_equal(found.rank, [1, 0, 0, -1, -1, -1, -1])
+    np.testing.assert_array_equal(found.confidence, [1, 1, 1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(found.entropy, np.zeros(7))
+    np.testing.assert_array_equal(found.squares, [1, 1, 1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(found.brier, [2, 0, 0, 0, 0, 0, 0])
+
+
+def test_logits_as_far_apart_as_they_can_be(statistics, dtype):
+    most = np.finfo(dtype).max
+    found = statistics(np.array([[most, -most, 0.0]], dtype), np.array([0]))
+    assert (found.entropy[0], found.brier[0], found.squares[0]) == (0, 0, 1)
+
+
+def test_the_loss_is_that_of_cross_entropy(statistics, lg, dtype, rng):
+    x, y = rng.normal(size=(70, 33)).astype(dtype), rng.integers(0, 33, 70)
+    y[::5] = -1
+    options = {"weight": rng.random(33), "label_smoothing": 0.1, "ignore_index": -1}
+    found, plain = statistics(x, y, **options), statistics(x, y, ignore_index=-1)
+    expected = lg.cross_entropy(x, y, reduction="none", **options)
+    np.testing.assert_array_equal(found.loss, expected)
+    for name in FIELDS[1:]:
+        np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
+    assert (found.brier[y == -1] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_half_types_are_storage(statistics, name, rng):
+    half = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name, name))
+    x, y = rng.normal(size=(50, 21)).astype(half), rng.integers(0, 21, 50)
+    found, wide = statistics(x, y), statistics(x.astype(np.float32), y)
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(found, field), getattr(wide, field))
+
+
+def test_bad_labels(statistics, dtype):
+    x = np.zeros((3, 4), dtype)
+    with pytest.raises(IndexError, match="label 4 in row 1 is outside"):
+        statistics(x, np.array([0, 4, -7]))
+    with pytest.raises(TypeError, match="integer labels"):
+        statistics(x, np.zeros((3, 4), dtype))
+
+
+def bits(found, rows=slice(None)):
+    return [getattr(found, name)[rows].tobytes() for name in FIELDS]
+
+
+@pytest.mark.skipif(not kernels, reason="compares levels")
+def test_same_bits_anywhere(dtype, rng):
+    """On every level with fused multiply-add, in any batch, stride and padding."""
+    level = kernels.level()
+    try:
+        for x, y in cases(rng, dtype):
+            seen = []
+            for name in FUSED_LEVELS:
+                kernels.set_level(name)
+                seen.append(bits(_statistics.row_statistics(x, y)))
+                seen.append(bits(_statistics.row_statistics(np.asfortranarray(x), y)))
+                padded = np.pad(x, ((0, 0), (0, 37)), constant_values=-np.inf)
+                seen.append(bits(_statistics.row_statistics(padded[:, : x.shape[1]], y)))
+                seen.append(bits(_statistics.row_statistics(padded, y)))
+                one = [_statistics.row_statistics(x[k : k + 1], y[k : k + 1]) for k in range(24)]
+                seen.append([b"".join(parts) for parts in zip(*map(bits, one), strict=True)])
+            assert all(other == seen[0] for other in seen), x.shape
+    finally:
+        kernels.set_level(level)
