@@ -101,7 +101,7 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const lg_statistics *to = &j->statistics;
     const ptrdiff_t n = j->classes, most = lg_rows_batch(n), batch = end - begin < most ? end - begin : most;
     S *terms = j->scratch, *tile = terms + batch * n;
-    const int x_runs = runs(&j->x, n);
+    const int x_runs = runs(&j->x, n), few = n <= 2 * LANES;
     for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         const S *x[LG_ROWS];
@@ -111,13 +111,27 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         S loss[LG_ROWS];
         if (!x_runs) gather(&j->x, r0, many, j, tile);
         lg_labels(&j->label, j->label_type, j->inner, r0, many, label);
-        for (ptrdiff_t k = 0; k < many; k++) {
+        ptrdiff_t kept = many; /* the first row that is not ignored */
+        for (ptrdiff_t k = many; k-- > 0;) {
             x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : tile + k * n;
+            if (label[k] != j->ignore_index) kept = k;
+        }
+        if (few && kept < many)
+            for (ptrdiff_t k = 0; k < many; k += VL) {
+                const S *side[VL];
+                for (int r = 0; r < VL; r++) {
+                    const ptrdiff_t at = k + r;
+                    side[r] = x[at < many && label[at] != j->ignore_index ? at : kept];
+                }
+                sum_abreast(side, n, terms + k * n, &b, k, (int)(many - k < VL ? many - k : VL));
+            }
+        for (ptrdiff_t k = 0; k < many; k++) {
             if (label[k] == j->ignore_index) continue;
-            const lg_row w = sum_row(x[k], n, terms, NULL);
-            put_row(&b, k, w);
+            S *e = few ? terms + k * n : terms;
+            if (!few) put_row(&b, k, sum_row(x[k], n, e, NULL));
             b.target[k] = (double)x[k][label[k]];
-            if (w.rest == w.rest) f[k] = sweep_row(x[k], terms, n, (S)w.max, (ptrdiff_t)label[k]);
+            const lg_row w = get_row(&b, k);
+            if (w.rest == w.rest) f[k] = sweep_row(x[k], e, n, (S)w.max, (ptrdiff_t)label[k]);
         }
         LG_NAME(finish)(&b, many);
         for (ptrdiff_t k = 0; k < many; k++) {
@@ -127,10 +141,10 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             to->predicted[r] = to->rank[r] = -1;
             to->confidence[r] = to->entropy[r] = to->squares[r] = to->brier[r] = 0;
             if (label[k] == j->ignore_index) continue;
-            const lg_row row = get_row(&b, k), *w = &row;
-            j->lse[r] = w->max == -INFINITY ? w->max : w->max + w->log_rest;
-            loss[k] = (S)cross_entropy_row(j, w, x[k], NULL, NULL, r, (ptrdiff_t)label[k], 1, 0);
-            if (loss[k] == loss[k] && w->rest == w->rest) put_figures(to, r, w, &f[k]);
+            const lg_row w = get_row(&b, k);
+            j->lse[r] = w.max == -INFINITY ? w.max : w.max + w.log_rest;
+            loss[k] = (S)cross_entropy_row(j, &w, x[k], NULL, NULL, r, (ptrdiff_t)label[k], 1, 0);
+            if (loss[k] == loss[k] && w.rest == w.rest) put_figures(to, r, &w, &f[k]);
         }
         for (ptrdiff_t k = 0; k < many; k++)
             store_run(at_row(&j->value, r0 + k, j->inner), 0, 1, j->value.storage, &loss[k]);
