@@ -757,7 +757,7 @@ def plain_cross_entropy(x, labels, out, int64_t ignore_index, num_threads):
     return lg_quotient(lg_sum_value(&rows.sum), rows.found.kept)
 
 
-class Storage(dict):
+class _Storage(dict):
     """How a dtype is stored. Its name says so, but takes microseconds to find: it is asked once."""
 
     _by_name = {"float32": LG_F32, "float64": LG_F64, "float16": LG_F16, "bfloat16": LG_BF16}
@@ -766,6 +766,6 @@ class Storage(dict):
         return self.setdefault(dtype, self._by_name[dtype.name])
 
 
-STORAGE = Storage()
+STORAGE = _Storage()
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)

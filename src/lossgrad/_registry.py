@@ -1,13 +1,17 @@
 """The one table of operations. Tests, benchmarks and the README iterate it.
 
+The rows of elementwise operations stand with their functions, the others below.
 It says what an operation is, not how accurate it is: error bounds stand in C beside the code and
 are read from there.
 """
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 Kind = Literal[
     "elementwise", "sloped", "softmax", "loss_rows", "loss_elementwise", "distribution", "norm"
@@ -59,26 +63,35 @@ class Op:
         return (self.name, *back, *fused)
 
 
-def _elementwise(
-    name: str,
+def elementwise(
     formula: str,
     gradient: str,
-    peers: str,
     *variants: Mapping[str, Any],
+    peers: str = "",
     inputs: tuple[str, ...] = ("real",),
-    **parameters: Any,
-) -> Op:
-    """An op of one input; its variants are what the parameters may be besides the defaults."""
-    return Op(
-        name,
-        "elementwise",
-        inputs,
-        formula,
-        gradient,
-        {**parameters, "out": None},
-        variants=variants,
-        peers=tuple(peers.split()),
-    )
+) -> Callable[[Function], Function]:
+    """A decorator that makes a function a row of the table: an op of one input.
+
+    Its parameters are those of its signature; variants are what they may be besides the defaults.
+    """
+
+    def register(function: Function) -> Function:
+        _, *options = inspect.signature(function).parameters.values()
+        parameters = {p.name: p.default for p in options if p.name not in COMMON}
+        row = Op(
+            function.__name__,
+            "elementwise",
+            inputs,
+            formula,
+            gradient,
+            parameters,
+            variants=variants,
+            peers=tuple(peers.split()),
+        )
+        OPS.insert(sum(op.kind == "elementwise" for op in OPS), row)  # these come first
+        return function
+
+    return register
 
 
 def _distributions(name: str, formula: str, gradient: str, peers: str) -> Op:
@@ -98,62 +111,7 @@ def _distributions(name: str, formula: str, gradient: str, peers: str) -> Op:
     )
 
 
-OPS: tuple[Op, ...] = (
-    _elementwise(
-        "sigmoid",
-        "1 / (1 + exp(-x))",
-        "g sigmoid(x) sigmoid(-x)",
-        "torch.sigmoid jax.nn.sigmoid scipy.special.expit",
-    ),
-    _elementwise(
-        "log_sigmoid",
-        "-log(1 + exp(-x))",
-        "g sigmoid(-x)",
-        "torch.nn.functional.logsigmoid jax.nn.log_sigmoid scipy.special.log_expit",
-    ),
-    _elementwise(
-        "tanh",
-        "(exp(x) - exp(-x)) / (exp(x) + exp(-x))",
-        "g (1 - tanh(x)^2)",
-        "torch.tanh jax.nn.tanh numpy.tanh",
-    ),
-    _elementwise(
-        "relu", "max(x, 0)", "g where x > 0, else 0", "torch.nn.functional.relu jax.nn.relu"
-    ),
-    _elementwise(
-        "leaky_relu",
-        "x where x > 0, else negative_slope x",
-        "g where x > 0, else g negative_slope",
-        "torch.nn.functional.leaky_relu jax.nn.leaky_relu",
-        {"negative_slope": 0.0},
-        {"negative_slope": -0.3},
-        {"negative_slope": 2.5},
-        negative_slope=0.01,
-    ),
-    _elementwise(
-        "elu",
-        "x where x > 0, else alpha (exp(x) - 1)",
-        "g where x > 0, else g alpha exp(x)",
-        "torch.nn.functional.elu jax.nn.elu",
-        {"alpha": 0.3},
-        {"alpha": -1.7},
-        alpha=1.0,
-    ),
-    _elementwise(
-        "selu",
-        "1.0507 x where x > 0, else 1.0507 1.6733 (exp(x) - 1)",
-        "1.0507 g where x > 0, else 1.0507 1.6733 g exp(x)",
-        "torch.nn.functional.selu jax.nn.selu",
-    ),
-    _elementwise(
-        "celu",
-        "x where x > 0, else alpha (exp(x / alpha) - 1)",
-        "g where x > 0, else g exp(x / alpha)",
-        "torch.nn.functional.celu jax.nn.celu",
-        {"alpha": 0.3},
-        {"alpha": 7.0},
-        alpha=1.0,
-    ),
+OPS: list[Op] = [
     Op(
         name="prelu",
         kind="sloped",
@@ -185,63 +143,6 @@ OPS: tuple[Op, ...] = (
             "out": None,
         },
         peers=("torch.nn.functional.rrelu",),
-    ),
-    _elementwise(
-        "softplus",
-        "log(1 + exp(beta x)) / beta",
-        "g sigmoid(beta x)",
-        "torch.nn.functional.softplus jax.nn.softplus",
-        {"beta": 0.1},
-        {"beta": 3.7},
-        beta=1.0,
-    ),
-    _elementwise(
-        "mish",
-        "x tanh(log(1 + exp(x)))",
-        "g (t + x (1 - t^2) sigmoid(x)), t = tanh(log(1 + exp(x)))",
-        "torch.nn.functional.mish jax.nn.mish",
-    ),
-    _elementwise(
-        "silu",
-        "x sigmoid(x)",
-        "g sigmoid(x) (1 + x sigmoid(-x))",
-        "torch.nn.functional.silu jax.nn.silu",
-    ),
-    _elementwise(
-        "gelu",
-        "x Phi(x); with tanh: x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))",
-        "g (Phi(x) + x phi(x)), or the slope of the approximation",
-        "torch.nn.functional.gelu jax.nn.gelu",
-        {"approximate": "tanh"},
-        approximate="none",
-    ),
-    _elementwise(
-        "hardsigmoid",
-        "min(max(x + 3, 0), 6) / 6",
-        "g / 6 where -3 < x < 3, else 0",
-        "torch.nn.functional.hardsigmoid jax.nn.hard_sigmoid",
-    ),
-    _elementwise(
-        "hardswish",
-        "x min(max(x + 3, 0), 6) / 6",
-        "g (x / 3 + 1 / 2) where -3 < x < 3, else 0 below and g above",
-        "torch.nn.functional.hardswish jax.nn.hard_swish",
-    ),
-    _elementwise(
-        "softsign",
-        "x / (1 + |x|)",
-        "g / (1 + |x|)^2",
-        "torch.nn.functional.softsign jax.nn.soft_sign",
-    ),
-    _elementwise(
-        "information_content",
-        "-log(p) / log(base)",
-        "-g / (p log(base))",
-        "numpy.log",
-        {"base": 2},
-        {"base": 10},
-        inputs=("probabilities",),
-        base=None,
     ),
     Op(
         name="logsumexp",
@@ -385,4 +286,4 @@ OPS: tuple[Op, ...] = (
         "g (log(p / q) + 1); for q: -g p / q",
         "scipy.stats.entropy",
     ),
-)
+]

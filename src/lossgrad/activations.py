@@ -13,6 +13,7 @@ from . import _arguments as check
 from ._backend import kernels
 from ._documentation import Function, complete
 from ._environment import arithmetic
+from ._registry import elementwise
 
 __all__ = [
     "celu",
@@ -133,6 +134,11 @@ def _cross(
     )
 
 
+@elementwise(
+    "1 / (1 + exp(-x))",
+    "g sigmoid(x) sigmoid(-x)",
+    peers="torch.sigmoid jax.nn.sigmoid scipy.special.expit",
+)
 @documented
 def sigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -165,6 +171,11 @@ def sigmoid_backward(
     return _backward("sigmoid", grad, x, out, num_threads)
 
 
+@elementwise(
+    "-log(1 + exp(-x))",
+    "g sigmoid(-x)",
+    peers="torch.nn.functional.logsigmoid jax.nn.log_sigmoid scipy.special.log_expit",
+)
 @documented
 def log_sigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -197,6 +208,11 @@ def log_sigmoid_backward(
     return _backward("log_sigmoid", grad, x, out, num_threads)
 
 
+@elementwise(
+    "(exp(x) - exp(-x)) / (exp(x) + exp(-x))",
+    "g (1 - tanh(x)^2)",
+    peers="torch.tanh jax.nn.tanh numpy.tanh",
+)
 @documented
 def tanh(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -229,6 +245,11 @@ def tanh_backward(
     return _backward("tanh", grad, x, out, num_threads)
 
 
+@elementwise(
+    "max(x, 0)",
+    "g where x > 0, else 0",
+    peers="torch.nn.functional.relu jax.nn.relu",
+)
 @documented
 def relu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -261,6 +282,14 @@ def relu_backward(
     return _backward("relu", grad, x, out, num_threads)
 
 
+@elementwise(
+    "x where x > 0, else negative_slope x",
+    "g where x > 0, else g negative_slope",
+    {"negative_slope": 0.0},
+    {"negative_slope": -0.3},
+    {"negative_slope": 2.5},
+    peers="torch.nn.functional.leaky_relu jax.nn.leaky_relu",
+)
 @documented
 def leaky_relu(
     x: ArrayLike,
@@ -304,6 +333,13 @@ def leaky_relu_backward(
     return _backward("leaky_relu", grad, x, out, num_threads, float(negative_slope))
 
 
+@elementwise(
+    "x where x > 0, else alpha (exp(x) - 1)",
+    "g where x > 0, else g alpha exp(x)",
+    {"alpha": 0.3},
+    {"alpha": -1.7},
+    peers="torch.nn.functional.elu jax.nn.elu",
+)
 @documented
 def elu(
     x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
@@ -343,6 +379,13 @@ def elu_backward(
     return _backward("elu", grad, x, out, num_threads, float(alpha))
 
 
+@elementwise(
+    "x where x > 0, else alpha (exp(x / alpha) - 1)",
+    "g where x > 0, else g exp(x / alpha)",
+    {"alpha": 0.3},
+    {"alpha": 7.0},
+    peers="torch.nn.functional.celu jax.nn.celu",
+)
 @documented
 def celu(
     x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
@@ -382,6 +425,11 @@ def celu_backward(
     return _backward("celu", grad, x, out, num_threads, check.positive(alpha, "alpha"))
 
 
+@elementwise(
+    "1.0507 x where x > 0, else 1.0507 1.6733 (exp(x) - 1)",
+    "1.0507 g where x > 0, else 1.0507 1.6733 g exp(x)",
+    peers="torch.nn.functional.selu jax.nn.selu",
+)
 @documented
 def selu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -414,6 +462,13 @@ def selu_backward(
     return _backward("selu", grad, x, out, num_threads)
 
 
+@elementwise(
+    "log(1 + exp(beta x)) / beta",
+    "g sigmoid(beta x)",
+    {"beta": 0.1},
+    {"beta": 3.7},
+    peers="torch.nn.functional.softplus jax.nn.softplus",
+)
 @documented
 def softplus(
     x: ArrayLike, beta: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
@@ -453,6 +508,11 @@ def softplus_backward(
     return _backward("softplus", grad, x, out, num_threads, check.positive(beta, "beta"))
 
 
+@elementwise(
+    "x tanh(log(1 + exp(x)))",
+    "g (t + x (1 - t^2) sigmoid(x)), t = tanh(log(1 + exp(x)))",
+    peers="torch.nn.functional.mish jax.nn.mish",
+)
 @documented
 def mish(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -485,6 +545,11 @@ def mish_backward(
     return _backward("mish", grad, x, out, num_threads)
 
 
+@elementwise(
+    "x sigmoid(x)",
+    "g sigmoid(x) (1 + x sigmoid(-x))",
+    peers="torch.nn.functional.silu jax.nn.silu",
+)
 @documented
 def silu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -517,6 +582,11 @@ def silu_backward(
     return _backward("silu", grad, x, out, num_threads)
 
 
+@elementwise(
+    "min(max(x + 3, 0), 6) / 6",
+    "g / 6 where -3 < x < 3, else 0",
+    peers="torch.nn.functional.hardsigmoid jax.nn.hard_sigmoid",
+)
 @documented
 def hardsigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -549,6 +619,11 @@ def hardsigmoid_backward(
     return _backward("hardsigmoid", grad, x, out, num_threads)
 
 
+@elementwise(
+    "x min(max(x + 3, 0), 6) / 6",
+    "g (x / 3 + 1 / 2) where -3 < x < 3, else 0 below and g above",
+    peers="torch.nn.functional.hardswish jax.nn.hard_swish",
+)
 @documented
 def hardswish(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -582,6 +657,11 @@ def hardswish_backward(
     return _backward("hardswish", grad, x, out, num_threads)
 
 
+@elementwise(
+    "x / (1 + |x|)",
+    "g / (1 + |x|)^2",
+    peers="torch.nn.functional.softsign jax.nn.soft_sign",
+)
 @documented
 def softsign(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
     r"""
@@ -620,6 +700,12 @@ def _gelu(approximate: str) -> str:
     return "gelu" if approximate == "none" else "gelu_tanh"
 
 
+@elementwise(
+    "x Phi(x); with tanh: x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))",
+    "g (Phi(x) + x phi(x)), or the slope of the approximation",
+    {"approximate": "tanh"},
+    peers="torch.nn.functional.gelu jax.nn.gelu",
+)
 @documented
 def gelu(
     x: ArrayLike,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _arguments as check
 from ._backend import kernels
 from ._environment import arithmetic
+from ._registry import elementwise
 from .activations import OPS, documented
 
 __all__ = [
@@ -38,6 +39,14 @@ def _per_log(base: float | None, dtype: np.dtype[Any]) -> tuple[float, float]:
         return float(high), float(value - Decimal(float(high)))
 
 
+@elementwise(
+    "-log(p) / log(base)",
+    "-g / (p log(base))",
+    {"base": 2},
+    {"base": 10},
+    peers="numpy.log",
+    inputs=("probabilities",),
+)
 @documented
 def information_content(
     p: ArrayLike,

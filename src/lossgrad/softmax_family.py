@@ -508,7 +508,5 @@ def softmax_jacobian(
     shape, classes = check.rows_shape(x.shape, axis), x.shape[axis]
     result = check.output(out, (*shape, classes, classes), x.dtype, x, rows=True)
     matrices = check.bits(result).reshape(math.prod(shape), classes, classes)
-    kernels.softmax_jacobian(
-        check.bits(x), axis, matrices, kernels.STORAGE[x.dtype], num_threads
-    )
+    kernels.softmax_jacobian(check.bits(x), axis, matrices, kernels.STORAGE[x.dtype], num_threads)
     return check.finished(result, out)
