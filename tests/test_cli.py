@@ -422,7 +422,7 @@ def test_interrupt(capsys, files, monkeypatch):
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lossgrad, "cross_entropy", interrupted)
+    monkeypatch.setattr("lossgrad.evaluation.row_statistics", interrupted)
     assert cli.main(["evaluate", *map(str, files())]) == 130
     assert capsys.readouterr() == ("", "lossgrad: error: interrupted\n")
 
