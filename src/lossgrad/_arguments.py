@@ -58,6 +58,8 @@ def _array(x: ArrayLike, name: str) -> Array:
         raise TypeError(
             f"{name} is a masked array, whose mask would be lost: pass {name}.filled(value) instead"
         )
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        return np.from_dlpack(x)
     return np.asarray(x)
 
 
