@@ -1,6 +1,7 @@
 """Elementwise functions and their derivatives keep the bounds that C states (csrc/ops.h)."""
 
 import functools
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -18,6 +19,7 @@ ACTIVATIONS = [op for op in OPS if op.kind == "elementwise"]
 # (operation, parameters)
 needs_kernels = pytest.mark.skipif(_backend.kernels is None, reason="needs the compiled kernels")
 FORMS = [(op, options) for op in ACTIVATIONS for options in ({}, *op.variants)]
+TANH = next(op for op in OPS if op.name == "tanh")
 LOSSES = [op for op in OPS if op.name == "binary_cross_entropy_with_logits"]
 
 # Inputs with the largest error among all 2**32, or otherwise found to be hard.
@@ -298,6 +300,39 @@ def test_ruler():
         exact = oracle.multiprecision(np.array([1.0, 0.0]))
         got = np.array([up, info.smallest_subnormal], dtype)
         np.testing.assert_array_equal(ulp.distance(got, exact), [1, 1])
+
+
+@pytest.mark.exhaustive
+@forms
+def test_a_million_float64(op, options):
+    """As many random bit patterns, on every level."""
+    x = np.random.default_rng(2).integers(0, 2**64, 2**20, np.uint64).view(np.float64)
+    x = abs(x[abs(x) <= 1]) if op.inputs == ("probabilities",) else x
+    want, (slope, larger) = getattr(oracle, op.name)(x, **options), exact_derivative(op, options, x)
+    for name, module in backends():
+        value = getattr(module, op.name)(x, **options)
+        ulp.assert_within(bounds(op, options)[0], value, want, inputs=x, what=name)
+        grad = getattr(module, f"{op.name}_backward")(np.ones_like(x), x, **options)
+        ulp.assert_within(bounds(op, options)[1], grad, slope, larger, inputs=x, what=name)
+
+
+VALIDATION = Path(np.__file__).parent / "_core" / "tests" / "data"
+
+
+@pytest.mark.skipif(not VALIDATION.is_dir(), reason="this NumPy has no umath validation files")
+def test_tanh_on_the_hard_cases_of_numpy(lg, dtype):
+    """Of NumPy's files, which hold correctly rounded results, only tanh's is of a function here."""
+    rows = np.genfromtxt(
+        VALIDATION / "umath-validation-set-tanh.csv",
+        *(str, "#"),
+        delimiter=",",
+        skip_header=1,
+    )
+    words = [[int(a, 16), int(b, 16)] for kind, a, b, _ in rows if kind.endswith(dtype.__name__)]
+    x, rounded = np.array(words, BITS[dtype]).view(dtype).T
+    assert x.size > 100
+    ulp.assert_within(bounds(TANH)[0] + 0.5, lg.tanh(x), oracle.wide(rounded), inputs=x)
+    ulp.assert_within(bounds(TANH)[0], lg.tanh(x), oracle.tanh(x), inputs=x)
 
 
 @pytest.fixture
