@@ -67,6 +67,11 @@ def parser() -> argparse.ArgumentParser:
     count = commands.add_parser("instructions", help="count instructions with valgrind")
     count.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="add them to FILE")
     count.set_defaults(run=counted)
+
+    every = commands.add_parser("exhaustive", help="every float32 input: docs/accuracy.md")
+    every.add_argument("--only", default="", metavar="NAME", help="forms whose name starts so")
+    every.add_argument("--level", metavar="ISA", help="of the kernels; the best one by default")
+    every.set_defaults(run=tried)
     return parser
 
 
@@ -120,6 +125,19 @@ def counted(arguments: argparse.Namespace) -> int:
     if arguments.output:
         data = results.read(arguments.output)
         results.write(arguments.output, {**data, "instructions": counts})
+    return 0
+
+
+def tried(arguments: argparse.Namespace) -> int:
+    from lossgrad import _backend
+
+    from . import exhaustive
+
+    level = arguments.level or _backend.kernels.level()
+    for form in exhaustive.forms():
+        if form.name.startswith(arguments.only):
+            exhaustive.record(form, level)
+            print(form.name)
     return 0
 
 

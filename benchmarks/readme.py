@@ -36,8 +36,6 @@ SHOWN = (
     ("softmax", "4096x1000"),
     ("sigmoid", "1000000"),
 )
-# Of every result that is computed from a whole row (tests/test_rows.py).
-ROW_BOUND = 4.0
 Times = dict[str, float]
 
 
@@ -125,12 +123,15 @@ def peers(data: dict[str, Any]) -> str:
 
 def functions() -> str:
     """The registry, with the bounds that C states."""
-    bounds = _backend.kernels.ops() if _backend.kernels else {}
+    bounds = _backend.kernels.bounds() if _backend.kernels else {}
+    bounds["rrelu"] = bounds.get("prelu")  # with the slopes that it drew
     dtypes = ", ".join(_arguments.SUPPORTED)
     rows = []
     for op in OPS:
-        bound = bounds.get(op.name)
-        text = f"{bound[-2]:g}, {bound[-1]:g}" if bound else f"{ROW_BOUND:g}, {ROW_BOUND:g} a row"
+        bound = bounds.get(op.name) or ()
+        text = ", ".join(f"{ulp:g}" for ulp in bound[: 2 if op.gradient else 1])
+        if soft := bounds.get(f"{op.name}_soft"):
+            text += f" ({soft[1]:g} with soft targets)"
         rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", text, dtypes])
     return table(["function", "formula", "gradient", "ULP: value, derivative", "dtypes"], rows)
 

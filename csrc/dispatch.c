@@ -10,6 +10,10 @@ const int lg_op_count = (int)(sizeof lg_ops / sizeof *lg_ops);
 _Static_assert(sizeof lg_ops / sizeof *lg_ops <= sizeof ((lg_kernels *)0)->map / sizeof *((lg_kernels *)0)->map,
                "lg_kernels.map is too short");
 
+#define ROW_OP(name, bound, derivative_bound) {#name, bound, derivative_bound},
+const lg_row_op lg_row_ops[] = {LG_ROW_OPS(ROW_OP)};
+const int lg_row_op_count = (int)(sizeof lg_row_ops / sizeof *lg_row_ops);
+
 static int always(void) { return 1; }
 
 #if defined(__x86_64__) || defined(_M_X64)

@@ -1,21 +1,25 @@
 """Elementwise functions and their derivatives keep the bounds that C states (csrc/ops.h)."""
 
 import functools
+from pathlib import Path
 
 import mpmath
 import numpy as np
 import oracle
 import pytest
 import ulp
-from conftest import backends
+from conftest import FUSED_LEVELS, LEVELS, backends
 
+from benchmarks import exhaustive
 from lossgrad import _backend
 from lossgrad._registry import OPS
 
 BITS = {np.float32: np.uint32, np.float64: np.uint64}
 ACTIVATIONS = [op for op in OPS if op.kind == "elementwise"]
 # (operation, parameters)
+needs_kernels = pytest.mark.skipif(_backend.kernels is None, reason="needs the compiled kernels")
 FORMS = [(op, options) for op in ACTIVATIONS for options in ({}, *op.variants)]
+TANH = next(op for op in OPS if op.name == "tanh")
 LOSSES = [op for op in OPS if op.name == "binary_cross_entropy_with_logits"]
 
 # Inputs with the largest error among all 2**32, or otherwise found to be hard.
@@ -30,7 +34,7 @@ def bounds(op, options=()):
     if _backend.kernels is None:
         return (2.0, 2.0)
     by_tanh = "approximate" in options
-    return _backend.kernels.ops()["gelu_tanh" if by_tanh else op.name][-2:]
+    return _backend.kernels.bounds()["gelu_tanh" if by_tanh else op.name]
 
 
 @functools.cache
@@ -300,28 +304,99 @@ def test_ruler():
 
 @pytest.mark.exhaustive
 @forms
-def test_every_float32(compiled, op, options):
-    forward, backward = getattr(compiled, op.name), getattr(compiled, f"{op.name}_backward")
-    for start in range(0, 2**32, 2**22):
-        x = np.arange(start, start + 2**22, dtype=np.uint32).view(np.float32)
-        if op.inputs == ("probabilities",):
-            x = x[(x >= 0) & (x <= 1)]
-        want = getattr(oracle, op.name)(x, **options)
-        ulp.assert_within(bounds(op, options)[0], forward(x, **options), want, inputs=x)
-        slope, larger = exact_derivative(op, options, x)
-        result = backward(np.ones_like(x), x, **options)
-        ulp.assert_within(bounds(op, options)[1], result, slope, larger, inputs=x)
+def test_a_million_float64(op, options):
+    """As many random bit patterns, on every level."""
+    x = np.random.default_rng(2).integers(0, 2**64, 2**20, np.uint64).view(np.float64)
+    x = abs(x[abs(x) <= 1]) if op.inputs == ("probabilities",) else x
+    want, (slope, larger) = getattr(oracle, op.name)(x, **options), exact_derivative(op, options, x)
+    for name, module in backends():
+        value = getattr(module, op.name)(x, **options)
+        ulp.assert_within(bounds(op, options)[0], value, want, inputs=x, what=name)
+        grad = getattr(module, f"{op.name}_backward")(np.ones_like(x), x, **options)
+        ulp.assert_within(bounds(op, options)[1], grad, slope, larger, inputs=x, what=name)
 
 
+VALIDATION = Path(np.__file__).parent / "_core" / "tests" / "data"
+
+
+@pytest.mark.skipif(not VALIDATION.is_dir(), reason="this NumPy has no umath validation files")
+def test_tanh_on_the_hard_cases_of_numpy(lg, dtype):
+    """Of NumPy's files, which hold correctly rounded results, only tanh's is of a function here."""
+    rows = np.genfromtxt(
+        VALIDATION / "umath-validation-set-tanh.csv",
+        *(str, "#"),
+        delimiter=",",
+        skip_header=1,
+    )
+    words = [[int(a, 16), int(b, 16)] for kind, a, b, _ in rows if kind.endswith(dtype.__name__)]
+    x, rounded = np.array(words, BITS[dtype]).view(dtype).T
+    assert x.size > 100
+    ulp.assert_within(bounds(TANH)[0] + 0.5, lg.tanh(x), oracle.wide(rounded), inputs=x)
+    ulp.assert_within(bounds(TANH)[0], lg.tanh(x), oracle.tanh(x), inputs=x)
+
+
+@pytest.fixture
+def as_found():
+    """Leaves the level in use as it was."""
+    before = _backend.kernels.level()
+    yield
+    _backend.kernels.set_level(before)
+
+
+every_form = pytest.mark.parametrize("form", exhaustive.forms(), ids=lambda form: form.name)
+
+
+@needs_kernels
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("target", [0, 1])
-@pytest.mark.parametrize("op", LOSSES, ids=lambda op: op.name)
-def test_every_float32_loss(compiled, op, target):
-    both = getattr(compiled, f"{op.name}_value_and_grad")
-    for start in range(0, 2**32, 2**22):
-        x = np.arange(start, start + 2**22, dtype=np.uint32).view(np.float32)
-        t = np.full_like(x, target)
-        value, grad = both(x, t, reduction="none")
-        ulp.assert_within(bounds(op)[0], value, getattr(oracle, op.name)(x, t), inputs=x)
-        slope = getattr(oracle, f"{op.name}_derivative")(x, t)[0]
-        ulp.assert_within(bounds(op)[1], grad, slope, inputs=x)
+@every_form
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_float32(form, level, as_found):
+    """All 2**32 inputs: the errors of one level with fused multiply-add, and of one without, which
+    are those on record; and the bits of the others, which are the same."""
+    group = FUSED_LEVELS if level in FUSED_LEVELS else exhaustive.UNFUSED
+    ruled = group[-1]
+    if level != ruled:
+        assert exhaustive.difference(form, level, ruled) is None
+        return
+    rows = exhaustive.read()
+    column = 3 if level in exhaustive.UNFUSED else 1
+    names = form.name, f"{form.name}'"
+    for name, bound, worst in zip(names, form.bounds, exhaustive.sweep(form, level), strict=True):
+        print(f"{name} | {bound:g} | {worst}")
+        assert worst.error <= bound, (name, worst)
+        recorded = rows[name][column] if name in rows else exhaustive.DASH
+        assert recorded in (exhaustive.DASH, f"{worst.error:.4f}"), "stale: docs/accuracy.md"
+
+
+@needs_kernels
+@every_form
+def test_worst_inputs_on_record(form, as_found):
+    """The hardest of all float32 are as hard as docs/accuracy.md has it, and within the bounds."""
+    rows, level = exhaustive.read(), _backend.kernels.level()
+    kept, ruler = _backend.kernels.available_levels(), exhaustive.Ruler()
+    for k, (name, bound) in enumerate(zip((form.name, f"{form.name}'"), form.bounds, strict=True)):
+        if name not in rows:
+            continue
+        stated, *cells = rows[name]
+        assert float(stated) == bound
+        for levels, error, at in ((FUSED_LEVELS, *cells[:2]), (exhaustive.UNFUSED, *cells[2:])):
+            if error == exhaustive.DASH:
+                continue
+            assert float(error) <= bound
+            x = np.array([float.fromhex(at)], np.float32)
+            for here in {*levels} & {*kept}:
+                with np.errstate(all="ignore"):
+                    _backend.kernels.set_level(level)
+                    exact = form.exact_results()(x.astype(float))
+                    _backend.kernels.set_level(here)
+                    found = ruler.largest(
+                        form.both(np.float32)(x)[k], exact[k], exact[2] if k else None
+                    )
+                assert f"{found:.4f}" == error, (name, here)
+
+
+@needs_kernels
+@pytest.mark.skipif(not exhaustive.read(), reason="nothing is on record")
+def test_record_is_of_forms_that_there_are():
+    names = [name for form in exhaustive.forms() for name in (form.name, f"{form.name}'")]
+    assert set(exhaustive.read()) <= set(names)

@@ -85,6 +85,15 @@ def test_the_table_in_c():
 
 
 @compiled
+def test_rows_have_bounds_in_c():
+    stated, of_elements = kernels.bounds(), kernels.ops()
+    rows = {op.name for op in OPS if op.kind in ("softmax", "loss_rows", "norm")}
+    assert set(stated) - set(of_elements) == rows | {"cross_entropy_soft"}
+    assert all(stated[name] == row[4:] for name, row in of_elements.items())
+    assert all(0.5 <= bound <= 8 for both in stated.values() for bound in both)
+
+
+@compiled
 def test_stubs_are_the_extension():
     stub = Path(lossgrad.__file__).with_name("_kernels.pyi").read_text()
     body = ast.parse(stub).body

@@ -53,6 +53,18 @@ def test_formula_and_bound_are_stated():
         assert "ULP" in text, op.name
 
 
+@pytest.mark.skipif(kernels is None, reason="the bounds stand in the compiled kernels")
+def test_the_bounds_stated_are_those_of_the_table_in_c():
+    said = 0
+    for name, bounds in kernels.bounds().items():
+        for function, bound in zip((name, f"{name}_backward"), bounds, strict=True):
+            text = PUBLIC[function].__doc__ if function in PUBLIC else ""
+            found = re.search(r"(\d+) ULP", text)
+            said += bool(found)
+            assert found is None or float(found[1]) == bound, function
+    assert said > 40
+
+
 @public
 def test_examples_are_true(name):
     if kernels is None and name not in EXTRA:

@@ -4,7 +4,6 @@ import doctest
 import re
 
 import pytest
-from test_rows import BOUND
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import readme, results
@@ -30,10 +29,6 @@ def test_computed_part(name):
     assert found, f"README.md has no part {name}"
     expected = readme.generated(results.read(benchmarks.BASELINE))[name]
     assert found[2] == expected, "stale: run `python -m benchmarks report`"
-
-
-def test_row_bound_is_the_tested_one():
-    assert readme.ROW_BOUND == BOUND
 
 
 def test_commands():

@@ -84,6 +84,11 @@ cdef extern from "lossgrad.h":
         const void *kernels[2]
     const lg_op *lg_ops
     int lg_op_count
+    ctypedef struct lg_row_op:
+        const char *name
+        double bound, derivative_bound
+    const lg_row_op *lg_row_ops
+    int lg_row_op_count
     const lg_level *lg_levels
     int lg_level_count
     void lg_map(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t) nogil
@@ -134,7 +139,7 @@ def set_level(name):
     global active
     cdef int k
     for k in reversed(range(lg_level_count)):
-        if lg_levels[k].available() and (name is None or lg_levels[k].name.decode() == name):
+        if (name is None or lg_levels[k].name.decode() == name) and lg_levels[k].available():
             active = &lg_levels[k]
             return
     raise ValueError(
@@ -150,6 +155,15 @@ def ops():
                                   lg_ops[k].bound, lg_ops[k].derivative_bound)
         for k in range(lg_op_count)
     }
+
+
+def bounds():
+    """name -> (bound, derivative_bound) in ULP, of both C tables: elements and rows."""
+    stated = {
+        lg_row_ops[k].name.decode(): (lg_row_ops[k].bound, lg_row_ops[k].derivative_bound)
+        for k in range(lg_row_op_count)
+    }
+    return stated | {name: row[4:] for name, row in ops().items()}
 
 
 cdef class Environment:

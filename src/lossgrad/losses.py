@@ -167,8 +167,8 @@ def binary_cross_entropy_with_logits(
 
     Notes
     -----
-    Within 2 ULP from -inf to inf at t = 0 and 1, and for any t in between. A term whose coefficient
-    is 0 counts 0 even at an infinite logit.
+    Within 2 ULP from -inf to inf at t = 0 and 1, within 3 for any t in between. A term whose
+    coefficient is 0 counts 0 even at an infinite logit.
 
     Examples
     --------
@@ -502,7 +502,7 @@ def mse_loss(
     -------
     float or ndarray
         The reduced loss; with ``reduction="none"`` the losses in the dtype of `input`, each within
-        2 ULP of the exact value.
+        1 ULP of the exact value, or with weights 2.
 
     Raises
     ------

@@ -297,8 +297,8 @@ def cross_entropy_backward(
     ndarray
         Of the shape and dtype of the logits. Rows that are ignored have gradient 0. Entries are
         within 4 ULP, the label's own included: it is minus the sum of the other probabilities, not
-        p - 1. Where it is a difference by nature (smoothing, probability targets) the ULP is that
-        of the larger term.
+        p - 1. Where it is a difference by nature (smoothing, probability targets) they are within
+        5 ULP of the larger term.
 
     Raises
     ------
@@ -442,7 +442,7 @@ def nll_loss(
     -------
     float or ndarray
         The reduced loss; with ``reduction="none"`` the row losses in the dtype of `log_probs`,
-        exact or, with weights, within 1 ULP.
+        within 1 ULP.
 
     Raises
     ------

@@ -1,0 +1,237 @@
+"""Every float32 through every elementwise function and derivative: the largest errors, and where.
+
+The exact values are the float64 kernels', whose own error is 2**-28 of a float32's ULP
+(tests/test_accuracy.py holds them against mpmath). Blocks stay in the second-level cache.
+docs/accuracy.md is the record: ``python -m benchmarks exhaustive`` writes it, and the default tests
+try the inputs that it names.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import lossgrad
+from lossgrad import _backend
+from lossgrad._registry import OPS, Op
+
+RECORD = Path(__file__).parents[1] / "docs" / "accuracy.md"
+BLOCK = 1 << 15
+SUM_OF_TERMS = ("silu", "gelu", "mish")  # x F(x): the derivative is F + x F', which may cancel
+UNFUSED = ("portable", "sse2")  # levels without fused multiply-add: their bits are alike, too
+Array = np.ndarray
+Both = Callable[[Array], tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Form:
+    """An operation with its parameters, or a loss with its target."""
+
+    op: Op
+    options: Mapping[str, Any]
+    target: int | None = None
+
+    @property
+    def name(self) -> str:
+        given = {"targets": self.target} if self.op.is_loss else self.options
+        inside = ", ".join(f"{key}={value}" for key, value in given.items())
+        return self.op.name + (f"({inside})" if inside else "")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What C states."""
+        row = "gelu_tanh" if "approximate" in self.options else self.op.name
+        return _backend.kernels.bounds()[row]
+
+    @property
+    def words(self) -> tuple[range, ...]:
+        """The inputs, as bit patterns."""
+        return (
+            (range(2**32),) if "real" in self.op.inputs or self.op.is_loss else (range(0x3F800001),)
+        )
+
+    def both(self, dtype: type) -> Both:
+        """x -> (value, derivative), with the parameters that a float32 kernel computes with."""
+        op, options = self.op, {k: self._single(k, v) for k, v in self.options.items()}
+        ones, target = np.ones(BLOCK, dtype), np.full(BLOCK, self.target or 0, dtype)
+        forward = getattr(lossgrad, op.name)
+        backward = getattr(lossgrad, f"{op.name}_backward")
+        if op.is_loss:
+            fused = getattr(lossgrad, f"{op.name}_value_and_grad")
+            return lambda x: fused(x, target[: x.size], reduction="none")
+        value, slope = np.empty(BLOCK, dtype), np.empty(BLOCK, dtype)
+
+        def compute(x: Array) -> tuple[Array, Array]:
+            n = x.size
+            return (
+                forward(x, **options, out=value[:n]),
+                backward(ones[:n], x, **options, out=slope[:n]),
+            )
+
+        return compute
+
+    def exact_results(self) -> Callable[[Array], tuple[Array, Array, Array | None]]:
+        """x -> (value, derivative, the larger of the derivative's terms where they cancel)"""
+        both = self.both(np.float64)
+
+        def compute(x: Array) -> tuple[Array, Array, Array | None]:
+            value, slope = both(x)
+            if self.op.name not in SUM_OF_TERMS or not -4 <= x[0] <= -0.5:  # the roots are here
+                return value, slope, None
+            mean = value / x
+            return value, slope, np.maximum(abs(mean), abs(slope - mean))
+
+        return compute
+
+    def _single(self, name: str, value: Any) -> Any:
+        return float(np.float32(value)) if isinstance(value, float) and name != "base" else value
+
+
+def forms() -> list[Form]:
+    found = []
+    for op in OPS:
+        if op.kind == "elementwise":
+            given = {k: v for k, v in op.parameters.items() if isinstance(v, float)}
+            found += [Form(op, given), *(Form(op, variant) for variant in op.variants)]
+        elif op.name == "binary_cross_entropy_with_logits":
+            found += [Form(op, {}, target) for target in (0, 1)]
+    return found
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The largest error found, in ULP, and the input that has it."""
+
+    error: float = 0.0
+    at: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.error:.4f} | {self.at.hex()}"
+
+
+def blocks(form: Form) -> Iterator[Array]:
+    for words in form.words:
+        for start in range(words.start, words.stop, BLOCK):
+            stop = min(start + BLOCK, words.stop)
+            yield np.arange(start, stop, dtype=np.uint32).view(np.float32)
+
+
+@np.errstate(all="ignore")
+def sweep(form: Form, level: str) -> tuple[Worst, Worst]:
+    """The largest error of the value and of the derivative over all inputs."""
+    single, exact_of = form.both(np.float32), form.exact_results()
+    x64, ruler, best = np.empty(BLOCK), Ruler(), _backend.kernels.available_levels()[-1]
+    worst = [Worst(), Worst()]
+    for x in blocks(form):
+        wide = x64[: x.size]
+        wide[:] = x
+        _use(best)
+        exact = exact_of(wide)
+        _use(level)
+        for k, result in enumerate(single(x)):
+            error = ruler.largest(result, exact[k], exact[2] if k else None)
+            if error > worst[k].error:
+                worst[k] = Worst(error, float(x[ruler.where(error)]))
+    return worst[0], worst[1]
+
+
+class Ruler:
+    """ULP of float32 results against float64 ones, as tests/ulp.py measures them, but fast."""
+
+    def __init__(self) -> None:
+        self.gaps = np.empty(BLOCK)
+        self.unit: Any = 1.0
+
+    def largest(self, result: Array, exact: Array, larger: Array | None) -> float:
+        """The largest error."""
+        self.gap = gap = np.subtract(result, exact, out=self.gaps[: result.size])
+        size = exact if larger is None else larger
+        low, high = size.min(), size.max()
+        if low * high >= 0 and unit(low) == unit(high):  # one unit for all
+            self.unit = unit(low)
+            most = max(gap.max(), -gap.min())
+            if most < np.inf:
+                return float(most / self.unit)
+        self.unit = unit(size)
+        rounded = exact.astype(np.float32)  # right where both are NaN, or it rounds to inf
+        same = (rounded == result) | (np.isnan(rounded) & np.isnan(result))
+        gap[same & ~np.isfinite(gap)] = 0
+        gap[np.isnan(gap)] = np.inf
+        return float((abs(gap) / self.unit).max())
+
+    def where(self, error: float) -> int:
+        """Where the last block has it."""
+        return int((abs(self.gap) / self.unit == error).argmax())
+
+
+def unit(exact: Any) -> Any:
+    """The gap between neighbours in float32 at a float64."""
+    return np.ldexp(1.0, np.maximum(np.frexp(exact)[1], -125) - 24)
+
+
+def difference(form: Form, level: str, other: str) -> float | None:
+    """An input whose results on two levels differ in a bit, or None."""
+    here, there = form.both(np.float32), form.both(np.float32)
+    for x in blocks(form):
+        _use(level)
+        mine = here(x)
+        _use(other)
+        for a, b in zip(mine, there(x), strict=True):
+            if not np.array_equal(a.view(np.uint32), b.view(np.uint32)):
+                return float(x[(a.view(np.uint32) != b.view(np.uint32)).argmax()])
+    return None
+
+
+def _use(level: str) -> None:
+    if level != _backend.kernels.level():  # to look for it takes 35 us on some machines
+        _backend.kernels.set_level(level)
+
+
+# ---- the record ----------------------------------------------------------------------------------
+
+HEAD = """\
+# The largest errors over all 2^32 float32 inputs
+
+In units in the last place of the exact result (of the larger of the two terms of a derivative that
+cancels: silu, gelu, mish), with the input that has it. `avx2`, `avx512`, `neon` and `portable_fma`
+have the same bits, and so have `sse2` and `portable`, which lack fused multiply-add. Written by
+`python -m benchmarks exhaustive`; the default tests try these inputs.
+
+| function | bound | with fma | at | without | at |
+| --- | --- | --- | --- | --- | --- |
+"""
+DASH = "-"
+
+
+def read(path: Path = RECORD) -> dict[str, list[str]]:
+    """The cells of each row, by its first: a form's name, or that with an apostrophe."""
+    lines = re.findall(r"^\| `(.*?)` \| (.*) \|$", path.read_text() if path.exists() else "", re.M)
+    return {name: cells.split(" | ") for name, cells in lines}
+
+
+def write(rows: Mapping[str, list[str]], path: Path = RECORD) -> None:
+    names = [name for form in forms() for name in (form.name, f"{form.name}'")]
+    lines = [f"| `{name}` | {' | '.join(rows[name])} |\n" for name in names if name in rows]
+    path.write_text(HEAD + "".join(lines))
+
+
+def record(form: Form, level: str, path: Path = RECORD) -> None:
+    """Measure, and put the result into the table."""
+    worst = sweep(form, level)
+    rows = read(path)
+    column = 3 if level in UNFUSED else 1
+    for name, bound, found in zip((form.name, f"{form.name}'"), form.bounds, worst, strict=True):
+        cells = rows.setdefault(name, ["", DASH, DASH, DASH, DASH])
+        cells[0] = f"{bound:g}"
+        cells[column : column + 2] = str(found).split(" | ")
+    write(rows, path)
+
+
+def hardest(name: str, path: Path = RECORD) -> list[float]:
+    """The recorded inputs of a form, for its value and its derivative."""
+    rows = read(path)
+    cells = [cell for key in (name, f"{name}'") for cell in rows.get(key, [])]
+    return [float.fromhex(cell) for cell in cells if "0x" in cell]
