@@ -321,6 +321,7 @@ def test_at_exit(before):
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import numpy as np, lossgrad
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored in the background
 row = np.linspace(-1, 1, 1000, dtype=np.float32)
 x = np.broadcast_to(row, (5_000_000, 1000))  # 20 GB of no memory
 y = np.broadcast_to(np.int64(1), 5_000_000)

@@ -53,7 +53,7 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
         return _plain(a.astype(dtype, copy=False))
 
 
-def _array(x: ArrayLike, name: str) -> Array:
+def _array(x: Any, name: str) -> Array:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, whose mask would be lost: pass {name}.filled(value) instead"
