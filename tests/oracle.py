@@ -10,6 +10,10 @@ import math
 import mpmath
 import numpy as np
 
+from lossgrad._registry import OPS
+from lossgrad.reference import activations
+from lossgrad.reference._apply import parameters_of
+
 LONG = np.finfo(np.longdouble).nmant >= 63
 MP_BITS = 160  # of the fallback
 
@@ -470,3 +474,25 @@ def mixture(classes, dtype, labels=None, probabilities=None, weight=None, smooth
     )
     q = (1 - e) * t + e / classes
     return q if weight is None else q * wide(np.asarray(weight, dtype))
+
+
+def __getattr__(name):
+    """The form of an op that has none here: the reference's own, of 106 bits, not yet rounded."""
+    op = name.removesuffix("_derivative")
+    formula = getattr(activations, f"_{op}" if op == name else f"_{op}_slope", None)
+    if formula is None:
+        raise AttributeError(f"neither this module nor the reference has a form of {op}")
+
+    defaults = next(row.parameters for row in OPS if row.name == op)
+
+    def form(x, **options):
+        x = np.asarray(x)
+        given = [options.get(name, value) for name, value in defaults.items() if name != "out"]
+        with np.errstate(all="ignore"):
+            value = formula(x.astype(np.float64), *parameters_of(x.dtype, *given))
+            high, low = wide(value.high), wide(value.low)
+            if LONG:
+                return np.ldexp(high, value.n) + np.ldexp(low, value.n)
+            return (high + low) * multiprecision(2) ** value.n.astype(object)
+
+    return form
