@@ -201,7 +201,8 @@ OP(selu) {
     const pair scale = constant_(1.0507009873554805, 3.9874847667154144e-17);
     const pair both = constant_(1.7580993408473768, 1.41535193800845e-17);
     V x = in[0];
-    V up = select_(lt_(x, HUGE_), once_(exact_(x), scale), scale.h * x);
+    V big = round_(times_(scale, x * set1(C_(0x1p-60f, 0x1p-500)))) * set1(C_(0x1p60f, 0x1p500));
+    V up = select_(lt_(x, HUGE_), once_(exact_(x), scale), select_(lt_(x, set1((S)INFINITY)), big, x));
     *y = select_(negative_(x), once_(expm1_below(x), both), select_(eq_(x, ZERO), x, up));
     *d = number_(x, select_(positive_(x), scale.h, exp_below(exact_(x), 1, both)));
 }
