@@ -6,6 +6,7 @@
 #define LG_PASTE(a, b, c) LG_PASTE_(a, b, c)
 #define LG_NAME(name) LG_PASTE(lg_, name, LG_ISA)
 
+#include "environment.h"
 #include "vec.h"
 #include "vmath.h"
 #include "ops.h"

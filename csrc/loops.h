@@ -80,22 +80,25 @@ static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, cons
     for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * stride, from + i, sizeof(S));
 }
 
+#define ABREAST (AVX512 ? 2 : 1) /* vectors of a step: as registers allow */
 typedef void op_fn(const V *in, const S *p, V *y, V *d);
 
-INLINE void map_step(op_fn *op, int inputs, int direction, const S *const *in, S *const *out, ptrdiff_t i,
+/* `many` vectors side by side, so that their chains overlap; all are read before any is written. */
+INLINE void map_step(op_fn *op, int inputs, int direction, const S *const *in, S *const *out, ptrdiff_t i, int many,
                      ptrdiff_t k, int stream, const S *p) {
-    V v[LG_MAX_INPUTS + 1], y = set1(0), d = set1(0), result[2];
-    int first = direction != LG_FORWARD;
-    for (int j = 0; j < inputs + first; j++) v[j] = k == VL ? ld(in[j] + i) : ld_n(in[j] + i, k, 0);
-    op(v + first, p, &y, &d);
-    if (direction == LG_FORWARD) result[0] = y;
-    if (direction == LG_BACKWARD) result[0] = v[0] * d;
-    if (direction == LG_VALUE_AND_GRAD) { result[0] = y; result[1] = v[0] * d; }
-    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) {
-        if (k != VL) st_n(out[j] + i, result[j], k);
-        else if (stream && j == (direction == LG_VALUE_AND_GRAD)) stream_(out[j] + i, result[j]);
-        else st(out[j] + i, result[j]);
-    }
+    const int first = direction != LG_FORWARD, both = direction == LG_VALUE_AND_GRAD;
+    V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], d[ABREAST];
+    for (int g = 0; g < many; g++)
+        for (int j = 0; j < inputs + first; j++) v[g][j] = k == VL ? ld(in[j] + i + g * VL) : ld_n(in[j] + i, k, 0);
+    for (int g = 0; g < many; g++) op(v[g] + first, p, &y[g], &d[g]);
+    for (int g = 0; g < many; g++)
+        for (int j = 0; j < 1 + both; j++) {
+            const V result = direction == LG_FORWARD || (both && j == 0) ? y[g] : v[g][0] * d[g];
+            S *to = out[j] + i + g * VL;
+            if (k != VL) st_n(to, result, k);
+            else if (stream && j == both) stream_(to, result);
+            else st(to, result);
+        }
 }
 
 INLINE void map_loop(op_fn *op, int inputs, int direction, const void *const *in_, void *const *out_,
@@ -106,17 +109,16 @@ INLINE void map_loop(op_fn *op, int inputs, int direction, const void *const *in
     for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) out[j] = out_[j];
     for (int j = 0; j < 4; j++) p[j] = param ? (S)param[j] : 0;
     ptrdiff_t i = 0;
-    if (stream && n >= 2 * VL) {
-        S *to = out[direction == LG_VALUE_AND_GRAD];
-        ptrdiff_t head = (ptrdiff_t)((-(uintptr_t)to % VBYTES) / sizeof(S));
-        if ((uintptr_t)to % sizeof(S) == 0) {
-            if (head) map_step(op, inputs, direction, in, out, 0, head, 0, p);
-            for (i = head; i + VL <= n; i += VL) map_step(op, inputs, direction, in, out, i, VL, 1, p);
-            fence_();
-        }
+    const S *to = out[direction == LG_VALUE_AND_GRAD];
+    if (stream && n >= 2 * VL && (uintptr_t)to % sizeof(S) == 0) {
+        i = (ptrdiff_t)((-(uintptr_t)to % VBYTES) / sizeof(S));
+        if (i) map_step(op, inputs, direction, in, out, 0, 1, i, 0, p);
+        for (; i + ABREAST * VL <= n; i += ABREAST * VL) map_step(op, inputs, direction, in, out, i, ABREAST, VL, 1, p);
+        fence_();
     }
-    for (; i + VL <= n; i += VL) map_step(op, inputs, direction, in, out, i, VL, 0, p);
-    if (i < n) map_step(op, inputs, direction, in, out, i, n - i, 0, p);
+    for (; i + ABREAST * VL <= n; i += ABREAST * VL) map_step(op, inputs, direction, in, out, i, ABREAST, VL, 0, p);
+    for (; i + VL <= n; i += VL) map_step(op, inputs, direction, in, out, i, 1, VL, 0, p);
+    if (i < n) map_step(op, inputs, direction, in, out, i, 1, n - i, 0, p);
 }
 
 #define RUN const void *const *in, void *const *out, ptrdiff_t n, const double *p, int stream
@@ -133,7 +135,14 @@ INLINE void map_loop(op_fn *op, int inputs, int direction, const void *const *in
 #define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound) \
     {name##_forward, name##_backward, name##_both},
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("schedule-insns", "sched-pressure") /* chains side by side, not one after another */
 LG_OPS(DEFINE_MAPS)
+#pragma GCC pop_options
+#else
+LG_OPS(DEFINE_MAPS)
+#endif
 
 static void multiply(RUN) {
     (void)p;
@@ -178,11 +187,42 @@ void LG_NAME(sum_doubles)(const double *x, ptrdiff_t n, double spread, lg_sum *s
 void LG_NAME(sum_doubles)(const double *x, ptrdiff_t n, double spread, lg_sum *sum);
 #endif
 
+/* Plain sums in double, of whole float32 or of a third of the bits of each float64. Apart, so that
+ * nothing of it moves across the look at the flags. */
+enum { SUMS = C_(1, 3) };
+static NOINLINE void plain_sums(const S *x, ptrdiff_t n, double *totals) {
+    W w[SUMS][VPER];
+    for (int s = 0; s < SUMS; s++)
+        for (int h = 0; h < VPER; h++) w[s][h] = w_zero();
+    for (ptrdiff_t i = 0; i < n; i += LANES)
+        for (int h = 0; h < VPER; h++) {
+            const ptrdiff_t k = n - i - h * VL;
+            if (k <= 0) break;
+            V v = k >= VL ? ld(x + i + h * VL) : ld_n(x + i + h * VL, k, 0);
+#if LG_DOUBLE
+            for (int s = 0; s < SUMS; s++) {
+                const V part = s == SUMS - 1 ? v : from_bits(bits_(v) & iset1(-(INT64_C(1) << 35)));
+                w[s][h].s = w[s][h].s + part;
+                v = v - part;
+            }
+#else
+            w[0][h] = w_add(w[0][h], v);
+#endif
+        }
+    for (int s = 0; s < SUMS; s++) totals[s] = fold_(w[s]).s;
+}
+
 static void sum_values(const void *values, ptrdiff_t n, lg_sum *sum) {
     const S *x = values;
     for (ptrdiff_t i = 0; i < n; i += LG_BLOCK) {
         double block[LG_BLOCK];
         ptrdiff_t k = n - i < LG_BLOCK ? n - i : LG_BLOCK;
+        lg_watch();
+        plain_sums(x + i, k, block);
+        if (!lg_inexact() && isfinite(block[0])) { /* nothing was rounded */
+            for (int s = 0; s < SUMS; s++) lg_sum_add(sum, block[s]);
+            continue;
+        }
         for (ptrdiff_t j = 0; j < k; j++) block[j] = (double)x[i + j];
         LG_NAME(sum_doubles)(block, k, C_(0x1p-60, 0x1p-32), sum);
     }

@@ -125,8 +125,10 @@ typedef struct {
 enum { LG_ROWS = 64 };
 typedef struct {
     double max[LG_ROWS], target[LG_ROWS], unit[LG_ROWS], count[LG_ROWS], rest[LG_ROWS], others[LG_ROWS];
-    double total[LG_ROWS], log_rest[LG_ROWS];
-    int known[LG_ROWS];
+    double known[LG_ROWS];
+    double total[LG_ROWS], log_rest[LG_ROWS], lse[LG_ROWS], loss[LG_ROWS]; /* loss: of a label, unweighted */
+    double up[LG_ROWS], own[LG_ROWS]; /* what multiplies the gradient, and the label's term */
+    double slope[LG_ROWS], entry[LG_ROWS]; /* up / total, and the gradient's entry for the label */
 } lg_batch;
 
 /* ---- the table ---- */

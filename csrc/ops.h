@@ -25,12 +25,13 @@ INLINE V once_(pair a, pair b) {
 
 /* ---- sigmoid and its relatives: s(x) = 1 / (1 + exp(-x)) ---- */
 
-/* s(x); derivative s(x) s(-x). */
+/* s(x), for x > 0 as 1 - s(-x); derivative s(x) s(-x). */
 OP(sigmoid) {
     UNUSED;
-    const logistic a = logistic_(exact_(in[0]), 1);
-    *y = select_(negative_(in[0]), scale_(round_(a.small), a.n), round_(a.large));
-    *d = scale_(round_(mul_(a.small, a.large)), a.n);
+    const logistic_tail a = logistic_tail_(abs_(in[0]));
+    V q = fma_(a.q, a.rest, a.q), small = scale_(q, a.n);
+    *y = select_(negative_(in[0]), small, ONE - small);
+    *d = scale_(fnma_(q, small, q), a.n);
 }
 
 /* log s(x) = min(x, 0) - log(1 + exp(-|x|)); derivative s(-x). */
@@ -251,15 +252,16 @@ OP(softsign) {
 /* c a, counted 0 where c is 0: a class without mass adds nothing even if its loss is infinite. */
 INLINE V weighted(V c, V a) { return drop_(eq_(c, ZERO), c * a); }
 
-/* Binary cross-entropy of a logit x with target t and weight w of the positive term:
- * w t softplus(-x) + (1 - t) softplus(x). Derivative (1 - t) s(x) - w t s(-x). */
+/* Binary cross-entropy of a logit x with target t and weight w of the positive term, p = w t and n = 1 - t:
+ * p softplus(-x) + n softplus(x) = (p + n) log(1 + exp(-|x|)) + |x| (p where x < 0, n elsewhere).
+ * Derivative n s(x) - p s(-x). */
 OP(binary_cross_entropy_with_logits) {
     UNUSED;
-    V x = in[0], positive = in[2] * in[1], negative = ONE - in[1];
-    const logistic s = logistic_(exact_(x), 1);
-    V l = round_(log1p_unit(s.z)), small = scale_(round_(s.small), s.n), large = round_(s.large);
+    V x = in[0], a = abs_(x), positive = in[2] * in[1], negative = ONE - in[1];
     M below = negative_(x);
-    *y = number_(x, weighted(positive, l + max_(-x, ZERO)) + weighted(negative, l + max_(x, ZERO)));
+    const exponential e = exp_minus(a);
+    *y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
+    V small = logistic_of(e), large = ONE - small;
     *d = negative * select_(below, small, large) - positive * select_(below, large, small);
 }
 

@@ -163,13 +163,29 @@ INLINE unit unit_of(S reference) {
     return (unit){.magic = set1(MAGIC) - n, .exponent = first_(n)};
 }
 
-/* The total and the logarithm, for rows of either dtype. */
+/* The total and the logarithms, for rows of either dtype. */
 #if LG_DOUBLE
 void LG_NAME(finish)(lg_batch *b, ptrdiff_t n) {
+    const V zero = set1(0), least = set1(-(S)INFINITY);
     for (ptrdiff_t i = 0; i < n; i += VL) { /* past n, in what the arrays have in excess */
-        V unit = ld(b->unit + i), count = ld(b->count + i), rest = ld(b->rest + i);
+        const V unit = ld(b->unit + i), count = ld(b->count + i), rest = ld(b->rest + i), max = ld(b->max + i);
+        const V log_rest = round_(log1p_pair((count - set1(1)) + rest / unit)), target = ld(b->target + i);
         st(b->total + i, fma_(count, unit, rest));
-        st(b->log_rest + i, round_(log1p_pair((count - set1(1)) + rest / unit)));
+        st(b->log_rest + i, log_rest);
+        st(b->lse + i, select_(eq_(max, least), max, max + log_rest));
+        st(b->loss + i, select_(eq_(target, max), zero, max - target) + log_rest);
+    }
+}
+/* The label's entry is minus the sum of the other probabilities. */
+void LG_NAME(label_shares)(lg_batch *b, ptrdiff_t n) {
+    const V zero = set1(0), one = set1(1);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        const V total = ld(b->total + i), up = ld(b->up + i), slope = up / total;
+        V others = fma_(ld(b->count + i) - one, ld(b->unit + i), ld(b->rest + i));
+        others = select_(eq_(ld(b->target + i), ld(b->max + i)), others, total - ld(b->own + i));
+        others = select_(eq_(ld(b->known + i), zero), others, ld(b->others + i));
+        st(b->slope + i, slope);
+        st(b->entry + i, -select_(lt_(one, abs_(up)), others * slope, others / total * up));
     }
 }
 double LG_NAME(exp_of)(double x, double exponent) { /* over 2^exponent */
@@ -179,6 +195,7 @@ double LG_NAME(exp_of)(double x, double exponent) { /* over 2^exponent */
 double LG_NAME(log_of)(double x) { return first_(round_(log_pair(set1(x)))); }
 #else
 void LG_NAME(finish)(lg_batch *b, ptrdiff_t n);
+void LG_NAME(label_shares)(lg_batch *b, ptrdiff_t n);
 double LG_NAME(exp_of)(double x, double exponent);
 double LG_NAME(log_of)(double x);
 #endif
@@ -248,8 +265,7 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, pt
     column[0] = set1(0);
     for (ptrdiff_t c = 0; c < n; c += VL) {
         const ptrdiff_t k = n - c < VL ? n - c : VL;
-        for (int r = 0; r < VL; r++)
-            line[r] = k == VL ? ld(x[r < many ? r : 0] + c) : ld_n(x[r < many ? r : 0] + c, k, 0);
+        for (int r = 0; r < VL; r++) line[r] = k == VL ? ld(x[r] + c) : ld_n(x[r] + c, k, 0);
         transpose_(line);
         for (int r = 0; r < VL; r++) column[c + r] = line[r];
     }
@@ -259,7 +275,11 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, pt
     const unit u = {.magic = set1(MAGIC + BIAS) - magic};
     ptrdiff_t i = 0;
     for (; i + 4 <= n; i += 4) terms_of(column + i, column + i, 4, &u, &seen);
-    for (; i < n; i++) terms_of(column + i, column + i, 1, &u, &seen);
+    if (i + 2 <= n) {
+        terms_of(column + i, column + i, 2, &u, &seen);
+        i += 2;
+    }
+    if (i < n) terms_of(column + i, column + i, 1, &u, &seen);
 
     W sum[LANES];
     V best[LANES];
@@ -286,20 +306,11 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, pt
     for (int h = LANES / 2; h; h /= 2)
         for (int l = 0; l < h && l + h < lanes; l++) sum[l] = w_join(sum[l], sum[l + h]);
 
-    double error[VL];
-    S maxima[VL], counts[VL], tops[VL], checks[VL];
-    w_store(sum[0], b->rest + at, error);
-    st(maxima, max);
-    st(counts, count);
-    st(tops, top);
-    st(checks, seen);
-    for (int r = 0; r < VL; r++) {
-        b->max[at + r] = (double)maxima[r];
-        b->unit[at + r] = (double)tops[r];
-        b->count[at + r] = (double)counts[r];
-        b->known[at + r] = 0;
-        if (LG_DOUBLE) b->rest[at + r] += error[r];
-    }
+    widen_(max, b->max + at);
+    widen_(top, b->unit + at);
+    widen_(count, b->count + at);
+    w_round(sum[0], b->rest + at);
+    for (int r = 0; r < VL; r++) b->known[at + r] = 0;
     for (ptrdiff_t c = 0; keep && c < n; c += VL) {
         for (int r = 0; r < VL; r++) line[r] = column[c + r];
         transpose_(line);
@@ -307,9 +318,12 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, pt
             if (n - c >= VL) st(keep + r * n + c, line[r]);
             else st_n(keep + r * n + c, line[r], n - c);
     }
-    for (int r = 0; r < many; r++) /* a row that is none of the usual */
-        if (!(fabs((double)maxima[r]) <= (double)FAR && checks[r] == checks[r]))
-            put_row(b, at + r, sum_row(x[r], n, keep ? keep + r * n : NULL, x[r]));
+    const M usual = and_(nlt_(set1(FAR), abs_(max)), eq_(seen, seen));
+    if (count_(usual) == VL) return;
+    S good[VL];
+    st(good, keep_(usual, set1(1)));
+    for (int r = 0; r < many; r++)
+        if (good[r] == 0) put_row(b, at + r, sum_row(x[r], n, keep ? keep + r * n : NULL, x[r]));
 }
 
 /* First pass when the log-sum-exp is known: the terms, and the sum of all but the label's. */
@@ -336,8 +350,8 @@ INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S 
 /* g / total as one factor, or as two that are normal numbers: a term's share is
  * (term * first) * second; second is 1 unless g / total is extreme. */
 typedef struct { S first, second; } factor;
-INLINE factor factor_of(double g, double total) {
-    if (!(fabs(g) < total * C_(0x1p-110, 0x1p-1000)) || g == 0) return (factor){(S)(g / total), 1};
+INLINE factor factor_of(double g, double total, double quotient) {
+    if (!(fabs(g) < total * C_(0x1p-110, 0x1p-1000)) || g == 0) return (factor){(S)quotient, 1};
     const double up = fabs(g) > C_(0x1p-13, 0x1p-100) ? C_(0x1p90, 0x1p900) : 1;
     return (factor){(S)(up / total), (S)(g / up)};
 }
@@ -536,12 +550,21 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         const double own_q = (double)first_(mixture_at(&here, 0, 1));
         entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
     }
-    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up);
-    else scale_terms(e, out, n, factor_of(up * own, w->total), stream);
+    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total, (up * (mass + own)) / w->total), (S)up);
+    else scale_terms(e, out, n, factor_of(up * own, w->total, (up * own) / w->total), stream);
     if (at >= 0) out[at] = entry;
     return loss;
 }
 
+/* The logits of a batch's labels; x is NULL where rows are no runs, skip if none is skipped. */
+INLINE void read_targets(const lg_rows_job *j, const S *const *x, ptrdiff_t r0, ptrdiff_t many, const int64_t *label,
+                         const int *skip, double *target) {
+    for (ptrdiff_t k = 0; k < many; k++) {
+        if (skip && skip[k]) continue;
+        if (x) target[k] = (double)x[k][label[k]];
+        else target[k] = load_double(at_row(&j->x, r0 + k, j->inner) + label[k] * j->x.stride[1], j->x.storage);
+    }
+}
 /* g - p sum g, as minus a mixture's gradient */
 INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const S *g, S *out, ptrdiff_t n) {
     const wide g_sum = row_dot(e, g, n, 0);
@@ -550,7 +573,7 @@ INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const 
     const ptrdiff_t top = dominant(x, n, w);
     S entry = 0; /* before out, which may be g, is written */
     if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[top]));
-    mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1);
+    mixture_gradient(e, out, n, &q, factor_of(-sum, w->total, -sum / w->total), -1);
     if (top >= 0) out[top] = entry;
 }
 
@@ -559,7 +582,7 @@ INLINE void jacobian(const lg_row *w, const S *x, const S *e, S *line, ptrdiff_t
     for (ptrdiff_t i = 0; i < n; i++) {
         const double p = (double)e[i] / w->total;
         const double others = x[i] == (S)w->max ? w->rest + (w->count - 1) * w->unit : w->total - (double)e[i];
-        scale_terms(e, line, n, factor_of(-p, w->total), 0);
+        scale_terms(e, line, n, factor_of(-p, w->total, -p / w->total), 0);
         line[i] = share(others, w->total, p);
         store_run(to + i * n * lg_size(storage), lg_size(storage), n, storage, line);
     }
@@ -581,13 +604,15 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const int x_runs = runs(&j->x, n) && !has_b, g_runs = runs(&j->grad, n);
     const int few = n <= 2 * LANES && !is_nll && !j->lse_given;
     const int keeps = (has_out && j->what != LG_LOG_SOFTMAX) || has_b;
+    const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
+    const int by_row = has_out || has_b || !(plain || j->what == LG_LOGSUMEXP);
     const int stream = has_out && out_runs && n >= ROW_BLOCK / 2 &&
                        (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
+    const S *x[LG_ROWS], *g[LG_ROWS] = {NULL};
+    int64_t label[LG_ROWS] = {0};
     for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
-        const S *x[LG_ROWS], *g[LG_ROWS] = {NULL};
         lg_batch b;
-        int64_t label[LG_ROWS] = {0};
         int skip[LG_ROWS];
         if (!x_runs && !is_nll) gather(&j->x, r0, many, j, x_tile);
         if (j->grad.at && !g_runs) gather(&j->grad, r0, many, j, g_tile);
@@ -601,15 +626,17 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : x_tile + k * n;
             if (j->grad.at) g[k] = g_runs ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * n;
         }
-        ptrdiff_t kept = many; /* the first row that is not ignored */
-        for (ptrdiff_t k = many; k-- > 0;) {
+        int skips = 0;
+        for (ptrdiff_t k = 0; k < many; k++) {
             skip[k] = j->label.at && label[k] == j->ignore_index;
-            if (!skip[k]) kept = k;
+            skips |= skip[k];
         }
+        ptrdiff_t kept = 0; /* the first row that is not ignored */
+        while (skips && kept < many && skip[kept]) kept++;
         if (few && kept < many)
             for (ptrdiff_t k = 0; k < many; k += VL) {
                 const S *side[VL];
-                for (int r = 0; r < VL; r++) side[r] = x[k + r < many && !skip[k + r] ? k + r : kept];
+                for (int r = 0; r < VL; r++) side[r] = x[k + r < many && !(skips && skip[k + r]) ? k + r : kept];
                 sum_abreast(side, n, keeps ? terms + k * n : NULL, &b, k, (int)(many - k < VL ? many - k : VL));
             }
         for (ptrdiff_t k = 0; k < many; k++) {
@@ -624,31 +651,40 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             else if (keeps) put_row(&b, k, sum_row(x[k], n, terms + k * n, write));
             else put_row(&b, k, sum_row(x[k], n, NULL, x[k]));
         }
-        for (ptrdiff_t k = 0; j->label.at && k < many; k++) {
-            if (skip[k]) continue;
-            const char *own = at_row(&j->x, r0 + k, j->inner) + label[k] * j->x.stride[1];
-            b.target[k] = x_runs ? (double)x[k][label[k]] : load_double(own, j->x.storage);
-        }
+        if (j->label.at) read_targets(j, x_runs ? x : NULL, r0, many, label, skips ? skip : NULL, b.target);
         LG_NAME(finish)(&b, many);
         S values[LG_ROWS];
-        for (ptrdiff_t k = 0; k < many; k++) {
+        for (ptrdiff_t k = 0; skips && k < many; k++)
+            if (skip[k]) b.lse[k] = b.loss[k] = 0;
+        if (j->lse && !j->lse_given) memcpy(j->lse + r0, b.lse, (size_t)many * sizeof *b.lse);
+        for (ptrdiff_t k = 0; k < many; k++) values[k] = (S)(plain ? b.loss : b.lse)[k];
+        for (ptrdiff_t k = 0; k < many; k++) b.up[k] = j->scale;
+        for (ptrdiff_t k = 0; j->row_grad.at && k < many; k++)
+            b.up[k] *= load_double(at_row(&j->row_grad, r0 + k, j->inner), j->row_grad.storage);
+        if (plain && has_out) {
+            for (ptrdiff_t k = 0; k < many; k++) b.own[k] = skips && skip[k] ? 0 : (double)(terms + k * n)[label[k]];
+            LG_NAME(label_shares)(&b, many);
+        }
+        for (ptrdiff_t k = 0; by_row && k < many; k++) {
             const ptrdiff_t r = r0 + k;
             S *e = terms + k * n, *out = has_out && out_runs ? (S *)at_row(&j->out, r, j->inner) : e;
-            lg_row row = get_row(&b, k), *w = &row;
-            double lse = w->max == -INFINITY ? w->max : w->max + w->log_rest;
-            if (j->lse && !j->lse_given) j->lse[r] = skip[k] ? 0 : lse;
-            double up = j->scale;
-            if (j->row_grad.at) up *= load_double(at_row(&j->row_grad, r, j->inner), j->row_grad.storage);
-            values[k] = 0;
-            if (skip[k]) {
+            if (skips && skip[k]) {
+                values[k] = 0;
                 if (has_out) memset(out, 0, (size_t)n * sizeof(S));
                 continue;
             }
-            if (has_b) lse = weigh(w, e, g_tile + k * n, n);
+            if (plain) {
+                scale_terms(e, out, n, factor_of(b.up[k], b.total[k], b.slope[k]), stream);
+                out[label[k]] = (S)b.entry[k];
+                continue;
+            }
+            const double up = b.up[k];
+            lg_row row = get_row(&b, k), *w = &row;
+            if (has_b) values[k] = (S)weigh(w, e, g_tile + k * n, n);
             switch (j->what) {
-            case LG_LOGSUMEXP: values[k] = (S)lse; break;
+            case LG_LOGSUMEXP: break;
             case LG_LOGSUMEXP_BACKWARD:
-            case LG_SOFTMAX: scale_terms(e, out, n, factor_of(up, w->total), stream); break;
+            case LG_SOFTMAX: scale_terms(e, out, n, factor_of(up, w->total, up / w->total), stream); break;
             case LG_LOG_SOFTMAX: log_softmax_row(x[k], out, n, (S)w->max, (S)w->log_rest); break;
             case LG_SOFTMAX_BACKWARD:
                 softmax_gradient(e, g[k], out, n, w->total, value_of(row_dot(e, g[k], n, 1)) / w->total);

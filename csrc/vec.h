@@ -18,8 +18,10 @@
 
 #if defined(_MSC_VER)
 #define INLINE static __forceinline
+#define NOINLINE __declspec(noinline)
 #else
 #define INLINE static inline __attribute__((always_inline, unused))
+#define NOINLINE __attribute__((noinline))
 #endif
 
 #if defined(__GNUC__)
@@ -324,6 +326,7 @@ INLINE W w_join(W a, W b) {
     return (W){t, a.e + b.e + ((a.s - (t - u)) + (b.s - u))};
 }
 INLINE void w_store(W w, double *sum, double *error) { st(sum, w.s); st(error, w.e); }
+INLINE void w_round(W w, double *to) { st(to, w.s + w.e); }
 #else
 #if VECTOR
 typedef double D __attribute__((vector_size(VBYTES)));
@@ -353,14 +356,17 @@ INLINE W w_add(W w, V v) {
 }
 #endif
 INLINE void w_store(W w, double *sum, double *error) { (void)error; memcpy(sum, &w, sizeof w); }
+INLINE void w_round(W w, double *to) { memcpy(to, &w, sizeof w); }
 #else
 typedef struct { double s; } W;
 INLINE W w_zero(void) { return (W){0}; }
 INLINE W w_add(W w, V v) { return (W){w.s + v}; }
 INLINE W w_join(W a, W b) { return (W){a.s + b.s}; }
 INLINE void w_store(W w, double *sum, double *error) { (void)error; *sum = w.s; }
+INLINE void w_round(W w, double *to) { *to = w.s; }
 #endif
 #endif
+INLINE void widen_(V v, double *to) { w_round(w_add(w_zero(), v), to); }
 
 typedef struct { double s, e; } wide;
 INLINE double value_of(wide w) { return isfinite(w.s) ? w.s + w.e : w.s; }

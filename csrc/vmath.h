@@ -169,6 +169,58 @@ INLINE pair log_pair(V x) {
     return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
 }
 
+/* s(-a) = 1 / (1 + exp(a)) for a >= 0, with exp(a) = 2^n (1 + t), is 2^-n / D, D = (1 + 2^-n) + t; what
+ * D rounds away is put back into the quotient q (1 + rest). 0.45 ulp before q (1 + rest) is rounded. */
+typedef struct { V n, q, rest; } logistic_tail;
+INLINE logistic_tail logistic_tail_(V a) {
+    logistic_tail s;
+    const V one = set1(1), x = min_(set1(C_(120, 800)), a);
+    s.n = fma_(x, set1(-LOG2E), set1(MAGIC)) - set1(MAGIC);
+    const V r = exp_rest(x, -s.n), least = scale_(one, s.n);
+    const V r2 = r * r;
+    const V t = fma_(exp_tail(r), r2, r);
+    const V c = one + least, d = c + t, lost = ((c - d) + t) + ((one - c) + least);
+    s.q = one / d;
+    s.rest = -fma_(s.q, lost, residual_(s.q, d, one));
+    return s;
+}
+
+/* z = exp(-a), a >= 0, as 2^n (1 + t); lost is what 1 + t rounds away. 0.9 ulp. */
+typedef struct { V n, t, lost, z; } exponential;
+INLINE exponential exp_minus(V a) {
+    exponential e;
+    const V one = set1(1), r = exp_reduce(max_(set1(C_(-120, -800)), -a), &e.n);
+    e.t = fma_(exp_tail(r), r * r, r);
+    const V p = one + e.t;
+    e.lost = (one - p) + e.t;
+    e.z = scale_(p, e.n);
+    return e;
+}
+/* s(-a) = z / (1 + z), whose quotient is not rounded: 1.5 ulp. */
+INLINE V logistic_of(exponential e) {
+    const V one = set1(1), d = one + e.z, q = one / d;
+    const V rest = -fma_(q, (one - d) + e.z, residual_(q, d, one)); /* D q (1 + rest) = 1 */
+    return scale_(fma_(q, fma_(rest, one + e.t, e.t), q), e.n);
+}
+
+/* log(1 + z): with s = z / (2 + z) it is 2 s + s w P(w), w = s^2, and so z - s (z - w P(w)). What z lacks,
+ * `lost` of 1 + t, adds s lost (2 - z / 2) / (1 + t) or, as good as needed, 1.5 s lost. 1.7 ulp. */
+INLINE V log1p_of(exponential e) {
+#if LG_DOUBLE
+    static const double l[] = {0x1.5555555555555p-1, 0x1.999999999bfdep-2, 0x1.24924922647b1p-2, 0x1.c71c735542935p-3,
+                               0x1.745ccc6637e87p-3, 0x1.3b1c050616608p-3, 0x1.107de0d4846d7p-3, 0x1.ee94ac4837c80p-4,
+                               0x1.5ad77f6dce3d7p-4, 0x1.57fe6ec7a6760p-3};
+    enum { degree = 9 };
+#else
+    static const float l[] = {0x1.555556p-1f, 0x1.9997fep-2f, 0x1.24e954p-2f, 0x1.b94f54p-3f, 0x1.e91dfap-3f};
+    enum { degree = 4 };
+#endif
+    const V s = e.z / (set1(2) + e.z), w = s * s;
+    V q = set1(l[degree]);
+    for (int k = degree - 1; k >= 0; k--) q = fma_(q, w, set1(l[k]));
+    return fnma_(s, e.z - fma_(w, q, set1(1.5) * e.lost), e.z);
+}
+
 /* What sigmoid and its relatives share: with z = exp(-|x|) = p 2^n, large = sigmoid(|x|),
  * small 2^n = sigmoid(-|x|); x.l counts unless `exact`. */
 typedef struct { V n; pair p, z, large, small; } logistic;

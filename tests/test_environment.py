@@ -2,6 +2,7 @@
 none depends on them (rounding, flush to zero, subnormals taken as zero)."""
 
 import ctypes
+import gc
 import platform
 from contextlib import contextmanager
 
@@ -40,14 +41,17 @@ def control_word():
 
 @contextmanager
 def set_word(word):
-    """The control word within; yields a function that reads it."""
+    """The control word within; yields a function that reads it. No collection of garbage, whose
+    callbacks may compute."""
     state = environment()
     state[PLACE] = word.to_bytes(4, "little")
     libm = ctypes.CDLL("libm.so.6")
+    gc.disable()
     libm.fesetenv(state)
     try:
         yield control_word
     finally:
+        gc.enable()
         state[PLACE] = USUAL.to_bytes(4, "little")
         libm.fesetenv(state)
 

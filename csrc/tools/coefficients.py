@@ -31,6 +31,12 @@ def log_tail(w):
     return (mp.log((1 + s) / (1 - s)) - 2 * s) / (s * w)
 
 
+def log_share(w):
+    """What an error of that P is in log((1 + s) / (1 - s))."""
+    s = mp.sqrt(w)
+    return s * w / mp.log((1 + s) / (1 - s)) if w else mp.mpf(0)
+
+
 def rounded(value, dtype):
     return float(np.float32(value)) if dtype == "f32" else float(value)
 
@@ -141,6 +147,8 @@ for dtype, degree in (("f32", 4), ("f64", 9)):
 widest = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
 for dtype, degree in (("f32", 3), ("f64", 6)):
     fit("log", log_tail, [0, widest**2 * mp.mpf("1.001")], degree, dtype, lambda w: w / 2)
+for dtype, degree in (("f32", 4), ("f64", 9)):
+    fit("log1p", log_tail, [0, mp.mpf(1) / 9 * mp.mpf("1.001")], degree, dtype, log_share)
 split_ln2("f32", 14)
 split_ln2("f64", 40)
 for dtype in ("f32", "f64"):
