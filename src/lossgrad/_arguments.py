@@ -81,11 +81,6 @@ def computed(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return FLOAT32 if dtype.itemsize == 2 else dtype
 
 
-def bits(a: Any) -> Any:
-    """Halves as their bits, in which form they cross to C; anything else as it is."""
-    return a.view(np.uint16) if a is not None and a.itemsize == 2 else a
-
-
 def same_shape(a: Array, shape: Shape, name: str, model: str) -> Array:
     """The array a, whose shape must be that of the argument called model."""
     if a.shape != shape:
@@ -129,21 +124,6 @@ def grid(x: Array, axis: int) -> Array:
     return x.reshape(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
 
 
-def row_grid(x: Array, axis: int) -> Array:
-    """What has a value for each row, shaped by ``rows_shape``, as (outer, inner)."""
-    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
-
-
-def boxes(*arrays: Array | None) -> list[Any]:
-    """Arrays of one shape as 3-d arrays of one shape: views where those exist; None stays None."""
-    given = [a for a in arrays if a is not None]
-    # One number for all elements has strides of 0, which suit any order.
-    if given[0].ndim > 3 or all(a.flags.c_contiguous or not any(a.strides) for a in given):
-        return [None if a is None else a.reshape(1, 1, a.size) for a in arrays]
-    lead = (1,) * (3 - given[0].ndim)
-    return [None if a is None else a.reshape(lead + a.shape) for a in arrays]
-
-
 def class_runs(x: Array, axis: int) -> Array:
     """x with each row's elements next to each other in memory: a copy, unless they are."""
     if x.strides[axis] == x.itemsize or x.shape[axis] == 1:
@@ -166,8 +146,8 @@ def output(
     """The array to write a result to; ``finished`` turns it into what is handed back.
 
     That is `out` itself, unless it overlaps an input in another way than by being it, is not
-    aligned, or has no view as a grid along `axis` (as ``boxes`` if axis is None, as a ``row_grid``
-    if it holds one value a row).
+    aligned, or has no view as a grid along `axis` (of its own axes if axis is None and those are at
+    most three; as one run if it holds one value a row).
     """
     if out is None:
         return np.empty(shape, dtype)

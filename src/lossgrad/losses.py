@@ -33,11 +33,9 @@ OPS = kernels.ops() if kernels else {}
 
 def exact_sum(a: Array) -> float:
     """The sum of all elements, rounded once."""
-    storage = kernels.STORAGE[a.dtype]
-    (box,) = check.boxes(a)
     total: float = kernels.elementwise(  # leaky_relu of slope 1 is the identity
-        *(None, check.bits(box), None, None, None, None, None),
-        *(storage, OPS["leaky_relu"][0], kernels.FORWARD, 1.0, (1.0,), None),
+        *(None, a, None, None, None, None, None),
+        *(OPS["leaky_relu"][0], kernels.FORWARD, 1.0, (1.0,), None),
     )
     return total
 
@@ -57,7 +55,7 @@ def _loss(
     parameters: tuple[float, ...] = (),
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None); divisor is the mean's."""
-    dtype, shape, storage = x.dtype, x.shape, kernels.STORAGE[x.dtype]
+    dtype, shape = x.dtype, x.shape
     reduced = reduction != "none"
     inputs = (x, targets, extra, weights)
     direction, losses_out, gradient, losses = kernels.FORWARD, None, None, None
@@ -75,18 +73,14 @@ def _loss(
     if value and not reduced:
         losses = check.output(losses_out, shape, dtype, *inputs)
     slope = g if type(g) is np.ndarray else None
-    slope, box, targets, extra, weights, values, result = check.boxes(
-        slope, x, targets, extra, weights, losses, gradient
-    )
     loss: Any = kernels.elementwise(
-        check.bits(slope),
-        check.bits(box),
+        slope,
+        x,
         targets,
         extra,
         weights,
-        check.bits(values),
-        check.bits(result),
-        storage,
+        losses,
+        gradient,
         OPS[op][0],
         direction,
         1.0 if slope is not None else g,
