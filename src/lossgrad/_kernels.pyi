@@ -28,6 +28,7 @@ def plain_elementwise(
 def plain_softmax(
     what: int, grad: object, x: object, axis: int, out: object, num_threads: int | None
 ) -> NDArray[Any] | None: ...
+def plain_logsumexp(x: object, axis: int, num_threads: int | None) -> NDArray[Any] | None: ...
 def plain_row_loss(
     what: int,
     upstream: object,
@@ -39,6 +40,17 @@ def plain_row_loss(
     axis: int,
     out: object,
     value: bool,
+    num_threads: int | None,
+) -> tuple[float | None, NDArray[Any] | None] | None: ...
+def plain_loss(
+    op: int,
+    upstream: object,
+    x: object,
+    targets: object,
+    reduction: str,
+    out: object,
+    value: bool,
+    parameters: tuple[float, ...],
     num_threads: int | None,
 ) -> tuple[float | None, NDArray[Any] | None] | None: ...
 def elementwise(*args: Any) -> float | None: ...

@@ -21,7 +21,7 @@ from numpy cimport (
     PyArray_EMPTY, PyArray_IS_C_CONTIGUOUS, PyArray_ISBEHAVED_RO, PyArray_ISCARRAY_RO,
     PyArray_ISINTEGER, PyArray_ISNOTSWAPPED, PyArray_ISUNSIGNED, PyArray_ISWRITEABLE,
     PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_NDIM, PyArray_SAMESHAPE, PyArray_SIZE,
-    PyArray_STRIDE, PyArray_TYPE, import_array, ndarray,
+    PyArray_STRIDE, PyArray_TYPE, import_array, ndarray, npy_intp,
 )
 
 from . import _threads
@@ -182,7 +182,7 @@ cdef class Environment:
         lg_leave(self.found)
 
 
-def quotient(double a, double b):
+cpdef double quotient(double a, double b) noexcept:
     """a / b, or NaN if b is 0."""
     return lg_quotient(a, b) if b else NAN
 
@@ -760,20 +760,31 @@ cdef bint is_alike(object a, ndarray x) noexcept:
     return PyArray_CheckExact(a) and PyArray_ISCARRAY_RO(a) and PyArray_TYPE(a) == PyArray_TYPE(x) and PyArray_SAMESHAPE(a, x)
 
 
-cdef bint is_apart(ndarray out, ndarray x) noexcept:
-    """Whether out, which is alike, may be written to while x is read: it is x, or elsewhere."""
-    cdef char *a = PyArray_BYTES(out)
-    cdef char *b = PyArray_BYTES(x)
-    return a == b or a + PyArray_NBYTES(out) <= b or b + PyArray_NBYTES(x) <= a
+cdef bint is_free(ndarray out, ndarray a) noexcept:
+    """Whether out, which is plain, may be written to while a is read: it is the same array, or elsewhere."""
+    cdef char *p = PyArray_BYTES(out)
+    cdef char *q = PyArray_BYTES(a)
+    if p == q and is_alike(a, out):
+        return True
+    return PyArray_IS_C_CONTIGUOUS(a) and (p + PyArray_NBYTES(out) <= q or q + PyArray_NBYTES(a) <= p)
 
 
 cdef object result_like(ndarray x, object out, object other):
     """An array for a result of x's dtype and shape: out, a new one if that is None; None if it does not fit."""
     if out is None:
         return PyArray_EMPTY(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x), 0)
-    if not is_alike(out, x) or not PyArray_ISWRITEABLE(out) or not is_apart(out, x):
+    if not is_alike(out, x) or not PyArray_ISWRITEABLE(out) or not is_free(out, x):
         return None
-    return out if other is None or is_apart(out, other) else None
+    return out if other is None or is_free(out, other) else None
+
+
+cdef object result_of_rows(ndarray x, int axis):
+    """A new array for one value a row; None if that is a number."""
+    cdef npy_intp shape[64]
+    cdef int k, ndim = PyArray_NDIM(x) - 1
+    for k in range(ndim):
+        shape[k] = PyArray_DIM(x, k if k < axis else k + 1)
+    return PyArray_EMPTY(ndim, shape, PyArray_TYPE(x), 0) if ndim else None
 
 
 cdef int plain_axis(object axis, ndarray x) except -2:
@@ -814,13 +825,22 @@ def plain_softmax(int what, grad, x, axis, out, num_threads):
     return result
 
 
+def plain_logsumexp(x, axis, num_threads):
+    """A new array of each row's log-sum-exp; None if it is for others to say."""
+    cdef int along = plain_axis(axis, x) if is_plain(x) else -1
+    result = result_of_rows(x, along) if along >= 0 else None
+    if result is not None:
+        softmax_like(x, along, None, None, None, None, result, LG_LOGSUMEXP, num_threads)
+    return result
+
+
 def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoothing, axis, out, bint value, num_threads):
     """(loss if value is asked for, gradient unless upstream is None) for labels; None if it is for others to say.
 
     Nothing has been written then.
     """
-    cdef int overflow = 0, k, n = 0
-    cdef bint mean = reduction == "mean"
+    cdef int overflow = 0, k
+    cdef bint mean = reduction == "mean", each = reduction == "none"
     if not is_plain(x) or not PyArray_CheckExact(labels):
         return None
     cdef ndarray t = labels
@@ -833,22 +853,36 @@ def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoot
     if type(ignore_index) is not int or type(smoothing) is not float or not 0 <= <double> smoothing <= 1:
         return None
     cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
-    if overflow or not (mean or reduction == "sum"):
+    if overflow or not (mean or each or reduction == "sum"):
         return None
-    gradient = None
-    if upstream is not None:
-        if type(upstream) is float and (out is None or not PyArray_CheckExact(out) or is_apart(out, t)):
-            gradient = result_like(x, out, None)
-        if gradient is None:
-            return None
-    elif out is not None:
+    gradient = result_like(x, out, t) if type(upstream) is float else None
+    losses = result_of_rows(x, along) if each and value else None
+    if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
     bad, divisor, total = row_loss(
         x, along, t, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
-        mean, gradient, None, None, False, value, what, num_threads)
+        mean, gradient, losses, None, False, value and not each, what, num_threads)
     if bad >= 0:
         return None
-    return (quotient(total, divisor) if mean else total) if value else None, gradient
+    if value and not each:
+        losses = quotient(total, divisor) if mean else total
+    return losses, gradient
+
+
+def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple parameters, num_threads):
+    """(loss if value is asked for, gradient unless upstream is None) of elements; None if it is for others to say."""
+    cdef bint mean = reduction == "mean"
+    if not is_plain(x) or PyArray_NDIM(x) == 0 or not is_alike(targets, x) or not (mean or reduction == "sum"):
+        return None
+    gradient = result_like(x, out, targets) if type(upstream) is float else None
+    if gradient is None and (upstream is not None or out is not None):
+        return None
+    cdef double n = PyArray_SIZE(x), up = 1.0 if upstream is None else upstream
+    loss = elementwise(
+        None, x, targets, None, None, None, gradient, op,
+        LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD,
+        quotient(up, n) if mean else up, parameters, num_threads)
+    return quotient(loss, n) if value and mean else loss, gradient
 
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)

@@ -105,12 +105,18 @@ def _with_logits(
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
+    name = "binary_cross_entropy_with_logits"
+    if weight is None and pos_weight is None:
+        plain = kernels.plain_loss(
+            OPS[name][0], upstream, logits, targets, reduction, out, value, (), num_threads
+        )
+        if plain is not None:
+            return plain
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
-    name = "binary_cross_entropy_with_logits"
     return _loss(name, upstream, x, t, w, p, reduction, x.size, out, value, num_threads)
 
 
@@ -453,6 +459,13 @@ def _mse_loss(
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
+    name = "mse_loss"
+    if weight is None:
+        plain = kernels.plain_loss(
+            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+        )
+        if plain is not None:
+            return plain
     x = check.floating(input, "input")
     t = check.same_shape(
         check.converted(target, check.computed(x.dtype), "target"), x.shape, "target", "input"
@@ -460,7 +473,7 @@ def _mse_loss(
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     divisor = x.size if w is None or reduction != "mean" else exact_sum(w)
-    return _loss("mse_loss", upstream, x, t, w, None, reduction, divisor, out, value, num_threads)
+    return _loss(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads)
 
 
 def mse_loss(
@@ -613,13 +626,18 @@ def _kl_div(
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
+    name = "kl_div_log_target" if log_target else "kl_div"
+    plain = kernels.plain_loss(
+        OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+    )
+    if plain is not None:
+        return plain
     x = check.floating(input, "input")
     t = check.same_shape(
         check.converted(target, check.computed(x.dtype), "target"), x.shape, "target", "input"
     )
     reduction = check.batch_reduction_name(reduction)
     divisor = check.batch_size(x) if reduction == "batchmean" else x.size
-    name = "kl_div_log_target" if log_target else "kl_div"
     return _loss(name, upstream, x, t, None, None, reduction, divisor, out, value, num_threads)
 
 
