@@ -32,9 +32,9 @@ IGNORE_INDEX: Final = -100
 
 def floating(x: ArrayLike, name: str = "x") -> Array:
     """x as an aligned array of a supported dtype; integers and bools become float64."""
-    if type(x) is np.ndarray and x.dtype in NATIVE and x.flags.aligned:
-        return x
-    a = _array(x, name)
+    a = x if type(x) is np.ndarray else _array(x, name)
+    if a.dtype in NATIVE and a.flags.aligned:
+        return a
     if a.dtype.kind in "biu":
         return a.astype(FLOAT64)
     if a.dtype.name not in SUPPORTED:
@@ -44,9 +44,9 @@ def floating(x: ArrayLike, name: str = "x") -> Array:
 
 def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
     """x, of any real type, as an aligned array of the given dtype."""
-    if type(x) is np.ndarray and x.dtype == dtype and x.flags.aligned:
-        return x
-    a = _array(x, name)
+    a = x if type(x) is np.ndarray else _array(x, name)
+    if a.dtype == dtype and a.flags.aligned:
+        return a
     if a.dtype.kind not in "biu" and a.dtype.name not in SUPPORTED:
         _unsupported(name, a.dtype)
     with arithmetic():  # float64 values that float32 cannot hold become inf or 0
