@@ -1,8 +1,8 @@
 """Every check of an argument and every error message, once, for kernels and reference alike.
 
 Nothing numeric happens here: arrays come back in a form that can be computed with, or an error says
-what was wrong and what to do. Helpers try the usual case first (a NumPy array of a supported
-dtype), because a small call has to be over in about a microsecond.
+what was wrong and what to do. Helpers try the usual case first, because a small call has to be over
+in about a microsecond; the most usual calls do not come here (``plain_`` in ``_kernels.pyx``).
 """
 
 import math

@@ -3,8 +3,10 @@
 """Crossings into C: one function for each shape of loop, not one for each op.
 
 Callers have checked dtypes, shapes and labels (``_arguments.py``); here the shapes are compared once
-more, since C trusts them. Arrays come as grids: (outer, middle, inner), the class axis in the middle.
-Each call makes a Job, which ``Job.run`` walks at once if it is short, else in parts (``_threads.py``).
+more, since C trusts them. Arrays are walked as grids: (outer, middle, inner), the class axis in the
+middle. Each call makes a Job, which ``Job.run`` walks at once if it is short, else in parts
+(``_threads.py``). The time of a small call is that of its checks: ``plain_`` functions know the usual
+arguments at a glance, and leave all others, and every error, to Python.
 """
 
 import os
