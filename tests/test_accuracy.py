@@ -365,23 +365,60 @@ every_form = pytest.mark.parametrize("form", exhaustive.forms(), ids=lambda form
 @needs_kernels
 @pytest.mark.exhaustive
 @every_form
-@pytest.mark.parametrize("level", LEVELS)
-def test_every_float32(form, level, as_found):
-    """All 2**32 inputs: the errors of one level with fused multiply-add, and of one without, which
-    are those on record; and the bits of the others, which are the same."""
-    group = FUSED_LEVELS if level in FUSED_LEVELS else exhaustive.UNFUSED
-    ruled = group[-1]
-    if level != ruled:
-        assert exhaustive.difference(form, level, ruled) is None
-        return
-    rows = exhaustive.read()
-    column = 3 if level in exhaustive.UNFUSED else 1
-    names = form.name, f"{form.name}'"
-    for name, bound, worst in zip(names, form.bounds, exhaustive.sweep(form, level), strict=True):
-        print(f"{name} | {bound:g} | {worst}")
-        assert worst.error <= bound, (name, worst)
-        recorded = rows[name][column] if name in rows else exhaustive.DASH
-        assert recorded in (exhaustive.DASH, f"{worst.error:.4f}"), "stale: docs/accuracy.md"
+def test_every_float32(form, as_found):
+    """All 2**32 inputs on every level: the errors are those on record, within the bounds; the bits
+    are the same with fused multiply-add, and without. ``-s`` shows how long each level takes."""
+    found, rows = exhaustive.sweep(form, LEVELS), exhaustive.read()
+    print(form.name, {level: round(seconds) for level, seconds in found.seconds.items()})
+    assert not found.broken(form)
+    for level, worst in found.worst.items():
+        column = 3 if level in exhaustive.UNFUSED else 1
+        for name, most in zip((form.name, f"{form.name}'"), worst, strict=True):
+            print(f"{name} | {level} | {most}")
+            recorded = rows[name][column] if name in rows else exhaustive.DASH
+            assert recorded in (exhaustive.DASH, f"{most.error:.4f}"), "stale: docs/accuracy.md"
+
+
+@needs_kernels
+def test_sweeps_find_what_is_wrong(monkeypatch, as_found):
+    """On few inputs: a bound that is exceeded, and a level with other bits."""
+    form = next(form for form in exhaustive.forms() if form.name == "sigmoid")
+    monkeypatch.setattr(exhaustive.Form, "words", (range(0x3F000000, 0x3F010000),))
+    found = exhaustive.sweep(form, LEVELS)
+    assert not found.broken(form)
+    assert [*found.worst] == [group[0] for group in exhaustive.groups(LEVELS)]
+    assert {*found.seconds} == {*LEVELS}
+    monkeypatch.setattr(exhaustive.Form, "bounds", (0.5, 2))
+    assert len(found.broken(form)) == len(found.worst)
+    a, b = np.array([1, np.nan, 0], np.float32), np.array([1, -np.nan, -0.0], np.float32)
+    assert exhaustive.differing(a, a.copy()) is None
+    assert exhaustive.differing(a, b) == 2
+    assert exhaustive.differing(a[:2], b[:2]) is None
+
+
+EXTREMES = [(op, v) for op in ACTIVATIONS for v in exhaustive.EXTREMES.get(op.name, ())]
+
+
+@pytest.mark.parametrize(("op", "options"), EXTREMES, ids=lambda v: getattr(v, "name", str(v)))
+def test_extreme_parameters(op, options, dtype):
+    """The bounds hold at parameters near the ends of the range, where products and quotients with
+    them over- and underflow on the way."""
+    if dtype == np.float64:
+        further = {1e-40: 1e-310, 1e30: 1e300}
+        options = {name: further.get(value, value) for name, value in options.items()}
+    info, unit = np.finfo(dtype), options.get("alpha", 1 / options.get("beta", 1.0))
+    with np.errstate(over="ignore"):
+        active = (np.geomspace(1e-9, 1500, 40) * unit).astype(dtype)
+    exponents = np.linspace(info.minexp - info.nmant, info.maxexp - 1, 40, dtype=int)
+    wide = np.ldexp(dtype(1.1), exponents)
+    x = np.concatenate([active, wide, np.array([np.inf, np.nan, 0], dtype)])
+    x = x[x <= 1] if op.inputs == ("probabilities",) else np.concatenate([x, -x])
+    want, (slope, larger) = getattr(oracle, op.name)(x, **options), exact_derivative(op, options, x)
+    for name, module in backends():
+        value = getattr(module, op.name)(x, **options)
+        ulp.assert_within(bounds(op, options)[0], value, want, inputs=x, what=name)
+        grad = getattr(module, f"{op.name}_backward")(np.ones_like(x), x, **options)
+        ulp.assert_within(bounds(op, options)[1], grad, slope, larger, inputs=x, what=name)
 
 
 @needs_kernels
