@@ -69,8 +69,8 @@ def parser() -> argparse.ArgumentParser:
     count.set_defaults(run=counted)
 
     every = commands.add_parser("exhaustive", help="every float32 input: docs/accuracy.md")
-    every.add_argument("--only", default="", metavar="NAME", help="forms whose name starts so")
-    every.add_argument("--level", metavar="ISA", help="of the kernels; the best one by default")
+    every.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="so forms begin")
+    every.add_argument("--levels", nargs="+", metavar="ISA", help="of the kernels; by default all")
     every.set_defaults(run=tried)
     return parser
 
@@ -133,12 +133,14 @@ def tried(arguments: argparse.Namespace) -> int:
 
     from . import exhaustive
 
-    level = arguments.level or _backend.kernels.level()
+    levels, broken = arguments.levels or _backend.kernels.available_levels(), []
     for form in exhaustive.forms():
-        if form.name.startswith(arguments.only):
-            exhaustive.record(form, level)
-            print(form.name)
-    return 0
+        if form.name.startswith(tuple(arguments.only)):
+            found = exhaustive.record(form, levels)
+            broken += (lines := found.broken(form))
+            times = (f"{level} {seconds:.0f} s" for level, seconds in found.seconds.items())
+            print(f"{form.name}: {', '.join(times)}", *lines, sep="\n  ", flush=True)
+    return int(bool(broken))
 
 
 if __name__ == "__main__":

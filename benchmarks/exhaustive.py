@@ -1,15 +1,17 @@
 """Every float32 through every elementwise function and derivative: the largest errors, and where.
 
 The exact values are the float64 kernels', whose own error is 2**-28 of a float32's ULP
-(tests/test_accuracy.py holds them against mpmath). Blocks stay in the second-level cache.
-docs/accuracy.md is the record: ``python -m benchmarks exhaustive`` writes it, and the default tests
-try the inputs that it names.
+(tests/test_accuracy.py holds them against mpmath). One level with fused multiply-add and one
+without are held against them, and the other levels against the bits of those two. Blocks stay in
+the second-level cache. docs/accuracy.md is the record: ``python -m benchmarks exhaustive`` writes
+it, and the default tests try the inputs that it names.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -90,12 +92,23 @@ class Form:
         return float(np.float32(value)) if isinstance(value, float) and name != "base" else value
 
 
+# Parameters near the ends of float32, besides the usual ones of the registry.
+EXTREMES: Mapping[str, tuple[Mapping[str, float], ...]] = {
+    "leaky_relu": ({"negative_slope": 1e-40},),
+    "elu": ({"alpha": 1e-40}, {"alpha": 1e30}),
+    "celu": ({"alpha": 1e-40}, {"alpha": 1e30}),
+    "softplus": ({"beta": 1e-40}, {"beta": 1e30}),
+    "information_content": ({"base": 0.999}, {"base": 1e300}),
+}
+
+
 def forms() -> list[Form]:
     found = []
     for op in OPS:
         if op.kind == "elementwise":
             given = {k: v for k, v in op.parameters.items() if isinstance(v, float)}
-            found += [Form(op, given), *(Form(op, variant) for variant in op.variants)]
+            others = *op.variants, *EXTREMES.get(op.name, ())
+            found += [Form(op, given), *(Form(op, options) for options in others)]
         elif op.name == "binary_cross_entropy_with_logits":
             found += [Form(op, {}, target) for target in (0, 1)]
     return found
@@ -119,23 +132,72 @@ def blocks(form: Form) -> Iterator[Array]:
             yield np.arange(start, stop, dtype=np.uint32).view(np.float32)
 
 
+@dataclass
+class Sweep:
+    """What all inputs of a form have shown."""
+
+    worst: dict[str, list[Worst]]  # by level: of the value and of the derivative
+    differing: dict[str, float] = field(default_factory=dict)  # by level: an input
+    seconds: dict[str, float] = field(default_factory=dict)  # that each level took
+
+    def broken(self, form: Form) -> list[str]:
+        """The promises that are not kept."""
+        names = form.name, f"{form.name}'"
+        return [f"{level}: other bits at {x.hex()}" for level, x in self.differing.items()] + [
+            f"{level}: {name} is off by {most.error:.4f} ULP at {most.at.hex()}, bound {bound:g}"
+            for level, worst in self.worst.items()
+            for name, bound, most in zip(names, form.bounds, worst, strict=True)
+            if most.error > bound
+        ]
+
+
+def groups(levels: Sequence[str]) -> list[list[str]]:
+    """Levels with the same bits, the fastest first."""
+    kinds = ([level for level in levels if (level in UNFUSED) == unfused] for unfused in (0, 1))
+    return [group[::-1] for group in kinds if group]
+
+
 @np.errstate(all="ignore")
-def sweep(form: Form, level: str) -> tuple[Worst, Worst]:
-    """The largest error of the value and of the derivative over all inputs."""
-    single, exact_of = form.both(np.float32), form.exact_results()
+def sweep(form: Form, levels: Sequence[str]) -> Sweep:
+    """The largest errors of one level of each group, and whether the others have its bits."""
+    exact_of, single, again = form.exact_results(), form.both(np.float32), form.both(np.float32)
     x64, ruler, best = np.empty(BLOCK), Ruler(), _backend.kernels.available_levels()[-1]
-    worst = [Worst(), Worst()]
+    kinds = groups(levels)
+    found = Sweep({group[0]: [Worst(), Worst()] for group in kinds})
+
+    def timed(both: Both, level: str, x: Array) -> tuple[Array, Array]:
+        _use(level)
+        start = perf_counter()
+        results = both(x)
+        found.seconds[level] = found.seconds.get(level, 0.0) + perf_counter() - start
+        return results
+
     for x in blocks(form):
         wide = x64[: x.size]
         wide[:] = x
         _use(best)
         exact = exact_of(wide)
-        _use(level)
-        for k, result in enumerate(single(x)):
-            error = ruler.largest(result, exact[k], exact[2] if k else None)
-            if error > worst[k].error:
-                worst[k] = Worst(error, float(x[ruler.where(error)]))
-    return worst[0], worst[1]
+        for ruled, *others in kinds:
+            results, worst = timed(single, ruled, x), found.worst[ruled]
+            for k, result in enumerate(results):
+                error = ruler.largest(result, exact[k], exact[2] if k else None)
+                if error > worst[k].error:
+                    worst[k] = Worst(error, float(x[ruler.where(error)]))
+            for level in others:
+                for a, b in zip(results, timed(again, level, x), strict=True):
+                    apart = differing(a, b)
+                    if apart is not None:
+                        found.differing.setdefault(level, float(x[apart]))
+    return found
+
+
+def differing(a: Array, b: Array) -> int | None:
+    """Where a bit of two results differs, or None; NaN have no bits that count."""
+    words = a.view(np.uint32), b.view(np.uint32)
+    if np.array_equal(*words):
+        return None
+    apart = (words[0] != words[1]) & ~(np.isnan(a) & np.isnan(b))
+    return int(apart.argmax()) if apart.any() else None
 
 
 class Ruler:
@@ -172,19 +234,6 @@ def unit(exact: Any) -> Any:
     return np.ldexp(1.0, np.maximum(np.frexp(exact)[1], -125) - 24)
 
 
-def difference(form: Form, level: str, other: str) -> float | None:
-    """An input whose results on two levels differ in a bit, or None."""
-    here, there = form.both(np.float32), form.both(np.float32)
-    for x in blocks(form):
-        _use(level)
-        mine = here(x)
-        _use(other)
-        for a, b in zip(mine, there(x), strict=True):
-            if not np.array_equal(a.view(np.uint32), b.view(np.uint32)):
-                return float(x[(a.view(np.uint32) != b.view(np.uint32)).argmax()])
-    return None
-
-
 def _use(level: str) -> None:
     if level != _backend.kernels.level():  # to look for it takes 35 us on some machines
         _backend.kernels.set_level(level)
@@ -218,16 +267,17 @@ def write(rows: Mapping[str, list[str]], path: Path = RECORD) -> None:
     path.write_text(HEAD + "".join(lines))
 
 
-def record(form: Form, level: str, path: Path = RECORD) -> None:
+def record(form: Form, levels: Sequence[str], path: Path = RECORD) -> Sweep:
     """Measure, and put the result into the table."""
-    worst = sweep(form, level)
-    rows = read(path)
-    column = 3 if level in UNFUSED else 1
-    for name, bound, found in zip((form.name, f"{form.name}'"), form.bounds, worst, strict=True):
-        cells = rows.setdefault(name, ["", DASH, DASH, DASH, DASH])
-        cells[0] = f"{bound:g}"
-        cells[column : column + 2] = str(found).split(" | ")
+    found, rows = sweep(form, levels), read(path)
+    for level, worst in found.worst.items():
+        column = 3 if level in UNFUSED else 1
+        for name, bound, most in zip((form.name, f"{form.name}'"), form.bounds, worst, strict=True):
+            cells = rows.setdefault(name, ["", DASH, DASH, DASH, DASH])
+            cells[0] = f"{bound:g}"
+            cells[column : column + 2] = str(most).split(" | ")
     write(rows, path)
+    return found
 
 
 def hardest(name: str, path: Path = RECORD) -> list[float]:

@@ -34,11 +34,9 @@ void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, p
         case LG_U8: READ(uint8_t)
         case LG_U16: READ(uint16_t)
         case LG_U32: READ(uint32_t)
-        default: READ(int64_t)
+        default: READ(int64_t) /* of unsigned ones what no int64 holds is negative */
         }
 #undef READ
-        if (type == LG_U64) /* what no int64 holds is no class */
-            for (ptrdiff_t i = 0; i < n; i++) to[i] = to[i] < 0 ? INT64_MAX : to[i];
         to += n;
         row += n;
         rows -= n;
@@ -49,12 +47,13 @@ lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum
     lg_label_check check = {-1, 0};
     const float *f32 = job->weight;
     const double *f64 = job->weight;
+    const int64_t least = job->label_type == LG_U64 ? 0 : INT64_MIN;
     for (ptrdiff_t row = begin; row < end; row += LG_BLOCK) {
         int64_t label[LG_BLOCK];
         const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
         lg_labels(&job->label, job->label_type, job->inner, row, n, label);
         for (ptrdiff_t i = 0; i < n; i++) {
-            if (label[i] == job->ignore_index) continue;
+            if (label[i] == job->ignore_index && label[i] >= least) continue;
             if ((uint64_t)label[i] >= (uint64_t)job->classes) {
                 check.bad = row + i;
                 return check;

@@ -48,15 +48,18 @@ OP(log_sigmoid) {
 OP(softplus) {
     V x = in[0], m = max_(ZERO, x);
     const int plain = p[0] == 1;
-    const pair scaled = plain ? exact_(x) : product_(set1(p[0]), x);
+    V k, b = mantissa_(set1(p[0]), &k); /* beta = b 2^k, u = 2^k x */
+    const V u = plain ? x : scale_(x, k);
+    const pair scaled = plain ? exact_(x) : product_(b, u);
     const logistic a = plain ? logistic_(scaled, 1) : logistic_(scaled, 0);
     pair l = log1p_unit(a.z);
-    if (!plain) { /* where exp is subnormal, log(1 + z) = z is divided first */
-        M tiny = lt_(a.n, set1(C_(-60, -120)));
-        l = div_(pick_(tiny, a.p, l), exact_(set1(p[0])));
-        l = pick_(tiny, shift_(l, a.n), l);
+    if (plain) *y = select_(lt_(HUGE_, m), m, round_(plus_(m, l)));
+    else { /* the sum times 2^k; where exp is subnormal, log(1 + z) = z is divided first */
+        M tiny = and_(lt_(a.n, set1(C_(-60, -120))), negative_(x));
+        l = div_(pick_(tiny, a.p, l), exact_(b));
+        V sum = round_(plus_(max_(ZERO, u), l)), n = keep_(tiny, a.n) - k;
+        *y = select_(lt_(HUGE_, scaled.h), m, scale_(select_(tiny, round_(l), sum), n));
     }
-    *y = select_(lt_(HUGE_, m), m, round_(plus_(m, l)));
     *d = select_(negative_(x), scale_(round_(a.small), a.n), round_(a.large));
 }
 
@@ -183,18 +186,20 @@ OP(prelu_weight) {
 
 /* exp(x) - 1 for min(x, 0), and exp of it */
 INLINE pair expm1_below(V x) { return expm1_pair(exact_(max_(set1(-40), min_(ZERO, x))), 1); }
-INLINE V exp_below(pair x, int exact, pair factor) {
-    const V least = set1(C_(-120, -800));
+INLINE V exp_below(pair x, int exact, pair factor, V k) { /* times factor 2^k */
+    const V least = set1(DEAD);
     M dead = lt_(x.h, least);
     V n, h = max_(least, min_(ZERO, x.h));
     pair e = exp_pair((pair){h, exact ? x.l : drop_(dead, x.l)}, exact, &n);
-    return scale_(round_(mul_(e, factor)), n);
+    return scale_(round_(mul_(e, factor)), n + k);
 }
 /* x, or a (exp(x) - 1) below 0; derivative 1, or a exp(x) up to and with 0. */
 OP(elu) {
-    V x = in[0];
-    *y = select_(negative_(x), once_(expm1_below(x), exact_(set1(p[0]))), x);
-    *d = number_(x, select_(positive_(x), ONE, exp_below(exact_(x), 1, exact_(set1(p[0])))));
+    V x = in[0], k, a = mantissa_(set1(p[0]), &k);
+    M tiny = lt_(-set1(C_(0x1p-60f, 0x1p-500)), x);
+    V low = round_(mul_(expm1_below(x), exact_(a))) * scale_(ONE, k);
+    *y = select_(negative_(x), select_(tiny, set1(p[0]) * x, low), x);
+    *d = number_(x, select_(positive_(x), ONE, exp_below(exact_(x), 1, exact_(a), k)));
 }
 /* l x, or l a (exp(x) - 1) below 0. */
 OP(selu) {
@@ -205,17 +210,17 @@ OP(selu) {
     V big = round_(times_(scale, x * set1(C_(0x1p-60f, 0x1p-500)))) * set1(C_(0x1p60f, 0x1p500));
     V up = select_(lt_(x, HUGE_), once_(exact_(x), scale), select_(lt_(x, set1((S)INFINITY)), big, x));
     *y = select_(negative_(x), once_(expm1_below(x), both), select_(eq_(x, ZERO), x, up));
-    *d = number_(x, select_(positive_(x), scale.h, exp_below(exact_(x), 1, both)));
+    *d = number_(x, select_(positive_(x), scale.h, exp_below(exact_(x), 1, both, ZERO)));
 }
-/* x, or a (exp(x / a) - 1) below 0, which is x where that is tiny. */
+/* x, or a (exp(x / a) - 1) below 0, which is x where x / a is tiny. */
 OP(celu) {
-    V x = in[0], a = set1(p[0]), low = min_(ZERO, x);
-    M tiny = lt_(-set1(C_(0x1p-60f, 0x1p-500)), x);
-    pair scaled = div_(exact_(low), exact_(a));
-    M dead = lt_(scaled.h, set1(-40));
+    V x = in[0], k, a = mantissa_(set1(p[0]), &k);
+    pair scaled = div_(exact_(scale_(min_(ZERO, x), -k)), exact_(a));
+    M tiny = lt_(-set1(C_(0x1p-60f, 0x1p-500)), scaled.h), dead = lt_(scaled.h, set1(-40));
     pair at = {max_(set1(-40), scaled.h), drop_(dead, scaled.l)};
-    *y = select_(negative_(x), select_(tiny, x, round_(times_(expm1_pair(at, 0), a))), x);
-    *d = number_(x, select_(positive_(x), ONE, exp_below(scaled, 0, exact_(ONE))));
+    V low = round_(times_(expm1_pair(at, 0), a)) * scale_(ONE, k);
+    *y = select_(negative_(x), select_(tiny, x, low), x);
+    *d = number_(x, select_(positive_(x), ONE, exp_below(scaled, 0, exact_(ONE), ZERO)));
 }
 
 /* ---- piecewise rational ---- */
@@ -294,15 +299,21 @@ OP(kl_div) {
     *y = number_(x, weighted(t, gap));
     *d = number_(x, -t);
 }
-/* The same with t given as its logarithm. */
+/* a e 2^n, rounded once */
+INLINE V times_exp(V a, pair e, V n) {
+    V k, m = mantissa_(a, &k);
+    return select_(lt_(abs_(m), set1(2)), scale_(round_(times_(e, m)), n + k), e.h * a);
+}
+/* The same with t given as its logarithm; the derivative times the third input, since exp(t) may
+ * overflow or underflow where that does not. */
 OP(kl_div_log_target) {
     UNUSED;
-    const V far = set1(C_(-120, -800));
+    const V far = set1(DEAD);
     V n, x = in[0], t = in[1];
-    pair e = exp_pair(exact_(clamp_(t, far, set1(C_(89, 710)))), 1, &n);
-    V target = drop_(lt_(t, far), scale_(round_(e), n));
-    *y = number_(x, weighted(target, t - x));
-    *d = number_(x, -target);
+    M dead = lt_(t, far);
+    pair e = exp_pair(exact_(clamp_(t, far, -far)), 1, &n);
+    *y = number_(x, drop_(dead, times_exp(t - x, e, n)));
+    *d = number_(x, drop_(dead, times_exp(-in[2], e, n)));
 }
 
 /* ---- distributions: terms that are summed over a row; c = 1 / log(base) in two parts ---- */
@@ -401,7 +412,7 @@ OP(square_low) {
     X(binary_cross_entropy, 2, 2, 1, 2.0, 2.0)         \
     X(mse_loss, 2, 0, 1, 1.0, 1.0)                     \
     X(kl_div, 2, 0, 1, 2.0, 1.0)                       \
-    X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)            \
+    X(kl_div_log_target, 3, 0, 1, 2.0, 2.0)            \
     X(information_content, 1, 2, 0, 2.0, 2.0)          \
     X(entropy, 1, 2, 0, 2.0, 2.0)                      \
     X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)   \

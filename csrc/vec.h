@@ -243,6 +243,16 @@ INLINE V residual_(V a, V b, V c) {
 #endif
 }
 
+/* a*b + c where the rounding of a*b would show: as fma_, or within 2^-20 of it. */
+INLINE V near_fma_(V a, V b, V c) {
+#if NO_FMA
+    const V h = a * b;
+    return (h + c) + residual_(a, b, h);
+#else
+    return fma_(a, b, c);
+#endif
+}
+
 /* Adding MAGIC rounds to the nearest integer (ties to even) and leaves it in the low bits. */
 #define MAGIC C_(0x1.8p23f, 0x1.8p52)
 INLINE V pow2_(V n) { /* 2^n for integral n in [1 - EXPONENT, EXPONENT] */

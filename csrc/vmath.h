@@ -6,6 +6,9 @@
 #define LN2_HI C_(0x1.62ep-1f, 0x1.62e42fefa2p-1)
 #define LN2_LO C_(0x1.0bfbe8p-15f, 0x1.9ef35793c7673p-41)
 
+/* exp of it is 0 even over the least number, and of its opposite infinite even times that. */
+#define DEAD C_(-220.0f, -1600.0)
+
 /* x = n ln 2 + r with |r| <= 0.3466, n integral. Exact but for the rounding of r (2^-2 ulp of exp). */
 INLINE V exp_rest(V x, V n) { return fnma_(n, set1(LN2_LO), fnma_(n, set1(LN2_HI), x)); }
 INLINE V exp_reduce(V x, V *n) {
@@ -113,6 +116,17 @@ INLINE V split_(V x, V *k) {
     I e = i >> MANTISSA; /* positive, so the shift's sign does not matter */
     *k = from_bits(e | bits_(set1(C_(0x1p23f, 0x1p52)))) - set1(C_(0x1p23f, 0x1p52) + EXPONENT);
     return from_bits((i & iset1(((SI)1 << MANTISSA) - 1)) + low);
+}
+
+/* a = m 2^k with |m| in [1, 2), m of a's sign; a itself and k = 0 if that is 0 or not finite. */
+INLINE V mantissa_(V a, V *k) {
+    const V size = abs_(a), least = set1(C_(FLT_MIN, DBL_MIN)), up = set1(C_(0x1p24f, 0x1p53));
+    const M tiny = lt_(size, least), usual = and_(lt_(set1(0), size), lt_(size, set1((S)INFINITY)));
+    const I i = bits_(select_(tiny, a * up, a)), ones = iset1(((SI)1 << MANTISSA) - 1);
+    const I sign = iset1((SI)((SU)1 << (SBITS - 1)));
+    const V e = from_bits(((i & ~sign) >> MANTISSA) | bits_(set1(C_(0x1p23f, 0x1p52))));
+    *k = keep_(usual, e - set1(C_(0x1p23f, 0x1p52) + EXPONENT) - keep_(tiny, set1(MANTISSA + 1)));
+    return select_(usual, from_bits((i & (ones | sign)) | bits_(set1(1))), a);
 }
 
 /* log(1 + f) + k ln 2 + c, f in [-0.293, 0.415], c a small correction: the first is
@@ -226,7 +240,7 @@ INLINE V log1p_of(exponential e) {
 typedef struct { V n; pair p, z, large, small; } logistic;
 INLINE logistic logistic_(pair x, int exact) {
     logistic a;
-    const V least = set1(C_(-120.0f, -800.0)), minus = -abs_(x.h);
+    const V minus = -abs_(x.h), least = set1(DEAD);
     pair at = exact_(max_(least, minus));
     if (!exact) at.l = drop_(lt_(minus, least), select_(lt_(x.h, set1(0)), x.l, -x.l));
     a.p = exp_pair(at, exact, &a.n);
@@ -260,7 +274,7 @@ INLINE pair normal_tail(V t, V *n, pair *e) {
     const V low = set1(C_(-0x1.c7399ap-26f, -0x1.a6e57d6f030b1p-56));
     pair square = product_(t, t), i = inverse_(sum_(t, set1(a)));
     *e = exp_pair((pair){set1(-0.5) * square.h, set1(-0.5) * square.l}, 0, n);
-    V q = fma_(set1(-2 * a), i.h, set1(1)), r = set1(c[degree]);
+    V q = near_fma_(set1(-2 * a), i.h, set1(1)), r = set1(c[degree]);
     q = q - set1(2 * a) * i.l;
     for (int k = degree - 1; k > 1; k--) r = fma_(r, q, set1(c[k]));
     pair p = times_(plus_(set1(c[1]), product_(r, q)), q);

@@ -5,6 +5,7 @@ mpmath. Forms are chosen so that nothing cancels; ``test_oracle.py`` holds them 
 thousands of bits, where the naive forms are good enough.
 """
 
+import functools
 import math
 
 import mpmath
@@ -36,8 +37,16 @@ def multiprecision(x):
     return np.asarray(np.frompyfunc(lambda v: mpmath.mpf(float(v)), 1, 1)(np.asarray(x)), object)
 
 
+FAR = 10000  # so far out every exponential is 0; a finite number stands in for infinity
+
+
+def _tame(x):
+    return np.where(x > FAR, x.dtype.type(FAR), np.where(x < -FAR, x.dtype.type(-FAR), x))
+
+
 def _call(name, x):
     if x.dtype == object:
+        x = _tame(x) if name in ("exp", "expm1") else x  # mpmath goes to any length
         return np.asarray(np.frompyfunc(getattr(mpmath, name), 1, 1)(x), object)
     with np.errstate(all="ignore"):
         return getattr(np, name)(x)
@@ -84,13 +93,6 @@ def sigmoid(x):
 def sigmoid_derivative(x):
     z = exp(-abs(wide(x)))
     return z / ((1 + z) * (1 + z))
-
-
-FAR = 10000  # so far out every exponential is 0; a finite number stands in for infinity
-
-
-def _tame(x):
-    return np.where(x > FAR, x.dtype.type(FAR), np.where(x < -FAR, x.dtype.type(-FAR), x))
 
 
 def _like(x, number):
@@ -476,23 +478,28 @@ def mixture(classes, dtype, labels=None, probabilities=None, weight=None, smooth
     return q if weight is None else q * wide(np.asarray(weight, dtype))
 
 
+def double_double(name, x, derivative=False, **options):
+    """The reference's own form of an op, not yet rounded."""
+    op = next(row for row in OPS if row.name == name)
+    by_tanh = options.get("approximate") == "tanh"
+    formula = _formula(f"{name}_tanh" if by_tanh else name, derivative)
+    given = [options.get(key, v) for key, v in op.parameters.items() if isinstance(v, float)]
+    x = np.asarray(x)
+    with np.errstate(all="ignore"):
+        value = formula(x.astype(np.float64), *parameters_of(x.dtype, *given))
+        high, low = wide(value.high), wide(value.low)
+        if LONG:
+            return np.ldexp(high, value.n) + np.ldexp(low, value.n)
+        return (high + low) * multiprecision(2) ** value.n.astype(object)
+
+
+def _formula(name, derivative):
+    return getattr(activations, f"_{name}_slope" if derivative else f"_{name}", None)
+
+
 def __getattr__(name):
-    """The form of an op that has none here: the reference's own, of 106 bits, not yet rounded."""
+    """The form of an op that has none here."""
     op = name.removesuffix("_derivative")
-    formula = getattr(activations, f"_{op}" if op == name else f"_{op}_slope", None)
-    if formula is None:
+    if _formula(op, op != name) is None:
         raise AttributeError(f"neither this module nor the reference has a form of {op}")
-
-    defaults = next(row.parameters for row in OPS if row.name == op)
-
-    def form(x, **options):
-        x = np.asarray(x)
-        given = [options.get(name, value) for name, value in defaults.items() if name != "out"]
-        with np.errstate(all="ignore"):
-            value = formula(x.astype(np.float64), *parameters_of(x.dtype, *given))
-            high, low = wide(value.high), wide(value.low)
-            if LONG:
-                return np.ldexp(high, value.n) + np.ldexp(low, value.n)
-            return (high + low) * multiprecision(2) ** value.n.astype(object)
-
-    return form
+    return functools.partial(double_double, op, derivative=op != name)

@@ -6,8 +6,12 @@ import math
 
 import ml_dtypes
 import numpy as np
+import oracle
 import pytest
+import ulp
 from calls import all_calls, same_bits
+
+from benchmarks import exhaustive
 
 INF, NAN = math.inf, math.nan
 HALVES = [np.float16, ml_dtypes.bfloat16]
@@ -252,6 +256,24 @@ def test_kl_div(lg, dtype):
         lg.mse_loss(x, t, reduction="batchmean")
 
 
+def test_kl_div_of_log_targets_overflows_no_sooner_than_it_must(lg, dtype):
+    """exp(t) overflows, or underflows, where its product with t - x or with a gradient does not."""
+    big = dtype(89.5 if dtype == np.float32 else 710.5)
+    t = np.array([big, big, 2 * big, -big - 60, -big - 60, -INF, INF], dtype)
+    x = np.array([big, big - dtype(0.001), 2 * big, -1e38, -INF, -INF, 1], dtype)
+    exact = oracle.multiprecision(t), oracle.multiprecision(t) - oracle.multiprecision(x)
+    kl = functools.partial(lg.kl_div, reduction="none", log_target=True)
+    same(kl(x, t)[[0, 2, 4, 5, 6]], [0, 0, INF, 0, INF])
+    want = (oracle.exp(exact[0]) * exact[1])[[1, 3]]
+    ulp.assert_within(2, kl(x, t)[[1, 3]], want)
+    scale = dtype(1e-3)
+    g = np.array([scale, scale, scale, 1e30, 1, 1, 1], dtype)
+    grad = lg.kl_div_backward(g, x, t, reduction="none", log_target=True)
+    ulp.assert_within(2, grad, -oracle.exp(exact[0]) * oracle.multiprecision(g))
+    grad = lg.kl_div_backward(1.0, *np.full((2, 4), big), log_target=True)
+    ulp.assert_within(2, grad, -oracle.exp(exact[0][[0] * 4]) / 4)
+
+
 def test_nll_loss(lg, dtype):
     x = np.array([[-1, -2, NAN], [-INF, -3, -4], [NAN, NAN, NAN], [-5, -6, -7]], dtype)
     y, w = np.array([1, 0, -100, 2]), np.array([0, 2, 0.5], dtype)
@@ -390,6 +412,19 @@ def test_parameters_are_checked(lg, dtype):
 
 
 # ---- half types ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("half", HALVES, ids=lambda t: np.dtype(t).name)
+@np.errstate(all="ignore")  # of the conversions
+def test_every_half(compiled, half):
+    """All 65536 values through every elementwise function: what float32 gives, rounded to them."""
+    every = np.arange(1 << 16, dtype=np.uint16).view(half)
+    for form in exhaustive.forms():
+        x = every if len(form.words[0]) == 2**32 else every[(every >= 0) & (every <= 1)]
+        of_half, of_single = form.both(half), form.both(np.float32)
+        for part in np.array_split(x, -(-x.size // exhaustive.BLOCK)):
+            want = [a.astype(half) for a in of_single(part.astype(np.float32))]
+            same_bits(of_half(part), want, form.name)
 
 
 @pytest.mark.parametrize("half", HALVES, ids=lambda t: np.dtype(t).name)

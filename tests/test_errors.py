@@ -25,6 +25,16 @@ ERRORS = [
         "label 18446744073709551615 in row 0",
         lambda lg: lg.cross_entropy(X[:1], np.array([2**64 - 1], np.uint64)),
     ),
+    (
+        IndexError,
+        "label 9223372036854775808 in row 1 .* ignore_index .9223372036854775807.",
+        lambda lg: lg.cross_entropy(X, np.uint64([0, 2**63, 2**63 - 1]), ignore_index=2**63 - 1),
+    ),
+    (
+        IndexError,
+        "label 18446744073709551516 in row 2",  # -100 in 64 bits
+        lambda lg: lg.cross_entropy(X, np.array([0, 1, 2**64 - 100], np.uint64)),
+    ),
     (IndexError, "label -100 in row 0", lambda lg: lg.cross_entropy(X, Y - 100, ignore_index=3)),
     (
         ValueError,

@@ -9,6 +9,7 @@ import numpy as np
 import oracle
 import pytest
 import ulp
+from conftest import backends
 
 from lossgrad import _backend
 
@@ -256,6 +257,21 @@ def test_a_quarter_of_a_million_classes(lg, dtype, pattern):
     case.within(grad, case.exact.gradient(case.y), what="gradient")
     lse = lg.logsumexp(case.x)
     case.within(lse, case.exact.logsumexp(), case.exact.max, what="logsumexp")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("classes", [8191, 20000, 65537, 262144])
+def test_every_pattern_of_many_classes(dtype, pattern, classes):
+    case = Case(pattern, classes, dtype)
+    exact, loss_of, slope_of = case.exact, case.exact.loss(case.y), case.exact.gradient(case.y)
+    softmax, log_softmax, lse = exact.softmax(), exact.log_softmax(), exact.logsumexp()
+    for name, module in backends():
+        loss, grad = module.cross_entropy_value_and_grad(case.x, case.y, reduction="none")
+        case.within(loss, loss_of, what=f"loss on {name}")
+        case.within(grad, slope_of, what=f"gradient on {name}")
+        case.within(module.softmax(case.x), softmax, what=f"softmax on {name}")
+        case.within(module.log_softmax(case.x), log_softmax, what=f"log_softmax on {name}")
+        case.within(module.logsumexp(case.x), lse, exact.max, what=f"logsumexp on {name}")
 
 
 def test_every_gap(lg, dtype):

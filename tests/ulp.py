@@ -5,6 +5,8 @@ The unit is the gap between neighbours of the result's dtype at the exact value,
 mpmath numbers in an object array.
 """
 
+import functools
+
 import mpmath
 import numpy as np
 
@@ -36,12 +38,14 @@ def distance(result, exact, larger=None):
     assert result.shape == exact.shape, (result.shape, exact.shape)
     dtype = result.dtype
     scale = unit(exact if larger is None else np.maximum(abs(exact), abs(larger)), dtype)
+    info = np.finfo(dtype)
     if exact.dtype == object:
-        apart = np.frompyfunc(_mp_distance, 3, 1)(result.astype(object), exact, scale)
-        return apart.astype(np.float64)
+        limit = mpmath.ldexp(2 - mpmath.mpf(float(info.eps)) / 2, info.maxexp - 1)
+        measure = np.frompyfunc(functools.partial(_mp_distance, limit=limit), 3, 1)
+        with np.errstate(invalid="ignore"):
+            return measure(result.astype(object), exact, scale).astype(np.float64)
     with np.errstate(all="ignore"):
         gap = abs(result.astype(exact.dtype) - exact) / scale
-        info = np.finfo(dtype)
         limit = np.ldexp(np.asarray(2 - info.eps / 2, exact.dtype), info.maxexp - 1)
         overflow = (abs(exact) >= limit) & (result == np.sign(exact) * np.inf)
     same = (result == exact) | (np.isnan(result) & np.isnan(exact)) | overflow
@@ -49,8 +53,10 @@ def distance(result, exact, larger=None):
     return np.where(np.isnan(gap), np.inf, gap).astype(np.float64)
 
 
-def _mp_distance(result, exact, scale):
+def _mp_distance(result, exact, scale, limit=mpmath.inf):
     result = mpmath.mpf(float(result))
+    if mpmath.isinf(result) and abs(exact) >= limit and (result > 0) == (exact > 0):
+        return 0.0
     if result == exact or (mpmath.isnan(result) and mpmath.isnan(exact)):
         return 0.0
     gap = abs(result - exact) / scale
