@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="measure, on one core")
     run.add_argument("--peers", action="store_true", help="torch, JAX, SciPy, ... too")
+    run.add_argument("--every", action="store_true", help="every dtype at every size: half an hour")
     run.add_argument("--only", metavar="EXPR", help="names to measure, as pytest's -k takes them")
     run.add_argument("--update", action="store_true", help="keep what FILE has beside that")
     run.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.json")
@@ -81,7 +82,8 @@ def measure(arguments: argparse.Namespace) -> int:
     only = ["-k", arguments.only] if arguments.only else []
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.json"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "not exhaustive", *only, *BUDGET]
+        command = [sys.executable, "-m", "pytest", "-q", *only, *BUDGET]
+        command += ["-m", "" if arguments.every else "not exhaustive"]
         command += [f"--benchmark-json={raw}", "--benchmark-columns=median,rounds"]
         command += ["-rs", "-p", "no:cacheprovider", *(f"benchmarks/{name}" for name in files)]
         status = subprocess.run(command, cwd=HERE.parent, env={**os.environ, **ENVIRONMENT})

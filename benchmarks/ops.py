@@ -2,10 +2,10 @@
 
 import pytest
 
-from .cases import cases
+from .cases import cases, parameters
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=str)
+@pytest.mark.parametrize("case", parameters(cases()))
 def test_speed(measure, case):
     function, arguments = case.call()
     measure(case, function, *arguments)

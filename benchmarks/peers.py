@@ -15,7 +15,7 @@ import pytest
 
 from lossgrad._registry import OPS, Op
 
-from .cases import ROWS, SIZES, Case
+from .cases import ROWS, SIZES, Case, parameters
 
 Step = Callable[[], Any]
 # Where torch.compile, which takes seconds for each, is measured too.
@@ -240,7 +240,7 @@ def agree(case: Case, results: Any) -> None:
 
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", list(cases()), ids=str)
+@pytest.mark.parametrize("case", parameters(cases()))
 def test_peer(measure, case):
     try:
         run = step(case)

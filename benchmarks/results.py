@@ -92,10 +92,14 @@ def slowdown(old: dict[str, float], new: dict[str, float]) -> float:
     return min(new["copy"] / old["copy"], new["max"] / old["max"])
 
 
+def is_ours(name: str) -> bool:
+    return name.startswith("lossgrad:")
+
+
 def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> tuple[list[str], bool]:
     """Lines to print, and whether anything that both have regressed."""
     lines = [f"setup differs: {what}" for what in sorted(differences(old, new))]
-    mine = [name for name in new["results"] if name.startswith("lossgrad:")]
+    mine = [name for name in new["results"] if is_ours(name)]
     both = [name for name in mine if name in old["results"]]
     if not both:
         raise ResultsError("the two files have no result in common")
@@ -111,11 +115,12 @@ def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> tuple
         for name in counts
         if counts[name] > counts_before.get(name, counts[name]) * (1 + INSTRUCTIONS_TOLERANCE)
     ]
+    gone = sorted(name for name in old["results"].keys() - new["results"].keys() if is_ours(name))
     faster = sum(ratio < 1 / (1 + tolerance) for ratio in change.values())
     lines += more
     lines.append(
         f"{len(both)} compared, {len(slower)} slower and {faster} faster by more than "
-        f"{tolerance:.0%}; {len(mine) - len(both)} new; "
+        f"{tolerance:.0%}; {len(mine) - len(both)} new, {len(gone)} not measured; "
         f"{len(counts.keys() & counts_before.keys())} instruction counts compared, "
         f"{len(more)} grew by more than {INSTRUCTIONS_TOLERANCE:.0%}"
     )

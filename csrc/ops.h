@@ -23,58 +23,91 @@ INLINE V once_(pair a, pair b) {
     return select_(tiny, r * down, r);
 }
 
+/* a b, a one of those; without a fused multiply-add by way of pairs */
+INLINE V once_times(pair a, V b) { return NO_FMA ? once_(a, exact_(b)) : fma_(a.h, b, a.l * b); }
+
 /* ---- sigmoid and its relatives: s(x) = 1 / (1 + exp(-x)) ---- */
 
 /* s(x), for x > 0 as 1 - s(-x); derivative s(x) s(-x). */
 OP(sigmoid) {
     UNUSED;
-    const logistic_tail a = logistic_tail_(abs_(in[0]));
+    const logistic_tail a = logistic_tail_(exact_(min_(set1(C_(120, 800)), abs_(in[0]))), 1);
     V q = fma_(a.q, a.rest, a.q), small = scale_(q, a.n);
     *y = select_(negative_(in[0]), small, ONE - small);
     *d = scale_(fnma_(q, small, q), a.n);
 }
 
+/* log(1 + exp(x)) = max(x, 0) + log(1 + z), z = exp(-|x|) = 2^n (1 + t), or near 0 log 2 + x/2 + log(cosh(x/2)). */
+INLINE V softplus_(V x) {
+    const pair ln2 = constant_(0.6931471805599453, 2.3190468138462996e-17);
+    V n, size = min_(set1(C_(120, 800)), abs_(x)), r = exp_reduce(-size, &n), s = exp_tail(r) * (r * r), t = r + s;
+    V p = ONE + t, low = ((ONE - p) + t) + ((r - t) + s), z = p * pow2_or_0(n + set1(MAGIC));
+    pair less = product_(set1(0.5) * z, p); /* p (1 - z / 2 + ...), low / (1 + z) to 4 % */
+    V most = p - less.h, lost = fma_(log1p_tail(z), p, fnma_(set1(C_(0.72f, 0.72)) * low, z, low));
+    V far = max_(ZERO, x) + scale_(most + (((p - most) - less.h) + (lost - less.l)), n);
+    V half = set1(0.5) * x, sum = ln2.h + half;
+    V near = sum + (((ln2.h - sum) + half) + (log_cosh_half(x * x) + ln2.l));
+    return select_(lt_(size, set1(C_(0.7f, 0.7))), near, far);
+}
+
 /* log s(x) = min(x, 0) - log(1 + exp(-|x|)); derivative s(-x). */
 OP(log_sigmoid) {
     UNUSED;
-    V x = in[0], m = min_(ZERO, x);
-    const logistic a = logistic_(exact_(x), 1);
-    V sum = round_(plus_(m, minus_(log1p_unit(a.z))));
-    *y = select_(lt_(m, set1(C_(-120, -800))), m, sum);
-    *d = select_(negative_(x), round_(a.large), scale_(round_(a.small), a.n));
+    V x = in[0];
+    *y = -softplus_(-x);
+    const logistic_tail a = logistic_tail_(exact_(min_(set1(C_(120, 800)), abs_(x))), 1);
+    V q = fma_(a.q, a.rest, a.q);
+    *d = select_(negative_(x), fnma_(q, a.least, ONE), scale_(q, a.n));
+}
+
+/* log(1 + exp(x)); derivative s(x). */
+OP(softplus) {
+    UNUSED;
+    const logistic_tail a = logistic_tail_(exact_(min_(set1(C_(120, 800)), abs_(in[0]))), 1);
+    V q = fma_(a.q, a.rest, a.q);
+    *y = softplus_(in[0]);
+    *d = select_(negative_(in[0]), scale_(q, a.n), fnma_(q, a.least, ONE));
 }
 
 /* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x). */
-OP(softplus) {
+OP(softplus_beta) {
     V x = in[0], m = max_(ZERO, x);
-    const int plain = p[0] == 1;
     V k, b = mantissa_(set1(p[0]), &k); /* beta = b 2^k, u = 2^k x */
-    const V u = plain ? x : scale_(x, k);
-    const pair scaled = plain ? exact_(x) : product_(b, u);
-    const logistic a = plain ? logistic_(scaled, 1) : logistic_(scaled, 0);
-    pair l = log1p_unit(a.z);
-    if (plain) *y = select_(lt_(HUGE_, m), m, round_(plus_(m, l)));
-    else { /* the sum times 2^k; where exp is subnormal, log(1 + z) = z is divided first */
-        M tiny = and_(lt_(a.n, set1(C_(-60, -120))), negative_(x));
-        l = div_(pick_(tiny, a.p, l), exact_(b));
-        V sum = round_(plus_(max_(ZERO, u), l)), n = keep_(tiny, a.n) - k;
-        *y = select_(lt_(HUGE_, scaled.h), m, scale_(select_(tiny, round_(l), sum), n));
-    }
+    const V u = scale_(x, k);
+    const pair scaled = product_(b, u);
+    const logistic a = logistic_(scaled, 0);
+    pair l = log1p_unit(a.z); /* the sum times 2^k; where exp is subnormal, log(1 + z) = z is divided first */
+    M tiny = and_(lt_(a.n, set1(C_(-60, -120))), negative_(x));
+    l = div_(pick_(tiny, a.p, l), exact_(b));
+    V sum = round_(plus_(max_(ZERO, u), l)), n = keep_(tiny, a.n) - k;
+    *y = select_(lt_(HUGE_, scaled.h), m, scale_(select_(tiny, round_(l), sum), n));
     *d = select_(negative_(x), scale_(round_(a.small), a.n), round_(a.large));
+}
+
+/* x s(-a) where x is below 0, else x s(a) = x - x s(-a), rounded once; near is x within what s does not round. */
+INLINE V times_logistic(V x, V near, logistic_tail a, M below) {
+    V h = near * a.q, product = fma_(h, a.rest, h);
+    return select_(below, scale_(product, a.n), fnma_(product, a.least, x));
+}
+/* slope times s(-a) where x is below 0, else s(a) = 1 - small. */
+INLINE V slope_of(logistic_tail a, V slope, V small, M below) {
+    V large = ONE - small, s = select_(below, a.q, large), h = slope * s;
+    V low = select_(below, a.q * a.rest, (ONE - large) - small);
+    V product = h + fma_(slope, low, residual_(slope, s, h));
+    return select_(below, scale_(product, a.n), product);
 }
 
 /* x s(x); derivative s(x) (1 + x s(-x)), whose sum cancels near -1.28. */
 OP(silu) {
     UNUSED;
     const V far = set1(C_(130, 850));
-    V x = clamp_(in[0], -far, far);
-    M below = negative_(x);
-    const logistic a = logistic_(exact_(x), 1);
-    V low = scale_(round_(times_(a.small, x)), a.n), high = round_(times_(a.large, x));
-    *y = select_(below, low, select_(lt_(x, far), high, in[0]));
-    pair slope = plus_(ONE, times_(pick_(below, a.large, shift_(a.small, a.n)), x));
-    V product = round_(mul_(pick_(below, a.small, a.large), slope));
-    *d = select_(below, scale_(product, a.n), product);
+    V x = clamp_(in[0], -far, far), size = min_(far, abs_(in[0]));
+    M below = negative_(in[0]);
+    const logistic_tail a = logistic_tail_(exact_(size), 1);
+    *y = times_logistic(in[0], x, a, below);
+    V small = a.q * a.least;
+    small = fma_(small, a.rest, small);
+    *d = slope_of(a, fma_(size, small, select_(below, ONE + x, ONE)), small, below);
 }
 
 /* x s(w), w = 2 sqrt(2/pi) (x + 0.044715 x^3): gelu's approximation by tanh. Derivative
@@ -84,46 +117,49 @@ OP(gelu_tanh) {
     const pair c1 = constant_(1.5957691216057308, -9.96930880911092e-17);
     const pair c3 = constant_(0.07135481627260025, -6.175149918155315e-19);
     const V far = set1(C_(14, 26));
-    V x = clamp_(in[0], -far, far);
-    M below = negative_(x);
-    pair cube = mul_(product_(x, x), c3), sum = plus_(c1.h, cube);
+    V x = clamp_(in[0], -far, far), size = min_(far, abs_(in[0]));
+    M below = negative_(in[0]);
+    pair cube = mul_(product_(size, size), c3), sum = plus_(c1.h, cube);
     sum.l = sum.l + c1.l;
-    const logistic a = logistic_(times_(sum, x), 0);
-    V low = scale_(round_(times_(a.small, x)), a.n), high = round_(times_(a.large, x));
-    *y = select_(below, low, select_(lt_(x, far), high, in[0]));
+    const logistic_tail a = logistic_tail_(times_(sum, size), 0);
+    *y = times_logistic(in[0], x, a, below);
+    V small = a.q * a.least;
+    small = fma_(small, a.rest, small);
     pair w = plus_(c1.h, times_(cube, set1(3)));
     w.l = w.l + c1.l;
-    pair slope = plus_(ONE, mul_(times_(w, x), pick_(below, a.large, shift_(a.small, a.n))));
-    V product = round_(mul_(pick_(below, a.small, a.large), slope));
-    *d = select_(below, scale_(product, a.n), product);
+    w = times_(w, size);
+    V rest = ONE - w.h, lost = (ONE - (rest + w.h)) - w.l;
+    V slope = select_(below, rest + fma_(w.h, small, lost), fma_(w.h, small, ONE));
+    *d = slope_of(a, slope, small, below);
 }
 
 /* x Phi(x), Phi the normal distribution; derivative Phi(x) + x phi(x), which cancels near -0.75. */
 OP(gelu) {
     UNUSED;
+    const pair peak = constant_(0.3989422804014327, -2.49232720227773e-17);
     const V far = set1(C_(14.625, 39));
-    V n, x = clamp_(in[0], -far, far);
-    M below = negative_(x);
-    pair e, tail = normal_tail(abs_(x), &n, &e);
-    pair whole = pick_(below, tail, plus_(ONE, minus_(shift_(tail, n))));
-    V product = once_(exact_(x), whole);
-    *y = select_(below, scale_(product, n), select_(lt_(x, far), product, in[0]));
-    pair density = times_(mul_(e, constant_(0.3989422804014327, -2.49232720227773e-17)), x);
-    density = pick_(below, density, shift_(density, n));
-    pair sum = plus_(density.h, whole);
-    V slope = sum.h + (sum.l + density.l);
-    *d = select_(below, scale_(slope, n), slope);
+    V x = clamp_(in[0], -far, far), size = min_(far, abs_(in[0]));
+    M below = negative_(in[0]);
+    const normal a = normal_tail(size);
+    V h = x * a.g.h, low = fma_(x, a.g.l, residual_(x, a.g.h, h));
+    V product = h + fma_(h, a.e.h, fma_(h, a.e.l, fma_(low, a.e.h, low)));
+    *y = select_(below, scale_(product, a.n), fnma_(product, a.least, in[0]));
+    h = fnma_(size, peak.h, a.g.h);
+    low = fnma_(size, peak.h, a.g.h - h) + fnma_(size, peak.l, a.g.l);
+    V slope = h + fma_(h, a.e.h, fma_(h, a.e.l, fma_(low, a.e.h, low)));
+    *d = select_(below, scale_(slope, a.n), fnma_(slope, a.least, ONE));
 }
 
-/* (1 - z) / (1 + z), z = exp(-2|x|), with the sign of x; derivative 4 z / (1 + z)^2. */
+/* 1 - 2 / (1 + exp(2|x|)), or a polynomial near 0, with the sign of x; derivative 4 s(2x) s(-2x). */
 OP(tanh) {
     UNUSED;
-    V x = in[0], a = abs_(x);
-    pair m = expm1_pair(exact_(max_(set1(-40), set1(-2) * a)), 1);
-    V t = round_(div_(minus_(m), plus_(set1(2), m)));
-    *y = from_bits(bits_(abs_(t)) | (bits_(x) ^ bits_(a)));
-    const logistic l = logistic_(exact_(set1(2) * x), 1);
-    *d = scale_(round_(mul_(l.small, (pair){set1(4) * l.large.h, set1(4) * l.large.l})), l.n);
+    V x = in[0], a = abs_(x), n, r = exp_reduce(min_(set1(C_(10, 20)), a) * set1(2), &n);
+    V unit = pow2_(n), far = ONE - set1(2) / fma_(exp_less(r), unit, unit + ONE), near = tanh_near(a);
+    V t = select_(lt_(set1(C_(0.9f, 0.9)), a), far, near);
+    *y = from_bits(bits_(t) | (bits_(x) ^ bits_(a)));
+    const logistic_tail l = logistic_tail_(exact_(min_(set1(C_(130, 850)), a + a)), 1);
+    V q = set1(2) * fma_(l.q, l.rest, l.q);
+    *d = scale_(fnma_(q, q * l.least, q + q), l.n);
 }
 
 /* x tanh(log(1 + e^x)) = x N / D with, for z = exp(-|x|), N = z (2 + z), D = 2 + 2z + z^2 where x < 0
@@ -132,21 +168,27 @@ OP(tanh) {
 OP(mish) {
     UNUSED;
     const V far = set1(C_(130, 850)), two = set1(2);
-    V n, x = clamp_(in[0], -far, far);
-    M below = negative_(x);
-    pair e = exp_pair(exact_(-abs_(x)), 1, &n), z = shift_(e, n), square = mul_(z, z);
-    pair z2 = {two * z.h, two * z.l}, square2 = {two * square.h, two * square.l};
-    pair top = pick_(below, mul_(e, plus_(two, z)), plus_(ONE, z2));
-    pair bottom = plus_(select_(below, two, ONE), z2);
-    pair rest = pick_(below, square, square2), sum = plus_(bottom.h, rest);
-    bottom = (pair){sum.h, sum.l + bottom.l};
-    pair q = div_(top, bottom);
-    V product = once_(exact_(x), q);
+    V n, x = clamp_(in[0], -far, far), r = exp_reduce(-min_(far, abs_(in[0])), &n), s = exp_tail(r) * (r * r), t = r + s;
+    M below = negative_(in[0]);
+    pair e = exact_(ONE + t), z, top, rest, bottom;
+    e.l = ((ONE - e.h) + t) + ((r - t) + s);
+    V least = pow2_or_0(n + set1(MAGIC));
+    z = (pair){e.h * least, e.l * least};
+    pair z2 = {z.h + z.h, z.l + z.l}, part = pick_(below, z, z2), base = exact_(select_(below, two, ONE));
+    top = add_(base, part);
+    rest = mul_(z, pick_(below, add_(exact_(ONE), z), z2));
+    bottom = add_(top, rest);
+    e = pick_(below, e, exact_(ONE));
+    top = mul_(e, top);
+    V inverse = ONE / bottom.h, q = top.h * inverse;
+    V lost = fnma_(q, bottom.l, top.l) - residual_(q, bottom.h, top.h);
+    V product = once_(exact_(x), (pair){q, lost * inverse});
     *y = select_(below, scale_(product, n), select_(lt_(x, far), product, in[0]));
-    pair inverse = inverse_(bottom), tail = mul_(times_(inverse, set1(4) * x), pick_(below, e, square));
-    tail = mul_(tail, mul_(plus_(ONE, z), inverse));
-    sum = plus_(q.h, tail);
-    V slope = sum.h + (sum.l + q.l);
+    pair over = {inverse, -inverse * fma_(inverse, bottom.l, residual_(inverse, bottom.h, ONE))};
+    pair tail = mul_(times_(over, set1(4) * x), pick_(below, e, mul_(z, z)));
+    tail = mul_(tail, mul_(add_(exact_(ONE), z), over));
+    pair sum = plus_(q, tail);
+    V slope = sum.h + fma_(lost, inverse, sum.l);
     *d = select_(below, scale_(slope, n), slope);
 }
 
@@ -184,22 +226,24 @@ OP(prelu_weight) {
     *d = number_(in[0], keep_(below, in[1]));
 }
 
-/* exp(x) - 1 for min(x, 0), and exp of it */
-INLINE pair expm1_below(V x) { return expm1_pair(exact_(max_(set1(-40), min_(ZERO, x))), 1); }
-INLINE V exp_below(pair x, int exact, pair factor, V k) { /* times factor 2^k */
-    const V least = set1(DEAD);
-    M dead = lt_(x.h, least);
-    V n, h = max_(least, min_(ZERO, x.h));
-    pair e = exp_pair((pair){h, exact ? x.l : drop_(dead, x.l)}, exact, &n);
-    return scale_(round_(mul_(e, factor)), n + k);
+/* exp(x) - 1 for min(x, 0), 0.3 ulp: with exp(x) = 2^n (1 + t) it is (2^n - 1) + 2^n t */
+INLINE pair expm1_below(V x) {
+    V n, r = exp_reduce(max_(set1(-40), min_(ZERO, x)), &n), s = exp_tail(r) * (r * r), t = r + s;
+    V unit = pow2_(n), a = unit - ONE, b = unit * t, m = a + b;
+    return (pair){m, fma_(unit, (r - t) + s, (a - m) + b)};
+}
+/* factor 2^k exp(x) for min(x, 0) */
+INLINE V exp_below(V x, V factor, V k) {
+    V n, r = exp_reduce(max_(set1(DEAD), min_(ZERO, x)), &n);
+    return scale_(fma_(factor, exp_less(r), factor), n + k);
 }
 /* x, or a (exp(x) - 1) below 0; derivative 1, or a exp(x) up to and with 0. */
 OP(elu) {
     V x = in[0], k, a = mantissa_(set1(p[0]), &k);
     M tiny = lt_(-set1(C_(0x1p-60f, 0x1p-500)), x);
-    V low = round_(mul_(expm1_below(x), exact_(a))) * scale_(ONE, k);
+    V low = once_times(expm1_below(x), a) * scale_(ONE, k);
     *y = select_(negative_(x), select_(tiny, set1(p[0]) * x, low), x);
-    *d = number_(x, select_(positive_(x), ONE, exp_below(exact_(x), 1, exact_(a), k)));
+    *d = number_(x, select_(positive_(x), ONE, exp_below(x, a, k)));
 }
 /* l x, or l a (exp(x) - 1) below 0. */
 OP(selu) {
@@ -207,10 +251,10 @@ OP(selu) {
     const pair scale = constant_(1.0507009873554805, 3.9874847667154144e-17);
     const pair both = constant_(1.7580993408473768, 1.41535193800845e-17);
     V x = in[0];
-    V big = round_(times_(scale, x * set1(C_(0x1p-60f, 0x1p-500)))) * set1(C_(0x1p60f, 0x1p500));
-    V up = select_(lt_(x, HUGE_), once_(exact_(x), scale), select_(lt_(x, set1((S)INFINITY)), big, x));
-    *y = select_(negative_(x), once_(expm1_below(x), both), select_(eq_(x, ZERO), x, up));
-    *d = number_(x, select_(positive_(x), scale.h, exp_below(exact_(x), 1, both, ZERO)));
+    V up = select_(eq_(x, ZERO), x, fma_(x, scale.h, min_(x, set1(C_(FLT_MAX, DBL_MAX))) * scale.l)); /* -0 */
+    pair below = expm1_below(x);
+    *y = select_(negative_(x), fma_(below.h, both.h, fma_(below.h, both.l, below.l * both.h)), up);
+    *d = number_(x, select_(positive_(x), scale.h, exp_below(x, both.h, ZERO)));
 }
 /* x, or a (exp(x / a) - 1) below 0, which is x where x / a is tiny. */
 OP(celu) {
@@ -218,9 +262,10 @@ OP(celu) {
     pair scaled = div_(exact_(scale_(min_(ZERO, x), -k)), exact_(a));
     M tiny = lt_(-set1(C_(0x1p-60f, 0x1p-500)), scaled.h), dead = lt_(scaled.h, set1(-40));
     pair at = {max_(set1(-40), scaled.h), drop_(dead, scaled.l)};
-    V low = round_(times_(expm1_pair(at, 0), a)) * scale_(ONE, k);
+    V low = round_(times_(expm1_pair(at, 0), a)) * scale_(ONE, k), n;
     *y = select_(negative_(x), select_(tiny, x, low), x);
-    *d = number_(x, select_(positive_(x), ONE, exp_below(scaled, 0, exact_(ONE), ZERO)));
+    pair e = exp_pair((pair){max_(set1(DEAD), scaled.h), drop_(lt_(scaled.h, set1(DEAD)), scaled.l)}, 0, &n);
+    *d = number_(x, select_(positive_(x), ONE, scale_(round_(e), n)));
 }
 
 /* ---- piecewise rational ---- */
@@ -392,7 +437,8 @@ OP(square_low) {
 #define LG_OPS(X)                                      \
     X(sigmoid, 1, 0, 0, 1.0, 2.0)                      \
     X(log_sigmoid, 1, 0, 0, 1.0, 2.0)                  \
-    X(softplus, 1, 1, 0, 1.0, 2.0)                     \
+    X(softplus, 1, 0, 0, 1.0, 2.0)                     \
+    X(softplus_beta, 1, 1, 0, 1.0, 2.0)                \
     X(silu, 1, 0, 0, 2.0, 2.0)                         \
     X(gelu, 1, 0, 0, 2.0, 2.0)                         \
     X(gelu_tanh, 1, 0, 0, 2.0, 2.0)                    \

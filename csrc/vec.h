@@ -258,6 +258,11 @@ INLINE V near_fma_(V a, V b, V c) {
 INLINE V pow2_(V n) { /* 2^n for integral n in [1 - EXPONENT, EXPONENT] */
     return from_bits((bits_(n + set1(MAGIC)) + iset1(EXPONENT)) << MANTISSA);
 }
+/* 2^n, but 0 below the normal numbers, where t = MAGIC + n and n in [-2 EXPONENT, EXPONENT] */
+INLINE V pow2_or_0(V t) {
+    const I i = (I)((U)(bits_(t) + iset1(EXPONENT)) << MANTISSA);
+    return from_bits(i & ~(i >> (SBITS - 1)));
+}
 /* p * 2^n where the result is a normal number and t = MAGIC + n; 0 where not keep. */
 INLINE V scale_normal_(V p, V t, M keep) {
 #if AVX512 && LG_DOUBLE

@@ -16,28 +16,42 @@ INLINE V exp_reduce(V x, V *n) {
     return exp_rest(x, *n);
 }
 
+/* c[0] + c[1] x + ...: Horner in x^2 over pairs of terms, whose latency is half of Horner's. */
+INLINE V polynomial(const S *c, int degree, V x, V x2) {
+    V p = degree % 2 ? fma_(set1(c[degree]), x, set1(c[degree - 1])) : set1(c[degree]);
+    UNROLL(16)
+    for (int k = degree - 2 - degree % 2; k >= 0; k -= 2) p = fma_(p, x2, fma_(set1(c[k + 1]), x, set1(c[k])));
+    return p;
+}
+
 /* q(r) in exp(r) = 1 + r + r^2 q(r); error 2^-27.9 (float32), 2^-57.2 (float64) of exp(r);
  * for `many` r side by side. */
-INLINE void exp_tails(const V *r, V *q, int many) {
 #if LG_DOUBLE
-    static const double c[] = {0x1.0000000000000p-1,  0x1.5555555555501p-3,  0x1.55555555531c6p-5,
+static const double exp_c[] = {0x1.0000000000000p-1,  0x1.5555555555501p-3,  0x1.55555555531c6p-5,
                                0x1.1111111128b2cp-7,  0x1.6c16c17cda4dep-10, 0x1.a01a011b6da66p-13,
                                0x1.a019aadd5a5a6p-16, 0x1.71df5642e12d9p-19, 0x1.289fe0fd895d1p-22,
                                0x1.ad1f8819769d6p-26};
-    enum { degree = 9 };
+enum { EXP_DEGREE = 9 };
 #else
-    static const float c[] = {0x1p-1f, 0x1.5554a2p-3f, 0x1.55568ap-5f, 0x1.123008p-7f, 0x1.6b6de6p-10f};
-    enum { degree = 4 };
+static const float exp_c[] = {0x1p-1f, 0x1.5554a2p-3f, 0x1.55568ap-5f, 0x1.123008p-7f, 0x1.6b6de6p-10f};
+enum { EXP_DEGREE = 4 };
 #endif
-    for (int g = 0; g < many; g++) q[g] = set1(c[degree]);
+INLINE void exp_tails(const V *r, V *q, int many) {
+    for (int g = 0; g < many; g++) q[g] = set1(exp_c[EXP_DEGREE]);
     UNROLL(9)
-    for (int k = degree - 1; k >= 0; k--)
-        for (int g = 0; g < many; g++) q[g] = fma_(q[g], r[g], set1(c[k]));
+    for (int k = EXP_DEGREE - 1; k >= 0; k--)
+        for (int g = 0; g < many; g++) q[g] = fma_(q[g], r[g], set1(exp_c[k]));
 }
 INLINE V exp_tail(V r) {
     V q;
     exp_tails(&r, &q, 1);
     return q;
+}
+
+/* exp(r) - 1 of a reduced argument, rounded: its error is below 0.6 ulp. */
+INLINE V exp_less(V r) {
+    V r2 = r * r;
+    return fma_(polynomial(exp_c, EXP_DEGREE, r, r2), r2, r);
 }
 
 /* exp of a reduced argument, in [0.70, 1.42]: error below 0.9 ulp. */
@@ -53,6 +67,10 @@ INLINE pair minus_(pair a) { return (pair){-a.h, -a.l}; }
 INLINE pair sum_(V a, V b) { /* exact (Knuth) */
     V s = a + b, t = s - a;
     return (pair){s, (a - (s - t)) + (b - t)};
+}
+INLINE pair add_(pair a, pair b) { /* |a| >= |b|, or a is 0 */
+    V s = a.h + b.h;
+    return (pair){s, ((a.h - s) + b.h) + (a.l + b.l)};
 }
 INLINE pair plus_(V a, pair b) {
     pair s = sum_(a, b.h);
@@ -183,17 +201,19 @@ INLINE pair log_pair(V x) {
     return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
 }
 
-/* s(-a) = 1 / (1 + exp(a)) for a >= 0, with exp(a) = 2^n (1 + t), is 2^-n / D, D = (1 + 2^-n) + t; what
- * D rounds away is put back into the quotient q (1 + rest). 0.45 ulp before q (1 + rest) is rounded. */
-typedef struct { V n, q, rest; } logistic_tail;
-INLINE logistic_tail logistic_tail_(V a) {
+/* s(-a) = 1 / (1 + exp(a)) for a in [0, 218] (float32), [0, 1400] (float64): with exp(a) = 2^-n (1 + t) it is
+ * 2^n / D, D = (1 + 2^n) + t; what D rounds away is put back into the quotient q (1 + rest). 0.45 ulp before
+ * that is rounded. */
+typedef struct { V n, q, rest, least; } logistic_tail;
+INLINE logistic_tail logistic_tail_(pair a, int exact) {
     logistic_tail s;
-    const V one = set1(1), x = min_(set1(C_(120, 800)), a);
-    s.n = fma_(x, set1(-LOG2E), set1(MAGIC)) - set1(MAGIC);
-    const V r = exp_rest(x, -s.n), least = scale_(one, s.n);
-    const V r2 = r * r;
-    const V t = fma_(exp_tail(r), r2, r);
-    const V c = one + least, d = c + t, lost = ((c - d) + t) + ((one - c) + least);
+    const V one = set1(1), k = fma_(a.h, set1(-LOG2E), set1(MAGIC));
+    s.n = k - set1(MAGIC);
+    V r = exp_rest(a.h, -s.n);
+    if (!exact) r = r + a.l;
+    const V t = exp_less(r);
+    s.least = pow2_or_0(k);
+    const V c = one + s.least, d = c + t, lost = ((c - d) + t) + ((one - c) + s.least);
     s.q = one / d;
     s.rest = -fma_(s.q, lost, residual_(s.q, d, one));
     return s;
@@ -235,6 +255,54 @@ INLINE V log1p_of(exponential e) {
     return fnma_(s, e.z - fma_(w, q, set1(1.5) * e.lost), e.z);
 }
 
+/* log(1 + z) / z - 1 + z / 2 for z in [0, exp(-0.7)]. */
+INLINE V log1p_tail(V z) {
+#if LG_DOUBLE
+    static const double c[] = {-0x1.0000000000000p-1, 0x1.55555555554aap-2, -0x1.fffffffff3aa2p-3, 0x1.99999996bd7d8p-3,
+                               -0x1.555554f7c0bdcp-3, 0x1.249241956bb46p-3, -0x1.ffff2ac5231a9p-4, 0x1.c7140a1beec9ap-4,
+                               -0x1.995af82bfa9e1p-4, 0x1.72fd0a3ecbb3bp-4, -0x1.4f6b4f9cb5e9cp-4, 0x1.2770ba91f8088p-4,
+                               -0x1.e3e15389218bdp-5, 0x1.5656cf3b67e87p-5, -0x1.7a06dca782fb1p-6, 0x1.1856a187f7fcap-7,
+                               -0x1.9905290dedd33p-10};
+    enum { degree = 16 };
+#else
+    static const float c[] = {-0x1p-1f, 0x1.5554fcp-2f, -0x1.ffe692p-3f, 0x1.98352ap-3f, -0x1.4b3282p-3f,
+                              0x1.f348a2p-4f, -0x1.2110e2p-4f, 0x1.6085dp-6f};
+    enum { degree = 7 };
+#endif
+    V z2 = z * z;
+    return polynomial(c + 1, degree - 1, z, z2) * z2;
+}
+
+/* log(cosh(x / 2)) for x^2 in [0, 0.49]. */
+INLINE V log_cosh_half(V x2) {
+#if LG_DOUBLE
+    static const double c[] = {0x1.0000000000000p-3, -0x1.5555555553681p-8, 0x1.6c16c167ca12cp-12, -0x1.ba1b9e127c424p-16,
+                               0x1.1ea509535612bp-19, -0x1.830c8c15a0aa7p-23, 0x1.09a5f2016a817p-26, -0x1.3cad60aea8f94p-30};
+    enum { degree = 7 };
+#else
+    static const float c[] = {0x1p-3f, -0x1.555426p-8f, 0x1.6b5d1ap-12f, -0x1.969302p-16f};
+    enum { degree = 3 };
+#endif
+    return polynomial(c, degree, x2, x2 * x2) * x2;
+}
+
+/* tanh(a) for a in [0, 0.9]: a + a^3 P(a^2). */
+INLINE V tanh_near(V a) {
+#if LG_DOUBLE
+    static const double c[] = {-0x1.5555555555555p-2, 0x1.1111111110f3cp-3, -0x1.ba1ba1b9fd5cbp-5, 0x1.664f487c38dc6p-6,
+                               -0x1.226e349631fc0p-7, 0x1.d6d3b2abc111ep-9, -0x1.7da1d9aa6eb2dp-10, 0x1.3549e97afacfdp-11,
+                               -0x1.f4beb80c778c6p-13, 0x1.92cedf0f5fe76p-14, -0x1.3bf147021482cp-15, 0x1.cbf6d2763bbf0p-17,
+                               -0x1.1a2da401ff8e8p-18, 0x1.ef9ff4ad7db29p-21, -0x1.bf6307a73f0fcp-24};
+    enum { degree = 14 };
+#else
+    static const float c[] = {-0x1.555556p-2f, 0x1.111072p-3f, -0x1.b9eca4p-5f, 0x1.63d692p-6f, -0x1.11ec3cp-7f,
+                              0x1.5d3942p-9f, -0x1.fabc5ap-12f};
+    enum { degree = 6 };
+#endif
+    V w = a * a;
+    return fma_(polynomial(c, degree, w, w * w), a * w, a);
+}
+
 /* What sigmoid and its relatives share: with z = exp(-|x|) = p 2^n, large = sigmoid(|x|),
  * small 2^n = sigmoid(-|x|); x.l counts unless `exact`. */
 typedef struct { V n; pair p, z, large, small; } logistic;
@@ -253,9 +321,10 @@ INLINE logistic logistic_(pair x, int exact) {
     return a;
 }
 
-/* Phi(-t) = exp(-t^2 / 2) P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 14.625] (float32), [0, 39]
- * (float64), Phi the normal distribution; returns it over 2^n, with exp(-t^2 / 2) = e 2^n: 0.7 ulp. */
-INLINE pair normal_tail(V t, V *n, pair *e) {
+/* Phi(-t) = exp(-t^2 / 2) G, G = P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 14.625] (float32),
+ * [0, 39] (float64), Phi the normal distribution; exp(-t^2 / 2) = 2^n (1 + e): 0.7 ulp. */
+typedef struct { V n, least; pair e, g; } normal;
+INLINE normal normal_tail(V t) {
 #if LG_DOUBLE
     static const double c[] = {0x1.82b4bb8c94dcep-1, -0x1.373e3a893c28ap-1, 0x1.8c6dbf2cfc2b3p-2, -0x1.7dff2bff68367p-3,
                                0x1.eec4cc3e4d406p-5, -0x1.ee2761048d994p-8, -0x1.c81719d56775p-9, 0x1.ab825fc4cabap-10,
@@ -264,20 +333,23 @@ INLINE pair normal_tail(V t, V *n, pair *e) {
                                0x1.237441eb636a4p-22, -0x1.4e4970581bb36p-23, -0x1.6d92b22ec0272p-24, 0x1.e3e5db4c4e9ecp-27,
                                0x1.50711cc807824p-26, 0x1.80ea087aaca1dp-30, -0x1.69eb1b8195086p-29, -0x1.4023506b0a68bp-31,
                                0x1.fd70b2e68a7a4p-35};
-    enum { degree = 24, a = 4 };
+    enum { degree = 24, A = 4 };
 #else
     static const float c[] = {0x1.754a76p-1f, -0x1.04c72ap-1f, 0x1.d71386p-3f, -0x1.832d0ap-5f,
                               -0x1.56d5f6p-7f, 0x1.c8bd88p-8f, 0x1.0ca37cp-10f, -0x1.0eac86p-10f,
                               -0x1.00a2cep-12f, 0x1.134edap-13f, 0x1.c8e398p-15f};
-    enum { degree = 10, a = 3 };
+    enum { degree = 10, A = 3 };
 #endif
-    const V low = set1(C_(-0x1.c7399ap-26f, -0x1.a6e57d6f030b1p-56));
-    pair square = product_(t, t), i = inverse_(sum_(t, set1(a)));
-    *e = exp_pair((pair){set1(-0.5) * square.h, set1(-0.5) * square.l}, 0, n);
-    V q = near_fma_(set1(-2 * a), i.h, set1(1)), r = set1(c[degree]);
-    q = q - set1(2 * a) * i.l;
-    for (int k = degree - 1; k > 1; k--) r = fma_(r, q, set1(c[k]));
-    pair p = times_(plus_(set1(c[1]), product_(r, q)), q);
-    p = plus_(set1(c[0]), (pair){p.h, p.l + low});
-    return mul_(mul_(p, i), *e);
+    normal a;
+    pair square = product_(t, t), d = sum_(set1(A), t);
+    a.e = expm1_reduced(exp_reduce_pair((pair){set1(-0.5) * square.h, set1(-0.5) * square.l}, 0, &a.n));
+    a.least = pow2_or_0(a.n + set1(MAGIC));
+    V i = set1(1) / d.h, rest = -fma_(i, d.l, residual_(i, d.h, set1(1))), twice = set1(-2 * A) * i;
+    V q = fma_(twice, rest, near_fma_(set1(-2 * A), i, set1(1))), u = polynomial(c + 2, degree - 2, q, q * q);
+    pair s = add_(exact_(set1(c[1])), product_(q, u));
+    pair p = plus_(set1(c[0]), times_(s, q));
+    p.l = p.l + set1(C_(-0x1.c7399ap-26f, -0x1.a6e57d6f030b1p-56));
+    a.g.h = i * p.h;
+    a.g.l = fma_(a.g.h, rest, fma_(i, p.l, residual_(i, p.h, a.g.h)));
+    return a;
 }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import cases, results
+from benchmarks import cases, instructions, results
 from lossgrad import _arguments
 from lossgrad._registry import OPS
 
@@ -24,8 +24,17 @@ FAST = {"ns": 2.0, "gb_per_s": 4.0, "copy": 8.0, "max": 2.0}
 def test_every_function_has_a_benchmark(op):
     for function in op.functions:
         for dtype in _arguments.SUPPORTED:
-            shapes = [c.shape for c in CASES if (c.function, c.dtype) == (function, dtype)]
-            assert len(shapes) >= 3, f"{function} of {dtype}"
+            found = [c for c in CASES if (c.function, c.dtype) == (function, dtype)]
+            tracked = [c for c in found if c.is_tracked]
+            assert len(found) >= 3, f"{function} of {dtype}"
+            assert len(tracked) >= (2 if dtype == "float32" else 1), f"{function} of {dtype}"
+
+
+def test_the_baseline_has_every_tracked_case():
+    """After `python -m benchmarks run --update -o benchmarks/baseline.json --only NAME`."""
+    baseline = results.read(command.BASELINE)
+    assert {str(c) for c in CASES if c.is_tracked} <= baseline["results"].keys()
+    assert {str(c) for c in instructions.main_cases()} <= baseline["instructions"].keys()
 
 
 @pytest.mark.parametrize("function", sorted({case.function for case in CASES}))

@@ -37,6 +37,33 @@ def log_share(w):
     return s * w / mp.log((1 + s) / (1 - s)) if w else mp.mpf(0)
 
 
+def log1p_tail(z):
+    """q in log(1 + z) = z + z^2 q(z)."""
+    if abs(z) < mp.mpf(2) ** -60:
+        return -mp.mpf(1) / 2 + z / 3
+    return (mp.log(1 + z) - z) / z**2
+
+
+def cosh_tail(w):
+    """q in log(cosh(x / 2)) = w q(w) with w = x^2."""
+    if w < mp.mpf(2) ** -60:
+        return mp.mpf(1) / 8 - w / 192
+    return mp.log(mp.cosh(mp.sqrt(w) / 2)) / w
+
+
+def tanh_tail(w):
+    """q in tanh(a) = a + a w q(w) with w = a^2."""
+    if w < mp.mpf(2) ** -60:
+        return -mp.mpf(1) / 3 + 2 * w / 15
+    a = mp.sqrt(w)
+    return (mp.tanh(a) - a) / (a * w)
+
+
+def tanh_share(w):
+    """a w / tanh(a) with w = a^2."""
+    return w * mp.sqrt(w) / mp.tanh(mp.sqrt(w)) if w else mp.mpf(0)
+
+
 def rounded(value, dtype):
     return float(np.float32(value)) if dtype == "f32" else float(value)
 
@@ -149,6 +176,14 @@ for dtype, degree in (("f32", 3), ("f64", 6)):
     fit("log", log_tail, [0, widest**2 * mp.mpf("1.001")], degree, dtype, lambda w: w / 2)
 for dtype, degree in (("f32", 4), ("f64", 9)):
     fit("log1p", log_tail, [0, mp.mpf(1) / 9 * mp.mpf("1.001")], degree, dtype, log_share)
+most = mp.exp(mp.mpf("-0.7")) * mp.mpf("1.0001")
+for dtype, degree in (("f32", 7), ("f64", 16)):
+    fit("log1p", log1p_tail, [0, most], degree, dtype, lambda z: z**2 / mp.log(1 + z) if z else 0)
+for dtype, degree in (("f32", 3), ("f64", 7)):
+    fit("cosh", cosh_tail, [0, mp.mpf("0.49")], degree, dtype, lambda w: w / mp.mpf("0.4"))
+most = mp.mpf("0.9") ** 2 * mp.mpf("1.0001")
+for dtype, degree in (("f32", 6), ("f64", 14)):
+    fit("tanh", tanh_tail, [0, most], degree, dtype, tanh_share)
 split_ln2("f32", 14)
 split_ln2("f64", 40)
 for dtype in ("f32", "f64"):
@@ -162,5 +197,6 @@ two_parts("2 sqrt(2 / pi) 0.044715", slope * mp.mpf("0.044715"))
 two_parts("1 / sqrt(2 pi)", 1 / mp.sqrt(2 * mp.pi))
 scale = mp.mpf("1.0507009873554804934193349852946")
 alpha = mp.mpf("1.6732632423543772848170429916717")
+two_parts("ln 2", LN2)
 two_parts("selu's scale", scale)
 two_parts("selu's scale alpha", scale * alpha)

@@ -483,7 +483,8 @@ def softplus(
     >>> lossgrad.softplus([-1000.0, 0.0, 30.0])
     array([ 0.        ,  0.69314718, 30.        ])
     """
-    return _forward("softplus", x, out, num_threads, check.positive(beta, "beta"))
+    name, parameters = _with_beta(beta)
+    return _forward(name, x, out, num_threads, *parameters)
 
 
 @documented
@@ -504,7 +505,14 @@ def softplus_backward(
     >>> lossgrad.softplus_backward([1.0], [0.0], 2.0)
     array([0.5])
     """
-    return _backward("softplus", grad, x, out, num_threads, check.positive(beta, "beta"))
+    name, parameters = _with_beta(beta)
+    return _backward(name, grad, x, out, num_threads, *parameters)
+
+
+def _with_beta(beta: float) -> tuple[str, tuple[float, ...]]:
+    """The kernel's name and parameters."""
+    beta = check.positive(beta, "beta")
+    return ("softplus", ()) if beta == 1 else ("softplus_beta", (beta,))
 
 
 @elementwise(
