@@ -83,15 +83,19 @@ class BuildExt(build_ext):
 def extensions():
     if os.environ.get("LOSSGRAD_PURE") == "1":
         return []
+    import numpy
     from Cython.Build import cythonize
 
     module = Extension(
         "lossgrad._kernels",
         ["src/lossgrad/_kernels.pyx"],
-        include_dirs=["csrc"],
+        include_dirs=["csrc", numpy.get_include()],
         depends=[str(path) for path in Path("csrc").glob("*.[ch]")],
         extra_compile_args=["-O2", "-g0", "-Wno-unused-function"],
-        define_macros=[("CYTHON_WITHOUT_ASSERTIONS", "1")],
+        define_macros=[
+            ("CYTHON_WITHOUT_ASSERTIONS", "1"),
+            ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+        ],
     )
     return cythonize([module], build_dir="build/cython")
 

@@ -13,6 +13,7 @@ void lg_sum_clear(lg_sum *sum) { memset(sum, 0, sizeof *sum); }
 static void carry(lg_sum *sum) {
     int64_t up = 0;
     for (int i = 0; i < LG_SUM_LIMBS - 1; i++) {
+        if (!(sum->limb[i] | up)) continue; /* most limbs: a chain of carries through them takes longer */
         int64_t v = sum->limb[i] + up;
         up = v >> 32;
         sum->limb[i] = (int64_t)((uint64_t)v & LOW32);

@@ -121,17 +121,21 @@ def test_partial_overlap(either, dtype, shift, rng):
 
 def test_out_overlaps_labels(lg, rng):
     """float64 gradients written over the memory of int64 labels, and losses over labels."""
-    memory = np.zeros(64, np.int64)
-    labels = memory[:10]
-    labels[...] = rng.integers(0, 5, 10)
-    x = rng.normal(size=(10, 5))
-    want = lg.cross_entropy_backward(1.0, x, labels.copy())
-    out = memory.view(np.float64)[:50].reshape(10, 5)
-    same_bits([lg.cross_entropy_backward(1.0, x, labels, out=out)], [want])
-    labels[...] = rng.integers(0, 5, 10)
-    want = lg.cross_entropy(x, labels.copy(), reduction="none")
-    out = memory.view(np.float64)[:10]
-    same_bits([lg.cross_entropy(x, labels, reduction="none", out=out)], [want])
+    rows = 300
+    x = rng.normal(size=(rows, 5))
+    memory = np.zeros(x.size + 2 * rows, np.int64)
+    out = memory.view(np.float64)[rows:-rows]
+    inside = memory[rows:-rows]
+    # the last two begin outside of out
+    for labels in (inside[:rows], inside[::5], inside[-rows:], memory[:-rows:6], memory[:rows:-6]):
+        labels[...] = rng.integers(0, 5, rows)
+        want = lg.cross_entropy_backward(1.0, x, labels.copy())
+        grad = out.reshape(x.shape)
+        same_bits([lg.cross_entropy_backward(1.0, x, labels, out=grad)], [want])
+        labels[...] = rng.integers(0, 5, rows)
+        want = lg.cross_entropy(x, labels.copy(), reduction="none")
+        losses = out[:rows]
+        same_bits([lg.cross_entropy(x, labels, reduction="none", out=losses)], [want])
 
 
 def test_out_overlaps_what_every_row_reads(lg, dtype, rng):

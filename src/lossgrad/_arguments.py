@@ -1,8 +1,8 @@
 """Every check of an argument and every error message, once, for kernels and reference alike.
 
 Nothing numeric happens here: arrays come back in a form that can be computed with, or an error says
-what was wrong and what to do. Helpers try the usual case first (a NumPy array of a supported
-dtype), because a small call has to be over in about a microsecond.
+what was wrong and what to do. Helpers try the usual case first, because a small call has to be over
+in about a microsecond; the most usual calls do not come here (``plain_`` in ``_kernels.pyx``).
 """
 
 import math
@@ -32,9 +32,9 @@ IGNORE_INDEX: Final = -100
 
 def floating(x: ArrayLike, name: str = "x") -> Array:
     """x as an aligned array of a supported dtype; integers and bools become float64."""
-    if type(x) is np.ndarray and x.dtype in NATIVE and x.flags.aligned:
-        return x
-    a = _array(x, name)
+    a = x if type(x) is np.ndarray else _array(x, name)
+    if a.dtype in NATIVE and a.flags.aligned:
+        return a
     if a.dtype.kind in "biu":
         return a.astype(FLOAT64)
     if a.dtype.name not in SUPPORTED:
@@ -44,9 +44,9 @@ def floating(x: ArrayLike, name: str = "x") -> Array:
 
 def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
     """x, of any real type, as an aligned array of the given dtype."""
-    if type(x) is np.ndarray and x.dtype == dtype and x.flags.aligned:
-        return x
-    a = _array(x, name)
+    a = x if type(x) is np.ndarray else _array(x, name)
+    if a.dtype == dtype and a.flags.aligned:
+        return a
     if a.dtype.kind not in "biu" and a.dtype.name not in SUPPORTED:
         _unsupported(name, a.dtype)
     with arithmetic():  # float64 values that float32 cannot hold become inf or 0
@@ -79,11 +79,6 @@ def _unsupported(name: str, dtype: np.dtype[Any]) -> NoReturn:
 def computed(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """What elements of a dtype are computed in: float32 for halves, else the dtype itself."""
     return FLOAT32 if dtype.itemsize == 2 else dtype
-
-
-def bits(a: Any) -> Any:
-    """Halves as their bits, in which form they cross to C; anything else as it is."""
-    return a.view(np.uint16) if a is not None and a.itemsize == 2 else a
 
 
 def same_shape(a: Array, shape: Shape, name: str, model: str) -> Array:
@@ -129,21 +124,6 @@ def grid(x: Array, axis: int) -> Array:
     return x.reshape(math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
 
 
-def row_grid(x: Array, axis: int) -> Array:
-    """What has a value for each row, shaped by ``rows_shape``, as (outer, inner)."""
-    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
-
-
-def boxes(*arrays: Array | None) -> list[Any]:
-    """Arrays of one shape as 3-d arrays of one shape: views where those exist; None stays None."""
-    given = [a for a in arrays if a is not None]
-    # One number for all elements has strides of 0, which suit any order.
-    if given[0].ndim > 3 or all(a.flags.c_contiguous or not any(a.strides) for a in given):
-        return [None if a is None else a.reshape(1, 1, a.size) for a in arrays]
-    lead = (1,) * (3 - given[0].ndim)
-    return [None if a is None else a.reshape(lead + a.shape) for a in arrays]
-
-
 def class_runs(x: Array, axis: int) -> Array:
     """x with each row's elements next to each other in memory: a copy, unless they are."""
     if x.strides[axis] == x.itemsize or x.shape[axis] == 1:
@@ -166,8 +146,8 @@ def output(
     """The array to write a result to; ``finished`` turns it into what is handed back.
 
     That is `out` itself, unless it overlaps an input in another way than by being it, is not
-    aligned, or has no view as a grid along `axis` (as ``boxes`` if axis is None, as a ``row_grid``
-    if it holds one value a row).
+    aligned, or has no view as a grid along `axis` (of its own axes if axis is None and those are at
+    most three; as one run if it holds one value a row).
     """
     if out is None:
         return np.empty(shape, dtype)

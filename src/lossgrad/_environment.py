@@ -1,16 +1,26 @@
 """NumPy's own arithmetic between kernels, without a trace: no warning, no floating-point flag, and
 with subnormal numbers even if the caller flushes them to zero (kernels see to that themselves)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ContextDecorator, nullcontext
+from typing import Any, Self
 
 import numpy as np
 
 from ._backend import kernels
 
 
-@contextmanager
-def arithmetic() -> Iterator[None]:
+class arithmetic(ContextDecorator):
     """A context (or decorator of a function) for arithmetic of NumPy."""
-    with kernels.Environment() if kernels else nullcontext(), np.errstate(all="ignore"):
-        yield
+
+    def __enter__(self) -> None:
+        self.environment: Any = kernels.Environment() if kernels else nullcontext()
+        self.errors = np.errstate(all="ignore")
+        self.environment.__enter__()
+        self.errors.__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        self.errors.__exit__(*raised)
+        self.environment.__exit__(*raised)
+
+    def _recreate_cm(self) -> Self:
+        return type(self)()  # decorated functions may call each other

@@ -16,24 +16,49 @@ LOG_SOFTMAX_BACKWARD: int
 CROSS_ENTROPY: int
 NLL_LOSS: int
 
-STORAGE: dict[np.dtype[Any], int]
-
-def plain_unary(
-    x: NDArray[Any], out: NDArray[Any] | None, op: int, num_threads: int | None
+def plain_elementwise(
+    op: int,
+    direction: int,
+    grad: object,
+    x: object,
+    out: object,
+    parameters: tuple[float, ...],
+    num_threads: int | None,
 ) -> NDArray[Any] | None: ...
+def plain_softmax(
+    what: int, grad: object, x: object, axis: int, out: object, num_threads: int | None
+) -> NDArray[Any] | None: ...
+def plain_logsumexp(x: object, axis: int, num_threads: int | None) -> NDArray[Any] | None: ...
+def plain_row_loss(
+    what: int,
+    upstream: object,
+    x: object,
+    labels: object,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float,
+    axis: int,
+    out: object,
+    value: bool,
+    num_threads: int | None,
+) -> tuple[float | None, NDArray[Any] | None] | None: ...
+def plain_loss(
+    op: int,
+    upstream: object,
+    x: object,
+    targets: object,
+    reduction: str,
+    out: object,
+    value: bool,
+    parameters: tuple[float, ...],
+    num_threads: int | None,
+) -> tuple[float | None, NDArray[Any] | None] | None: ...
 def elementwise(*args: Any) -> float | None: ...
 def row_sums(*args: Any) -> None: ...
 def softmax_like(*args: Any) -> None: ...
 def softmax_jacobian(*args: Any) -> None: ...
 def row_loss(*args: Any) -> tuple[int, float, float]: ...
 def row_statistics(*args: Any) -> int: ...
-def plain_cross_entropy(
-    x: NDArray[Any],
-    labels: NDArray[Any],
-    out: NDArray[Any] | None,
-    ignore_index: int,
-    num_threads: int | None,
-) -> float | None: ...
 def compiled_levels() -> list[str]: ...
 def available_levels() -> list[str]: ...
 def level() -> str: ...

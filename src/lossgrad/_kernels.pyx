@@ -3,24 +3,32 @@
 """Crossings into C: one function for each shape of loop, not one for each op.
 
 Callers have checked dtypes, shapes and labels (``_arguments.py``); here the shapes are compared once
-more, since C trusts them. Arrays come as grids: (outer, middle, inner), the class axis in the middle.
-Each call makes a Job, which ``Job.run`` walks at once if it is short, else in parts (``_threads.py``).
+more, since C trusts them. Arrays are walked as grids: (outer, middle, inner), the class axis in the
+middle. Each call makes a Job, which ``Job.run`` walks at once if it is short, else in parts
+(``_threads.py``). The time of a small call is that of its checks: ``plain_`` functions know the usual
+arguments at a glance, and leave all others, and every error, to Python.
 """
 
 import os
 from time import perf_counter
 
 cimport cython
-from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
-)
+from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
 from libc.math cimport NAN
-from libc.stdint cimport int64_t, uint16_t, uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
-from numpy import empty as np_empty
+from numpy cimport (
+    NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
+    PyArray_EMPTY, PyArray_IS_C_CONTIGUOUS, PyArray_ISBEHAVED_RO, PyArray_ISCARRAY_RO,
+    PyArray_ISINTEGER, PyArray_ISNOTSWAPPED, PyArray_ISUNSIGNED, PyArray_ISWRITEABLE,
+    PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_NDIM, PyArray_SAMESHAPE, PyArray_SIZE,
+    PyArray_STRIDE, PyArray_TYPE, import_array, ndarray, npy_intp,
+)
 
 from . import _threads
+
+import_array()
 
 cdef extern from "lossgrad.h":
     enum: LG_F32, LG_F64, LG_F16, LG_BF16, LG_STORAGES
@@ -103,11 +111,9 @@ cdef extern from "environment.h":
     void lg_leave(lg_environment) nogil
 
 cdef enum:
+    QUICK = 1024   # float32 elements that are over before another thread could use the GIL
     SHORT = 65536  # float32 elements that are computed without a look at the clock
     PER_ROW = 32   # what a row costs besides its elements, in elements
-
-# by storage: the character of the buffer protocol
-cdef char[4] formats = [b"f", b"d", b"H", b"H"]
 
 FORWARD, BACKWARD, VALUE_AND_GRAD = LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
 LOGSUMEXP, SOFTMAX, LOG_SOFTMAX = LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX
@@ -178,7 +184,7 @@ cdef class Environment:
         lg_leave(self.found)
 
 
-def quotient(double a, double b):
+cpdef double quotient(double a, double b) noexcept:
     """a / b, or NaN if b is 0."""
     return lg_quotient(a, b) if b else NAN
 
@@ -211,24 +217,11 @@ cdef class Sum:
 
 
 cdef class Job:
-    """What C is to do, and the buffers that it walks, held until the last part is done."""
+    """What C is to do. Whoever runs it holds the arrays that it walks."""
 
-    cdef Py_buffer buffer[16]
-    cdef int count, computed
+    cdef int computed
+    cdef bint quick  # over before others could have used the GIL
     cdef lg_sum sum  # of all parts
-
-    def __dealloc__(self):
-        cdef int k
-        for k in range(self.count):
-            PyBuffer_Release(&self.buffer[k])
-
-    cdef Py_buffer *take(self, object a, bint writes) except NULL:
-        if self.count == 16:
-            raise RuntimeError("too many operands")
-        cdef Py_buffer *buffer = &self.buffer[self.count]
-        PyObject_GetBuffer(a, buffer, PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writes else 0))
-        self.count += 1
-        return buffer
 
     cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
         raise NotImplementedError
@@ -246,6 +239,7 @@ cdef class Job:
 
         How long the first ones take tells whether the rest is worth sharing.
         """
+        self.quick = count <= QUICK // width
         cdef Py_ssize_t first = max(1, SHORT // (2 * width if self.computed == LG_F64 else width))
         if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
             num_threads = _threads.checked(num_threads)
@@ -260,36 +254,34 @@ cdef class Job:
         return 0
 
 
-cdef char kind(const Py_buffer *b):
-    """The type of the elements; the mark of a byte order is left out, which is known to be native."""
-    return b.format[1] if b.format[0] in b"<>=@" else b.format[0]
+cdef int bfloat16 = -1  # the number of a type that is not NumPy's own, once it has been seen
 
 
-cdef int grid(Job job, object a, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int storage) except -1:
-    """a as (outer, classes, inner) with axis in the middle, of the given shape and storage."""
-    cdef Py_ssize_t outer = 1, inner = 1
-    cdef int k, ndim
-    cdef Py_buffer *b = job.take(a, writes)
-    ndim = b.ndim
-    if ndim == 2 and axis == 1:
-        view.stride = [b.strides[0], b.strides[1], 0]
-        match(b.shape[0], b.shape[1], 1, shape)
-    elif ndim == 2:
-        view.stride = [0, b.strides[0], b.strides[1]]
-        match(1, b.shape[0], b.shape[1], shape)
-    else:
-        if ndim != 3 or axis != 1:
-            for k in range(axis):
-                outer *= b.shape[k]
-            for k in range(axis + 1, ndim):
-                inner *= b.shape[k]
-            b = job.take(a.reshape(outer, b.shape[axis], inner), writes)
-        view.stride = [b.strides[0], b.strides[1], b.strides[2]]
-        match(b.shape[0], b.shape[1], b.shape[2], shape)
-    if kind(b) != formats[storage]:
+cdef int storage_of(ndarray a) except -1:
+    """How elements are stored."""
+    global bfloat16
+    cdef int number = PyArray_TYPE(a)
+    if number == NPY_FLOAT:
+        return LG_F32
+    if number == NPY_DOUBLE:
+        return LG_F64
+    if number == NPY_FLOAT16:
+        return LG_F16
+    if number != bfloat16:
+        if a.dtype.name != "bfloat16":
+            raise TypeError(f"no kernels for {a.dtype}")
+        bfloat16 = number
+    return LG_BF16
+
+
+cdef ndarray operand(object given, bint writes, int storage):
+    """An array that is stored so."""
+    cdef ndarray a = given
+    if storage_of(a) != storage:
         raise ValueError("operands have different dtypes")
-    view.at, view.storage = <char *> b.buf, storage
-    return 0
+    if writes and not PyArray_ISWRITEABLE(a):
+        raise ValueError("an operand is read-only")
+    return a
 
 
 cdef int match(Py_ssize_t outer, Py_ssize_t middle, Py_ssize_t inner, Py_ssize_t *shape) except -1:
@@ -301,75 +293,137 @@ cdef int match(Py_ssize_t outer, Py_ssize_t middle, Py_ssize_t inner, Py_ssize_t
     return 0
 
 
-cdef Py_buffer *row_grid(Job job, object a, bint writes, lg_view *view, Py_ssize_t *shape, int storage) except NULL:
-    """One value a row, in row order, as (outer, inner)."""
-    cdef Py_buffer *b = job.take(a, writes)
-    if b.ndim == 1 and shape[2] == 1:
-        view.stride = [b.strides[0], 0, 0]
-        match(b.shape[0], shape[1], 1, shape)
+cdef ndarray grid(object given, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int storage):
+    """View an array as (outer, classes, inner) with axis in the middle; what is returned holds the memory."""
+    cdef ndarray a = operand(given, writes, storage)
+    cdef Py_ssize_t outer = 1, inner = 1, classes = PyArray_DIM(a, axis), size = lg_size(storage)
+    cdef int k, ndim = PyArray_NDIM(a)
+    for k in range(axis):
+        outer *= PyArray_DIM(a, k)
+    for k in range(axis + 1, ndim):
+        inner *= PyArray_DIM(a, k)
+    match(outer, classes, inner, shape)
+    if PyArray_IS_C_CONTIGUOUS(a):
+        view.stride = [classes * inner * size, inner * size, size]
     else:
-        b = job.take(a.reshape(shape[0], shape[2]), writes)
-        view.stride = [b.strides[0], 0, b.strides[1]]
-    view.at, view.storage = <char *> b.buf, storage
-    return b
+        if axis > 1 or ndim - axis > 2:
+            a, axis, ndim = a.reshape(outer, classes, inner), 1, 3
+        view.stride = [PyArray_STRIDE(a, 0) if axis else 0, PyArray_STRIDE(a, axis),
+                       PyArray_STRIDE(a, axis + 1) if axis + 1 < ndim else 0]
+    view.at, view.storage = PyArray_BYTES(a), storage
+    return a
 
 
-cdef int label_type(const Py_buffer *b) except -1:
-    """The integer type of labels, by the character of their format."""
-    cdef char code = kind(b)
-    if code in b"bhilq":
-        return LG_I8 if b.itemsize == 1 else LG_I16 if b.itemsize == 2 else LG_I32 if b.itemsize == 4 else LG_I64
-    if code in b"BHILQ":
-        return LG_U8 if b.itemsize == 1 else LG_U16 if b.itemsize == 2 else LG_U32 if b.itemsize == 4 else LG_U64
-    raise TypeError("labels are not native integers")
+cdef ndarray row_values(ndarray a, lg_view *view, Py_ssize_t *shape):
+    """View one value a row, in row order, as (outer, inner); what is returned holds the memory."""
+    cdef Py_ssize_t outer = shape[0], inner = shape[2], size = PyArray_ITEMSIZE(a)
+    if PyArray_SIZE(a) != outer * inner:
+        raise ValueError("operands have different shapes")
+    if PyArray_IS_C_CONTIGUOUS(a):
+        view.stride = [inner * size, 0, size]
+    elif inner == 1 and PyArray_NDIM(a) == 1:
+        view.stride = [PyArray_STRIDE(a, 0), 0, 0]
+    else:
+        a = a.reshape(outer, inner)
+        view.stride = [PyArray_STRIDE(a, 0), 0, PyArray_STRIDE(a, 1)]
+    view.at = PyArray_BYTES(a)
+    return a
+
+
+cdef ndarray row_grid(object given, bint writes, lg_view *view, Py_ssize_t *shape, int storage):
+    """The same of an array that is stored so."""
+    view.storage = storage
+    return row_values(operand(given, writes, storage), view, shape)
+
+
+cdef int label_type(ndarray a) except -1:
+    """The integer type of labels."""
+    cdef int size = PyArray_ITEMSIZE(a)
+    if not PyArray_ISINTEGER(a) or not PyArray_ISNOTSWAPPED(a):
+        raise TypeError("labels are not native integers")
+    if PyArray_ISUNSIGNED(a):
+        return LG_U8 if size == 1 else LG_U16 if size == 2 else LG_U32 if size == 4 else LG_U64
+    return LG_I8 if size == 1 else LG_I16 if size == 2 else LG_I32 if size == 4 else LG_I64
 
 
 # ---- elementwise ----
 
 
+cdef bint is_run(object given) except -1:
+    """Whether elements are next to each other, or all one number, in C order; so is what is not given."""
+    cdef ndarray a
+    if given is None:
+        return True
+    a = given
+    return PyArray_IS_C_CONTIGUOUS(a) or is_one_number(a)
+
+
+cdef bint is_one_number(ndarray a) noexcept:
+    """Whether all elements have one place."""
+    cdef int k
+    for k in range(PyArray_NDIM(a)):
+        if PyArray_STRIDE(a, k):
+            return False
+    return True
+
+
 cdef class Map(Job):
-    """An elementwise op over boxes of three axes."""
+    """An elementwise op over boxes of three axes, or over runs."""
 
     cdef lg_map_job job
+    cdef bint runs
     cdef double param[4]
     cdef double up64, one64  # what stands for an incoming gradient and for an input that are not given
     cdef float up32, one32
 
     cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
-        cdef lg_map_job job = self.job
-        if job.sum != NULL:
-            job.sum = sum
+        cdef lg_map_job own
+        cdef lg_map_job *job = &self.job
+        if sum != &self.sum:  # beside other parts
+            own, job = self.job, &own
+            own.sum = sum if own.sum != NULL else NULL
+        if self.quick:
+            lg_map(active, self.computed, job, begin, end)
+            return 0
         with nogil:
-            lg_map(active, self.computed, &job, begin, end)
+            lg_map(active, self.computed, job, begin, end)
         return 0
 
     cdef int start(self, int op, int direction, int storage, tuple parameters) except -1:
         cdef int k
         self.job.op, self.job.direction, self.job.inputs = op, direction, lg_ops[op].inputs
         self.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
+        self.job.shape[0] = -1
         self.computed = lg_computed(storage)
         for k in range(min(4, len(parameters))):
             self.param[k] = parameters[k]
         self.job.param = self.param
         return 0
 
-    cdef int box(self, object a, bint writes, lg_view *view, int storage) except -1:
-        """a as a view, of the shape that the job has."""
-        cdef Py_buffer *b = self.take(a, writes)
-        if b.ndim != 3 or kind(b) != formats[storage]:
-            raise ValueError("operands have different dtypes")
-        match(b.shape[0], b.shape[1], b.shape[2], self.job.shape)
-        view.at, view.storage = <char *> b.buf, storage
-        view.stride = [b.strides[0], b.strides[1], b.strides[2]]
-        return 0
+    cdef ndarray box(self, object given, bint writes, lg_view *view, int storage):
+        """View an array of the shape of the others; what is returned holds the memory."""
+        cdef ndarray a = operand(given, writes, storage)
+        cdef Py_ssize_t shape[3]
+        cdef int k, lead = 3 - PyArray_NDIM(a)
+        shape, view.stride = [1, 1, 1], [0, 0, 0]
+        if self.runs:
+            if not is_run(a):
+                a = a.reshape(-1)
+            shape[2] = PyArray_SIZE(a)
+            view.stride[2] = lg_size(storage) if PyArray_IS_C_CONTIGUOUS(a) else PyArray_STRIDE(a, PyArray_NDIM(a) - 1)
+        else:
+            for k in range(lead, 3):
+                shape[k], view.stride[k] = PyArray_DIM(a, k - lead), PyArray_STRIDE(a, k - lead)
+        match(shape[0], shape[1], shape[2], self.job.shape)
+        view.at, view.storage = PyArray_BYTES(a), storage
+        return a
 
-    cdef int box_or(self, object a, double *value64, float *value32, lg_view *view, int storage) except -1:
-        """a as a view, a number throughout if it is None."""
-        if a is not None:
-            return self.box(a, False, view, storage)
+    cdef object box_or(self, object given, double *value64, float *value32, lg_view *view, int storage):
+        """The same, a number throughout if it is None."""
+        if given is not None:
+            return self.box(given, False, view, storage)
         view.at = <char *> value64 if self.computed == LG_F64 else <char *> value32
         view.stride, view.storage = [0, 0, 0], self.computed
-        return 0
 
     cdef int sum_values(self) except -1:
         """Sum the values; they are not stored."""
@@ -381,31 +435,34 @@ cdef class Map(Job):
         return self.run(self.job.shape[0] * self.job.shape[1] * self.job.shape[2], 1, num_threads)
 
 
-def elementwise(grad, a, b, c, weight, out, out_grad, int storage, int op, int direction, double up,
-                tuple parameters, num_threads):
-    """Any op of boxes a, b, c: the values to out, gradients to out_grad; the values' sum if out is None.
+cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, double up,
+                  tuple parameters, num_threads):
+    """Any op of a, b, c: the values to out, gradients to out_grad; the values' sum if out is None.
 
-    An input that is None is 1 throughout, an incoming gradient that is None is up.
+    An input that is None is 1 throughout, an incoming gradient that is None is up. Outputs of more
+    than three axes are in C order.
     """
     cdef Map map = Map.__new__(Map)
     cdef lg_map_job *job = &map.job
-    cdef int k = 0, computed = lg_computed(storage)
+    cdef int k = 0, storage = storage_of(a), computed = lg_computed(storage)
     map.start(op, direction, storage, parameters)
-    map.up64, map.up32 = up, lg_narrow(up)
-    map.one64 = map.one32 = 1
-    job.shape[0] = -1
+    # One number for all elements suits any order.
+    map.runs = PyArray_NDIM(a) > 3 or (
+        is_run(a) and is_run(grad) and is_run(b) and is_run(c) and is_run(weight) and is_run(out) and is_run(out_grad))
     if direction != LG_FORWARD:
         k = 1
         job.inputs += 1
-    map.box(a, False, &job.inp[k], storage)
+        map.up64, map.up32 = up, lg_narrow(up)
+    map.one64 = map.one32 = 1
+    a = map.box(a, False, &job.inp[k], storage)
     if k:
-        map.box_or(grad, &map.up64, &map.up32, &job.inp[0], storage)
+        grad = map.box_or(grad, &map.up64, &map.up32, &job.inp[0], storage)
     if lg_ops[op].inputs > 1:
-        map.box_or(b, &map.one64, &map.one32, &job.inp[k + 1], computed)
+        b = map.box_or(b, &map.one64, &map.one32, &job.inp[k + 1], computed)
     if lg_ops[op].inputs > 2:
-        map.box_or(c, &map.one64, &map.one32, &job.inp[k + 2], computed)
+        c = map.box_or(c, &map.one64, &map.one32, &job.inp[k + 2], computed)
     if weight is not None:
-        map.box(weight, False, &job.weight, computed)
+        weight = map.box(weight, False, &job.weight, computed)
     if direction == LG_BACKWARD:
         map.box(out_grad, True, &job.out[0], storage)
     else:
@@ -417,52 +474,6 @@ def elementwise(grad, a, b, c, weight, out, out_grad, int storage, int op, int d
             map.box(out_grad, True, &job.out[1], storage)
     map.run_all(num_threads)
     return lg_sum_value(&map.sum) if job.sum != NULL else None
-
-
-def plain_unary(x, out, int op, num_threads):
-    """An op of one input and no parameters, forward, over an array: the result, which is out unless that is None.
-
-    None if the arguments are not of the common kind: nothing has been written.
-    """
-    cdef Map map = Map.__new__(Map)
-    cdef lg_map_job *job = &map.job
-    cdef Py_buffer *b
-    cdef Py_buffer *to
-    cdef int k, dtype
-    try:
-        b = map.take(x, False)
-        if b.ndim == 0 or b.format[0] not in b"fd" or not is_run(b):
-            return None
-        if out is None:
-            out = np_empty(x.shape, x.dtype)
-        to = map.take(out, True)
-    except ValueError:  # a dtype that buffers do not know, or an array that may not be written
-        return None
-    if to.ndim != b.ndim or to.format[0] != b.format[0] or not is_run(to) or to.len != b.len:
-        return None
-    for k in range(b.ndim):
-        if to.shape[k] != b.shape[k]:
-            return None
-    if to.buf != b.buf and <char *> to.buf < <char *> b.buf + b.len and <char *> b.buf < <char *> to.buf + to.len:
-        return None
-    dtype = LG_F32 if b.format[0] == b"f" else LG_F64
-    map.start(op, LG_FORWARD, dtype, ())
-    job.shape = [1, 1, b.len // b.itemsize]
-    job.inp[0].at, job.inp[0].stride, job.inp[0].storage = <char *> b.buf, [0, 0, b.itemsize], dtype
-    job.out[0].at, job.out[0].stride, job.out[0].storage = <char *> to.buf, [0, 0, b.itemsize], dtype
-    map.run_all(num_threads)
-    return out
-
-
-cdef bint is_run(const Py_buffer *b):
-    """Whether elements are aligned and next to each other, in C order."""
-    cdef Py_ssize_t size = b.itemsize
-    cdef int k
-    for k in range(b.ndim - 1, -1, -1):
-        if b.shape[k] != 1 and b.strides[k] != size:
-            return False
-        size *= b.shape[k]
-    return <uintptr_t> b.buf % b.itemsize == 0
 
 
 cdef class RowSums(Map):
@@ -502,26 +513,26 @@ cdef class RowSums(Map):
         return 0
 
 
-def row_sums(a, b, double[:, ::1] out, int storage, tuple ops_, tuple parameters, num_threads):
+def row_sums(a, b, double[:, ::1] out, tuple ops_, tuple parameters, num_threads):
     """The exact sum of ops over the middle axis, rounded once, for each row."""
     cdef RowSums sums = RowSums.__new__(RowSums)
     cdef lg_map_job *job = &sums.job
     cdef Py_ssize_t k, rows, n
+    cdef int storage = storage_of(a)
     if not 0 < len(ops_) <= 2:
         raise ValueError("one op or two")
     sums.ops, sums.codes = len(ops_), [ops_[0], ops_[len(ops_) - 1]]
     sums.start(ops_[0], LG_FORWARD, storage, parameters)
-    job.shape[0] = -1
-    sums.box(a, False, &sums.first[0], storage)
+    a = sums.box(a, False, &sums.first[0], storage)
     if job.inputs > 1:
-        sums.box(b, False, &sums.first[1], sums.computed)
+        b = sums.box(b, False, &sums.first[1], sums.computed)
     if out.shape[0] != job.shape[0] or out.shape[1] != job.shape[2]:
         raise ValueError("operands have different shapes")
     rows, n, sums.inner = job.shape[0] * job.shape[2], job.shape[1], job.shape[2]
     if rows == 0 or n == 0:
         out[:, :] = 0
         return
-    sums.out = <double *> sums.take(out, True).buf
+    sums.out = &out[0, 0]
     sums.sum_values()
     job.shape = [1, 1, n]
     for k in range(job.inputs):
@@ -567,15 +578,21 @@ cdef class Rows(Job):
             if memory == NULL:
                 raise MemoryError()
         job.scratch = <void *> ((<uintptr_t> job.scratch + 63) & ~<uintptr_t> 63)
-        with nogil:
+        if self.quick:
             lg_rows(active, self.computed, job, begin, end)
+        else:
+            with nogil:
+                lg_rows(active, self.computed, job, begin, end)
         free(memory)
         return 0
 
     cdef int check(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *weights) except -1:
         cdef lg_label_check found
-        with nogil:
+        if self.quick:
             found = lg_check_labels(&self.job, self.computed, weights, begin, end)
+        else:
+            with nogil:
+                found = lg_check_labels(&self.job, self.computed, weights, begin, end)
         with cython.critical_section(self):
             self.found.kept += found.kept
             if found.bad >= 0 and (self.found.bad < 0 or found.bad < self.found.bad):
@@ -596,11 +613,10 @@ cdef class Rows(Job):
 
     cdef int take_weight(self, object weight) except -1:
         """A weight for each class."""
-        cdef Py_buffer *b = self.take(weight, False)
-        if (b.ndim != 1 or b.shape[0] != self.job.classes or b.strides[0] != lg_size(self.computed)
-                or kind(b) != formats[self.computed]):
+        cdef ndarray a = operand(weight, False, self.computed)
+        if PyArray_NDIM(a) != 1 or PyArray_DIM(a, 0) != self.job.classes or not PyArray_IS_C_CONTIGUOUS(a):
             raise ValueError("weight is not a contiguous vector of the classes")
-        self.job.weight = b.buf
+        self.job.weight = PyArray_BYTES(a)
         return 0
 
     cdef int run_all(self, object num_threads) except -1:
@@ -610,42 +626,44 @@ cdef class Rows(Job):
         return self.run(self.job.outer * self.job.inner, n + PER_ROW, num_threads)
 
 
-def softmax_like(x, int axis, grad, row_grad, factor, out, value, int storage, int what, num_threads):
+cpdef softmax_like(x, int axis, grad, row_grad, factor, out, value, int what, num_threads):
     """The softmax family along axis; what is one of LOGSUMEXP, SOFTMAX, ... ; factor is logsumexp's b."""
     cdef Rows rows = Rows.__new__(Rows)
     cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t shape[3]
+    cdef int storage = storage_of(x)
     shape[0] = -1
-    grid(rows, x, axis, False, &job.x, shape, storage)
+    x = grid(x, axis, False, &job.x, shape, storage)
     rows.start(what, shape, storage)
     if grad is not None:
-        grid(rows, grad, axis, False, &job.grad, shape, storage)
+        grad = grid(grad, axis, False, &job.grad, shape, storage)
     if row_grad is not None:
-        row_grid(rows, row_grad, False, &job.row_grad, shape, storage)
+        row_grad = row_grid(row_grad, False, &job.row_grad, shape, storage)
     if factor is not None:
-        grid(rows, factor, axis, False, &job.factor, shape, rows.computed)
+        factor = grid(factor, axis, False, &job.factor, shape, rows.computed)
     if out is not None:
-        grid(rows, out, axis, True, &job.out, shape, storage)
+        out = grid(out, axis, True, &job.out, shape, storage)
     if value is not None:
-        row_grid(rows, value, True, &job.value, shape, storage)
+        value = row_grid(value, True, &job.value, shape, storage)
     rows.run_all(num_threads)
 
 
-def softmax_jacobian(x, int axis, out, int storage, num_threads):
+def softmax_jacobian(x, int axis, out, num_threads):
     """A matrix of classes for each row."""
     cdef Rows rows = Rows.__new__(Rows)
     cdef Py_ssize_t shape[3]
     cdef Py_ssize_t matrices[3]
+    cdef int storage = storage_of(x)
     shape[0] = -1
-    grid(rows, x, axis, False, &rows.job.x, shape, storage)
+    x = grid(x, axis, False, &rows.job.x, shape, storage)
     rows.start(LG_SOFTMAX_JACOBIAN, shape, storage)
     matrices = [shape[0] * shape[2], shape[1], shape[1]]
-    grid(rows, out, 1, True, &rows.job.out, matrices, storage)
+    out = grid(out, 1, True, &rows.job.out, matrices, storage)
     rows.run_all(num_threads)
 
 
-def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smoothing, row_grad, double up,
-             bint mean, out, value, double[::1] lse, bint lse_given, bint summed, int storage, int what,
+cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smoothing, row_grad, double up,
+             bint mean, out, value, double[::1] lse, bint lse_given, bint summed, int what,
              num_threads):
     """cross_entropy or nll_loss: (first bad row or -1, sum of the kept rows' weights, sum of the losses).
 
@@ -657,9 +675,9 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
     cdef Py_ssize_t n
     cdef Py_ssize_t shape[3]
     cdef double divisor
-    cdef Py_buffer *b
+    cdef int storage = storage_of(x)
     shape[0] = -1
-    grid(rows, x, axis, False, &job.x, shape, storage)
+    x = grid(x, axis, False, &job.x, shape, storage)
     rows.start(what, shape, storage)
     job.ignore_index, job.smoothing = ignore_index, smoothing
     if weight is not None:
@@ -667,9 +685,10 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
     n = shape[0] * shape[2]
     divisor = n
     if soft is not None:
-        grid(rows, soft, axis, False, &job.soft, shape, rows.computed)
+        soft = grid(soft, axis, False, &job.soft, shape, rows.computed)
     else:
-        job.label_type = label_type(row_grid(rows, labels, False, &job.label, shape, 0))
+        job.label_type = label_type(labels)
+        labels = row_values(labels, &job.label, shape)
         rows.check_labels(num_threads)
         if rows.found.bad >= 0:
             return rows.found.bad, 0.0, 0.0
@@ -681,14 +700,14 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
     if lse is not None:
         if lse.shape[0] != n:
             raise ValueError("lse has the wrong size")
-        job.lse = <double *> rows.take(lse, True).buf if n else NULL
+        job.lse = &lse[0] if n else NULL
         job.lse_given = lse_given
     if row_grad is not None:
-        row_grid(rows, row_grad, False, &job.row_grad, shape, storage)
+        row_grad = row_grid(row_grad, False, &job.row_grad, shape, storage)
     if out is not None:
-        grid(rows, out, axis, True, &job.out, shape, storage)
+        out = grid(out, axis, True, &job.out, shape, storage)
     if value is not None:
-        row_grid(rows, value, True, &job.value, shape, storage)
+        value = row_grid(value, True, &job.value, shape, storage)
     if summed:
         job.sum = &rows.sum
     rows.run_all(num_threads)
@@ -696,7 +715,7 @@ def row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smo
 
 
 def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, loss, double[::1] lse,
-                   int64_t[::1] predicted, int64_t[::1] rank, double[:, ::1] figures, int storage, num_threads):
+                   int64_t[::1] predicted, int64_t[::1] rank, double[:, ::1] figures, num_threads):
     """Figures of each row of a matrix against its label, to the arrays after smoothing: the first bad row or -1.
 
     Nothing is written if there is a bad row. The losses are of the computed type; figures are the
@@ -706,21 +725,20 @@ def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, lo
     cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t n
     cdef Py_ssize_t shape[3]
-    cdef Py_buffer *b
+    cdef int storage = storage_of(x)
     shape[0] = -1
-    grid(rows, x, 1, False, &job.x, shape, storage)
+    x = grid(x, 1, False, &job.x, shape, storage)
     n = shape[0]
     rows.start(LG_STATISTICS, shape, storage)
     job.ignore_index, job.smoothing = ignore_index, smoothing
-    job.label_type = label_type(row_grid(rows, labels, False, &job.label, shape, 0))
+    job.label_type = label_type(labels)
+    labels = row_values(labels, &job.label, shape)
     rows.check_labels(num_threads)
     if rows.found.bad >= 0 or n == 0:
         return rows.found.bad
     if weight is not None:
         rows.take_weight(weight)
-    b = row_grid(rows, loss, True, &job.value, shape, rows.computed)
-    if kind(b) != formats[rows.computed]:
-        raise ValueError("operands have different dtypes")
+    loss = row_grid(loss, True, &job.value, shape, rows.computed)
     if lse.shape[0] != n or predicted.shape[0] != n or rank.shape[0] != n or figures.shape[0] != 4 or figures.shape[1] != n:
         raise ValueError("operands have different shapes")
     job.lse = &lse[0]
@@ -731,55 +749,142 @@ def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, lo
     return -1
 
 
-def plain_cross_entropy(x, labels, out, int64_t ignore_index, num_threads):
-    """Mean loss of labels over the last axis of a matrix, its gradient to out unless that is None.
+# ---- the usual call: everything checked, and room made for the result, in a fraction of the time ----
 
-    None if the arguments are not of the common kind or a label is bad: nothing has been written.
+
+cdef bint is_plain(object a) noexcept:
+    """Whether it is exactly an array of float32 or float64, in C order and aligned."""
+    return PyArray_CheckExact(a) and PyArray_ISCARRAY_RO(a) and PyArray_TYPE(a) in (NPY_FLOAT, NPY_DOUBLE)
+
+
+cdef bint is_alike(object a, ndarray x) noexcept:
+    """Whether it is as plain as x, of its dtype and shape."""
+    return PyArray_CheckExact(a) and PyArray_ISCARRAY_RO(a) and PyArray_TYPE(a) == PyArray_TYPE(x) and PyArray_SAMESHAPE(a, x)
+
+
+cdef bint is_free(ndarray out, ndarray a) noexcept:
+    """Whether out, which is plain, may be written to while a is read: it is the same array, or elsewhere."""
+    cdef char *p = PyArray_BYTES(out)
+    cdef char *q = PyArray_BYTES(a)
+    if p == q and is_alike(a, out):
+        return True
+    return PyArray_IS_C_CONTIGUOUS(a) and (p + PyArray_NBYTES(out) <= q or q + PyArray_NBYTES(a) <= p)
+
+
+cdef object result_like(ndarray x, object out, object other):
+    """An array for a result of x's dtype and shape: out, a new one if that is None; None if it does not fit."""
+    if out is None:
+        return PyArray_EMPTY(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x), 0)
+    if not is_alike(out, x) or not PyArray_ISWRITEABLE(out) or not is_free(out, x):
+        return None
+    return out if other is None or is_free(out, other) else None
+
+
+cdef object result_of_rows(ndarray x, int axis):
+    """A new array for one value a row; None if that is a number."""
+    cdef npy_intp shape[64]
+    cdef int k, ndim = PyArray_NDIM(x) - 1
+    for k in range(ndim):
+        shape[k] = PyArray_DIM(x, k if k < axis else k + 1)
+    return PyArray_EMPTY(ndim, shape, PyArray_TYPE(x), 0) if ndim else None
+
+
+cdef int plain_axis(object axis, ndarray x) except -2:
+    """The axis counted from the front; -1 if it is not an ordinary one with classes along it."""
+    cdef int overflow = 0
+    if type(axis) is not int:
+        return -1
+    cdef Py_ssize_t k = PyLong_AsLongAndOverflow(axis, &overflow)
+    if k < 0:
+        k += PyArray_NDIM(x)
+    return k if 0 <= k < PyArray_NDIM(x) and PyArray_DIM(x, k) and not overflow else -1
+
+
+def plain_elementwise(int op, int direction, grad, x, out, tuple parameters, num_threads):
+    """The result of an op of one input, forward or backward (out if given); None if it is for others to say."""
+    if not is_plain(x) or PyArray_NDIM(x) == 0 or not (grad is None or is_alike(grad, x)):
+        return None
+    result = result_like(x, out, grad)
+    if result is None:
+        return None
+    if direction == LG_FORWARD:
+        elementwise(None, x, None, None, None, result, None, op, direction, 1.0, parameters, num_threads)
+    else:
+        elementwise(grad, x, None, None, None, None, result, op, direction, 1.0, parameters, num_threads)
+    return result
+
+
+def plain_softmax(int what, grad, x, axis, out, num_threads):
+    """The result of one of the softmax family, or its gradient (out if given); None if it is for others to say."""
+    if not is_plain(x) or not (grad is None or is_alike(grad, x)):
+        return None
+    cdef int along = plain_axis(axis, x)
+    if along < 0:
+        return None
+    result = result_like(x, out, grad)
+    if result is not None:
+        softmax_like(x, along, grad, None, None, result, None, what, num_threads)
+    return result
+
+
+def plain_logsumexp(x, axis, num_threads):
+    """A new array of each row's log-sum-exp; None if it is for others to say."""
+    cdef int along = plain_axis(axis, x) if is_plain(x) else -1
+    result = result_of_rows(x, along) if along >= 0 else None
+    if result is not None:
+        softmax_like(x, along, None, None, None, None, result, LG_LOGSUMEXP, num_threads)
+    return result
+
+
+def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoothing, axis, out, bint value, num_threads):
+    """(loss if value is asked for, gradient unless upstream is None) for labels; None if it is for others to say.
+
+    Nothing has been written then.
     """
-    cdef Rows rows = Rows.__new__(Rows)
-    cdef lg_rows_job *job = &rows.job
-    cdef Py_ssize_t shape[3]
-    cdef int dtype
-    cdef Py_buffer *b
-    cdef Py_buffer *t
-    try:
-        b, t = rows.take(x, False), rows.take(labels, False)
-    except ValueError:  # a dtype that buffers do not know
+    cdef int overflow = 0, k
+    cdef bint mean = reduction == "mean", each = reduction == "none"
+    if not is_plain(x) or not PyArray_CheckExact(labels):
         return None
-    if b.ndim != 2 or t.ndim != 1 or t.shape[0] != b.shape[0] or b.shape[0] == 0 or b.shape[1] == 0:
+    cdef ndarray t = labels
+    cdef int along = plain_axis(axis, x)
+    if along < 0 or PyArray_NDIM(t) != PyArray_NDIM(x) - 1 or not PyArray_ISINTEGER(t) or not PyArray_ISBEHAVED_RO(t):
         return None
-    if <uintptr_t> b.buf % b.itemsize or <uintptr_t> t.buf % t.itemsize:
+    for k in range(PyArray_NDIM(t)):
+        if PyArray_DIM(t, k) != PyArray_DIM(x, k if k < along else k + 1):
+            return None
+    if type(ignore_index) is not int or type(smoothing) is not float or not 0 <= <double> smoothing <= 1:
         return None
-    if b.format[0] not in b"fd":
+    cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
+    if overflow or not (mean or each or reduction == "sum"):
         return None
-    dtype = LG_F32 if b.format[0] == b"f" else LG_F64
-    if t.format[0] not in b"bhilqBHILQ":
+    gradient = result_like(x, out, t) if type(upstream) is float else None
+    losses = result_of_rows(x, along) if each and value else None
+    if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
-    shape[0], shape[1], shape[2] = b.shape[0], b.shape[1], 1
-    rows.start(LG_CROSS_ENTROPY, shape, dtype)
-    job.x.at, job.x.stride, job.x.storage = <char *> b.buf, [b.strides[0], b.strides[1], 0], dtype
-    job.label.at, job.label.stride = <char *> t.buf, [t.strides[0], 0, 0]
-    job.label_type, job.ignore_index = label_type(t), ignore_index
-    rows.check_labels(num_threads)
-    if rows.found.bad >= 0 or rows.found.kept == 0:
+    bad, divisor, total = row_loss(
+        x, along, t, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
+        mean, gradient, losses, None, False, value and not each, what, num_threads)
+    if bad >= 0:
         return None
-    job.scale = lg_quotient(1.0, rows.found.kept)
-    if out is not None:
-        grid(rows, out, 1, True, &job.out, shape, dtype)
-    job.sum = &rows.sum
-    rows.run_all(num_threads)
-    return lg_quotient(lg_sum_value(&rows.sum), rows.found.kept)
+    if value and not each:
+        losses = quotient(total, divisor) if mean else total
+    return losses, gradient
 
 
-class _Storage(dict):
-    """How a dtype is stored. Its name says so, but takes microseconds to find: it is asked once."""
+def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple parameters, num_threads):
+    """(loss if value is asked for, gradient unless upstream is None) of elements; None if it is for others to say."""
+    cdef bint mean = reduction == "mean"
+    if not is_plain(x) or PyArray_NDIM(x) == 0 or not is_alike(targets, x) or not (mean or reduction == "sum"):
+        return None
+    gradient = result_like(x, out, targets) if type(upstream) is float else None
+    if gradient is None and (upstream is not None or out is not None):
+        return None
+    cdef double n = PyArray_SIZE(x), up = 1.0 if upstream is None else upstream
+    loss = elementwise(
+        None, x, targets, None, None, None, gradient, op,
+        LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD,
+        quotient(up, n) if mean else up, parameters, num_threads)
+    return quotient(loss, n) if value and mean else loss, gradient
 
-    _by_name = {"float32": LG_F32, "float64": LG_F64, "float16": LG_F16, "bfloat16": LG_BF16}
-
-    def __missing__(self, dtype):
-        return self.setdefault(dtype, self._by_name[dtype.name])
-
-
-STORAGE = _Storage()
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)

@@ -121,7 +121,7 @@ def row_statistics(
     predicted, rank = np.empty((2, len(x)), np.int64)
     lse, figures = np.empty(len(x)), np.empty((4, len(x)))
     bad = kernels.row_statistics(
-        check.bits(x),
+        x,
         y,
         check.class_weight(weight, classes, x.dtype),
         ignore_index,
@@ -131,7 +131,6 @@ def row_statistics(
         predicted,
         rank,
         figures,
-        kernels.STORAGE[x.dtype],
         None,
     )
     if bad >= 0:

@@ -72,14 +72,10 @@ def _forward(
     *parameters: float,
     other: Any = None,
 ) -> Array:
-    if (
-        type(x) is np.ndarray
-        and (out is None or type(out) is np.ndarray)
-        and not parameters
-        and other is None
-    ):
-        # the usual call, in a fraction of the time; None if something has to be converted or said
-        plain = kernels.plain_unary(x, out, OPS[name][0], num_threads)
+    if other is None:
+        plain = kernels.plain_elementwise(
+            OPS[name][0], kernels.FORWARD, None, x, out, parameters, num_threads
+        )
         if plain is not None:
             return plain
     x = check.floating(x)
@@ -97,6 +93,12 @@ def _backward(
     *parameters: float,
     other: Any = None,
 ) -> Array:
+    if other is None:
+        plain = kernels.plain_elementwise(
+            OPS[name][0], kernels.BACKWARD, grad, x, out, parameters, num_threads
+        )
+        if plain is not None:
+            return plain
     x = check.floating(x)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, x, grad, other)
@@ -114,18 +116,15 @@ def _cross(
     parameters: tuple[float, ...],
     num_threads: int | None,
 ) -> None:
-    storage = kernels.STORAGE[x.dtype]
-    grad, box, other, result = check.boxes(grad, x, other, result)
     value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
     kernels.elementwise(
-        check.bits(grad),
-        check.bits(box),
+        grad,
+        x,
         other,
         None,
         None,
-        check.bits(value),
-        check.bits(slope),
-        storage,
+        value,
+        slope,
         OPS[name][0],
         direction,
         1.0,
@@ -821,15 +820,14 @@ def prelu_backward(
     x = check.floating(x)
     w, axis = check.channel_weight(weight, x, axis)
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    storage = kernels.STORAGE[x.dtype]
     shape = np.shape(weight)
     sums = []
     for k in range(x.shape[axis] if shape and math.prod(shape) > 1 else 1):
         part = (slice(None),) * axis + (k,) if shape and math.prod(shape) > 1 else ...
-        box, slope = check.boxes(x[part], g[part].astype(check.computed(x.dtype), copy=False))
+        slope = g[part].astype(check.computed(x.dtype), copy=False)
         total = kernels.elementwise(
-            *(None, check.bits(box), slope, None, None, None, None),
-            *(storage, OPS["prelu_weight"][0], kernels.FORWARD, 1.0, (), num_threads),
+            *(None, x[part], slope, None, None, None, None),
+            *(OPS["prelu_weight"][0], kernels.FORWARD, 1.0, (), num_threads),
         )
         sums.append(total)
     with arithmetic():

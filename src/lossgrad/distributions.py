@@ -107,13 +107,11 @@ def _cross(
     base: float | None,
     num_threads: int | None,
 ) -> None:
-    storage = kernels.STORAGE[x.dtype]
     parameters = _per_log(base, x.dtype)
-    grad, box, other, result = check.boxes(grad, x, other, result)
     value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
     kernels.elementwise(
-        *(check.bits(grad), check.bits(box), other, None, None, check.bits(value)),
-        *(check.bits(slope), storage, OPS[name][0], direction, 1.0, parameters, num_threads),
+        *(grad, x, other, None, None, value, slope),
+        *(OPS[name][0], direction, 1.0, parameters, num_threads),
     )
 
 
@@ -140,16 +138,13 @@ def _measure(
     axis = check.class_axis(x, axis, "p")
     shape = check.rows_shape(x.shape, axis)
     result = check.output(out, shape, x.dtype, x, other, rows=True)
-    storage = kernels.STORAGE[x.dtype]
     box = check.grid(x, axis)
     second = None
     if other is not None:
         second = check.grid(other, axis).astype(check.computed(x.dtype), copy=False)
     sums = np.empty((box.shape[0], box.shape[2]))
     parameters = _per_log(base, x.dtype)
-    kernels.row_sums(
-        check.bits(box), second, sums, storage, (OPS[name][0],), parameters, num_threads
-    )
+    kernels.row_sums(box, second, sums, (OPS[name][0],), parameters, num_threads)
     with arithmetic():
         result[...] = sums.reshape(shape)
     return check.finished(result, out)

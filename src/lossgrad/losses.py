@@ -33,11 +33,9 @@ OPS = kernels.ops() if kernels else {}
 
 def exact_sum(a: Array) -> float:
     """The sum of all elements, rounded once."""
-    storage = kernels.STORAGE[a.dtype]
-    (box,) = check.boxes(a)
     total: float = kernels.elementwise(  # leaky_relu of slope 1 is the identity
-        *(None, check.bits(box), None, None, None, None, None),
-        *(storage, OPS["leaky_relu"][0], kernels.FORWARD, 1.0, (1.0,), None),
+        *(None, a, None, None, None, None, None),
+        *(OPS["leaky_relu"][0], kernels.FORWARD, 1.0, (1.0,), None),
     )
     return total
 
@@ -57,7 +55,7 @@ def _loss(
     parameters: tuple[float, ...] = (),
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None); divisor is the mean's."""
-    dtype, shape, storage = x.dtype, x.shape, kernels.STORAGE[x.dtype]
+    dtype, shape = x.dtype, x.shape
     reduced = reduction != "none"
     inputs = (x, targets, extra, weights)
     direction, losses_out, gradient, losses = kernels.FORWARD, None, None, None
@@ -77,18 +75,14 @@ def _loss(
     if gradient is not None and op == "kl_div_log_target":
         extra, g = np.broadcast_to(check.converted(g, check.computed(dtype), "grad"), shape), 1.0
     slope = g if type(g) is np.ndarray else None
-    slope, box, targets, extra, weights, values, result = check.boxes(
-        slope, x, targets, extra, weights, losses, gradient
-    )
     loss: Any = kernels.elementwise(
-        check.bits(slope),
-        check.bits(box),
+        slope,
+        x,
         targets,
         extra,
         weights,
-        check.bits(values),
-        check.bits(result),
-        storage,
+        losses,
+        gradient,
         OPS[op][0],
         direction,
         1.0 if slope is not None else g,
@@ -113,12 +107,18 @@ def _with_logits(
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
+    name = "binary_cross_entropy_with_logits"
+    if weight is None and pos_weight is None:
+        plain = kernels.plain_loss(
+            OPS[name][0], upstream, logits, targets, reduction, out, value, (), num_threads
+        )
+        if plain is not None:
+            return plain
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
-    name = "binary_cross_entropy_with_logits"
     return _loss(name, upstream, x, t, w, p, reduction, x.size, out, value, num_threads)
 
 
@@ -461,6 +461,13 @@ def _mse_loss(
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
+    name = "mse_loss"
+    if weight is None:
+        plain = kernels.plain_loss(
+            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+        )
+        if plain is not None:
+            return plain
     x = check.floating(input, "input")
     t = check.same_shape(
         check.converted(target, check.computed(x.dtype), "target"), x.shape, "target", "input"
@@ -468,7 +475,7 @@ def _mse_loss(
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     divisor = x.size if w is None or reduction != "mean" else exact_sum(w)
-    return _loss("mse_loss", upstream, x, t, w, None, reduction, divisor, out, value, num_threads)
+    return _loss(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads)
 
 
 def mse_loss(
@@ -621,13 +628,19 @@ def _kl_div(
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
+    name = "kl_div_log_target" if log_target else "kl_div"
+    if upstream is None or not log_target:
+        plain = kernels.plain_loss(
+            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+        )
+        if plain is not None:
+            return plain
     x = check.floating(input, "input")
     t = check.same_shape(
         check.converted(target, check.computed(x.dtype), "target"), x.shape, "target", "input"
     )
     reduction = check.batch_reduction_name(reduction)
     divisor = check.batch_size(x) if reduction == "batchmean" else x.size
-    name = "kl_div_log_target" if log_target else "kl_div"
     return _loss(name, upstream, x, t, None, None, reduction, divisor, out, value, num_threads)
 
 

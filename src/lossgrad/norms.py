@@ -31,9 +31,8 @@ def _measure(x: Array, axis: int | None, num_threads: int | None) -> tuple[Array
     box = x.ravel(order="K").reshape(1, -1, 1) if axis is None else check.grid(x, axis)
     factor = np.broadcast_to(scale.reshape(box.shape[0], 1, box.shape[2]), box.shape)
     sums = np.empty((box.shape[0], box.shape[2]))
-    storage = kernels.STORAGE[x.dtype]
     ops = (OPS["square"][0], OPS["square_low"][0])
-    kernels.row_sums(check.bits(box), factor, sums, storage, ops, (), num_threads)
+    kernels.row_sums(box, factor, sums, ops, (), num_threads)
     return np.sqrt(sums).reshape(peak.shape), scale
 
 

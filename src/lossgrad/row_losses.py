@@ -23,10 +23,10 @@ __all__ = [
 
 Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
-PLAIN = (-1, check.IGNORE_INDEX, 0.0, "mean")  # axis, ignore_index, label_smoothing, reduction
 
 
-def _cross_entropy(
+def _row_loss(
+    what: int,
     upstream: ArrayLike | None,
     logits: ArrayLike,
     targets: ArrayLike,
@@ -41,56 +41,23 @@ def _cross_entropy(
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None)."""
-    if (
-        type(logits) is np.ndarray
-        and type(targets) is np.ndarray
-        and value
-        and weight is None
-        and out is None
-        and lse is None
-        and (axis, ignore_index, label_smoothing, reduction) == PLAIN
-    ):
-        # the usual call, in a fraction of the time; None if something has to be converted or said
-        plain = None if upstream is None else np.empty(logits.shape, logits.dtype)
-        loss: Any = kernels.plain_cross_entropy(
-            logits, targets, plain, check.IGNORE_INDEX, num_threads
+    if weight is None and lse is None:
+        plain = kernels.plain_row_loss(
+            what,
+            upstream,
+            logits,
+            targets,
+            ignore_index,
+            reduction,
+            label_smoothing,
+            axis,
+            out,
+            value,
+            num_threads,
         )
-        if loss is not None:
-            return loss, plain
-    return _row_loss(
-        kernels.CROSS_ENTROPY,
-        "logits",
-        upstream,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        label_smoothing,
-        axis,
-        out,
-        lse,
-        value,
-        num_threads,
-    )
-
-
-def _row_loss(
-    what: int,
-    name: str,
-    upstream: ArrayLike | None,
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None,
-    ignore_index: int,
-    reduction: str,
-    label_smoothing: float,
-    axis: int,
-    out: Array | None,
-    lse: Array | None,
-    value: bool,
-    num_threads: int | None,
-) -> tuple[Any, Any]:
+        if plain is not None:
+            return plain
+    name = "logits" if what == kernels.CROSS_ENTROPY else "log_probs"
     x = check.floating(logits, name)
     axis = check.class_axis(x, axis, name)
     dtype, shape = x.dtype, x.shape
@@ -128,22 +95,21 @@ def _row_loss(
 
     labelled = t.dtype.kind in "iu"
     bad, divisor, total = kernels.row_loss(
-        check.bits(x),
+        x,
         axis,
         t if labelled else None,
         None if labelled else check.class_runs(t, axis),
         weights,
         ignore_index,
         smoothing,
-        check.bits(row_grad),
+        row_grad,
         1.0 if row_grad is not None else g,
         reduction == "mean",
-        check.bits(gradient),
-        check.bits(losses),
+        gradient,
+        losses,
         saved,
         saved is not None and not value,
         value and reduced,
-        kernels.STORAGE[dtype],
         what,
         num_threads,
     )
@@ -240,7 +206,8 @@ def cross_entropy(
     >>> lossgrad.cross_entropy(np.zeros((2, 4)), [3, -100])
     1.3862943611198906
     """
-    loss, _ = _cross_entropy(
+    return _row_loss(
+        kernels.CROSS_ENTROPY,
         None,
         logits,
         targets,
@@ -253,8 +220,7 @@ def cross_entropy(
         lse,
         True,
         num_threads,
-    )
-    return loss
+    )[0]
 
 
 def cross_entropy_backward(
@@ -311,7 +277,8 @@ def cross_entropy_backward(
     >>> lossgrad.cross_entropy_backward(1.0, [[0.0, 0.0]], [0])
     array([[-0.5,  0.5]])
     """
-    _, gradient = _cross_entropy(
+    return _row_loss(
+        kernels.CROSS_ENTROPY,
         grad,
         logits,
         targets,
@@ -324,8 +291,7 @@ def cross_entropy_backward(
         lse,
         False,
         num_threads,
-    )
-    return gradient
+    )[1]
 
 
 def cross_entropy_value_and_grad(
@@ -374,7 +340,8 @@ def cross_entropy_value_and_grad(
     >>> loss, grad
     (2.061153620314381e-09, array([[-2.06115362e-09,  2.06115362e-09]]))
     """
-    loss, gradient = _cross_entropy(
+    return _row_loss(
+        kernels.CROSS_ENTROPY,
         1.0,
         logits,
         targets,
@@ -387,25 +354,6 @@ def cross_entropy_value_and_grad(
         lse,
         True,
         num_threads,
-    )
-    return loss, gradient
-
-
-def _nll_loss(
-    upstream: ArrayLike | None,
-    log_probs: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None,
-    ignore_index: int,
-    reduction: str,
-    axis: int,
-    out: Array | None,
-    value: bool,
-    num_threads: int | None,
-) -> tuple[Any, Any]:
-    return _row_loss(
-        *(kernels.NLL_LOSS, "log_probs", upstream, log_probs, targets, weight, ignore_index),
-        *(reduction, 0.0, axis, out, None, value, num_threads),
     )
 
 
@@ -459,8 +407,20 @@ def nll_loss(
     >>> lossgrad.nll_loss([[-0.25, -1.5], [-2.0, -0.125]], [0, 1])
     0.1875
     """
-    return _nll_loss(
-        None, log_probs, targets, weight, ignore_index, reduction, axis, out, True, num_threads
+    return _row_loss(
+        kernels.NLL_LOSS,
+        None,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        0.0,
+        axis,
+        out,
+        None,
+        True,
+        num_threads,
     )[0]
 
 
@@ -510,10 +470,21 @@ def nll_loss_backward(
     array([[-0.5,  0. ],
            [ 0. , -0.5]])
     """
-    gradient: Array = _nll_loss(
-        grad, log_probs, targets, weight, ignore_index, reduction, axis, out, False, num_threads
+    return _row_loss(
+        kernels.NLL_LOSS,
+        grad,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        0.0,
+        axis,
+        out,
+        None,
+        False,
+        num_threads,
     )[1]
-    return gradient
 
 
 def nll_loss_value_and_grad(
@@ -557,6 +528,18 @@ def nll_loss_value_and_grad(
     >>> lossgrad.nll_loss_value_and_grad([[-0.25, -1.5]], [0])
     (0.25, array([[-1.,  0.]]))
     """
-    return _nll_loss(
-        1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, True, num_threads
+    return _row_loss(
+        kernels.NLL_LOSS,
+        1.0,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        0.0,
+        axis,
+        out,
+        None,
+        True,
+        num_threads,
     )

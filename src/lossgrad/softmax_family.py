@@ -39,23 +39,15 @@ def _cross(
     value: Array | None = None,
     num_threads: int | None,
 ) -> None:
-    kernels.softmax_like(
-        check.bits(x),
-        axis,
-        check.bits(grad),
-        check.bits(row_grad),
-        factor,
-        check.bits(out),
-        check.bits(value),
-        kernels.STORAGE[x.dtype],
-        what,
-        num_threads,
-    )
+    kernels.softmax_like(x, axis, grad, row_grad, factor, out, value, what, num_threads)
 
 
 def _softmax_like(
     what: int, x: ArrayLike, axis: int, out: Array | None, num_threads: int | None
 ) -> Array:
+    plain = kernels.plain_softmax(what, None, x, axis, out, num_threads)
+    if plain is not None:
+        return plain
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     result = check.output(out, x.shape, x.dtype, x, axis=axis)
@@ -71,6 +63,9 @@ def _softmax_like_backward(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
+    plain = kernels.plain_softmax(what, grad, x, axis, out, num_threads)
+    if plain is not None:
+        return plain
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
@@ -295,6 +290,10 @@ def logsumexp(
     >>> float(lossgrad.logsumexp([1000.0, 1000.0]))
     1000.6931471805599
     """
+    if b is None and out is None and not keepdims:
+        plain = kernels.plain_logsumexp(x, axis, num_threads)
+        if plain is not None:
+            return plain
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)
@@ -507,6 +506,6 @@ def softmax_jacobian(
     axis = check.class_axis(x, axis)
     shape, classes = check.rows_shape(x.shape, axis), x.shape[axis]
     result = check.output(out, (*shape, classes, classes), x.dtype, x, rows=True)
-    matrices = check.bits(result).reshape(math.prod(shape), classes, classes)
-    kernels.softmax_jacobian(check.bits(x), axis, matrices, kernels.STORAGE[x.dtype], num_threads)
+    matrices = result.reshape(math.prod(shape), classes, classes)
+    kernels.softmax_jacobian(x, axis, matrices, num_threads)
     return check.finished(result, out)
