@@ -42,7 +42,7 @@ def distance(result, exact, larger=None):
     if exact.dtype == object:
         limit = mpmath.ldexp(2 - mpmath.mpf(float(info.eps)) / 2, info.maxexp - 1)
         measure = np.frompyfunc(functools.partial(_mp_distance, limit=limit), 3, 1)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             return measure(result.astype(object), exact, scale).astype(np.float64)
     with np.errstate(all="ignore"):
         gap = abs(result.astype(exact.dtype) - exact) / scale

@@ -629,11 +629,12 @@ def _kl_div(
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "kl_div_log_target" if log_target else "kl_div"
-    plain = kernels.plain_loss(
-        OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
-    )
-    if plain is not None:
-        return plain
+    if upstream is None or not log_target:
+        plain = kernels.plain_loss(
+            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+        )
+        if plain is not None:
+            return plain
     x = check.floating(input, "input")
     t = check.same_shape(
         check.converted(target, check.computed(x.dtype), "target"), x.shape, "target", "input"
