@@ -44,6 +44,12 @@ static void load_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage,
         if (storage == LG_F16 && stride == 2)
             for (; i + 8 <= n; i += 8) st(to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(at + 2 * i))));
 #endif
+        if (storage == LG_BF16 && stride == 2) /* a loop that compilers turn into vectors */
+            for (; i < n; i++) {
+                uint16_t h;
+                memcpy(&h, at + 2 * i, sizeof h);
+                to[i] = from_bf16(h);
+            }
         for (; i < n; i++) {
             uint16_t h;
             memcpy(&h, at + i * stride, sizeof h);
@@ -69,6 +75,11 @@ static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, cons
         if (storage == LG_F16 && stride == 2)
             for (; i + 8 <= n; i += 8) _mm_storeu_si128((__m128i *)(at + 2 * i), _mm256_cvtps_ph(ld(from + i), 8));
 #endif
+        if (storage == LG_BF16 && stride == 2)
+            for (; i < n; i++) {
+                const uint16_t h = to_bf16(from[i]);
+                memcpy(at + 2 * i, &h, sizeof h);
+            }
         for (; i < n; i++) {
             const uint16_t h = storage == LG_F16 ? to_f16(from[i]) : to_bf16(from[i]);
             memcpy(at + i * stride, &h, sizeof h);
