@@ -15,7 +15,7 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from libc.math cimport NAN
-from libc.stdint cimport int64_t, uint16_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from numpy import empty as np_empty
@@ -93,6 +93,17 @@ cdef extern from "lossgrad.h":
     int lg_level_count
     void lg_map(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t) nogil
     void lg_rows(const lg_level *, int, const lg_rows_job *, Py_ssize_t, Py_ssize_t) nogil
+    ctypedef struct lg_label_job:
+        const char *x
+        int storage
+        const double *target
+        double limit
+        void *loss
+        double *probability
+        double *entropy
+        double *brier
+        uint8_t *outcome
+    void lg_label_statistics(const lg_level *, int, const lg_label_job *, Py_ssize_t, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
 
@@ -729,6 +740,41 @@ def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, lo
     job.statistics.squares, job.statistics.brier = &figures[2, 0], &figures[3, 0]
     rows.run_all(num_threads)
     return -1
+
+
+cdef class Labels(Job):
+    cdef lg_label_job job
+
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
+        with nogil:
+            lg_label_statistics(active, self.computed, &self.job, begin, end)
+        return 0
+
+
+def label_statistics(x, double[::1] targets, double limit, loss, double[:, ::1] figures, uint8_t[::1] outcome,
+                     int storage, num_threads):
+    """Figures of runs of logits against targets in [0, 1], to the arrays after limit: probabilities, entropies and
+    Brier scores; the losses are of the computed type.
+    """
+    cdef Labels labels = Labels.__new__(Labels)
+    cdef lg_label_job *job = &labels.job
+    cdef Py_buffer *b = labels.take(x, False)
+    cdef Py_buffer *to = labels.take(loss, True)
+    cdef Py_ssize_t n = targets.shape[0]
+    labels.computed = lg_computed(storage)
+    if kind(b) != formats[storage] or kind(to) != formats[labels.computed]:
+        raise ValueError("operands have different dtypes")
+    if b.ndim != 1 or not is_run(b) or to.ndim != 1 or not is_run(to):
+        raise ValueError("operands are no runs")
+    if (b.shape[0] != n or to.shape[0] != n or figures.shape[0] != 3 or figures.shape[1] != n
+            or outcome.shape[0] != n):
+        raise ValueError("operands have different shapes")
+    if n == 0:
+        return
+    job.x, job.storage, job.loss, job.limit = <const char *> b.buf, storage, to.buf, limit
+    job.target, job.outcome = &targets[0], &outcome[0]
+    job.probability, job.entropy, job.brier = &figures[0, 0], &figures[1, 0], &figures[2, 0]
+    labels.run(n, 8, num_threads)
 
 
 def plain_cross_entropy(x, labels, out, int64_t ignore_index, num_threads):
