@@ -144,6 +144,12 @@ void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdif
     lg_leave(found);
 }
 
+void lg_label_statistics(const lg_level *level, int computed, const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end) {
+    const lg_environment found = lg_enter();
+    level->kernels[computed]->labels(job, begin, end);
+    lg_leave(found);
+}
+
 /* volatile: not moved out of the environment */
 double lg_quotient(double a, double b) {
     const lg_environment found = lg_enter();

@@ -11,6 +11,7 @@
 #include "vmath.h"
 #include "ops.h"
 #include "loops.h"
+#include "labels.h"
 #include "rows.h"
 #include "statistics.h"
 
@@ -28,4 +29,5 @@ const lg_kernels LG_TABLE = {
     .sum = sum_values,
     .rows = rows,
     .statistics = statistics,
+    .labels = labels,
 };

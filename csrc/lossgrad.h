@@ -131,6 +131,17 @@ typedef struct {
     double slope[LG_ROWS], entry[LG_ROWS]; /* up / total, and the gradient's entry for the label */
 } lg_batch;
 
+/* ---- binary targets: n logits, all arrays contiguous ---- */
+typedef struct {
+    const char *x;
+    int storage;
+    const double *target; /* in [0, 1] */
+    double limit;         /* a logit above it is predicted */
+    void *loss;           /* of the computed type, as binary_cross_entropy_with_logits */
+    double *probability, *entropy, *brier;
+    uint8_t *outcome;     /* 2 where the target is above 1/2, and 1 where it is predicted */
+} lg_label_job;
+
 /* ---- the table ---- */
 typedef struct {
     lg_map_fn map[64][LG_DIRECTIONS];
@@ -141,6 +152,7 @@ typedef struct {
     void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*statistics)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+    void (*labels)(const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
 } lg_kernels;
 
 typedef struct {
@@ -170,6 +182,7 @@ extern const int lg_level_count;
  * computed: LG_F32 or LG_F64 */
 void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end);
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+void lg_label_statistics(const lg_level *level, int computed, const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
 /* In the kernels' floating-point environment: */
 double lg_quotient(double a, double b);
 float lg_narrow(double a);

@@ -81,40 +81,104 @@ INLINE running nothing(void) {
     return a;
 }
 /* What a term adds to the sum: itself, or the lane's largest so far if it exceeds that. */
-INLINE V displaced(running *a, int h, V x, V e) {
+INLINE V displaced(running *a, int h, V e) {
     V low = min_(a->top[h], e);
     a->top[h] = max_(a->top[h], e);
-    a->max[h] = max_(x, a->max[h]);
     return low;
+}
+
+/* What else a row says of its label (statistics.h), found while its terms are in registers. By lane, with
+ * M its largest logit so far, which a first look at each block of FIGURES finds: */
+#define FIGURES (4 * GROUP * LANES)
+#define FLOOR C_(-0x1p100f, -0x1p1000) /* in place of -inf: times a term of 0 it is 0 */
+typedef struct {
+    W gaps[VPER];    /* sums of e (M - x) */
+    W squares[VPER]; /* sums of e^2 over all but the largest term */
+    V leader[VPER];  /* the number of the group in which M occurs first, as bits */
+    S bar[2];        /* what logits need to come before the label's: those ahead of it, and from turn on */
+    ptrdiff_t turn, at;
+    N before;        /* logits that do */
+} figures;
+
+INLINE void see_group(figures *f, const V *x, int many, ptrdiff_t at, V *max, V *leader) {
+    V top = max_(max_(max_(x[0], x[1]), max_(x[2], x[3])), max_(max_(x[4], x[5]), max_(x[6], x[7])));
+    if (count_(nlt_(top, set1(f->bar[0])))) {
+        if (at / (GROUP * LANES) != f->turn / (GROUP * LANES)) {
+            const V bar = set1(f->bar[at > f->turn]);
+            UNROLL(8)
+            for (int g = 0; g < GROUP; g++) f->before = n_add(f->before, nlt_(x[g], bar));
+        } else
+            for (int g = 0; g < many; g++)
+                f->before = n_add(f->before, nlt_(x[g], set1(f->bar[at + g * LANES >= f->turn])));
+    }
+    *leader = select_(lt_(*max, top), from_bits(iset1((SI)(at / (GROUP * LANES)))), *leader);
+    *max = max_(top, *max);
+}
+/* The first look at a block; its maxima are what all sums of gaps are relative to from here on. */
+INLINE void see_block(figures *f, const S *x, ptrdiff_t n, running *a) {
+    const S none = -(S)INFINITY;
+    for (int h = 0; h < VPER; h++) {
+        V max = a->max[h];
+        for (ptrdiff_t i = h * VL; i < n; i += GROUP * LANES) {
+            V v[GROUP];
+            if (n - i >= (GROUP - 1) * LANES + VL)
+                UNROLL(8)
+                for (int g = 0; g < GROUP; g++) v[g] = ld(x + i + g * LANES);
+            else
+                for (int g = 0; g < GROUP; g++) {
+                    const ptrdiff_t k = n - i - g * LANES;
+                    v[g] = k >= VL ? ld(x + i + g * LANES) : k > 0 ? ld_n(x + i + g * LANES, k, none) : set1(none);
+                }
+            const ptrdiff_t left = (n - i + LANES - 1) / LANES;
+            see_group(f, v, (int)(left < GROUP ? left : GROUP), f->at + i, &max, &f->leader[h]);
+        }
+        f->gaps[h] = w_add(f->gaps[h], (max - a->max[h]) * (w_narrow(a->sum[h]) + a->top[h]));
+        a->max[h] = max;
+    }
+    f->at += n;
+}
+INLINE void see_term(V max, V x, V e, V low, V *gap, V *square) {
+    *gap = fma_(e, max - x, *gap);
+    *square = fma_(low, low, *square);
 }
 
 /* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, and
  * where terms are kept what the second pass will write, unless `write` is NULL. */
-INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *write, running *a) {
-    const S none = -(S)INFINITY;
+INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *write, running *a, figures *f) {
+    const S none = f ? FLOOR : -(S)INFINITY;
+    const ptrdiff_t ahead = f ? ROW_BLOCK : AHEAD; /* the first look at a block finds it in the cache */
+    V gaps[VPER], squares[VPER]; /* chains of GROUP, then of the groups of a block */
+    for (int h = 0; f && h < VPER; h++) gaps[h] = squares[h] = set1(0);
+    if (f) see_block(f, x, n, a);
     ptrdiff_t i = 0;
     for (; i + GROUP * LANES <= n; i += GROUP * LANES)
         for (int h = 0; h < VPER; h++) {
-            V t[GROUP];
+            V t[GROUP], gap = set1(0), square = set1(0);
             UNROLL(8) /* t stays in registers */
             for (int g = 0; g < GROUP; g += TOGETHER) {
                 V v[TOGETHER], e[TOGETHER];
                 for (int k = 0; k < TOGETHER; k++) {
                     const ptrdiff_t at = i + (g + k) * LANES + h * VL;
-                    if (h == 0) prefetch_(x + at + AHEAD);
+                    if (h == 0) prefetch_(x + at + ahead);
                     if (h == 0 && keep && write) prefetch_(write + at);
                     v[k] = ld(x + at);
                 }
                 terms_of(v, e, TOGETHER, u, &a->seen);
                 for (int k = 0; k < TOGETHER; k++) {
                     if (keep) st(keep + i + (g + k) * LANES + h * VL, e[k]);
-                    t[g + k] = displaced(a, h, v[k], e[k]);
+                    t[g + k] = displaced(a, h, e[k]);
+                    if (f) see_term(a->max[h], v[k], e[k], t[g + k], &gap, &square);
+                    else a->max[h] = max_(v[k], a->max[h]);
                 }
             }
             a->sum[h] = w_add(a->sum[h], tree(t));
+            if (f) {
+                gaps[h] = gaps[h] + gap;
+                squares[h] = squares[h] + square;
+            }
         }
     for (int h = 0; i < n && h < VPER; h++) {
-        V t[GROUP];
+        V t[GROUP], gap = set1(0), square = set1(0);
         int used = 0;
         for (ptrdiff_t at = i + h * VL; at < n; at += LANES, used++) {
             const ptrdiff_t k = n - at < VL ? n - at : VL;
@@ -122,14 +186,24 @@ INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *
             terms_of(&v, &e, 1, u, &a->seen);
             if (keep && k == VL) st(keep + at, e);
             else if (keep) st_n(keep + at, e, k);
-            t[used] = displaced(a, h, v, e);
+            t[used] = displaced(a, h, e);
+            if (f) see_term(a->max[h], v, e, t[used], &gap, &square);
+            else a->max[h] = max_(v, a->max[h]);
         }
         if (used == 0) break;
+        if (f) {
+            gaps[h] = gaps[h] + gap;
+            squares[h] = squares[h] + square;
+        }
         if (used == 1) a->sum[h] = w_add(a->sum[h], t[0]);
         else {
             for (; used < GROUP; used++) t[used] = set1(0);
             a->sum[h] = w_add(a->sum[h], tree(t));
         }
+    }
+    for (int h = 0; f && h < VPER; h++) {
+        f->gaps[h] = w_add(f->gaps[h], gaps[h]);
+        f->squares[h] = w_add(f->squares[h], squares[h]);
     }
 }
 
@@ -156,10 +230,10 @@ INLINE S largest(const running *a) {
 }
 
 INLINE S shift_of(S reference) { return reference > FAR || reference < -FAR ? reference : 0; }
-INLINE unit unit_of(S reference) {
+INLINE unit unit_of(S reference, S bias) {
     V n;
     exp_reduce(set1(reference), &n);
-    n = n - set1(BIAS);
+    n = n - set1(bias);
     return (unit){.magic = set1(MAGIC) - n, .exponent = first_(n)};
 }
 
@@ -223,15 +297,15 @@ INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *write) {
     for (;;) {
         if (!isfinite(reference)) return special_row(x, n, keep);
         const S shift = shift_of(reference);
-        const unit u = unit_of(reference - shift);
+        const unit u = unit_of(reference - shift, BIAS);
         running a = nothing();
-        if (shift == 0) sum_terms(x, n, &u, keep, write, &a);
+        if (shift == 0) sum_terms(x, n, &u, keep, write, &a, NULL);
         else
             for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
                 S buffer[ROW_BLOCK];
                 const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
                 for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-                sum_terms(buffer, k, &u, keep ? keep + i : NULL, write ? write + i : NULL, &a);
+                sum_terms(buffer, k, &u, keep ? keep + i : NULL, write ? write + i : NULL, &a, NULL);
             }
         const S max = largest(&a) + shift;
         if (max <= reference + SLACK) {
@@ -329,17 +403,17 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, pt
 /* First pass when the log-sum-exp is known: the terms, and the sum of all but the label's. */
 INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S *keep) {
     const S shift = shift_of((S)lse);
-    const unit u = unit_of((S)lse - shift);
+    const unit u = unit_of((S)lse - shift, BIAS);
     running a = nothing();
     for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
         S buffer[ROW_BLOCK];
         const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
         const ptrdiff_t left = own < 0 || own >= k ? k : own;
         for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-        sum_terms(buffer, left, &u, keep + i, buffer, &a);
+        sum_terms(buffer, left, &u, keep + i, buffer, &a, NULL);
         if (left == k) continue;
         keep[label] = (S)one_term(buffer[own], &u);
-        sum_terms(buffer + own + 1, k - own - 1, &u, keep + label + 1, buffer, &a);
+        sum_terms(buffer + own + 1, k - own - 1, &u, keep + label + 1, buffer, &a, NULL);
     }
     for (int h = 0; h < VPER; h++) a.sum[h] = w_add(a.sum[h], a.top[h]);
     const wide total = fold_(a.sum);

@@ -342,6 +342,7 @@ INLINE W w_join(W a, W b) {
 }
 INLINE void w_store(W w, double *sum, double *error) { st(sum, w.s); st(error, w.e); }
 INLINE void w_round(W w, double *to) { st(to, w.s + w.e); }
+INLINE V w_narrow(W w) { return w.s; }
 #else
 #if VECTOR
 typedef double D __attribute__((vector_size(VBYTES)));
@@ -372,6 +373,19 @@ INLINE W w_add(W w, V v) {
 #endif
 INLINE void w_store(W w, double *sum, double *error) { (void)error; memcpy(sum, &w, sizeof w); }
 INLINE void w_round(W w, double *to) { memcpy(to, &w, sizeof w); }
+#if AVX512
+INLINE V w_narrow(W w) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)w.lo)), _mm512_cvtpd_ps((__m512d)w.hi), 1);
+}
+#else
+INLINE V w_narrow(W w) {
+    typedef float H __attribute__((vector_size(VBYTES / 2)));
+    const H half[2] = {__builtin_convertvector(w.lo, H), __builtin_convertvector(w.hi, H)};
+    V v;
+    memcpy(&v, half, sizeof v);
+    return v;
+}
+#endif
 #else
 typedef struct { double s; } W;
 INLINE W w_zero(void) { return (W){0}; }
@@ -379,6 +393,7 @@ INLINE W w_add(W w, V v) { return (W){w.s + v}; }
 INLINE W w_join(W a, W b) { return (W){a.s + b.s}; }
 INLINE void w_store(W w, double *sum, double *error) { (void)error; *sum = w.s; }
 INLINE void w_round(W w, double *to) { *to = w.s; }
+INLINE V w_narrow(W w) { return (V)w.s; }
 #endif
 #endif
 INLINE void widen_(V v, double *to) { w_round(w_add(w_zero(), v), to); }

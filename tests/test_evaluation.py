@@ -1,12 +1,14 @@
 """The evaluation state and the walk over arrays: exact, whatever the blocks."""
 
 import math
+import threading
+import time
 
 import numpy as np
 import pytest
 
 import lossgrad
-from lossgrad import DtypeError, Evaluation, InputError, LabelError, _walk, evaluate
+from lossgrad import DtypeError, Evaluation, InputError, LabelError, _walk, evaluate, evaluation
 
 
 def multiclass(rows=1000, classes=10, dtype=np.float32, seed=0):
@@ -346,3 +348,38 @@ def test_blocks_cover_every_row_once_in_order():
             assert all(piece.size <= rows for piece in pieces)
             joined = np.concatenate([*pieces, np.arange(0)])
             np.testing.assert_array_equal(joined, numbers.ravel())
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_as_many_threads_as_asked_for(monkeypatch, task, threads):
+    """Each block in one thread, and no other thread where one is asked for."""
+    seen = set()
+    name = {"multiclass": "row_statistics", "binary": "label_statistics"}[task]
+    measure = getattr(evaluation, name)
+
+    def watched(*arguments, num_threads, **options):
+        seen.add((threading.get_ident(), num_threads))
+        time.sleep(0.01)
+        return measure(*arguments, num_threads=num_threads, **options)
+
+    monkeypatch.setattr(evaluation, name, watched)
+    x, y = multiclass(200, 5)
+    y = y if task == "multiclass" else x > 0
+    expected = evaluate(x, y, task=task, num_threads=1)
+    seen.clear()
+    assert evaluate(x, y, task=task, num_threads=threads, block_bytes=400) == expected
+    assert len(seen) == threads
+    assert {inner for _, inner in seen} == {1}
+    lossgrad.set_num_threads(threads)
+    try:
+        seen.clear()
+        evaluate(x, y, task=task, block_bytes=400)
+    finally:
+        lossgrad.set_num_threads(None)
+    assert len(seen) == threads
+
+
+def test_a_number_of_threads_is_checked():
+    with pytest.raises(ValueError, match="num_threads must be at least 1, got 0"):
+        evaluate([[0.0, 1.0]], [0], num_threads=0)

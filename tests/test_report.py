@@ -1,8 +1,11 @@
 """The report: one file that stands alone, with the figures of the result."""
 
 import base64
+import itertools
+import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -131,3 +134,36 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch, capsys):
     assert cli.main(["evaluate", "--sample", "digits", "--report", str(path)]) == 2
     assert "pip install 'lossgrad[report]'" in capsys.readouterr().err
     assert not path.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_link_and_a_pipe_stay_what_they_are(tmp_path):
+    result = evaluate([[0.0, 1.0]], [0])
+    (tmp_path / "link").symlink_to(tmp_path / "report")
+    report.write(tmp_path / "link", result)
+    assert (tmp_path / "link").is_symlink()
+    assert page(tmp_path / "report").rows
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit((tmp_path / "pipe").read_bytes)
+        report.write(tmp_path / "pipe", result)
+        assert reading.result(10).startswith(b"<!DOCTYPE html>")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_the_numbers_of_the_loss_axis_stand_apart():
+    """For losses from 5e-7 to 15, whose numbers are long."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    seen = []
+
+    def draw(axes, result):
+        report._losses(axes, result)
+        FigureCanvasAgg(axes.figure).draw()
+        seen.extend(label.get_window_extent() for label in axes.get_xticklabels())
+
+    losses = np.geomspace(5e-7, 15, 400)
+    logits = np.stack([np.zeros(400), np.log(np.expm1(losses))], axis=1)
+    report._plot(draw, evaluate(logits, np.zeros(400, int)), "losses")
+    assert len(seen) > 3
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(seen))

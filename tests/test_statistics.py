@@ -8,6 +8,7 @@ from lossgrad import _statistics, reference
 from lossgrad.reference import statistics as twin
 
 FIELDS = ("loss", "lse", "predicted", "confidence", "rank", "entropy", "squares", "brier")
+LABEL_FIELDS = ("loss", "probability", "entropy", "brier", "positive", "predicted")
 # as the docstring of RowStatistics states them
 BOUNDS = {
     "float32": {"confidence": 2**-21, "entropy": 2**-20, "squares": 2**-20, "brier": 2**-20},
@@ -29,7 +30,7 @@ def exact(x, y):
     first = np.where(gap[rows, y] == 0, y, x.argmax(1))
     own, right = power[rows, y], first == y
     power[rows, first] = 0
-    rest, spread = power.sum(1), (power * gap).sum(1)
+    rest, spread = power.sum(1), (power * np.where(power == 0, 0, gap)).sum(1)
     total, squares = 1 + rest, (power**2).sum(1)
     missing = np.where(right, rest, total - own)
     others = np.where(right, squares, squares - own**2 + 1)
@@ -42,7 +43,7 @@ def exact(x, y):
 
 
 def cases(rng, dtype):
-    """(logits, labels): of usual rows, of rows with one sure class, and far from 0."""
+    """(logits, labels): of usual rows, of rows with one sure class, masked, and far from 0."""
     for classes in (1, 2, 10, 100, 127, 129, 1000, 5000):
         y = rng.integers(0, classes, 24)
         x = rng.normal(scale=3, size=(24, classes))
@@ -50,6 +51,11 @@ def cases(rng, dtype):
         sure = x - rng.uniform(5, 60, (24, 1))
         sure[np.arange(24), np.where(np.arange(24) % 2, y, rng.integers(0, classes, 24))] = 10
         yield sure.astype(dtype), y
+        surer = np.where(sure == 10, 10, sure - 40)
+        yield surer.astype(dtype), y
+        masked = np.where(rng.random(x.shape) < 0.2, -np.inf, x)
+        masked[np.arange(24), y] = 1
+        yield masked.astype(dtype), y
         yield (x + rng.choice([-3e4, 900.0, 3e4], (24, 1))).astype(dtype), y
         rising = np.sort(x * 4, axis=1)  # the largest comes last
         yield rising.astype(dtype), y
@@ -69,6 +75,8 @@ def test_ranks_and_predictions(statistics, dtype, rng):
         for values in (2, 5, 1000):
             x = rng.integers(0, values, (30, classes)).astype(dtype)
             x[::7, : classes // 2] = -np.inf
+            x[::8] += 900
+            x[1::8, 0] = np.finfo(dtype).min
             y = rng.integers(0, classes, 30)
             found = statistics(x, y)
             before = (x > x[np.arange(30), y, None]) | (
@@ -141,6 +149,87 @@ def test_bad_labels(statistics, dtype):
 
 def bits(found, rows=slice(None)):
     return [getattr(found, name)[rows].tobytes() for name in FIELDS]
+
+
+# Binary targets
+
+
+@pytest.fixture
+def label_statistics(lg):
+    """label_statistics on each backend in turn."""
+
+    def call(x, t, threshold=0.5):
+        if lg is not reference:
+            return _statistics.label_statistics(x, t, threshold)
+        return twin.label_figures(x, t.astype(np.float64), np.log(threshold / (1 - threshold)))
+
+    return call
+
+
+def logits_and_targets(rng, dtype, n=3000):
+    x = rng.normal(size=n) * rng.choice([1, 10, 100, 300], n)
+    return x.clip(-690, 690).astype(dtype), rng.choice([0, 1, 0, 1, 0.25, 0.875], n).astype(dtype)
+
+
+def test_label_bounds(label_statistics, dtype, rng):
+    x, t = logits_and_targets(rng, dtype)
+    found, wide, t_wide = label_statistics(x, t), x.astype(np.longdouble), t.astype(np.longdouble)
+    power = np.exp(-abs(wide))
+    small, large = power / (1 + power), 1 / (1 + power)
+    p = np.where(wide < 0, small, large)
+    off = np.where(wide < 0, small - t_wide, (1 - t_wide) - small)
+    assert (abs(found.probability - p) <= 2**-51 * p).all()
+    entropy = np.log1p(power) + abs(wide) * small
+    assert (abs(found.entropy - entropy) <= 2**-51 * entropy).all()
+    root = np.sqrt(found.brier.astype(np.longdouble))
+    assert (abs(root - abs(off)) <= 2**-51 * np.maximum(p, t) + 1e-160).all()  # its square is 0
+    certain = (t == (x > 0)) & (abs(x) < 300)  # what is sure keeps its relative accuracy
+    assert (abs(found.brier - off**2) <= 2**-49 * off**2)[certain].all()
+
+
+def test_label_outcomes_and_losses(label_statistics, lg, dtype, rng):
+    x, t = logits_and_targets(rng, dtype)
+    found = label_statistics(x, t, 0.8)
+    expected = lg.binary_cross_entropy_with_logits(x, t, reduction="none")
+    np.testing.assert_array_equal(found.loss, expected)
+    np.testing.assert_array_equal(found.positive, t > 0.5)
+    np.testing.assert_array_equal(found.predicted, x.astype(float) > np.log(0.8 / (1 - 0.8)))
+
+
+def test_label_limits(label_statistics, dtype):
+    x = np.array([np.inf, np.inf, -np.inf, -np.inf, 0, np.nan], dtype)
+    found = label_statistics(x, np.array([1, 0, 0, 1, 1, 0], dtype))
+    np.testing.assert_array_equal(found.loss[:4], [0, np.inf, 0, np.inf])
+    np.testing.assert_allclose(found.probability[:5], [1, 1, 0, 0, 0.5], atol=1e-300)
+    np.testing.assert_allclose(found.entropy[:5], [0, 0, 0, 0, np.log(2)], rtol=1e-15, atol=1e-300)
+    np.testing.assert_allclose(found.brier[:5], [0, 1, 0, 1, 0.25], atol=1e-300)
+    np.testing.assert_array_equal(found.predicted, [True, True, False, False, False, False])
+    assert np.isnan(found.loss[5])
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_labels_of_half_types(label_statistics, name, rng):
+    half = np.dtype(getattr(pytest.importorskip("ml_dtypes"), name, name))
+    x, t = logits_and_targets(rng, half, 300)
+    found, wide = label_statistics(x, t), label_statistics(x.astype(np.float32), t)
+    for field in LABEL_FIELDS:
+        np.testing.assert_array_equal(getattr(found, field), getattr(wide, field))
+
+
+@pytest.mark.skipif(not kernels, reason="compares levels")
+def test_same_label_bits_anywhere(dtype, rng):
+    x, t = logits_and_targets(rng, dtype)
+    level, seen = kernels.level(), []
+    try:
+        for name in FUSED_LEVELS:
+            kernels.set_level(name)
+            for slices in ([slice(None)], [slice(0, 7), slice(7, 1100), slice(1100, None)]):
+                parts = [_statistics.label_statistics(x[k], t[k]) for k in slices]
+                columns = ([getattr(p, field) for p in parts] for field in LABEL_FIELDS)
+                seen.append([np.concatenate(column).tobytes() for column in columns])
+        assert all(other == seen[0] for other in seen)
+    finally:
+        kernels.set_level(level)
 
 
 @pytest.mark.skipif(not kernels, reason="compares levels")

@@ -18,6 +18,7 @@ from lossgrad._formats import need
 from lossgrad._problems import FileError
 from lossgrad._shards import FileShards, find_shards
 from lossgrad._tables import Speed, say
+from lossgrad._threads import get_num_threads
 from lossgrad._walk import Interrupted, Position, Shard, walk
 from lossgrad.evaluation import Evaluation, Result
 
@@ -198,7 +199,7 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
                 job.shards,
                 axis=arguments.axis,
                 strict=arguments.strict,
-                threads=arguments.threads or _processors(),
+                threads=arguments.threads or get_num_threads(),
                 start=start,
                 after_block=after_block,
             )
@@ -208,11 +209,6 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
                 "give the same command again to go on"
             ) from None
     return state, before
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

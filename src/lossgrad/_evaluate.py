@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lossgrad import _threads
 from lossgrad._shards import find_shards
 from lossgrad._walk import BLOCK_BYTES, Shard, rows_of, walk
 from lossgrad.evaluation import Evaluation, Result, Task
@@ -31,7 +32,7 @@ def evaluate(
     strict: bool = False,
     logits_key: str | None = None,
     targets_key: str | None = None,
-    num_threads: int = 1,
+    num_threads: int | None = None,
     block_bytes: int = BLOCK_BYTES,
     progress: Progress | None = None,
     state: Evaluation | None = None,
@@ -59,8 +60,9 @@ def evaluate(
         A row whose loss is nan is an error, not counted as undefined and left out.
     logits_key, targets_key : str, optional
         The name in files that hold several arrays or columns; by default "logits" and "targets".
-    num_threads : int
-        Blocks that are measured at the same time. The result does not depend on it.
+    num_threads : int, optional
+        Blocks that are measured at the same time, by default `get_num_threads`. The result does
+        not depend on it.
     block_bytes : int
         Bytes of logits to read at a time. The result does not depend on it.
     progress : callable, optional
@@ -100,8 +102,7 @@ def evaluate(
             confusion_limit=confusion_limit,
             worst=worst,
         )
-    if num_threads < 1:
-        raise ValueError(f"num_threads is {num_threads}, not 1 or more")
+    threads = _threads.get_num_threads() if num_threads is None else _threads.checked(num_threads)
     if is_dask(logits) or is_dask(targets):
         from lossgrad._dask import add_arrays
 
@@ -123,7 +124,7 @@ def evaluate(
         shards,
         axis=axis,
         strict=strict,
-        threads=num_threads,
+        threads=threads,
         block_bytes=block_bytes,
         after_block=after_block,
     )

@@ -15,7 +15,7 @@ from time import perf_counter
 cimport cython
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
 from libc.math cimport NAN
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from numpy cimport (
@@ -101,6 +101,17 @@ cdef extern from "lossgrad.h":
     int lg_level_count
     void lg_map(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t) nogil
     void lg_rows(const lg_level *, int, const lg_rows_job *, Py_ssize_t, Py_ssize_t) nogil
+    ctypedef struct lg_label_job:
+        const char *x
+        int storage
+        const double *target
+        double limit
+        void *loss
+        double *probability
+        double *entropy
+        double *brier
+        uint8_t *outcome
+    void lg_label_statistics(const lg_level *, int, const lg_label_job *, Py_ssize_t, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
 
@@ -747,6 +758,39 @@ def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, lo
     job.statistics.squares, job.statistics.brier = &figures[2, 0], &figures[3, 0]
     rows.run_all(num_threads)
     return -1
+
+
+cdef class Labels(Job):
+    cdef lg_label_job job
+
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
+        with nogil:
+            lg_label_statistics(active, self.computed, &self.job, begin, end)
+        return 0
+
+
+def label_statistics(x, double[::1] targets, double limit, loss, double[:, ::1] figures, uint8_t[::1] outcome,
+                     num_threads):
+    """Figures of runs of logits against targets in [0, 1], to the arrays after limit: probabilities, entropies and
+    Brier scores; the losses are of the computed type.
+    """
+    cdef Labels labels = Labels.__new__(Labels)
+    cdef lg_label_job *job = &labels.job
+    cdef Py_ssize_t n = targets.shape[0]
+    cdef int storage = storage_of(x)
+    labels.computed = lg_computed(storage)
+    cdef ndarray logits = operand(x, False, storage), to = operand(loss, True, labels.computed)
+    if not PyArray_IS_C_CONTIGUOUS(logits) or not PyArray_IS_C_CONTIGUOUS(to):
+        raise ValueError("operands are no runs")
+    if (PyArray_SIZE(logits) != n or PyArray_SIZE(to) != n or figures.shape[0] != 3 or figures.shape[1] != n
+            or outcome.shape[0] != n):
+        raise ValueError("operands have different shapes")
+    if n == 0:
+        return
+    job.x, job.storage, job.loss, job.limit = PyArray_BYTES(logits), storage, PyArray_BYTES(to), limit
+    job.target, job.outcome = &targets[0], &outcome[0]
+    job.probability, job.entropy, job.brier = &figures[0, 0], &figures[1, 0], &figures[2, 0]
+    labels.run(n, 8, num_threads)
 
 
 # ---- the usual call: everything checked, and room made for the result, in a fraction of the time ----

@@ -7,7 +7,7 @@ from lossgrad._problems import FileError
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file, or leave what was there.
+    """Write a file, or leave what was there. A link stays one, and so do pipes and devices.
 
     Raises
     ------
@@ -15,11 +15,15 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         It cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    to = Path(os.path.realpath(path))
+    part = to.with_name(f".{to.name}.{os.getpid()}.part")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            path.write_bytes(content)
+            return
         try:
             part.write_bytes(content)
-            part.replace(path)
+            part.replace(to)
         finally:
             part.unlink(missing_ok=True)
     except (OSError, ValueError) as error:

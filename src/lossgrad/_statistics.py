@@ -5,13 +5,12 @@ evaluation asks of logits; everything else adds these numbers up. The figures of
 its own values alone, not on its block.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-import lossgrad  # names are looked up at call time: the package imports this module
 
 from . import _arguments as check
 from ._backend import kernels
@@ -77,6 +76,7 @@ def row_statistics(
     *,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
+    num_threads: int | None = None,
 ) -> RowStatistics:
     """Statistics of each row of logits against its label.
 
@@ -86,7 +86,7 @@ def row_statistics(
         Of any real dtype; float16 and bfloat16 are computed as float32.
     labels : ndarray of shape (n,)
         Of any integer dtype, in [0, C) or `ignore_index`.
-    weight, ignore_index, label_smoothing
+    weight, ignore_index, label_smoothing, num_threads
         As in `cross_entropy`; the loss alone depends on `weight` and `label_smoothing`.
 
     Returns
@@ -131,7 +131,7 @@ def row_statistics(
         predicted,
         rank,
         figures,
-        None,
+        num_threads,
     )
     if bad >= 0:
         raise check.bad_label(y, bad, classes, ignore_index)
@@ -144,35 +144,80 @@ class LabelStatistics:
 
     Attributes
     ----------
-    loss : ndarray of the logits' dtype
-        As ``binary_cross_entropy_with_logits(..., reduction="none")``; nan where it is undefined.
+    loss : ndarray of float32 or float64
+        As ``binary_cross_entropy_with_logits(..., reduction="none")``, not rounded to half types;
+        nan where it is undefined, and then the rest means nothing.
     probability : ndarray of float64
         Of a positive: sigmoid of the logit.
     entropy : ndarray of float64
         Of that probability and its complement, in nats.
+    brier : ndarray of float64
+        (probability - target)**2.
+    positive, predicted : ndarray of bool
+        Whether the target is above 1/2, and the probability above the threshold.
     """
 
     loss: NDArray[Any]
     probability: Doubles
     entropy: Doubles
+    brier: Doubles
+    positive: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
 
 
-def label_statistics(logits: NDArray[Any], targets: NDArray[Any]) -> LabelStatistics:
-    """Statistics of each logit against its target in [0, 1], both of one shape."""
-    x = widened(logits)
-    loss = np.asarray(lossgrad.binary_cross_entropy_with_logits(x, targets, reduction="none"))
-    gap = np.abs(np.ascontiguousarray(x, np.float64))
-    power = np.exp(-gap)
-    larger = 1.0 / (1.0 + power)
-    # log(1 + e**-gap) + gap (1 - larger); the second term vanishes at infinity
-    entropy = np.log1p(power) + np.where(power == 0.0, 0.0, gap) * (power * larger)
-    return LabelStatistics(loss, np.where(x < 0, power * larger, larger), entropy)
+def label_statistics(
+    logits: NDArray[Any],
+    targets: NDArray[Any],
+    threshold: float = 0.5,
+    *,
+    num_threads: int | None = None,
+) -> LabelStatistics:
+    """Statistics of each logit against its target.
 
+    Parameters
+    ----------
+    logits : ndarray
+        Of any real dtype; float16 and bfloat16 are computed as float32.
+    targets : ndarray
+        Of any real dtype and the logits' shape, in [0, 1].
+    threshold : float
+        The probability above which a positive is predicted.
+    num_threads : int, optional
+        As in `set_num_threads`, for this call.
 
-def widened(logits: NDArray[Any]) -> NDArray[Any]:
-    """Half types, which are storage, as float32; others as they are."""
-    half = logits.dtype.name in ("float16", "bfloat16")
-    return logits.astype(np.float32) if half else logits
+    Returns
+    -------
+    LabelStatistics
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lossgrad._statistics import label_statistics
+    >>> found = label_statistics(np.array([0.0, 3.0]), np.array([0, 1]))
+    >>> found.predicted, found.probability.round(3), found.brier.round(3)
+    (array([False,  True]), array([0.5  , 0.953]), array([0.25 , 0.002]))
+    """
+    limit = math.log(threshold / (1.0 - threshold))
+    x = check.floating(logits, "logits")
+    t = np.ascontiguousarray(targets, np.float64)
+    if kernels is None:
+        from .reference import statistics  # which needs the class above
+
+        return statistics.label_figures(x, t, limit)
+    loss = np.empty(x.shape, check.computed(x.dtype))
+    figures, outcome = np.empty((3, *x.shape)), np.empty(x.shape, np.uint8)
+    probability, entropy, brier = figures
+    kernels.label_statistics(
+        np.ascontiguousarray(x).reshape(-1),
+        t.reshape(-1),
+        limit,
+        loss.reshape(-1),
+        figures.reshape(3, -1),
+        outcome.reshape(-1),
+        num_threads,
+    )
+    positive, predicted = outcome >= 2, (outcome & 1) == 1
+    return LabelStatistics(loss, probability, entropy, brier, positive, predicted)
 
 
 def native(array: NDArray[Any]) -> NDArray[Any]:

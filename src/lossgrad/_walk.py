@@ -133,6 +133,7 @@ def _measured(
 ) -> Generator[tuple[Index, Block | None]]:
     """The shard's blocks in order, each measured."""
     pages = _Pages(shard.logits)
+    options: Any = {"strict": strict, "num_threads": 1}  # a block has one thread
     waiting: deque[Work] = deque()
     first, last = rows or (0, shard.logits.shape[0])
     shape = (last - first, *shard.logits.shape[1:-1])
@@ -145,9 +146,9 @@ def _measured(
             arrays: Any = [None if a is None else a[index] for a in _arrays(shard)]
             pages.read(arrays[0].nbytes)
             if pool is not None:
-                waiting.append((index, pool.submit(state.measure, *arrays, strict=strict)))
+                waiting.append((index, pool.submit(state.measure, *arrays, **options)))
             else:
-                yield index, state.measure(*arrays, strict=strict)
+                yield index, state.measure(*arrays, **options)
         except InputError as error:
             raise shard.blame(error, index) from None
         if len(waiting) > threads:

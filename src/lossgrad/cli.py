@@ -118,7 +118,12 @@ def _add_evaluate(commands: Any) -> None:
         help="binary: probability above which a label is predicted (default: 0.5)",
     )
     add("--strict", action="store_true", help="a row whose loss is nan is an error")
-    add("--threads", type=_positive, metavar="N", help="threads (default: one a processor)")
+    add(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="threads (default: one a processor, or LOSSGRAD_NUM_THREADS)",
+    )
     add("--dask", metavar="ADDRESS", help="run on the cluster of this dask scheduler")
     _add_outputs(
         add, "write the state here, for merge; an interrupted run goes on from it", "top 5"

@@ -176,6 +176,7 @@ class Evaluation:
         sample_weight: ArrayLike | None = None,
         *,
         strict: bool = False,
+        num_threads: int | None = None,
     ) -> Block | None:
         """What `update` would add, without adding it: this may run in several threads."""
         x, t = native(np.asarray(logits)), native(np.asarray(targets))
@@ -187,8 +188,8 @@ class Evaluation:
             s = _weights(sample_weight, "sample_weight", x.shape[:-1])
         try:
             if self.task == "binary":
-                return self._measure_labels(x, t, s, strict)
-            return self._measure_rows(x, t, s, strict)
+                return self._measure_labels(x, t, s, strict, num_threads)
+            return self._measure_rows(x, t, s, strict, num_threads)
         except TypeError as error:
             if isinstance(error, DtypeError):
                 raise
@@ -207,7 +208,12 @@ class Evaluation:
             raise InputError("logits", f"{classes} classes for {len(self.weight)} class weights")
 
     def _measure_rows(
-        self, x: NDArray[Any], labels: NDArray[Any], s: NDArray[Any] | None, strict: bool
+        self,
+        x: NDArray[Any],
+        labels: NDArray[Any],
+        s: NDArray[Any] | None,
+        strict: bool,
+        num_threads: int | None,
     ) -> Block:
         classes, batch = x.shape[-1], x.shape[:-1]
         self._check_labels(labels, classes)
@@ -218,6 +224,7 @@ class Evaluation:
             self.weight,
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
+            num_threads=num_threads,
         )
         undefined = np.isnan(found.loss)
         if strict and undefined.any():
@@ -276,7 +283,12 @@ class Evaluation:
             )
 
     def _measure_labels(
-        self, x: NDArray[Any], targets: NDArray[Any], s: NDArray[Any] | None, strict: bool
+        self,
+        x: NDArray[Any],
+        targets: NDArray[Any],
+        s: NDArray[Any] | None,
+        strict: bool,
+        num_threads: int | None,
     ) -> Block:
         if targets.dtype.kind not in "biuf" or targets.dtype.itemsize > 8:
             raise DtypeError("targets", f"dtype {targets.dtype} where ordinary numbers are needed")
@@ -287,7 +299,7 @@ class Evaluation:
                 f"{_label(place, targets)}target {targets[place]} is outside [0, 1]",
                 place[:-1],
             )
-        found = label_statistics(x, targets)
+        found = label_statistics(x, targets, self.threshold, num_threads=num_threads)
         undefined = np.isnan(found.loss)
         if strict and undefined.any():
             place = _first(undefined)
@@ -297,11 +309,11 @@ class Evaluation:
         loss = found.loss[take].astype(np.float64).reshape(-1)
         t = targets[take].astype(np.float64).reshape(-1)
         p, entropy = found.probability[take].reshape(-1), found.entropy[take].reshape(-1)
+        brier = found.brier[take].reshape(-1)
         labels = np.broadcast_to(np.arange(x.shape[-1]), x.shape)[take].reshape(-1)
         if s is not None:
             s = np.broadcast_to(s[..., np.newaxis], x.shape)[take].reshape(-1)
-        limit = math.log(self.threshold / (1.0 - self.threshold))
-        positive, predicted = t > 0.5, (x > limit)[take].reshape(-1)
+        positive, predicted = found.positive[take].reshape(-1), found.predicted[take].reshape(-1)
         counts = {
             "rows": x.size // x.shape[-1],
             "ignored": 0,
@@ -320,7 +332,7 @@ class Evaluation:
             ("hits", positive & predicted),
         ):
             block.adds.append((name, *_only(which, s, labels)))
-        self._add_common(block, loss, s, None, labels, p, t, entropy, (p - t) ** 2)
+        self._add_common(block, loss, s, None, labels, p, t, entropy, brier)
         return block
 
     def _add_common(

@@ -224,7 +224,7 @@ def _losses(axes: Any, result: Result) -> None:
     first, last = int(filled[0]), int(filled[-1])
     powers = np.arange(first, last + 1) - 41
     axes.bar(powers, result.loss_histogram[first : last + 1], 1.0, align="edge", color=_BLUE)
-    ticks = np.unique(np.linspace(powers[0], powers[-1] + 1, 8).astype(int))
+    ticks = np.unique(np.linspace(powers[0], powers[-1] + 1, 6).astype(int))
     axes.set_xticks(ticks, [f"{2.0**k:.2g}" for k in ticks])
     axes.set(xlabel="loss of a row, nats (each bar doubles it)", ylabel="rows", title="Loss")
 
