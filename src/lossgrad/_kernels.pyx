@@ -769,7 +769,7 @@ cdef class Labels(Job):
         return 0
 
 
-def label_statistics(x, double[::1] targets, double limit, loss, double[:, ::1] figures, uint8_t[::1] outcome,
+def label_statistics(x, const double[::1] targets, double limit, loss, double[:, ::1] figures, uint8_t[::1] outcome,
                      num_threads):
     """Figures of runs of logits against targets in [0, 1], to the arrays after limit: probabilities, entropies and
     Brier scores; the losses are of the computed type.
