@@ -299,8 +299,14 @@ INLINE V tanh_near(V a) {
                               0x1.5d3942p-9f, -0x1.fabc5ap-12f};
     enum { degree = 6 };
 #endif
-    V w = a * a;
-    return fma_(polynomial(c, degree, w, w * w), a * w, a);
+    V w = a * a, cube = a * w;
+#if NO_FMA /* what the larger products and the sum round away is felt */
+    V first = set1(c[0]), u = cube * first, sum = a + u, low = residual_(a, w, cube) + a * residual_(a, a, w);
+    V rest = (cube * w) * polynomial(c + 1, degree - 1, w, w * w) + (residual_(cube, first, u) + low * first);
+    return sum + (((a - sum) + u) + rest);
+#else
+    return fma_(polynomial(c, degree, w, w * w), cube, a);
+#endif
 }
 
 /* What sigmoid and its relatives share: with z = exp(-|x|) = p 2^n, large = sigmoid(|x|),
