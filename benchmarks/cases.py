@@ -4,6 +4,7 @@ Arguments follow from the domains that the registry names, so a new operation ne
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -136,7 +137,7 @@ def parameters(found: Iterable[Case]) -> list[Any]:
 
 def writes_like_input(case: Case) -> bool:
     """Whether `out=` may be an array like the first input."""
-    if "out" not in case.op.parameters:
+    if "out" not in inspect.signature(getattr(lossgrad, case.function)).parameters:
         return False
     if case.is_backward or case.is_fused:
         return True

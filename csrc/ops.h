@@ -90,10 +90,10 @@ INLINE V times_logistic(V x, V near, logistic_tail a, M below) {
     return select_(below, scale_(product, a.n), fnma_(product, a.least, x));
 }
 /* slope times s(-a) where x is below 0, else s(a) = 1 - small. */
-INLINE V slope_of(logistic_tail a, V slope, V small, M below) {
-    V large = ONE - small, s = select_(below, a.q, large), h = slope * s;
+INLINE V slope_of(logistic_tail a, pair slope, int exact, V small, M below) {
+    V large = ONE - small, s = select_(below, a.q, large), h = slope.h * s, rest = residual_(slope.h, s, h);
     V low = select_(below, a.q * a.rest, (ONE - large) - small);
-    V product = h + fma_(slope, low, residual_(slope, s, h));
+    V product = h + fma_(slope.h, low, exact ? rest : fma_(slope.l, s, rest));
     return select_(below, scale_(product, a.n), product);
 }
 
@@ -107,7 +107,7 @@ OP(silu) {
     *y = times_logistic(in[0], x, a, below);
     V small = a.q * a.least;
     small = fma_(small, a.rest, small);
-    *d = slope_of(a, fma_(size, small, select_(below, ONE + x, ONE)), small, below);
+    *d = slope_of(a, exact_(fma_(size, small, select_(below, ONE + x, ONE))), 1, small, below);
 }
 
 /* x s(w), w = 2 sqrt(2/pi) (x + 0.044715 x^3): gelu's approximation by tanh. Derivative
@@ -129,8 +129,8 @@ OP(gelu_tanh) {
     w.l = w.l + c1.l;
     w = times_(w, size);
     V rest = ONE - w.h, lost = (ONE - (rest + w.h)) - w.l;
-    V slope = select_(below, rest + fma_(w.h, small, lost), fma_(w.h, small, ONE));
-    *d = slope_of(a, slope, small, below);
+    pair slope = sum_(select_(below, rest, ONE), fma_(w.h, small, keep_(below, lost)));
+    *d = slope_of(a, slope, 0, small, below);
 }
 
 /* x Phi(x), Phi the normal distribution; derivative Phi(x) + x phi(x), which cancels near -0.75. */
@@ -251,7 +251,13 @@ OP(selu) {
     const pair scale = constant_(1.0507009873554805, 3.9874847667154144e-17);
     const pair both = constant_(1.7580993408473768, 1.41535193800845e-17);
     V x = in[0];
+#if NO_FMA /* a product that overflows is no smaller for what is added */
+    const V down = set1(C_(0x1p-60f, 0x1p-500)), most = set1((S)INFINITY);
+    V up = select_(lt_(x, HUGE_), once_(exact_(x), scale), round_(times_(scale, x * down)) / down);
+    up = select_(eq_(x, ZERO), x, select_(lt_(x, most), up, x));
+#else
     V up = select_(eq_(x, ZERO), x, fma_(x, scale.h, min_(x, set1(C_(FLT_MAX, DBL_MAX))) * scale.l)); /* -0 */
+#endif
     pair below = expm1_below(x);
     *y = select_(negative_(x), fma_(below.h, both.h, fma_(below.h, both.l, below.l * both.h)), up);
     *d = number_(x, select_(positive_(x), scale.h, exp_below(x, both.h, ZERO)));
