@@ -145,7 +145,7 @@ OP(gelu) {
     V product = h + fma_(h, a.e.h, fma_(h, a.e.l, fma_(low, a.e.h, low)));
     *y = select_(below, scale_(product, a.n), fnma_(product, a.least, in[0]));
     h = fnma_(size, peak.h, a.g.h);
-    low = fnma_(size, peak.h, a.g.h - h) + fnma_(size, peak.l, a.g.l);
+    low = near_fma_(-size, peak.h, a.g.h - h) + fnma_(size, peak.l, a.g.l);
     V slope = h + fma_(h, a.e.h, fma_(h, a.e.l, fma_(low, a.e.h, low)));
     *d = select_(below, scale_(slope, a.n), fnma_(slope, a.least, ONE));
 }
