@@ -25,6 +25,15 @@ void lg_sum_add(lg_sum *sum, double value);
 void lg_sum_merge(lg_sum *sum, const lg_sum *other);
 double lg_sum_value(lg_sum *sum); /* correctly rounded */
 
+/* Many such sums, of numbers from 0 to infinity: column[k][group] counts units of 2^(32 k - 1088), and one
+ * column counts infinities. NULL stands for a column of zeros. */
+enum { LG_COLUMNS_BELOW = 14, LG_ONES = 34, LG_INFINITIES = 75, LG_COLUMNS = LG_INFINITIES + 3 };
+/* Adds each value to its group of `size` (the first if group is NULL), or 1 to each group that is named (if
+ * value is NULL), at most 2^30 between two carries. How many were added: fewer than n if column[*missing] is missing for the next,
+ * or, if *missing is -1, it is not such a number or group. */
+ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t size, const double *value, const int64_t *group,
+                         ptrdiff_t n, int *missing);
+
 /* ---- a strided operand: byte strides over (outer, middle, inner) ---- */
 typedef struct {
     char *at;

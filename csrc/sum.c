@@ -22,25 +22,77 @@ static void carry(lg_sum *sum) {
     sum->adds = 0;
 }
 
-void lg_sum_add(lg_sum *sum, double value) {
+static uint64_t bits_of(double value) {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* Cuts the magnitude of a finite number into limbs, the lowest of all of which is worth 2^(-1074 - below):
+ * the index of the first of the three. */
+static int cut(uint64_t bits, int below, int64_t part[3]) {
     int exponent = (int)(bits >> 52) & 0x7ff;
     uint64_t m = bits & ((UINT64_C(1) << 52) - 1);
+    if (exponent) m |= UINT64_C(1) << 52;
+    else exponent = 1;
+    int place = exponent - 1 + below, shift = place & 31;
+    uint64_t upper = m >> (32 - shift);
+    part[0] = (int64_t)((m << shift) & LOW32);
+    part[1] = (int64_t)(upper & LOW32);
+    part[2] = (int64_t)(upper >> 32);
+    return place >> 5;
+}
+
+void lg_sum_add(lg_sum *sum, double value) {
+    uint64_t bits = bits_of(value);
     int negative = (int)(bits >> 63);
-    if (exponent == 0x7ff) {
-        if (m) sum->nan = 1;
+    if ((bits >> 52 & 0x7ff) == 0x7ff) {
+        if (bits << 12) sum->nan = 1;
         else if (negative) sum->minus = 1;
         else sum->plus = 1;
         return;
     }
-    if (exponent) m |= UINT64_C(1) << 52;
-    else exponent = 1;
-    int place = exponent - 1, i = place >> 5, shift = place & 31;
-    uint64_t upper = m >> (32 - shift);
-    int64_t part[3] = {(int64_t)((m << shift) & LOW32), (int64_t)(upper & LOW32), (int64_t)(upper >> 32)};
+    int64_t part[3];
+    int i = cut(bits, 0, part);
     for (int k = 0; k < 3; k++) sum->limb[i + k] += negative ? -part[k] : part[k];
     if (++sum->adds == 1 << 29) carry(sum);
+}
+
+/* The same where every value is 1. */
+static ptrdiff_t count(int64_t *column, ptrdiff_t size, const int64_t *group, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        if ((uint64_t)group[i] >= (uint64_t)size) return i;
+        column[group[i]]++;
+    }
+    return n;
+}
+
+ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t size, const double *value, const int64_t *group,
+                         ptrdiff_t n, int *missing) {
+    *missing = -1;
+    if (!value) {
+        if (column[LG_ONES]) return count(column[LG_ONES], size, group, n);
+        *missing = LG_ONES;
+        return 0;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const int64_t to = group ? group[i] : 0;
+        const uint64_t bits = bits_of(value[i]);
+        int64_t part[3] = {1, 0, 0}, *at[3], zero = 0;
+        int first = LG_INFINITIES;
+        if ((uint64_t)to >= (uint64_t)size) return i;
+        if (bits >> 52 < 0x7ff) first = cut(bits, LG_COLUMNS_BELOW, part);
+        else if (!(bits << 1)) continue;
+        else if (bits << 12 || bits >> 63) return i;
+        for (int k = 0; k < 3; k++) { /* without a branch: which limbs a value has is hard to predict */
+            int64_t *limb = column[first + k];
+            if (part[k] && !limb) *missing = first + k;
+            at[k] = limb ? limb + to : &zero;
+        }
+        if (*missing >= 0) return i;
+        for (int k = 0; k < 3; k++) *at[k] += part[k];
+    }
+    return n;
 }
 
 void lg_sum_merge(lg_sum *sum, const lg_sum *other) {

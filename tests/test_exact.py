@@ -112,12 +112,37 @@ def test_bytes_do_not_depend_on_order_or_merges():
 def test_limbs_never_overflow(monkeypatch):
     """More values than a limb has room for: it is carried in time."""
     monkeypatch.setattr("lossgrad._exact._ROOM", 100)
+    monkeypatch.setattr("lossgrad._exact._CHUNK", 50)
     sums = ExactSums(1)
-    largest = np.full(90, float(2**32 - 1))
-    for _ in range(300):
-        sums.add(largest)
-    assert max(int(column[0]) for column in sums._limbs.values()) < 101 * 2**32
-    assert sums.total() == 90 * 300 * (2**32 - 1)
+    for size in [90] * 300 + [1000]:
+        sums.add(np.full(size, float(2**32 - 1)))
+        assert max(int(column[0]) for column in sums._limbs.values()) < 101 * 2**32
+    assert sums.total() == (90 * 300 + 1000) * (2**32 - 1)
+
+
+def test_compiled_and_numpy_give_the_same_bytes(monkeypatch):
+    random = np.random.default_rng(5)
+    values = np.ldexp(random.random(3000), random.integers(-1080, 1025, 3000))
+    values[[5, 70]] = math.inf, -0.0
+    groups = random.integers(0, 9, 3000).astype(np.int16)
+
+    def found():
+        sums = ExactSums(9)
+        for own, to in ((values, groups), (None, groups), (values[::2], 3), (True, 8), (None, [])):
+            sums.add(own, to)
+        return sums.to_bytes()
+
+    expected = found()
+    monkeypatch.setattr("lossgrad._exact.kernels", None)
+    assert found() == expected
+
+
+@pytest.mark.parametrize("values", [None, np.ones(3)])
+@pytest.mark.parametrize("group", [-1, 4, 2**40])
+def test_a_group_that_is_not_there(values, group):
+    sums = ExactSums(4)
+    with pytest.raises((ValueError, IndexError, MemoryError)):
+        sums.add(values, np.array([0, group, 1]))
 
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, -math.inf])

@@ -42,3 +42,15 @@ def test_memory_stays_below_300_megabytes(tmp_path, rows, classes):
     expected = ((rows - 1) * np.log(classes) + own) / rows
     assert found["loss"] == pytest.approx(expected, rel=1e-6)
     assert 10_000 < peak < KILOBYTES
+
+
+def test_targets_larger_than_the_logits_are_given_back_too(tmp_path):
+    shape = (30_000_000, 1)
+    for name, dtype in (("x.npy", np.float16), ("y.npy", np.float64)):
+        np.lib.format.open_memmap(tmp_path / name, "w+", dtype, shape)
+    command = [sys.executable, "-c", PROGRAM, "evaluate", tmp_path / "x.npy", tmp_path / "y.npy"]
+    done = subprocess.run(
+        [*command, "--json", "--task", "binary"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 10_000 < int(done.stdout.splitlines()[1]) < KILOBYTES

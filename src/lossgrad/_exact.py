@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lossgrad._backend import kernels
+
 _BITS = 32
 _LOWEST = -34  # the limb of 2**-1074
 _UNIT = 1 << (-_BITS * _LOWEST)
 _HIGHEST = 40  # 2**1024 is in limb 32; the rest is room for carries
+_INFINITE = _HIGHEST + 1  # stands for the count of infinities
 _CHUNK = 1 << 15  # values at a time: temporaries stay in the cache, sums of limbs below 2**53
 _ROOM = 1 << 30  # values until a limb of 63 bits may be full
 _COLUMN = struct.Struct("<i")
@@ -45,17 +48,42 @@ class ExactSums:
         groups : int or array_like
             The group of each value, or one group for all of them.
         """
-        if values is None:
-            groups = np.asarray(groups).reshape(-1)
-            self._room_for(groups.size)
-            self._into(0, None, groups)
-            return
-        flat = np.asarray(values).reshape(-1)
-        every = np.asarray(groups)
-        for start in range(0, flat.size, _CHUNK):
-            part = slice(start, start + _CHUNK)
-            group = every.reshape(-1)[part] if every.ndim else every
-            self._add_chunk(flat[part].astype(np.float64), group)
+        every = np.asarray(groups, np.int64)
+        every = every.reshape(-1) if every.ndim or values is None else every
+        flat = None if values is None else np.asarray(values).reshape(-1)
+        size = every.size if flat is None else flat.size
+        step = _CHUNK if kernels is None else _ROOM
+        for start in range(0, size, step):
+            part = slice(start, start + step)
+            self._room_for(min(step, size - start))
+            group = every[part] if every.ndim else every
+            if kernels is not None:
+                self._add_compiled(None if flat is None else flat[part], group)
+            elif flat is None:
+                self._into(0, None, group)
+            else:
+                self._add_chunk(flat[part].astype(np.float64), group)
+
+    def _add_compiled(self, values: NDArray[Any] | None, groups: NDArray[np.int64]) -> None:
+        one = None if groups.ndim else slice(int(groups), int(groups) + 1)
+        sums = 1 if one else self.size
+        rest = [
+            None if values is None else np.ascontiguousarray(values, np.float64),
+            None if one else np.ascontiguousarray(groups),
+        ]
+        missing = 0
+        while missing >= 0:
+            columns = {limb - _LOWEST: column for limb, column in self._limbs.items()}
+            if self._infinities is not None:
+                columns[_INFINITE - _LOWEST] = self._infinities
+            if one:
+                columns = {k: column[one] for k, column in columns.items()}
+            added, missing = kernels.add_to_columns(columns, sums, *rest)
+            rest = [None if array is None else array[added:] for array in rest]
+            if missing >= 0:
+                self._column(missing + _LOWEST)
+        if any(array is not None and array.size for array in rest):
+            raise ValueError("only numbers from 0 to infinity can be summed")
 
     def _add_chunk(self, rest: NDArray[np.float64], groups: NDArray[Any]) -> None:
         if not rest.min() >= 0:
@@ -63,12 +91,9 @@ class ExactSums:
         top = float(rest.max())
         if top == math.inf:
             infinite = np.isinf(rest)
-            if self._infinities is None:
-                self._infinities = np.zeros(self.size, np.int64)
-            np.add.at(self._infinities, np.broadcast_to(groups, rest.shape)[infinite], 1)
+            self._into(_INFINITE, None, np.broadcast_to(groups, rest.shape)[infinite])
             rest = np.where(infinite, 0.0, rest)
             top = float(rest.max())
-        self._room_for(rest.size)
         while top:
             limb = (math.frexp(top)[1] - 1) // _BITS
             parts = np.floor(_scaled(rest, -limb))
@@ -91,6 +116,10 @@ class ExactSums:
             np.add.at(column, groups, 1 if parts is None else parts.astype(np.int64))
 
     def _column(self, limb: int) -> NDArray[np.int64]:
+        if limb == _INFINITE:
+            if self._infinities is None:
+                self._infinities = np.zeros(self.size, np.int64)
+            return self._infinities
         return self._limbs.setdefault(limb, np.zeros(self.size, np.int64))
 
     def _room_for(self, values: int) -> None:

@@ -19,8 +19,8 @@ from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from numpy cimport (
-    NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
-    PyArray_EMPTY, PyArray_IS_C_CONTIGUOUS, PyArray_ISBEHAVED_RO, PyArray_ISCARRAY_RO,
+    NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, NPY_INT64, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
+    PyArray_EMPTY, PyArray_IS_C_CONTIGUOUS, PyArray_ISBEHAVED_RO, PyArray_ISCARRAY, PyArray_ISCARRAY_RO,
     PyArray_ISINTEGER, PyArray_ISNOTSWAPPED, PyArray_ISUNSIGNED, PyArray_ISWRITEABLE,
     PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_NDIM, PyArray_SAMESHAPE, PyArray_SIZE,
     PyArray_STRIDE, PyArray_TYPE, import_array, ndarray, npy_intp,
@@ -44,6 +44,8 @@ cdef extern from "lossgrad.h":
     void lg_sum_add(lg_sum *, double) nogil
     void lg_sum_merge(lg_sum *, const lg_sum *) nogil
     double lg_sum_value(lg_sum *) nogil
+    enum: LG_COLUMNS
+    Py_ssize_t lg_columns_add(int64_t **, Py_ssize_t, const double *, const int64_t *, Py_ssize_t, int *) nogil
     ctypedef struct lg_view:
         char *at
         Py_ssize_t stride[3]
@@ -222,6 +224,36 @@ cdef class Sum:
     def value(self):
         """The sum, correctly rounded."""
         return lg_sum_value(&self.state)
+
+
+def add_to_columns(dict columns, Py_ssize_t size, const double[::1] values, const int64_t[::1] groups):
+    """Add each value to its group's column: (how many were added, the column that is missing for the next or -1).
+
+    values that are None are ones; groups that are None, the first; columns are those of lg_columns_add.
+    """
+    cdef int64_t *at[LG_COLUMNS]
+    cdef Py_ssize_t done, n = groups.shape[0] if values is None else values.shape[0]
+    cdef const double *value = NULL
+    cdef const int64_t *group = NULL
+    cdef int k, missing = -1
+    cdef ndarray column
+    if n == 0:
+        return 0, -1
+    if values is not None:
+        value = &values[0]
+    if groups is not None:
+        if groups.shape[0] != n:
+            raise ValueError("operands have different shapes")
+        group = &groups[0]
+    for k in range(LG_COLUMNS):
+        at[k] = NULL
+    for k, column in columns.items():
+        if not 0 <= k < LG_COLUMNS or PyArray_TYPE(column) != NPY_INT64 or not PyArray_ISCARRAY(column) or PyArray_SIZE(column) != size:
+            raise ValueError("not such a column")
+        at[k] = <int64_t *> PyArray_BYTES(column)
+    with nogil:
+        done = lg_columns_add(at, size, value, group, n, &missing)
+    return done, missing
 
 
 # ---- jobs, and arrays of any rank and dtype as the views that C walks ----

@@ -24,7 +24,8 @@ Index = tuple[int | slice, ...]
 Shape = tuple[int, ...]
 Work = tuple[Index, "Future[Block | None]"]
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 8 << 20
+BLOCK_FIGURES = 1 << 17  # rows of a block, or labels of the binary task: some 200 bytes for each
 _CHUNKS_BYTES = 64 << 20  # whole chunks of a compressed data set are read up to this size
 _PAGES_BYTES = 64 << 20  # of a memory map that are kept in memory behind the walk
 
@@ -132,19 +133,20 @@ def _measured(
     threads: int,
 ) -> Generator[tuple[Index, Block | None]]:
     """The shard's blocks in order, each measured."""
-    pages = _Pages(shard.logits)
+    pages = _Pages(shard.logits), _Pages(shard.targets)
     options: Any = {"strict": strict, "num_threads": 1}  # a block has one thread
     waiting: deque[Work] = deque()
     first, last = rows or (0, shard.logits.shape[0])
     shape = (last - first, *shard.logits.shape[1:-1])
-    for number, index in enumerate(_blocks(shape, _rows(shard, block_bytes))):
+    for number, index in enumerate(_blocks(shape, _rows(shard, state.task, block_bytes))):
         if number < skip:
             continue
         index = _moved_on(index, first)
         shard.check()
         try:
             arrays: Any = [None if a is None else a[index] for a in _arrays(shard)]
-            pages.read(arrays[0].nbytes)
+            for own, array in zip(pages, arrays, strict=False):
+                own.read(array.nbytes)
             if pool is not None:
                 waiting.append((index, pool.submit(state.measure, *arrays, **options)))
             else:
@@ -169,11 +171,12 @@ def _arrays(shard: Shard) -> tuple[Any, Any, Any]:
     return shard.logits, shard.targets, shard.sample_weight
 
 
-def _rows(shard: Shard, block_bytes: int) -> int:
+def _rows(shard: Shard, task: Task, block_bytes: int) -> int:
     """Rows of a block: whole chunks, where the data set has them."""
-    batch = shard.logits.shape[:-1]
-    row_bytes = shard.logits.shape[-1] * shard.logits.dtype.itemsize
-    rows: int = max(1, block_bytes // row_bytes)
+    *batch, classes = shard.logits.shape
+    row_bytes = classes * shard.logits.dtype.itemsize
+    figures = classes if task == "binary" else 1
+    rows: int = max(1, min(block_bytes // row_bytes, BLOCK_FIGURES // figures))
     inner = math.prod(batch[1:])
     chunk = inner * getattr(shard.logits, "chunk_rows", 1)
     if rows < chunk and chunk * row_bytes <= _CHUNKS_BYTES:

@@ -261,7 +261,7 @@ class Evaluation:
             add(("confusion", s, y * classes + predicted))
         self._add_common(block, loss, s, w, y, confidence, right, entropy, brier)
         if self.worst:
-            order = np.lexsort((rows, -loss))[: self.worst]
+            order = _largest(loss, self.worst)
             columns = (loss[order], rows[order], y[order], predicted[order], confidence[order])
             listed = (column.tolist() for column in columns)
             block.worst = [WorstRow(one, "", *rest) for one, *rest in zip(*listed, strict=True)]
@@ -592,6 +592,15 @@ def _weights(values: ArrayLike, name: str, shape: tuple[int, ...] | None) -> NDA
             raise ValueError(f"{name}: {problem}")
         raise InputError("sample_weight", problem, place)
     return array
+
+
+def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """The indices of the largest, in descending order, equal ones in the order of their indices."""
+    some = np.arange(len(values))
+    if len(values) > count:
+        some = np.flatnonzero(values >= np.partition(values, -count)[-count])
+    order: NDArray[np.int64] = some[np.argsort(-values[some], kind="stable")[:count]]
+    return order
 
 
 def _times(s: NDArray[Any] | None, values: NDArray[Any]) -> NDArray[Any]:
