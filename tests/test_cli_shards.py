@@ -164,6 +164,50 @@ def test_bad_numbers(capsys, options):
     assert f"argument {options[0]}: invalid" in capsys.readouterr().err
 
 
+def test_files_and_options_in_any_order(run, shards, capsys):
+    directory, *_ = shards
+    pair = directory / "logits-0.npy", directory / "targets-0.npy"
+    expected = run("evaluate", *pair, "--json", "--bins", 3)
+    found = json.loads(run("evaluate", pair[0], "--json", pair[1], "--bins", 3))
+    assert found["loss"] == json.loads(expected)["loss"]
+    run("evaluate", *pair, "--state", directory / "1.state")
+    other = directory / "logits-1.npy", "--state", directory / "2.state"
+    run("evaluate", *other, directory / "targets-1.npy")
+    found = run("merge", directory / "1.state", "--json", directory / "2.state")
+    assert json.loads(found)["rows"] == 301
+    for wrong, message in (
+        ([*pair, pair[1]], f"too many files: {pair[1]}; put patterns in quotes, as 'logits-*.npy'"),
+        ([*pair, "--what"], "unrecognized arguments: --what"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["evaluate", *map(str, wrong)])
+        assert message in capsys.readouterr().err
+
+
+def test_outputs_are_checked_before_the_work(run, shards, monkeypatch):
+    pytest.importorskip("matplotlib")
+    directory, *_ = shards
+    pair = directory / "logits-0.npy", directory / "targets-0.npy"
+    before = pair[1].read_bytes()
+
+    def never(*arguments, **options):
+        raise AssertionError("too late")
+
+    monkeypatch.setattr(_command, "walk", never)
+    nowhere, names = directory / "none" / "file", directory / "names"
+    names.write_text("one\ntwo\n")
+    for option, path, problem in (
+        ("--report", pair[1], "holds something that is no HTML and is left alone"),
+        ("--report", nowhere, "cannot be written: No such file or directory"),
+        ("--report", directory, "cannot be written: Is a directory"),
+        ("--state", nowhere, "cannot be written: No such file or directory"),
+        ("--class-names", nowhere, "cannot be read: No such file or directory"),
+        ("--class-names", names, "has 2 names (lines) for 7 classes"),
+    ):
+        assert run("evaluate", *pair, option, path, status=2) == f"{path}: {problem}"
+    assert pair[1].read_bytes() == before
+
+
 # States that are not
 
 
@@ -181,6 +225,9 @@ def test_states_that_cannot_be_merged(run, shards):
     )
     message = run("merge", directory / "none", status=2)
     assert message == f"{directory / 'none'}: cannot be read: No such file or directory"
+    again = directory / "." / ".." / directory.name / "1.state"
+    message = run("merge", one, again, status=2)
+    assert message == f"{again}: is named twice: its rows would count twice"
     data = bytearray(one.read_bytes())
     data[100] ^= 1
     two.write_bytes(data)

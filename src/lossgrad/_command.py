@@ -16,10 +16,11 @@ from typing import Any
 from lossgrad import _checkpoint, _tables, sample
 from lossgrad._formats import need
 from lossgrad._problems import FileError
+from lossgrad._save import check_place, reason
 from lossgrad._shards import FileShards, find_shards
 from lossgrad._tables import Speed, say
 from lossgrad._threads import get_num_threads
-from lossgrad._walk import Interrupted, Position, Shard, walk
+from lossgrad._walk import BLOCK_BYTES, BLOCK_FIGURES, Interrupted, Position, Shard, walk
 from lossgrad.evaluation import Evaluation, Result
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
@@ -33,6 +34,7 @@ class Job:
 
     shards: Iterable[Shard]
     rows: int
+    classes: int
     bytes: float
     targets: str  # the name of the (first) targets
     about: dict[str, object]
@@ -50,12 +52,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
         worst=WORST if arguments.task == "multiclass" else 0,
     )
     job = _sample_job(arguments.save) if arguments.sample else _file_job(arguments)
-    if arguments.report is not None:  # before the work, not after it
-        need("matplotlib.figure", "report", "a report")
-    names = None
+    names = _check_outputs(arguments, job.classes)
     start = time.perf_counter()
-    if arguments.state is not None and os.path.lexists(arguments.state):
-        _checkpoint.load(arguments.state)  # nothing but a state is ever overwritten
     if arguments.dask is not None:
         from lossgrad._dask import add_files
 
@@ -70,8 +68,6 @@ def evaluate(arguments: argparse.Namespace) -> None:
         raise FileError(job.targets, why)
     if arguments.state is not None:
         _checkpoint.save(arguments.state, state)
-    if arguments.class_names is not None:
-        names = _tables.read_names(arguments.class_names, result.classes)
     done = job.rows - before
     speed = Speed(max(time.perf_counter() - start, 1e-9), done, job.bytes * done / max(job.rows, 1))
     _show(arguments, result, speed, names, job.about, job.headline, job.footer)
@@ -80,6 +76,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
 def merge(arguments: argparse.Namespace) -> None:
     """Run `lossgrad merge`."""
     first, *others = arguments.states
+    for number, path in enumerate(others, 1):
+        if os.path.realpath(path) in map(os.path.realpath, arguments.states[:number]):
+            raise FileError(path, "is named twice: its rows would count twice")
     state = _checkpoint.load_finished(first)
     for path in others:
         try:
@@ -87,12 +86,38 @@ def merge(arguments: argparse.Namespace) -> None:
         except ValueError as error:
             raise FileError(path, f"does not merge with {first}: {error}") from None
     result = state.result()
-    names = None
-    if arguments.class_names is not None:
-        names = _tables.read_names(arguments.class_names, result.classes)
+    names = _check_outputs(arguments, result.classes)
     if arguments.state is not None:
         _checkpoint.save(arguments.state, state)
     _show(arguments, result, None, names, {"states": arguments.states})
+
+
+def _check_outputs(arguments: argparse.Namespace, classes: int) -> list[str] | None:
+    """Find what is wrong with them before the work, not after it. Also the classes' names."""
+    if arguments.report is not None:
+        need("matplotlib.figure", "report", "a report")
+        check_place(arguments.report)
+        if not _is_page(arguments.report):
+            raise FileError(arguments.report, "holds something that is no HTML and is left alone")
+    if arguments.state is not None:
+        check_place(arguments.state)
+        if os.path.lexists(arguments.state):
+            _checkpoint.load(arguments.state)  # nothing but a state is ever overwritten
+    if arguments.class_names is None:
+        return None
+    return _tables.read_names(arguments.class_names, classes)
+
+
+def _is_page(path: str) -> bool:
+    """Whether a report may be written there: nothing is lost but another page."""
+    if not os.path.isfile(path):
+        return True
+    try:
+        with open(path, "rb") as file:
+            start = file.read(100).lstrip().lower()
+    except OSError as error:
+        raise FileError(path, f"cannot be read: {reason(error)}") from None
+    return not start or start.startswith((b"<!doctype html", b"<html"))
 
 
 def _show(
@@ -133,7 +158,7 @@ def _file_job(arguments: argparse.Namespace) -> Job:
     }
     if len(shards) > 1:
         about["shards"] = len(shards)
-    return Job(shards, rows, shards.bytes, shards.pairs[0][1], about)
+    return Job(shards, rows, shards.classes, shards.bytes, shards.pairs[0][1], about)
 
 
 def _sample_job(directory: str | None) -> Job:
@@ -159,8 +184,9 @@ def _sample_job(directory: str | None) -> Job:
         about["saved"] = paths
         footer = f"\nSaved. The same from files:\n  lossgrad evaluate {shlex.join(paths)}"
     shard = Shard(found.logits, found.targets, source="digits", first_row=0)
+    rows, classes = found.logits.shape
     size = found.logits.nbytes + found.targets.nbytes
-    return Job([shard], len(found.targets), size, "digits targets", about, headline, footer)
+    return Job([shard], rows, classes, size, "digits targets", about, headline, footer)
 
 
 # ---- the run ----
@@ -172,7 +198,8 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
     path = arguments.state
     if path is not None and isinstance(job.shards, FileShards):
         keys = arguments.logits_key, arguments.targets_key
-        identity = [job.shards.fingerprint(), state.options(), arguments.axis, *keys]
+        blocks = BLOCK_BYTES, BLOCK_FIGURES  # in which the position counts
+        identity = [job.shards.fingerprint(), state.options(), arguments.axis, *keys, blocks]
         state, start, before = _checkpoint.resume(path, state, identity)
     done, size, began = before, 0, time.perf_counter()
     saved = began

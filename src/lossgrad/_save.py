@@ -1,5 +1,6 @@
 """Writing files whole: under another name first, so that no reader ever sees half a file."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -26,6 +27,18 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             part.replace(to)
         finally:
             part.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise FileError(path, f"cannot be written: {reason(error)}") from None
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise at once what `write_whole` would raise after long work, as far as it can be known."""
+    try:
+        to = Path(os.path.realpath(path))
+        if to.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not to.exists() and not os.access(to.parent.resolve(strict=True), os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except (OSError, ValueError) as error:
         raise FileError(path, f"cannot be written: {reason(error)}") from None
 

@@ -36,6 +36,7 @@ class FileShards:
         self._keys = logits_key, targets_key
         self.rows: list[int] = []
         self.bytes = 0
+        self.classes = 0  # known when the shapes have been checked, as are the rows and bytes
         self._stamps: list[list[tuple[int, int]]] = []
 
     def __len__(self) -> int:
@@ -43,17 +44,16 @@ class FileShards:
 
     def check_shapes(self, task: Task, axis: int) -> int:
         """Look at every file once, before a long walk: the rows of all."""
-        classes = None
         for number in range(len(self.pairs)):
             self._stamps.append([_stamp(path) for path in self.pairs[number]])
             shard = self.open(number).oriented(task, axis)
             *batch, last = shard.logits.shape
-            if classes not in (None, last):
+            if self.classes not in (0, last):
                 first = self.pairs[0][0]
                 raise FileError(
-                    self.pairs[number][0], f"has {last} classes where {first} has {classes}"
+                    self.pairs[number][0], f"has {last} classes where {first} has {self.classes}"
                 )
-            classes = last
+            self.classes = last
             self.rows.append(math.prod(batch))
             size = math.prod(batch) * last * shard.logits.dtype.itemsize
             self.bytes += size + math.prod(shard.targets.shape) * shard.targets.dtype.itemsize

@@ -32,8 +32,8 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     try:
-        arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        arguments, rest = _parser().parse_known_args(argv)
+        arguments.run(arguments, rest)
         sys.stdout.flush()  # here, where a failure can still be reported
     except KeyboardInterrupt as stop:
         return _fail(" ".join(["interrupted", *map(str, stop.args)]), 130)
@@ -72,8 +72,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_merge(commands)
     info = commands.add_parser("info", help="versions, backend and instruction set in use")
-    info.set_defaults(run=lambda arguments: lossgrad.show_config())
+
+    def run(arguments: argparse.Namespace, rest: list[str]) -> None:
+        if rest:
+            info.error(f"unrecognized arguments: {' '.join(rest)}")
+        lossgrad.show_config()
+
+    info.set_defaults(run=run)
     return parser
+
+
+def _more_files(parser: argparse.ArgumentParser, rest: list[str]) -> list[str]:
+    """What argparse left over: it takes files for unknown that options part from the first."""
+    if any(text.startswith("-") for text in rest):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return rest
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -88,7 +101,13 @@ def _add_evaluate(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
-    def run(arguments: argparse.Namespace) -> None:
+    def run(arguments: argparse.Namespace, rest: list[str]) -> None:
+        files = [arguments.logits, arguments.targets]
+        files = [*filter(None, files), *_more_files(evaluate, rest)]
+        if len(files) > 2:
+            more = " ".join(files[2:])
+            evaluate.error(f"too many files: {more}; put patterns in quotes, as 'logits-*.npy'")
+        arguments.logits, arguments.targets = (*files, None, None)[:2]
         _check_usage(evaluate, arguments)
         _command.evaluate(arguments)
 
@@ -137,7 +156,12 @@ def _add_merge(commands: Any) -> None:
         description="The figures of several evaluations together: exactly those of one run over "
         "all their rows, whatever the order.",
     )
-    merge.set_defaults(run=_command.merge)
+
+    def run(arguments: argparse.Namespace, rest: list[str]) -> None:
+        arguments.states += _more_files(merge, rest)
+        _command.merge(arguments)
+
+    merge.set_defaults(run=run)
     add = merge.add_argument
     add("states", nargs="+", metavar="STATE", help="files that evaluate --state wrote")
     _add_outputs(add, "write the combined state here", "top 5")
