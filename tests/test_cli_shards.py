@@ -184,6 +184,18 @@ def test_files_and_options_in_any_order(run, shards, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_two_whole_shards_are_not_taken_for_a_pair(run, tmp_path):
+    one, two = paths = [tmp_path / "one.npz", tmp_path / "two.npz"]
+    for path in paths:
+        np.savez(path, logits=np.eye(3), targets=np.arange(3))
+    message = run("evaluate", *paths, status=2)
+    assert message.startswith(f"{two}: holds logits and targets, and so does {one}: put a pattern")
+    run("evaluate", *paths, "--targets-key", "targets")
+    run("evaluate", tmp_path / "*.npz")
+    np.savez(two, targets=np.arange(3), other=1)
+    run("evaluate", *paths)
+
+
 def test_outputs_are_checked_before_the_work(run, shards, monkeypatch):
     pytest.importorskip("matplotlib")
     directory, *_ = shards

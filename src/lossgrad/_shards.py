@@ -46,6 +46,7 @@ class FileShards:
         """Look at every file once, before a long walk: the rows of all."""
         for number in range(len(self.pairs)):
             self._stamps.append([_stamp(path) for path in self.pairs[number]])
+            self._check_pair(*self.pairs[number])
             shard = self.open(number).oriented(task, axis)
             *batch, last = shard.logits.shape
             if self.classes not in (0, last):
@@ -58,6 +59,17 @@ class FileShards:
             size = math.prod(batch) * last * shard.logits.dtype.itemsize
             self.bytes += size + math.prod(shard.targets.shape) * shard.targets.dtype.itemsize
         return sum(self.rows)
+
+    def _check_pair(self, logits: str, targets: str) -> None:
+        """Refuse two whole shards, which is what the shell makes of a pattern without quotes."""
+        if logits == targets or self._keys != (None, None):
+            return
+        if all(_has(path, key) for path in (logits, targets) for key in ("logits", "targets")):
+            raise FileError(
+                targets,
+                f"holds logits and targets, and so does {logits}: put a pattern of shards in "
+                "quotes, or give --logits-key and --targets-key",
+            )
 
     def open(self, number: int) -> Shard:
         """Open the files of one shard."""
@@ -103,6 +115,16 @@ def _stamp(path: str) -> tuple[int, int]:
         problem = "no such file" if missing else f"cannot be read: {error}"
         raise FileError(path, problem) from None
     return found.st_size, found.st_mtime_ns
+
+
+def _has(path: str, key: str) -> bool:
+    if not holds_both(path):
+        return False
+    try:
+        open_array(path, key)
+    except FileError:
+        return False
+    return True
 
 
 def find_shards(
