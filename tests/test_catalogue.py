@@ -3,6 +3,7 @@ losses, distributions and norms, on every backend."""
 
 import functools
 import math
+import re
 
 import ml_dtypes
 import numpy as np
@@ -409,6 +410,24 @@ def test_parameters_are_checked(lg, dtype):
             lg.celu_backward(x, x, bad)
     with pytest.raises(ValueError, match='approximate must be "none" or "tanh"'):
         lg.gelu(x, "erf")
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, np.float32])
+@pytest.mark.parametrize("bad", [1e-50, 7e-46, 1e39])
+def test_a_parameter_that_float32_does_not_hold(either, dtype, bad):
+    x = np.array([-1.0, 0.0, 2.0], dtype)
+    message = rf"but {re.escape(str(bad))} is (0.0|inf) in float32, .*use float64"
+    for function in either.softplus, either.celu:
+        with pytest.raises(ValueError, match=message):
+            function(x, bad)
+        wide = function(x.astype(np.float64), bad)
+        assert not np.isnan(wide).any()
+    for function in either.softplus_backward, either.celu_backward:
+        with pytest.raises(ValueError, match=message):
+            function(x, x, bad)
+    for good in 1e-45, 3.4e38:
+        assert not np.isnan(either.softplus(x, good)).any()
+        same(either.celu_backward(x, abs(x), good), x)
 
 
 # ---- half types ----------------------------------------------------------------------------------

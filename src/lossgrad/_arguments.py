@@ -285,11 +285,21 @@ def upstream(grad: ArrayLike, reduction: str, shape: Shape, dtype: np.dtype[Any]
     return float(a)
 
 
-def positive(value: float, name: str) -> float:
-    """A parameter that must be a positive number."""
+def positive(value: float, name: str, x: ArrayLike) -> float:
+    """A parameter that must be a positive number, also in the type that x is computed in."""
     number = float(value)
+    if 1e-30 < number < 1e30:  # in any type
+        return number
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}")
+    dtype = computed(floating(x).dtype)
+    with arithmetic():
+        rounded = dtype.type(number)
+        if not 0 < rounded < math.inf:
+            raise ValueError(
+                f"{name} must be positive and finite, but {value} is {rounded} in {dtype}, "
+                f"which x is computed in: use float64 (x.astype(np.float64))"
+            )
     return number
 
 

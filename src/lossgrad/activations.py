@@ -400,7 +400,7 @@ def celu(
     >>> lossgrad.celu([-1000.0, 0.0, 2.0], 0.5)
     array([-0.5,  0. ,  2. ])
     """
-    return _forward("celu", x, out, num_threads, check.positive(alpha, "alpha"))
+    return _forward("celu", x, out, num_threads, check.positive(alpha, "alpha", x))
 
 
 @documented
@@ -421,7 +421,7 @@ def celu_backward(
     >>> lossgrad.celu_backward([1.0, 1.0], [0.0, 2.0], 0.5)
     array([1., 1.])
     """
-    return _backward("celu", grad, x, out, num_threads, check.positive(alpha, "alpha"))
+    return _backward("celu", grad, x, out, num_threads, check.positive(alpha, "alpha", x))
 
 
 @elementwise(
@@ -483,7 +483,7 @@ def softplus(
     >>> lossgrad.softplus([-1000.0, 0.0, 30.0])
     array([ 0.        ,  0.69314718, 30.        ])
     """
-    name, parameters = _with_beta(beta)
+    name, parameters = _with_beta(beta, x)
     return _forward(name, x, out, num_threads, *parameters)
 
 
@@ -505,13 +505,13 @@ def softplus_backward(
     >>> lossgrad.softplus_backward([1.0], [0.0], 2.0)
     array([0.5])
     """
-    name, parameters = _with_beta(beta)
+    name, parameters = _with_beta(beta, x)
     return _backward(name, grad, x, out, num_threads, *parameters)
 
 
-def _with_beta(beta: float) -> tuple[str, tuple[float, ...]]:
+def _with_beta(beta: float, x: ArrayLike) -> tuple[str, tuple[float, ...]]:
     """The kernel's name and parameters."""
-    beta = check.positive(beta, "beta")
+    beta = check.positive(beta, "beta", x)
     return ("softplus", ()) if beta == 1 else ("softplus_beta", (beta,))
 
 

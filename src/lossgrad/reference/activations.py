@@ -296,7 +296,7 @@ def softplus(
     x: ArrayLike, beta: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     """log(1 + exp(beta x)) / beta."""
-    return forward(_softplus, x, out, check.positive(beta, "beta"))
+    return forward(_softplus, x, out, check.positive(beta, "beta", x))
 
 
 def softplus_backward(
@@ -308,7 +308,7 @@ def softplus_backward(
     num_threads: int | None = None,
 ) -> Array:
     """grad * sigmoid(beta x)."""
-    return backward(_softplus_slope, grad, x, out, check.positive(beta, "beta"))
+    return backward(_softplus_slope, grad, x, out, check.positive(beta, "beta", x))
 
 
 def silu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
@@ -417,7 +417,7 @@ def celu(
     x: ArrayLike, alpha: float = 1.0, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     """x, or alpha * (exp(x / alpha) - 1) below 0."""
-    return forward(_celu, x, out, check.positive(alpha, "alpha"))
+    return forward(_celu, x, out, check.positive(alpha, "alpha", x))
 
 
 def celu_backward(
@@ -429,7 +429,7 @@ def celu_backward(
     num_threads: int | None = None,
 ) -> Array:
     """grad, times exp(x / alpha) for x <= 0."""
-    return backward(_celu_slope, grad, x, out, check.positive(alpha, "alpha"))
+    return backward(_celu_slope, grad, x, out, check.positive(alpha, "alpha", x))
 
 
 def hardsigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:
