@@ -400,7 +400,8 @@ def celu(
     >>> lossgrad.celu([-1000.0, 0.0, 2.0], 0.5)
     array([-0.5,  0. ,  2. ])
     """
-    return _forward("celu", x, out, num_threads, check.positive(alpha, "alpha", x))
+    name, alpha = _with_alpha(alpha, x)
+    return _forward(name, x, out, num_threads, alpha)
 
 
 @documented
@@ -421,7 +422,14 @@ def celu_backward(
     >>> lossgrad.celu_backward([1.0, 1.0], [0.0, 2.0], 0.5)
     array([1., 1.])
     """
-    return _backward("celu", grad, x, out, num_threads, check.positive(alpha, "alpha", x))
+    name, alpha = _with_alpha(alpha, x)
+    return _backward(name, grad, x, out, num_threads, alpha)
+
+
+def _with_alpha(alpha: float, x: ArrayLike) -> tuple[str, float]:
+    """The kernel's name and parameter."""
+    alpha = check.positive(alpha, "alpha", x)
+    return ("elu" if alpha == 1 else "celu"), alpha
 
 
 @elementwise(
