@@ -289,8 +289,8 @@ OP(hardsigmoid) {
 OP(hardswish) {
     UNUSED;
     const V three = set1(3), sixth = ONE / set1(6);
-    V x = in[0], a = clamp_(x, -three, three), sum = three + a, lost = a - (sum - three);
-    *y = select_(lt_(three, x), x, fma_(sum, a, lost * a) / set1(6));
+    V x = in[0], a = clamp_(x, -three, three), sum = three + a, excess = (sum - three) - a;
+    *y = select_(lt_(three, x), x, fma_(sum, a, -(excess * a)) / set1(6)); /* no -0 below -3 */
     *d = number_(x, select_(lt_(abs_(x), three), (a + a + three) * sixth, keep_(nlt_(x, three), ONE)));
 }
 /* x / (1 + |x|); derivative 1 / (1 + |x|)^2. */
