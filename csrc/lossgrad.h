@@ -139,6 +139,14 @@ typedef struct {
     double up[LG_ROWS], own[LG_ROWS]; /* what multiplies the gradient, and the label's term */
     double slope[LG_ROWS], entry[LG_ROWS]; /* up / total, and the gradient's entry for the label */
 } lg_batch;
+/* What their statistics need besides (statistics.h), and what becomes of it. */
+typedef struct {
+    double gaps[LG_ROWS];   /* the sum of e (max - x) */
+    double others[LG_ROWS]; /* that of e^2 over all terms but one of the largest, over its square */
+    double own[LG_ROWS];    /* the label's term */
+    double predicted[LG_ROWS], rank[LG_ROWS];
+    double confidence[LG_ROWS], entropy[LG_ROWS], squares[LG_ROWS], brier[LG_ROWS];
+} lg_found;
 
 /* ---- binary targets: n logits, all arrays contiguous ---- */
 typedef struct {

@@ -332,10 +332,20 @@ INLINE lg_row get_row(const lg_batch *b, ptrdiff_t k) {
                     .log_rest = b->log_rest[k]};
 }
 
-/* First pass for rows of few classes, VL of them at a time and each in a lane of its own: no vector is
- * left half empty and no row waits for another. The terms are those of sum_row, added in its order. */
-static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, ptrdiff_t at, int many) {
-    V column[FIRST], line[VL]; /* logits, then terms, of a class */
+/* VL rows of few classes, each in a lane of its own: logits and terms of a class, the largest of either. */
+typedef struct {
+    V logit[2 * LANES], term[2 * LANES], max, top;
+} abreast;
+INLINE W fold_abreast(W *sum, int lanes) {
+    for (int h = LANES / 2; h; h /= 2)
+        for (int l = 0; l < h && l + h < lanes; l++) sum[l] = w_join(sum[l], sum[l + h]);
+    return sum[0];
+}
+
+/* First pass for rows of at most 2 LANES classes, VL of them at a time: no vector is left half empty and no
+ * row waits for another. The terms are those of sum_row, added in its order. */
+static void sum_abreast(const S *const *x, ptrdiff_t n, S bias, S *keep, lg_batch *b, ptrdiff_t at, int many, abreast *a) {
+    V *column = a->logit, line[VL];
     column[0] = set1(0);
     for (ptrdiff_t c = 0; c < n; c += VL) {
         const ptrdiff_t k = n - c < VL ? n - c : VL;
@@ -346,14 +356,15 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, pt
     V max = column[0], magic, seen = set1(0), top = set1(0);
     for (ptrdiff_t c = 1; c < n; c++) max = max_(column[c], max);
     exp_reduce(max, &magic);
-    const unit u = {.magic = set1(MAGIC + BIAS) - magic};
+    const unit u = {.magic = set1(MAGIC + bias) - magic};
     ptrdiff_t i = 0;
-    for (; i + 4 <= n; i += 4) terms_of(column + i, column + i, 4, &u, &seen);
+    for (; i + 4 <= n; i += 4) terms_of(a->logit + i, a->term + i, 4, &u, &seen);
     if (i + 2 <= n) {
-        terms_of(column + i, column + i, 2, &u, &seen);
+        terms_of(a->logit + i, a->term + i, 2, &u, &seen);
         i += 2;
     }
-    if (i < n) terms_of(column + i, column + i, 1, &u, &seen);
+    if (i < n) terms_of(a->logit + i, a->term + i, 1, &u, &seen);
+    column = a->term;
 
     W sum[LANES];
     V best[LANES];
@@ -369,7 +380,7 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, pt
             best[l] = max_(best[l], e);
         }
         top = max_(best[l], top);
-        sum[l] = n <= LANES ? w_zero() : w_add(w_zero(), tree(t));
+        sum[l] = n <= LANES ? w_zero() : w_of(tree(t));
     }
     V count = set1(0);
     for (int l = 0; l < lanes; l++) {
@@ -377,13 +388,12 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S *keep, lg_batch *b, pt
         count = count + drop_(live, set1(1));
         sum[l] = w_add(sum[l], keep_(live, best[l]));
     }
-    for (int h = LANES / 2; h; h /= 2)
-        for (int l = 0; l < h && l + h < lanes; l++) sum[l] = w_join(sum[l], sum[l + h]);
-
+    a->max = max;
+    a->top = top;
     widen_(max, b->max + at);
     widen_(top, b->unit + at);
     widen_(count, b->count + at);
-    w_round(sum[0], b->rest + at);
+    w_round(fold_abreast(sum, lanes), b->rest + at);
     for (int r = 0; r < VL; r++) b->known[at + r] = 0;
     for (ptrdiff_t c = 0; keep && c < n; c += VL) {
         for (int r = 0; r < VL; r++) line[r] = column[c + r];
@@ -711,7 +721,8 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             for (ptrdiff_t k = 0; k < many; k += VL) {
                 const S *side[VL];
                 for (int r = 0; r < VL; r++) side[r] = x[k + r < many && !(skips && skip[k + r]) ? k + r : kept];
-                sum_abreast(side, n, keeps ? terms + k * n : NULL, &b, k, (int)(many - k < VL ? many - k : VL));
+                abreast a;
+                sum_abreast(side, n, BIAS, keeps ? terms + k * n : NULL, &b, k, (int)(many - k < VL ? many - k : VL), &a);
             }
         for (ptrdiff_t k = 0; k < many; k++) {
             if (skip[k] || few) continue;

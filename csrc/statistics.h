@@ -14,12 +14,6 @@
 #define QUICK_BIAS C_(16, 64)
 #define LEAST_REST C_(0x1p-50, 0x1p-450)
 
-/* What is kept of a row until its total is known. */
-typedef struct {
-    double gaps, squares, own; /* squares of all terms but one of the largest, over its; own: the label's term */
-    ptrdiff_t predicted, rank;
-} found;
-
 /* Index of the first element that equals value, which occurs. */
 INLINE ptrdiff_t first_of(const S *x, ptrdiff_t n, S value) {
     const V wanted = set1(value);
@@ -66,13 +60,13 @@ INLINE S next_of(S a) {
 }
 
 /* Any row, in two readings: the sum, then the figures in units of it. */
-static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, found *to) {
+static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_found *to, ptrdiff_t k) {
     lg_row row = sum_row(x, n, NULL, x);
     const S max = (S)row.max, shift = shift_of(max);
     if (row.rest != row.rest) return row;
-    to->rank = rank_of(x, n, label);
-    to->predicted = to->rank ? first_of(x, n, max) : label;
-    to->gaps = to->squares = to->own = 0;
+    to->rank[k] = (double)rank_of(x, n, label);
+    to->predicted[k] = (double)(to->rank[k] != 0 ? first_of(x, n, max) : label);
+    to->gaps[k] = to->others[k] = to->own[k] = 0;
     if (!isfinite(max)) return row;
     const unit u = unit_of(max - shift, BIAS);
     const double most = one_term(max - shift, &u), step = row.unit / most, others = row.rest / step + (row.count - 1) * most;
@@ -93,9 +87,9 @@ static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, found *to) {
             equal = n_add(equal, is_top);
         }
     const double unscale = 1 / ((double)first_(scale) * most);
-    to->gaps = value_of(fold_(gaps)) * step;
-    to->squares = value_of(fold_(squares)) * unscale * unscale + (double)(n_total(equal) - 1);
-    to->own = one_term(x[label] - shift, &u) * step;
+    to->gaps[k] = value_of(fold_(gaps)) * step;
+    to->others[k] = value_of(fold_(squares)) * unscale * unscale + (double)(n_total(equal) - 1);
+    to->own[k] = one_term(x[label] - shift, &u) * step;
     return row;
 }
 
@@ -126,7 +120,7 @@ INLINE int sum_figures(const S *x, ptrdiff_t n, ptrdiff_t label, const unit *u, 
 }
 
 /* A row without extremes, in one reading: 0 if it turns out to be none. */
-INLINE int quick_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_row *row, found *to) {
+INLINE int quick_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_row *row, lg_found *to, ptrdiff_t k) {
     const S reference = row_max(x, n < FIRST ? n : FIRST), own = x[label];
     if (!(fabs((double)reference) <= (double)FAR)) return 0;
     const unit u = unit_of(reference, QUICK_BIAS);
@@ -148,72 +142,141 @@ INLINE int quick_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_row *row, foun
         f.gaps[h] = w_add(f.gaps[h], (set1(max) - all.max[h]) * (w_narrow(all.sum[h]) + all.top[h]));
         f.squares[h] = w_add(f.squares[h], low * low);
     }
-    to->gaps = value_of(fold_(f.gaps));
-    to->squares = value_of(fold_(f.squares)) / (row->unit * row->unit) + (row->count - 1);
-    to->own = one_term(own, &u);
-    if (floored && own <= FLOOR) to->rank = rank_of(x, n, label);
+    to->gaps[k] = value_of(fold_(f.gaps));
+    to->others[k] = value_of(fold_(f.squares)) / (row->unit * row->unit) + (row->count - 1);
+    to->own[k] = one_term(own, &u);
+    ptrdiff_t rank;
+    if (floored && own <= FLOOR) rank = rank_of(x, n, label);
     else {
-        to->rank = n_total(f.before);
-        if (label > f.turn) to->rank += count_(eq_(ld_n(x + f.turn, label - f.turn, (S)NAN), set1(own)));
+        rank = n_total(f.before);
+        if (label > f.turn) rank += count_(eq_(ld_n(x + f.turn, label - f.turn, (S)NAN), set1(own)));
     }
-    to->predicted = to->rank ? first_largest(&f, &all, x, n, max) : label;
+    to->rank[k] = (double)rank;
+    to->predicted[k] = (double)(rank ? first_largest(&f, &all, x, n, max) : label);
     return 1;
 }
 
-/* The figures of row r, which is defined. */
-INLINE void put_figures(const lg_statistics *to, ptrdiff_t r, const lg_row *w, const found *f) {
-    const double share = 1 / w->total, p = w->unit * share;
-    const double others = f->squares * p * p;
-    to->predicted[r] = f->predicted;
-    to->rank[r] = f->rank;
-    to->confidence[r] = p;
-    to->entropy[r] = w->log_rest + f->gaps * share;
-    to->squares[r] = p * p + others;
-    if (w->target == w->max) {
-        const double rest = (w->rest + (w->count - 1) * w->unit) * share;
-        to->brier[r] = others + rest * rest;
-    } else {
-        const double own = f->own * share, rest = (w->total - f->own) * share;
-        to->brier[r] = ((p * p - own * own) + others) + rest * rest;
+/* The same of rows abreast, which quick_row would take: all figures by the sums it makes of them. */
+static void see_abreast(const abreast *a, ptrdiff_t n, const S *label, lg_batch *b, lg_found *to, ptrdiff_t at) {
+    const V zero = set1(0), one = set1(1), floor = set1(FLOOR), y = ld(label);
+    V own = zero, own_term = zero, first = zero, rank = zero;
+    for (ptrdiff_t c = n; c-- > 0;) {
+        const V here = set1((S)c), x = a->logit[c];
+        own = select_(eq_(here, y), x, own);
+        own_term = select_(eq_(here, y), a->term[c], own_term);
+        first = select_(eq_(x, a->max), here, first);
+    }
+    for (ptrdiff_t c = 0; c < n; c++) {
+        const M equal = and_(eq_(a->logit[c], own), lt_(set1((S)c), y));
+        rank = rank + keep_(lt_(own, a->logit[c]) | equal, one);
+    }
+    W gaps[LANES], squares[LANES];
+    const int lanes = n < LANES ? (int)n : LANES;
+    for (int l = 0; l < lanes; l++) {
+        const V x = max_(floor, a->logit[l]), e = a->term[l];
+        V max = x, top = e, low = zero, gap = zero;
+        if (l + LANES < n) {
+            const V next = max_(floor, a->logit[l + LANES]), term = a->term[l + LANES];
+            max = max_(x, next);
+            top = max_(e, term);
+            low = min_(e, term);
+            gap = fma_(term, max - next, e * (max - x));
+        }
+        gaps[l] = w_add(w_of(gap), (a->max - max) * (low + top));
+        top = keep_(ne_(top, a->top), top);
+        squares[l] = w_add(w_of(low * low), top * top);
+    }
+    widen_(own, b->target + at);
+    widen_(own_term, to->own + at);
+    widen_(rank, to->rank + at);
+    widen_(select_(eq_(rank, zero), y, first), to->predicted + at);
+    w_round(fold_abreast(gaps, lanes), to->gaps + at);
+    w_round(fold_abreast(squares, lanes), to->others + at);
+    for (ptrdiff_t k = at; k < at + VL; k++) to->others[k] = to->others[k] / (b->unit[k] * b->unit[k]) + (b->count[k] - 1);
+}
+
+/* The figures of finished rows. */
+#if LG_DOUBLE
+void LG_NAME(figures)(const lg_batch *b, lg_found *f, ptrdiff_t n) {
+    const V one = set1(1);
+    for (ptrdiff_t i = 0; i < n; i += VL) { /* past n, in what the arrays have in excess */
+        const V unit = ld(b->unit + i), total = ld(b->total + i), term = ld(f->own + i);
+        const V share = one / total, p = unit * share, others = ld(f->others + i) * p * p;
+        const M right = eq_(ld(b->target + i), ld(b->max + i));
+        const V own = term * share, beside = ld(b->rest + i) + (ld(b->count + i) - one) * unit;
+        const V rest = select_(right, beside, total - term) * share;
+        st(f->confidence + i, p);
+        st(f->entropy + i, ld(b->log_rest + i) + ld(f->gaps + i) * share);
+        st(f->squares + i, p * p + others);
+        st(f->brier + i, select_(right, others, (p * p - own * own) + others) + rest * rest);
     }
 }
+#else
+void LG_NAME(figures)(const lg_batch *b, lg_found *f, ptrdiff_t n);
+#endif
 
 static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const lg_statistics *to = &j->statistics;
     const ptrdiff_t n = j->classes, most = lg_rows_batch(n), batch = end - begin < most ? end - begin : most;
     S *tile = j->scratch;
-    const int x_runs = runs(&j->x, n);
+    const int x_runs = runs(&j->x, n), few = n <= 2 * LANES, plain = !j->weight && j->smoothing == 0;
+    const S *x[LG_ROWS];
+    lg_batch b;
+    lg_found f;
+    int64_t label[LG_ROWS];
+    S y[LG_ROWS] = {0}; /* the label, or 0 where ignored */
+    S loss[LG_ROWS];
     for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
-        const S *x[LG_ROWS];
-        lg_batch b;
-        found f[LG_ROWS];
-        int64_t label[LG_ROWS];
-        S loss[LG_ROWS];
         if (!x_runs) gather(&j->x, r0, many, j, tile);
         lg_labels(&j->label, j->label_type, j->inner, r0, many, label);
+        ptrdiff_t kept = many; /* the first row that is not ignored */
+        for (ptrdiff_t k = many; k-- > 0;) {
+            const int skip = label[k] == j->ignore_index;
+            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : tile + k * n;
+            y[k] = skip ? 0 : (S)label[k];
+            if (!skip) kept = k;
+        }
+        if (few && kept < many)
+            for (ptrdiff_t k = 0; k < many; k += VL) {
+                const S *side[VL];
+                abreast a;
+                for (int r = 0; r < VL; r++)
+                    side[r] = x[k + r < many && label[k + r] != j->ignore_index ? k + r : kept];
+                sum_abreast(side, n, QUICK_BIAS, NULL, &b, k, (int)(many - k < VL ? many - k : VL), &a);
+                see_abreast(&a, n, y + k, &b, &f, k);
+            }
         for (ptrdiff_t k = 0; k < many; k++) {
             if (label[k] == j->ignore_index) continue;
-            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : tile + k * n;
+            if (few && fabs(b.max[k]) <= (double)FAR && b.rest[k] >= (double)LEAST_REST) continue;
             lg_row row;
-            if (!quick_row(x[k], n, (ptrdiff_t)label[k], &row, &f[k]))
-                row = careful_row(x[k], n, (ptrdiff_t)label[k], &f[k]);
+            if (few || !quick_row(x[k], n, (ptrdiff_t)label[k], &row, &f, k))
+                row = careful_row(x[k], n, (ptrdiff_t)label[k], &f, k);
             put_row(&b, k, row);
             b.target[k] = (double)x[k][label[k]];
         }
         LG_NAME(finish)(&b, many);
+        LG_NAME(figures)(&b, &f, many);
         for (ptrdiff_t k = 0; k < many; k++) {
-            const ptrdiff_t r = r0 + k;
-            loss[k] = 0;
-            j->lse[r] = 0;
-            to->predicted[r] = to->rank[r] = -1;
-            to->confidence[r] = to->entropy[r] = to->squares[r] = to->brier[r] = 0;
-            if (label[k] == j->ignore_index) continue;
-            const lg_row w = get_row(&b, k);
-            j->lse[r] = w.max == -INFINITY ? w.max : w.max + w.log_rest;
-            loss[k] = (S)cross_entropy_row(j, &w, x[k], NULL, NULL, r, (ptrdiff_t)label[k], 1, 0);
-            if (loss[k] == loss[k] && w.rest == w.rest) put_figures(to, r, &w, &f[k]);
+            const int skip = label[k] == j->ignore_index;
+            if (skip) b.lse[k] = b.loss[k] = 0;
+            loss[k] = (S)b.loss[k];
+            if (!skip && !plain) {
+                const lg_row w = get_row(&b, k);
+                loss[k] = (S)cross_entropy_row(j, &w, x[k], NULL, NULL, r0 + k, (ptrdiff_t)label[k], 1, 0);
+            }
+            if (!skip && loss[k] == loss[k] && b.rest[k] == b.rest[k]) continue;
+            f.predicted[k] = f.rank[k] = -1;
+            f.confidence[k] = f.entropy[k] = f.squares[k] = f.brier[k] = 0;
         }
+        for (ptrdiff_t k = 0; k < many; k++) to->predicted[r0 + k] = (int64_t)f.predicted[k];
+        for (ptrdiff_t k = 0; k < many; k++) to->rank[r0 + k] = (int64_t)f.rank[k];
+        const size_t size = (size_t)many * sizeof(double);
+        memcpy(j->lse + r0, b.lse, size);
+        memcpy(to->confidence + r0, f.confidence, size);
+        memcpy(to->entropy + r0, f.entropy, size);
+        memcpy(to->squares + r0, f.squares, size);
+        memcpy(to->brier + r0, f.brier, size);
         for (ptrdiff_t k = 0; k < many; k++)
             store_run(at_row(&j->value, r0 + k, j->inner), 0, 1, j->value.storage, &loss[k]);
     }

@@ -332,6 +332,7 @@ INLINE ptrdiff_t n_total(N n) {
 #if LG_DOUBLE
 typedef struct { V s, e; } W;
 INLINE W w_zero(void) { return (W){set1(0), set1(0)}; }
+INLINE W w_of(V v) { return (W){v, set1(0)}; }
 INLINE W w_add(W w, V v) {
     V s = w.s + v, t = s - w.s;
     return (W){s, w.e + ((w.s - (s - t)) + (v - t))};
@@ -350,25 +351,19 @@ typedef struct { D lo, hi; } W;
 INLINE W w_zero(void) { return (W){{0}, {0}}; }
 INLINE W w_join(W a, W b) { return (W){a.lo + b.lo, a.hi + b.hi}; }
 #if AVX512
-INLINE W w_add(W w, V v) {
-    w.lo += _mm512_cvtps_pd(_mm512_castps512_ps256(v));
-    w.hi += _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
-    return w;
+INLINE W w_of(V v) {
+    return (W){(D)_mm512_cvtps_pd(_mm512_castps512_ps256(v)), (D)_mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))};
 }
 #elif AVX2
-INLINE W w_add(W w, V v) {
-    w.lo += _mm256_cvtps_pd(_mm256_castps256_ps128(v));
-    w.hi += _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
-    return w;
+INLINE W w_of(V v) {
+    return (W){(D)_mm256_cvtps_pd(_mm256_castps256_ps128(v)), (D)_mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))};
 }
 #else
-INLINE W w_add(W w, V v) {
+INLINE W w_of(V v) {
     typedef float H __attribute__((vector_size(VBYTES / 2)));
     H half[2];
     memcpy(half, &v, sizeof v);
-    w.lo += __builtin_convertvector(half[0], D);
-    w.hi += __builtin_convertvector(half[1], D);
-    return w;
+    return (W){__builtin_convertvector(half[0], D), __builtin_convertvector(half[1], D)};
 }
 #endif
 INLINE void w_store(W w, double *sum, double *error) { (void)error; memcpy(sum, &w, sizeof w); }
@@ -389,14 +384,15 @@ INLINE V w_narrow(W w) {
 #else
 typedef struct { double s; } W;
 INLINE W w_zero(void) { return (W){0}; }
-INLINE W w_add(W w, V v) { return (W){w.s + v}; }
+INLINE W w_of(V v) { return (W){v}; }
 INLINE W w_join(W a, W b) { return (W){a.s + b.s}; }
 INLINE void w_store(W w, double *sum, double *error) { (void)error; *sum = w.s; }
 INLINE void w_round(W w, double *to) { *to = w.s; }
 INLINE V w_narrow(W w) { return (V)w.s; }
 #endif
+INLINE W w_add(W w, V v) { return w_join(w, w_of(v)); }
 #endif
-INLINE void widen_(V v, double *to) { w_round(w_add(w_zero(), v), to); }
+INLINE void widen_(V v, double *to) { w_round(w_of(v), to); }
 
 typedef struct { double s, e; } wide;
 INLINE double value_of(wide w) { return isfinite(w.s) ? w.s + w.e : w.s; }
