@@ -95,22 +95,17 @@ typedef struct {
     W gaps[VPER];    /* sums of e (M - x) */
     W squares[VPER]; /* sums of e^2 over all but the largest term */
     V leader[VPER];  /* the number of the group in which M occurs first, as bits */
-    S bar[2];        /* what logits need to come before the label's: those ahead of it, and from turn on */
+    V bar[2];        /* what logits need to come before the label's: in groups ahead of its own, and from turn on */
     ptrdiff_t turn, at;
     N before;        /* logits that do */
 } figures;
 
-INLINE void see_group(figures *f, const V *x, int many, ptrdiff_t at, V *max, V *leader) {
+INLINE void see_group(figures *f, const V *x, ptrdiff_t at, V *max, V *leader) {
     V top = max_(max_(max_(x[0], x[1]), max_(x[2], x[3])), max_(max_(x[4], x[5]), max_(x[6], x[7])));
-    if (count_(nlt_(top, set1(f->bar[0])))) {
-        if (at / (GROUP * LANES) != f->turn / (GROUP * LANES)) {
-            const V bar = set1(f->bar[at > f->turn]);
-            UNROLL(8)
-            for (int g = 0; g < GROUP; g++) f->before = n_add(f->before, nlt_(x[g], bar));
-        } else
-            for (int g = 0; g < many; g++)
-                f->before = n_add(f->before, nlt_(x[g], set1(f->bar[at + g * LANES >= f->turn])));
-    }
+    const V bar = f->bar[at >= f->turn];
+    if (count_(nlt_(top, bar)))
+        UNROLL(8)
+        for (int g = 0; g < GROUP; g++) f->before = n_add(f->before, nlt_(x[g], bar));
     *leader = select_(lt_(*max, top), from_bits(iset1((SI)(at / (GROUP * LANES)))), *leader);
     *max = max_(top, *max);
 }
@@ -129,8 +124,7 @@ INLINE void see_block(figures *f, const S *x, ptrdiff_t n, running *a) {
                     const ptrdiff_t k = n - i - g * LANES;
                     v[g] = k >= VL ? ld(x + i + g * LANES) : k > 0 ? ld_n(x + i + g * LANES, k, none) : set1(none);
                 }
-            const ptrdiff_t left = (n - i + LANES - 1) / LANES;
-            see_group(f, v, (int)(left < GROUP ? left : GROUP), f->at + i, &max, &f->leader[h]);
+            see_group(f, v, f->at + i, &max, &f->leader[h]);
         }
         f->gaps[h] = w_add(f->gaps[h], (max - a->max[h]) * (w_narrow(a->sum[h]) + a->top[h]));
         a->max[h] = max;

@@ -14,14 +14,22 @@
 #define QUICK_BIAS C_(16, 64)
 #define LEAST_REST C_(0x1p-50, 0x1p-450)
 
-/* Index of the first element that equals value, which occurs. */
+/* Index of the first element that equals value, which occurs; in a group without a branch, as it is anywhere. */
+INLINE ptrdiff_t first_of_group(const S *x, ptrdiff_t n, S value) {
+    static const S lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const V wanted = set1(value), step = set1((S)VL);
+    ptrdiff_t i = (n - 1) / VL * VL;
+    V at = set1((S)i), first = set1((S)(GROUP * LANES));
+    for (; i >= 0; i -= VL) {
+        first = select_(eq_(n - i < VL ? ld_n(x + i, n - i, (S)NAN) : ld(x + i), wanted), at, first);
+        at = at - step;
+    }
+    return (ptrdiff_t)-fold_max(-(first + ld(lanes)));
+}
 INLINE ptrdiff_t first_of(const S *x, ptrdiff_t n, S value) {
-    const V wanted = set1(value);
     ptrdiff_t i = 0;
-    for (; i + VL <= n; i += VL)
-        if (count_(eq_(ld(x + i), wanted))) break;
-    while (i + 1 < n && x[i] != value) i++;
-    return i;
+    while (n - i > VL && !count_(eq_(ld(x + i), set1(value)))) i += VL;
+    return i + first_of_group(x + i, n - i < VL ? n - i : VL, value);
 }
 
 /* How many logits come before the label's: larger ones, and equal ones of classes before it. */
@@ -33,20 +41,14 @@ static ptrdiff_t rank_of(const S *x, ptrdiff_t n, ptrdiff_t label) {
 
 /* The first class of the largest logit. */
 INLINE ptrdiff_t first_largest(const figures *f, const running *a, const S *x, ptrdiff_t n, S max) {
-    if (n <= GROUP * LANES) return first_of(x, n, max);
-    S maxima[LANES];
-    SI leader[LANES], group = C_(INT32_MAX, INT64_MAX);
-    for (int h = 0; h < VPER; h++) {
-        const I bits = bits_(f->leader[h]);
-        st(maxima + h * VL, a->max[h]);
-        memcpy(leader + h * VL, &bits, sizeof bits);
-    }
-    for (int i = 0; i < LANES; i++) {
-        const SI here = maxima[i] == max ? leader[i] : group;
-        group = here < group ? here : group;
-    }
+    if (n <= GROUP * LANES) return first_of_group(x, n, max);
+    V leader = set1((S)INFINITY); /* as numbers their bits have the same order */
+    for (int h = 0; h < VPER; h++) leader = min_(leader, select_(eq_(a->max[h], set1(max)), f->leader[h], leader));
+    const S least = -fold_max(-leader);
+    SI group;
+    memcpy(&group, &least, sizeof group);
     const ptrdiff_t at = (ptrdiff_t)group * GROUP * LANES;
-    return at + first_of(x + at, n - at, max);
+    return at + first_of_group(x + at, n - at < GROUP * LANES ? n - at : GROUP * LANES, max);
 }
 
 /* The number after a; after infinity NaN. */
@@ -96,9 +98,9 @@ static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_found *to
 /* The sum and figures of a row: 0 if they are undefined. */
 INLINE int sum_figures(const S *x, ptrdiff_t n, ptrdiff_t label, const unit *u, running *a, figures *f, int floored) {
     *a = nothing();
-    f->bar[0] = x[label];
-    f->bar[1] = next_of(x[label]);
-    f->turn = label - label % VL;
+    f->bar[0] = set1(x[label]);
+    f->bar[1] = set1(next_of(x[label]));
+    f->turn = label - label % (GROUP * LANES);
     f->at = 0;
     f->before = n_zero();
     for (int h = 0; h < VPER; h++) {
@@ -111,7 +113,8 @@ INLINE int sum_figures(const S *x, ptrdiff_t n, ptrdiff_t label, const unit *u, 
         const ptrdiff_t k = n - i < FIGURES ? n - i : FIGURES;
         for (ptrdiff_t c = 0; floored && c < k; c++) buffer[c] = x[i + c] < FLOOR ? FLOOR : x[i + c];
         sum_terms(floored ? buffer : x + i, k, u, NULL, x, a, f);
-        for (int h = 0; h < VPER; h++) {
+        const int look = i % (8 * FIGURES) == 0 || i + FIGURES >= n; /* seldom: it is felt */
+        for (int h = 0; look && h < VPER; h++) {
             const V gaps = w_narrow(f->gaps[h]);
             if (count_(ne_(gaps, gaps))) return 0;
         }
@@ -149,7 +152,8 @@ INLINE int quick_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_row *row, lg_f
     if (floored && own <= FLOOR) rank = rank_of(x, n, label);
     else {
         rank = n_total(f.before);
-        if (label > f.turn) rank += count_(eq_(ld_n(x + f.turn, label - f.turn, (S)NAN), set1(own)));
+        for (ptrdiff_t i = f.turn; i < label; i += VL)
+            rank += count_(eq_(label - i < VL ? ld_n(x + i, label - i, (S)NAN) : ld(x + i), set1(own)));
     }
     to->rank[k] = (double)rank;
     to->predicted[k] = (double)(rank ? first_largest(&f, &all, x, n, max) : label);
@@ -173,18 +177,19 @@ static void see_abreast(const abreast *a, ptrdiff_t n, const S *label, lg_batch 
     W gaps[LANES], squares[LANES];
     const int lanes = n < LANES ? (int)n : LANES;
     for (int l = 0; l < lanes; l++) {
-        const V x = max_(floor, a->logit[l]), e = a->term[l];
-        V max = x, top = e, low = zero, gap = zero;
+        V max = max_(floor, a->logit[l]), top = a->term[l], sum = top;
+        gaps[l] = squares[l] = w_zero();
         if (l + LANES < n) {
-            const V next = max_(floor, a->logit[l + LANES]), term = a->term[l + LANES];
+            const V x = max, e = top, next = max_(floor, a->logit[l + LANES]), term = a->term[l + LANES], low = min_(e, term);
             max = max_(x, next);
             top = max_(e, term);
-            low = min_(e, term);
-            gap = fma_(term, max - next, e * (max - x));
+            sum = low + top;
+            gaps[l] = w_of(fma_(term, max - next, e * (max - x)));
+            squares[l] = w_of(low * low);
         }
-        gaps[l] = w_add(w_of(gap), (a->max - max) * (low + top));
-        top = keep_(ne_(top, a->top), top);
-        squares[l] = w_add(w_of(low * low), top * top);
+        const V rise = (a->max - max) * sum, left = keep_(ne_(top, a->top), top);
+        gaps[l] = n > LANES ? w_add(gaps[l], rise) : w_of(rise);
+        squares[l] = n > LANES ? w_add(squares[l], left * left) : w_of(left * left);
     }
     widen_(own, b->target + at);
     widen_(own_term, to->own + at);
