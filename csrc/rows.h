@@ -338,7 +338,8 @@ INLINE W fold_abreast(W *sum, int lanes) {
 
 /* First pass for rows of at most 2 LANES classes, VL of them at a time: no vector is left half empty and no
  * row waits for another. The terms are those of sum_row, added in its order. */
-static void sum_abreast(const S *const *x, ptrdiff_t n, S bias, S *keep, lg_batch *b, ptrdiff_t at, int many, abreast *a) {
+static void sum_abreast(const S *const *x, ptrdiff_t n, S bias, S *keep, lg_batch *b, ptrdiff_t at, int many,
+                        abreast *a) {
     V *column = a->logit, line[VL];
     column[0] = set1(0);
     for (ptrdiff_t c = 0; c < n; c += VL) {
@@ -715,8 +716,9 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             for (ptrdiff_t k = 0; k < many; k += VL) {
                 const S *side[VL];
                 for (int r = 0; r < VL; r++) side[r] = x[k + r < many && !(skips && skip[k + r]) ? k + r : kept];
+                const int here = (int)(many - k < VL ? many - k : VL);
                 abreast a;
-                sum_abreast(side, n, BIAS, keeps ? terms + k * n : NULL, &b, k, (int)(many - k < VL ? many - k : VL), &a);
+                sum_abreast(side, n, BIAS, keeps ? terms + k * n : NULL, &b, k, here, &a);
             }
         for (ptrdiff_t k = 0; k < many; k++) {
             if (skip[k] || few) continue;

@@ -7,7 +7,8 @@
  * before. Errors, relative: confidence 2^-21, entropy, squares and Brier score 2^-20 (float64: 2^-50, 2^-49):
  * the terms' own, those of a chain of GROUP and one of 4 groups, and for what is a square twice the first.
  * Terms below 2^-190 (float64: 2^-1533) of the largest are taken as 0.
- * Order of the sums: the lanes of rows.h; GROUP of a lane one after another, 4 of those sums, these in W. */
+ * Order of the sums: the lanes of rows.h; GROUP of a lane one after another, 4 of those sums, these in W; rows
+ * of few classes, which are summed abreast, have the same. */
 
 /* The unit in which squares neither overflow nor, while the rest is not below LEAST_REST, matter where they
  * underflow; and no term that is lost in it could change the rest's last bit. */
@@ -32,6 +33,11 @@ INLINE ptrdiff_t first_of(const S *x, ptrdiff_t n, S value) {
     return i + first_of_group(x + i, n - i < VL ? n - i : VL, value);
 }
 
+/* The same, from `at`, where its group begins. */
+INLINE double seek(const S *x, ptrdiff_t n, ptrdiff_t at, S value) {
+    return (double)first_of_group(x + at, n - at < GROUP * LANES ? n - at : GROUP * LANES, value);
+}
+
 /* How many logits come before the label's: larger ones, and equal ones of classes before it. */
 static ptrdiff_t rank_of(const S *x, ptrdiff_t n, ptrdiff_t label) {
     ptrdiff_t rank = 0;
@@ -39,16 +45,14 @@ static ptrdiff_t rank_of(const S *x, ptrdiff_t n, ptrdiff_t label) {
     return rank;
 }
 
-/* The first class of the largest logit. */
-INLINE ptrdiff_t first_largest(const figures *f, const running *a, const S *x, ptrdiff_t n, S max) {
-    if (n <= GROUP * LANES) return first_of_group(x, n, max);
+/* Where the group begins that has the first class of the largest logit. */
+INLINE ptrdiff_t first_group(const figures *f, const running *a, S max) {
     V leader = set1((S)INFINITY); /* as numbers their bits have the same order */
     for (int h = 0; h < VPER; h++) leader = min_(leader, select_(eq_(a->max[h], set1(max)), f->leader[h], leader));
     const S least = -fold_max(-leader);
     SI group;
     memcpy(&group, &least, sizeof group);
-    const ptrdiff_t at = (ptrdiff_t)group * GROUP * LANES;
-    return at + first_of_group(x + at, n - at < GROUP * LANES ? n - at : GROUP * LANES, max);
+    return (ptrdiff_t)group * GROUP * LANES;
 }
 
 /* The number after a; after infinity NaN. */
@@ -71,7 +75,8 @@ static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_found *to
     to->gaps[k] = to->others[k] = to->own[k] = 0;
     if (!isfinite(max)) return row;
     const unit u = unit_of(max - shift, BIAS);
-    const double most = one_term(max - shift, &u), step = row.unit / most, others = row.rest / step + (row.count - 1) * most;
+    const double most = one_term(max - shift, &u), step = row.unit / most;
+    const double others = row.rest / step + (row.count - 1) * most;
     const V scale = set1(others > 0 ? (S)(1 / others) : 1);
     W gaps[VPER], squares[VPER];
     V seen = set1(0), e;
@@ -122,7 +127,9 @@ INLINE int sum_figures(const S *x, ptrdiff_t n, ptrdiff_t label, const unit *u, 
     return 1;
 }
 
-/* A row without extremes, in one reading: 0 if it turns out to be none. */
+/* A row without extremes, in one reading: 0 if it turns out to be none. Of a predicted class
+ * other than the label, in a row of several groups, only where its group begins: it is sought there (seek) for
+ * all rows of a batch together, since each search waits long for what it needs. */
 INLINE int quick_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_row *row, lg_found *to, ptrdiff_t k) {
     const S reference = row_max(x, n < FIRST ? n : FIRST), own = x[label];
     if (!(fabs((double)reference) <= (double)FAR)) return 0;
@@ -156,7 +163,8 @@ INLINE int quick_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_row *row, lg_f
             rank += count_(eq_(label - i < VL ? ld_n(x + i, label - i, (S)NAN) : ld(x + i), set1(own)));
     }
     to->rank[k] = (double)rank;
-    to->predicted[k] = (double)(rank ? first_largest(&f, &all, x, n, max) : label);
+    if (n <= GROUP * LANES) to->predicted[k] = (double)(rank ? first_of_group(x, n, max) : label);
+    else to->predicted[k] = (double)(rank ? first_group(&f, &all, max) : label);
     return 1;
 }
 
@@ -180,7 +188,8 @@ static void see_abreast(const abreast *a, ptrdiff_t n, const S *label, lg_batch 
         V max = max_(floor, a->logit[l]), top = a->term[l], sum = top;
         gaps[l] = squares[l] = w_zero();
         if (l + LANES < n) {
-            const V x = max, e = top, next = max_(floor, a->logit[l + LANES]), term = a->term[l + LANES], low = min_(e, term);
+            const V x = max, e = top, low = min_(e, a->term[l + LANES]);
+            const V next = max_(floor, a->logit[l + LANES]), term = a->term[l + LANES];
             max = max_(x, next);
             top = max_(e, term);
             sum = low + top;
@@ -197,7 +206,8 @@ static void see_abreast(const abreast *a, ptrdiff_t n, const S *label, lg_batch 
     widen_(select_(eq_(rank, zero), y, first), to->predicted + at);
     w_round(fold_abreast(gaps, lanes), to->gaps + at);
     w_round(fold_abreast(squares, lanes), to->others + at);
-    for (ptrdiff_t k = at; k < at + VL; k++) to->others[k] = to->others[k] / (b->unit[k] * b->unit[k]) + (b->count[k] - 1);
+    for (ptrdiff_t k = at; k < at + VL; k++)
+        to->others[k] = to->others[k] / (b->unit[k] * b->unit[k]) + (b->count[k] - 1);
 }
 
 /* The figures of finished rows. */
@@ -231,6 +241,7 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     int64_t label[LG_ROWS];
     S y[LG_ROWS] = {0}; /* the label, or 0 where ignored */
     S loss[LG_ROWS];
+    int quick[LG_ROWS];
     for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         if (!x_runs) gather(&j->x, r0, many, j, tile);
@@ -255,10 +266,14 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             if (label[k] == j->ignore_index) continue;
             if (few && fabs(b.max[k]) <= (double)FAR && b.rest[k] >= (double)LEAST_REST) continue;
             lg_row row;
-            if (few || !quick_row(x[k], n, (ptrdiff_t)label[k], &row, &f, k))
-                row = careful_row(x[k], n, (ptrdiff_t)label[k], &f, k);
+            quick[k] = !few && quick_row(x[k], n, (ptrdiff_t)label[k], &row, &f, k);
+            if (!quick[k]) row = careful_row(x[k], n, (ptrdiff_t)label[k], &f, k);
             put_row(&b, k, row);
             b.target[k] = (double)x[k][label[k]];
+        }
+        for (ptrdiff_t k = 0; n > GROUP * LANES && k < many; k++) {
+            if (label[k] == j->ignore_index || !quick[k] || f.rank[k] == 0) continue;
+            f.predicted[k] += seek(x[k], n, (ptrdiff_t)f.predicted[k], (S)b.max[k]);
         }
         LG_NAME(finish)(&b, many);
         LG_NAME(figures)(&b, &f, many);

@@ -44,7 +44,7 @@ def exact(x, y):
 
 def cases(rng, dtype):
     """(logits, labels): of usual rows, of rows with one sure class, masked, and far from 0."""
-    for classes in (1, 2, 10, 100, 127, 129, 1000, 5000):
+    for classes in (1, 2, 10, 31, 100, 127, 129, 1000, 5000):
         y = rng.integers(0, classes, 24)
         x = rng.normal(scale=3, size=(24, classes))
         yield x.astype(dtype), y
@@ -71,7 +71,7 @@ def test_bounds(statistics, dtype, rng):
 
 def test_ranks_and_predictions(statistics, dtype, rng):
     """Equal logits count in the order of their classes."""
-    for classes in (1, 2, 9, 16, 130, 1500):
+    for classes in (1, 2, 9, 16, 32, 33, 130, 1500):
         for values in (2, 5, 1000):
             x = rng.integers(0, values, (30, classes)).astype(dtype)
             x[::7, : classes // 2] = -np.inf
@@ -230,6 +230,23 @@ def test_same_label_bits_anywhere(dtype, rng):
         assert all(other == seen[0] for other in seen)
     finally:
         kernels.set_level(level)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 16, 31, 200])
+def test_neighbours_do_not_matter(statistics, dtype, rng, classes):
+    """Rows of every kind beside each other, some of them ignored, and each alone."""
+    n = 150
+    x = rng.normal(scale=3, size=(n, classes)) * rng.choice([1, 1, 1, 40], (n, 1))
+    x += rng.choice([0, 0, 0, 250, -260, 3e4], (n, 1))
+    rare = rng.choice(
+        [0, np.nan, np.inf, -np.inf, -1e38], x.shape, p=[0.92, 0.01, 0.01, 0.03, 0.03]
+    )
+    x = np.where(rare == 0, x, rare).astype(dtype)
+    y = rng.integers(0, classes, n)
+    y[rng.random(n) < 0.2] = -100
+    found = statistics(x, y)
+    for k in range(n):
+        assert bits(statistics(x[k : k + 1], y[k : k + 1])) == bits(found, slice(k, k + 1)), k
 
 
 @pytest.mark.skipif(not kernels, reason="compares levels")
