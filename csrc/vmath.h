@@ -24,6 +24,14 @@ INLINE V polynomial(const S *c, int degree, V x, V x2) {
     return p;
 }
 
+/* The same by Horner's rule, which rounds less. */
+INLINE V horner(const S *c, int degree, V x) {
+    V p = set1(c[degree]);
+    UNROLL(16)
+    for (int k = degree - 1; k >= 0; k--) p = fma_(p, x, set1(c[k]));
+    return p;
+}
+
 /* q(r) in exp(r) = 1 + r + r^2 q(r); error 2^-27.9 (float32), 2^-57.2 (float64) of exp(r);
  * for `many` r side by side. */
 #if LG_DOUBLE
@@ -54,16 +62,12 @@ INLINE V exp_less(V r) {
     return fma_(NO_FMA ? exp_tail(r) : polynomial(exp_c, EXP_DEGREE, r, r2), r2, r);
 }
 
-/* exp of a reduced argument, in [0.70, 1.42]: error below 0.9 ulp. */
-INLINE V exp_reduced(V r) { return fma_(fma_(exp_tail(r), r, set1(1)), r, set1(1)); }
-
 /* ---- pairs: an unrounded sum h + l with |l| within an ulp or so of h ---- */
 typedef struct { V h, l; } pair;
 INLINE V round_(pair a) { return a.h + a.l; }
 INLINE pair exact_(V a) { return (pair){a, set1(0)}; }
 INLINE pair constant_(double c, double c_low) { return (pair){set1((S)c), set1((S)((c - (double)(S)c) + c_low))}; }
 INLINE pair pick_(M m, pair a, pair b) { return (pair){select_(m, a.h, b.h), select_(m, a.l, b.l)}; }
-INLINE pair minus_(pair a) { return (pair){-a.h, -a.l}; }
 INLINE pair sum_(V a, V b) { /* exact (Knuth) */
     V s = a + b, t = s - a;
     return (pair){s, (a - (s - t)) + (b - t)};
@@ -161,9 +165,7 @@ INLINE pair log_core(V f, V k, V c) {
 #endif
     V s = f / (set1(2) + f), w = s * s, g = set1(0.5) * f;
     pair half = product_(g, f);
-    V q = set1(l[degree]);
-    for (int i = degree - 1; i >= 0; i--) q = fma_(q, w, set1(l[i]));
-    V t = fma_(s, fma_(q, w, half.h), fma_(k, set1(LN2_LO), c));
+    V t = fma_(s, fma_(horner(l, degree, w), w, half.h), fma_(k, set1(LN2_LO), c));
     V h = half.h - t, d = f - h, top = k * set1(LN2_HI), y = top + d;
     V lost = half.l + ((half.h - h) - t); /* h is less than f^2/2 - t by this */
     return (pair){y, ((top - y) + d) + (((f - d) - h) - lost)};
@@ -250,9 +252,7 @@ INLINE V log1p_of(exponential e) {
     enum { degree = 4 };
 #endif
     const V s = e.z / (set1(2) + e.z), w = s * s;
-    V q = set1(l[degree]);
-    for (int k = degree - 1; k >= 0; k--) q = fma_(q, w, set1(l[k]));
-    return fnma_(s, e.z - fma_(w, q, set1(1.5) * e.lost), e.z);
+    return fnma_(s, e.z - fma_(w, horner(l, degree, w), set1(1.5) * e.lost), e.z);
 }
 
 /* log(1 + z) / z - 1 + z / 2 for z in [0, exp(-0.7)]. */

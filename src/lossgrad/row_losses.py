@@ -357,6 +357,22 @@ def cross_entropy_value_and_grad(
     )
 
 
+def _nll_loss(
+    value: bool,
+    upstream: ArrayLike | None,
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
+    axis: int,
+    out: Array | None,
+    num_threads: int | None,
+) -> tuple[Any, Any]:
+    row = log_probs, targets, weight, ignore_index, reduction, 0.0, axis, out, None
+    return _row_loss(kernels.NLL_LOSS, upstream, *row, value, num_threads)
+
+
 def nll_loss(
     log_probs: ArrayLike,
     targets: ArrayLike,
@@ -407,20 +423,8 @@ def nll_loss(
     >>> lossgrad.nll_loss([[-0.25, -1.5], [-2.0, -0.125]], [0, 1])
     0.1875
     """
-    return _row_loss(
-        kernels.NLL_LOSS,
-        None,
-        log_probs,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        0.0,
-        axis,
-        out,
-        None,
-        True,
-        num_threads,
+    return _nll_loss(
+        True, None, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
     )[0]
 
 
@@ -470,20 +474,8 @@ def nll_loss_backward(
     array([[-0.5,  0. ],
            [ 0. , -0.5]])
     """
-    return _row_loss(
-        kernels.NLL_LOSS,
-        grad,
-        log_probs,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        0.0,
-        axis,
-        out,
-        None,
-        False,
-        num_threads,
+    return _nll_loss(
+        False, grad, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
     )[1]
 
 
@@ -528,18 +520,6 @@ def nll_loss_value_and_grad(
     >>> lossgrad.nll_loss_value_and_grad([[-0.25, -1.5]], [0])
     (0.25, array([[-1.,  0.]]))
     """
-    return _row_loss(
-        kernels.NLL_LOSS,
-        1.0,
-        log_probs,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        0.0,
-        axis,
-        out,
-        None,
-        True,
-        num_threads,
+    return _nll_loss(
+        True, 1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
     )
