@@ -2,16 +2,25 @@
  * strided operands in blocks that stay in L1; the floating-point environment around it all. */
 #include "lossgrad.h"
 #include "environment.h"
+#include <stdlib.h>
 #include <string.h>
 
-ptrdiff_t lg_rows_batch(ptrdiff_t classes) {
-    ptrdiff_t batch = 8192 / (classes > 0 ? classes : 1);
-    return batch < 1 ? 1 : batch > 64 ? 64 : batch;
+int lg_by_class(const lg_view *view, ptrdiff_t inner) {
+    const int together = view->stride[1] == lg_size(view->storage);
+    return view->at && !together && llabs(lg_row_stride(view, inner)) < llabs(view->stride[1]);
 }
 
-size_t lg_rows_scratch(ptrdiff_t rows, ptrdiff_t classes, size_t itemsize) {
-    const ptrdiff_t batch = lg_rows_batch(classes);
-    return 3 * (size_t)(rows < batch ? rows : batch) * (size_t)classes * itemsize;
+ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
+    ptrdiff_t batch = 8192 / (job->classes > 0 ? job->classes : 1);
+    const int wide = lg_by_class(&job->x, job->inner) || lg_by_class(&job->grad, job->inner) || lg_by_class(&job->out, job->inner);
+    if (wide) batch *= 64; /* many rows of a class beside each other */
+    const ptrdiff_t least = wide ? 16 : 1;
+    return batch < least ? least : batch > LG_ROWS ? LG_ROWS : batch;
+}
+
+size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) {
+    const ptrdiff_t batch = lg_rows_batch(job);
+    return 3 * (size_t)(rows < batch ? rows : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
 }
 
 void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {

@@ -10,8 +10,10 @@
 #include "vec.h"
 #include "vmath.h"
 #include "ops.h"
+#include "storage.h"
 #include "loops.h"
 #include "labels.h"
+#include "tiles.h"
 #include "rows.h"
 #include "statistics.h"
 

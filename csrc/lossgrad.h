@@ -113,8 +113,15 @@ typedef struct { ptrdiff_t bad, kept; } lg_label_check;
 /* Of the rows from begin to end: the first whose label is neither a class nor ignore_index, or -1, and
  * how many are kept; where there are class weights, those of the kept rows are added to sum. */
 lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum, ptrdiff_t begin, ptrdiff_t end);
-size_t lg_rows_scratch(ptrdiff_t rows, ptrdiff_t classes, size_t itemsize);
-ptrdiff_t lg_rows_batch(ptrdiff_t classes);
+size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize);
+ptrdiff_t lg_rows_batch(const lg_rows_job *job);
+/* Distance of a tile's rows: an odd number of cache lines, so that they do not meet in one set of the cache. */
+static inline ptrdiff_t lg_pitch(ptrdiff_t classes, size_t itemsize) {
+    return (ptrdiff_t)((((size_t)classes * itemsize + 63) / 64 | 1) * 64 / itemsize);
+}
+/* Distance of rows, and whether they are nearer to each other than a row's elements. */
+static inline ptrdiff_t lg_row_stride(const lg_view *view, ptrdiff_t inner) { return view->stride[inner == 1 ? 0 : 2]; }
+int lg_by_class(const lg_view *view, ptrdiff_t inner);
 /* Labels of rows [row, row + rows), `inner` of them to each outer one. */
 void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, ptrdiff_t rows, int64_t *to);
 

@@ -284,6 +284,15 @@ static lg_row special_row(const S *x, ptrdiff_t n, S *keep) {
     return (lg_row){.max = (double)max, .unit = 1, .count = 1, .rest = (double)rest};
 }
 
+/* The row, unless the maximum turns out to exceed by too much what the unit was chosen for. */
+INLINE int sums_up(running *a, S max, S reference, lg_row *row) {
+    if (!(max <= reference + SLACK)) return 0;
+    *row = (lg_row){.max = (double)max};
+    const wide rest = others(a, &row->count, &row->unit);
+    row->rest = rest.s + rest.e;
+    return 1;
+}
+
 /* First pass. */
 INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *write) {
     S reference = row_max(x, n < FIRST ? n : FIRST);
@@ -301,13 +310,9 @@ INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *write) {
                 for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
                 sum_terms(buffer, k, &u, keep ? keep + i : NULL, write ? write + i : NULL, &a, NULL);
             }
+        lg_row row;
         const S max = largest(&a) + shift;
-        if (max <= reference + SLACK) {
-            lg_row row = {.max = (double)max};
-            const wide rest = others(&a, &row.count, &row.unit);
-            row.rest = rest.s + rest.e;
-            return row;
-        }
+        if (sums_up(&a, max, reference, &row)) return row;
         reference = max == max && isfinite(max) ? max : row_max(x, n);
     }
 }
@@ -393,16 +398,48 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S bias, S *keep, lg_batc
     for (ptrdiff_t c = 0; keep && c < n; c += VL) {
         for (int r = 0; r < VL; r++) line[r] = column[c + r];
         transpose_(line);
-        for (int r = 0; r < many; r++)
-            if (n - c >= VL) st(keep + r * n + c, line[r]);
-            else st_n(keep + r * n + c, line[r], n - c);
+        for (int r = 0; r < many; r++) st(keep + r * PITCH(n) + c, line[r]);
     }
     const M usual = and_(nlt_(set1(FAR), abs_(max)), eq_(seen, seen));
     if (count_(usual) == VL) return;
     S good[VL];
     st(good, keep_(usual, set1(1)));
     for (int r = 0; r < many; r++)
-        if (good[r] == 0) put_row(b, at + r, sum_row(x[r], n, keep ? keep + r * n : NULL, x[r]));
+        if (good[r] == 0) put_row(b, at + r, sum_row(x[r], n, keep ? keep + r * PITCH(n) : NULL, x[r]));
+}
+
+/* First pass for rows that are read once but are no runs: some classes at a time go through a tile that stays in
+ * the cache, FIRST of many rows that lie side by side or LONG of one; of many, what comes next is fetched. */
+#define LONG (8 * FIRST)
+static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *keep, S *tile, lg_batch *b, ptrdiff_t at) {
+    const ptrdiff_t n = j->classes, most = many > 1 ? FIRST : LONG, block = n < most ? n : most, pitch = PITCH(block);
+    const ptrdiff_t share = (block + many - 1) / many;
+    running a[LG_ROWS];
+    unit u[LG_ROWS];
+    S reference[LG_ROWS];
+    for (ptrdiff_t c = 0; c < n; c += block) {
+        const ptrdiff_t k = n - c < block ? n - c : block;
+        gather(&j->x, j, row, many, c, k, tile, pitch);
+        for (ptrdiff_t i = 0; i < many; i++) {
+            const S *x = tile + i * pitch;
+            if (c == 0) {
+                reference[i] = row_max(x, k < FIRST ? k : FIRST);
+                if (!(fabs((double)reference[i]) <= (double)FAR)) reference[i] = (S)NAN;
+                u[i] = unit_of(reference[i], BIAS);
+                a[i] = nothing();
+            }
+            if (many > 1) prefetch_classes(&j->x, j, row, many, c + block + i * share, share);
+            sum_terms(x, k, &u[i], keep ? keep + i * PITCH(n) + c : NULL, NULL, &a[i], NULL);
+        }
+    }
+    for (ptrdiff_t i = 0; i < many; i++) {
+        lg_row sums;
+        if (!sums_up(&a[i], largest(&a[i]), reference[i], &sums)) {
+            gather(&j->x, j, row + i, 1, 0, n, tile, PITCH(n));
+            sums = sum_row(tile, n, keep ? keep + i * PITCH(n) : NULL, tile);
+        }
+        put_row(b, at + i, sums);
+    }
 }
 
 /* First pass when the log-sum-exp is known: the terms, and the sum of all but the label's. */
@@ -426,34 +463,9 @@ INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S 
                     .known = 1, .others = total.s + total.e};
 }
 
-/* g / total as one factor, or as two that are normal numbers: a term's share is
- * (term * first) * second; second is 1 unless g / total is extreme. */
-typedef struct { S first, second; } factor;
-INLINE factor factor_of(double g, double total, double quotient) {
-    if (!(fabs(g) < total * C_(0x1p-110, 0x1p-1000)) || g == 0) return (factor){(S)quotient, 1};
-    const double up = fabs(g) > C_(0x1p-13, 0x1p-100) ? C_(0x1p90, 0x1p900) : 1;
-    return (factor){(S)(up / total), (S)(g / up)};
-}
-
 /* part / total * g, in the order in which nothing but the result can underflow. */
 INLINE S share(double part, double total, double g) {
     return (S)(fabs(g) > 1 ? part * (g / total) : part / total * g);
-}
-
-/* out = terms * f, past the cache if stream. Walks to the end of what one vector can tell. */
-INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream) {
-    V a = set1(f.first), b = set1(f.second);
-    ptrdiff_t i = 0;
-    if (stream) {
-        ptrdiff_t head = (ptrdiff_t)((-(uintptr_t)out % VBYTES) / sizeof(S));
-        head = head < n ? head : n;
-        if (head) st_n(out, ld_n(e, head, 0) * a * b, head);
-        for (i = head; i + VL <= n; i += VL) stream_(out + i, ld(e + i) * a * b);
-    } else if (f.second == 1) {
-        for (; i + VL <= n; i += VL) st(out + i, ld(e + i) * a);
-    }
-    for (; i + VL <= n; i += VL) st(out + i, ld(e + i) * a * b);
-    if (i < n) st_n(out + i, ld_n(e + i, n - i, 0) * a * b, n - i);
 }
 
 /* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
@@ -551,46 +563,6 @@ INLINE void softmax_gradient(const S *e, const S *g, S *out, ptrdiff_t n, double
     }
 }
 
-INLINE char *at_row(const lg_view *view, ptrdiff_t row, ptrdiff_t inner) {
-    if (inner == 1) return view->at + row * view->stride[0];
-    return view->at + (row / inner) * view->stride[0] + (row % inner) * view->stride[2];
-}
-INLINE int runs(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are a run of S */
-    return view->storage == (LG_DOUBLE ? LG_F64 : LG_F32) && (n <= 1 || view->stride[1] == (ptrdiff_t)sizeof(S));
-}
-INLINE double load_double(const char *p, int storage) {
-    S s;
-    load_run(p, 0, 1, storage, &s);
-    return (double)s;
-}
-/* Rows that are no runs are copied to a tile, and results from one: row by row where a row's elements
- * are neighbours or rows are far apart, else class by class, so that memory is read in order. */
-INLINE int by_class(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t inner) {
-    return inner > 1 && row / inner == (row + rows - 1) / inner && view->stride[1] != lg_size(view->storage);
-}
-static void gather(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, S *tile) {
-    S line[LG_ROWS];
-    if (by_class(view, row, rows, j->inner))
-        for (ptrdiff_t c = 0; c < j->classes; c++) {
-            load_run(at_row(view, row, j->inner) + c * view->stride[1], view->stride[2], rows, view->storage, line);
-            for (ptrdiff_t r = 0; r < rows; r++) tile[r * j->classes + c] = line[r];
-        }
-    else
-        for (ptrdiff_t r = 0; r < rows; r++)
-            load_run(at_row(view, row + r, j->inner), view->stride[1], j->classes, view->storage, tile + r * j->classes);
-}
-static void scatter(const lg_view *view, ptrdiff_t row, ptrdiff_t rows, const lg_rows_job *j, const S *tile) {
-    S line[LG_ROWS];
-    if (by_class(view, row, rows, j->inner))
-        for (ptrdiff_t c = 0; c < j->classes; c++) {
-            for (ptrdiff_t r = 0; r < rows; r++) line[r] = tile[r * j->classes + c];
-            store_run(at_row(view, row, j->inner) + c * view->stride[1], view->stride[2], rows, view->storage, line);
-        }
-    else
-        for (ptrdiff_t r = 0; r < rows; r++)
-            store_run(at_row(view, row + r, j->inner), view->stride[1], j->classes, view->storage, tile + r * j->classes);
-}
-
 /* The loss of a row and, to out unless that is NULL, its gradient times up. */
 INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, S *out, ptrdiff_t r,
                                 ptrdiff_t label, double up, int stream) {
@@ -629,8 +601,8 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         const double own_q = (double)first_(mixture_at(&here, 0, 1));
         entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
     }
-    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total, (up * (mass + own)) / w->total), (S)up);
-    else scale_terms(e, out, n, factor_of(up * own, w->total, (up * own) / w->total), stream);
+    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up);
+    else scale_terms(e, out, n, factor_of(up * own, w->total), stream);
     if (at >= 0) out[at] = entry;
     return loss;
 }
@@ -652,7 +624,7 @@ INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const 
     const ptrdiff_t top = dominant(x, n, w);
     S entry = 0; /* before out, which may be g, is written */
     if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[top]));
-    mixture_gradient(e, out, n, &q, factor_of(-sum, w->total, -sum / w->total), -1);
+    mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1);
     if (top >= 0) out[top] = entry;
 }
 
@@ -661,7 +633,7 @@ INLINE void jacobian(const lg_row *w, const S *x, const S *e, S *line, ptrdiff_t
     for (ptrdiff_t i = 0; i < n; i++) {
         const double p = (double)e[i] / w->total;
         const double others = x[i] == (S)w->max ? w->rest + (w->count - 1) * w->unit : w->total - (double)e[i];
-        scale_terms(e, line, n, factor_of(-p, w->total, -p / w->total), 0);
+        scale_terms(e, line, n, factor_of(-p, w->total), 0);
         line[i] = share(others, w->total, p);
         store_run(to + i * n * lg_size(storage), lg_size(storage), n, storage, line);
     }
@@ -676,8 +648,8 @@ INLINE double weigh(lg_row *w, S *e, const S *b, ptrdiff_t n) {
 }
 
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
-    const ptrdiff_t n = j->classes, most = lg_rows_batch(n), batch = end - begin < most ? end - begin : most;
-    S *terms = j->scratch, *x_tile = terms + batch * n, *g_tile = x_tile + batch * n;
+    const ptrdiff_t n = j->classes, pitch = PITCH(n), most = lg_rows_batch(j), batch = end - begin < most ? end - begin : most;
+    S *terms = j->scratch, *x_tile = terms + batch * pitch, *g_tile = x_tile + batch * pitch;
     const int is_jacobian = j->what == LG_SOFTMAX_JACOBIAN, is_nll = j->what == LG_NLL_LOSS, has_b = j->factor.at != NULL;
     const int has_out = j->out.at != NULL, out_runs = !is_jacobian && runs(&j->out, n);
     const int x_runs = runs(&j->x, n) && !has_b, g_runs = runs(&j->grad, n);
@@ -685,25 +657,34 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const int keeps = (has_out && j->what != LG_LOG_SOFTMAX) || has_b;
     const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
     const int by_row = has_out || has_b || !(plain || j->what == LG_LOGSUMEXP);
+    const int once = !x_runs && !few && !has_b && !j->lse_given &&
+                     (plain || j->what == LG_LOGSUMEXP || j->what == LG_LOGSUMEXP_BACKWARD || j->what == LG_SOFTMAX);
+    const int by_class = lg_by_class(&j->x, j->inner);
+    const int in_blocks = once && (by_class || n > LONG), alone = once && !in_blocks;
     const int stream = has_out && out_runs && n >= ROW_BLOCK / 2 &&
                        (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
+    /* terms that a scatter by squares multiplies by their factors */
+    const int scales = has_out && !out_runs && lg_by_class(&j->out, j->inner) &&
+                       (plain || j->what == LG_LOGSUMEXP_BACKWARD || j->what == LG_SOFTMAX);
     const S *x[LG_ROWS], *g[LG_ROWS] = {NULL};
+    factor scale[LG_ROWS];
     int64_t label[LG_ROWS] = {0};
     for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         lg_batch b;
         int skip[LG_ROWS];
-        if (!x_runs && !is_nll) gather(&j->x, r0, many, j, x_tile);
-        if (j->grad.at && !g_runs) gather(&j->grad, r0, many, j, g_tile);
+        if (!x_runs && !is_nll && !once) gather(&j->x, j, r0, many, 0, n, x_tile, pitch);
+        if (j->grad.at && !g_runs) gather(&j->grad, j, r0, many, 0, n, g_tile, pitch);
         if (has_b) {
-            gather(&j->factor, r0, many, j, g_tile);
-            for (ptrdiff_t i = 0; i < many * n; i++)
-                if (g_tile[i] == 0) x_tile[i] = -(S)INFINITY;
+            gather(&j->factor, j, r0, many, 0, n, g_tile, pitch);
+            for (ptrdiff_t k = 0; k < many; k++)
+                for (ptrdiff_t i = k * pitch; i < k * pitch + n; i++)
+                    if (g_tile[i] == 0) x_tile[i] = -(S)INFINITY;
         }
         if (j->label.at) lg_labels(&j->label, j->label_type, j->inner, r0, many, label);
         for (ptrdiff_t k = 0; k < many; k++) {
-            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : x_tile + k * n;
-            if (j->grad.at) g[k] = g_runs ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * n;
+            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : alone ? x_tile : x_tile + k * pitch;
+            if (j->grad.at) g[k] = g_runs ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * pitch;
         }
         int skips = 0;
         for (ptrdiff_t k = 0; k < many; k++) {
@@ -718,21 +699,27 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                 for (int r = 0; r < VL; r++) side[r] = x[k + r < many && !(skips && skip[k + r]) ? k + r : kept];
                 const int here = (int)(many - k < VL ? many - k : VL);
                 abreast a;
-                sum_abreast(side, n, BIAS, keeps ? terms + k * n : NULL, &b, k, here, &a);
+                sum_abreast(side, n, BIAS, keeps ? terms + k * pitch : NULL, &b, k, here, &a);
             }
+        if (in_blocks)
+            for (ptrdiff_t k = 0, side = by_class ? many : 1; k < many; k += side)
+                if (side > 1 || !skip[k]) sum_blocks(j, r0 + k, side, keeps ? terms + k * pitch : NULL, x_tile, &b, k);
         for (ptrdiff_t k = 0; k < many; k++) {
-            if (skip[k] || few) continue;
+            if (skip[k] || few || in_blocks) continue;
             if (is_nll) {
                 put_row(&b, k, (lg_row){.unit = 1, .count = 1});
                 continue;
             }
+            if (alone) gather(&j->x, j, r0 + k, 1, 0, n, x_tile, pitch);
+            if (alone && j->label.at) b.target[k] = (double)x_tile[label[k]];
             const S *write = out_runs && !stream && keeps ? (S *)at_row(&j->out, r0 + k, j->inner) : x[k];
             if (j->lse_given && isfinite((S)j->lse[r0 + k]))
-                put_row(&b, k, known_row(x[k], n, j->lse[r0 + k], j->label.at ? (ptrdiff_t)label[k] : 0, terms + k * n));
-            else if (keeps) put_row(&b, k, sum_row(x[k], n, terms + k * n, write));
+                put_row(&b, k, known_row(x[k], n, j->lse[r0 + k], j->label.at ? (ptrdiff_t)label[k] : 0, terms + k * pitch));
+            else if (keeps) put_row(&b, k, sum_row(x[k], n, terms + k * pitch, write));
             else put_row(&b, k, sum_row(x[k], n, NULL, x[k]));
         }
-        if (j->label.at) read_targets(j, x_runs ? x : NULL, r0, many, label, skips ? skip : NULL, b.target);
+        if (j->label.at && !alone)
+            read_targets(j, in_blocks || (is_nll && !x_runs) ? NULL : x, r0, many, label, skips ? skip : NULL, b.target);
         LG_NAME(finish)(&b, many);
         S values[LG_ROWS];
         for (ptrdiff_t k = 0; skips && k < many; k++)
@@ -743,29 +730,35 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         for (ptrdiff_t k = 0; j->row_grad.at && k < many; k++)
             b.up[k] *= load_double(at_row(&j->row_grad, r0 + k, j->inner), j->row_grad.storage);
         if (plain && has_out) {
-            for (ptrdiff_t k = 0; k < many; k++) b.own[k] = skips && skip[k] ? 0 : (double)(terms + k * n)[label[k]];
+            for (ptrdiff_t k = 0; k < many; k++) b.own[k] = skips && skip[k] ? 0 : (double)(terms + k * pitch)[label[k]];
             LG_NAME(label_shares)(&b, many);
         }
         for (ptrdiff_t k = 0; by_row && k < many; k++) {
             const ptrdiff_t r = r0 + k;
-            S *e = terms + k * n, *out = has_out && out_runs ? (S *)at_row(&j->out, r, j->inner) : e;
+            S *e = terms + k * pitch, *out = has_out && out_runs ? (S *)at_row(&j->out, r, j->inner) : e;
             if (skips && skip[k]) {
                 values[k] = 0;
                 if (has_out) memset(out, 0, (size_t)n * sizeof(S));
+                scale[k] = (factor){1, 1};
                 continue;
             }
             if (plain) {
-                scale_terms(e, out, n, factor_of(b.up[k], b.total[k], b.slope[k]), stream);
+                scale[k] = factor_by(b.up[k], b.total[k], b.slope[k]);
+                if (scales) continue;
+                scale_terms(e, out, n, scale[k], stream);
                 out[label[k]] = (S)b.entry[k];
                 continue;
             }
             const double up = b.up[k];
             lg_row row = get_row(&b, k), *w = &row;
-            if (has_b) values[k] = (S)weigh(w, e, g_tile + k * n, n);
+            if (has_b) values[k] = (S)weigh(w, e, g_tile + k * pitch, n);
             switch (j->what) {
             case LG_LOGSUMEXP: break;
             case LG_LOGSUMEXP_BACKWARD:
-            case LG_SOFTMAX: scale_terms(e, out, n, factor_of(up, w->total, up / w->total), stream); break;
+            case LG_SOFTMAX:
+                scale[k] = factor_of(up, w->total);
+                if (!scales) scale_terms(e, out, n, scale[k], stream);
+                break;
             case LG_LOG_SOFTMAX: log_softmax_row(x[k], out, n, (S)w->max, (S)w->log_rest); break;
             case LG_SOFTMAX_BACKWARD:
                 softmax_gradient(e, g[k], out, n, w->total, value_of(row_dot(e, g[k], n, 1)) / w->total);
@@ -790,7 +783,12 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             for (ptrdiff_t k = 0; k < many; k++)
                 store_run(at_row(&j->value, r0 + k, j->inner), 0, 1, j->value.storage, &values[k]);
         if (j->sum) sum_values(values, many, j->sum);
-        if (has_out && !out_runs && !is_jacobian) scatter(&j->out, r0, many, j, terms);
+        if (has_out && !out_runs && !is_jacobian) scatter(&j->out, j, r0, many, terms, scales ? scale : NULL);
+        for (ptrdiff_t k = 0; plain && scales && k < many; k++) {
+            const S entry = (S)b.entry[k];
+            char *to = at_row(&j->out, r0 + k, j->inner) + label[k] * j->out.stride[1];
+            if (!(skips && skip[k])) store_run(to, 0, 1, j->out.storage, &entry);
+        }
     }
     if (stream) fence_();
 }

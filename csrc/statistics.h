@@ -232,7 +232,7 @@ void LG_NAME(figures)(const lg_batch *b, lg_found *f, ptrdiff_t n);
 
 static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const lg_statistics *to = &j->statistics;
-    const ptrdiff_t n = j->classes, most = lg_rows_batch(n), batch = end - begin < most ? end - begin : most;
+    const ptrdiff_t n = j->classes, most = lg_rows_batch(j), batch = end - begin < most ? end - begin : most;
     S *tile = j->scratch;
     const int x_runs = runs(&j->x, n), few = n <= 2 * LANES, plain = !j->weight && j->smoothing == 0;
     const S *x[LG_ROWS];
@@ -244,12 +244,12 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     int quick[LG_ROWS];
     for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
-        if (!x_runs) gather(&j->x, r0, many, j, tile);
+        if (!x_runs) gather(&j->x, j, r0, many, 0, n, tile, PITCH(n));
         lg_labels(&j->label, j->label_type, j->inner, r0, many, label);
         ptrdiff_t kept = many; /* the first row that is not ignored */
         for (ptrdiff_t k = many; k-- > 0;) {
             const int skip = label[k] == j->ignore_index;
-            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : tile + k * n;
+            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : tile + k * PITCH(n);
             y[k] = skip ? 0 : (S)label[k];
             if (!skip) kept = k;
         }

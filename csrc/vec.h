@@ -131,8 +131,12 @@ INLINE void fence_(void) {}
 #endif
 #if defined(__GNUC__)
 INLINE void prefetch_(const S *p) { __builtin_prefetch(p); }
+INLINE void prefetch_to(const void *p) { __builtin_prefetch(p, 1); }         /* to be written */
+INLINE void prefetch_later(const void *p) { __builtin_prefetch(p, 0, 2); } /* to the second level */
 #else
 INLINE void prefetch_(const S *p) { (void)p; }
+INLINE void prefetch_to(const void *p) { (void)p; }
+INLINE void prefetch_later(const void *p) { (void)p; }
 #endif
 
 /* ---- comparison and choice ---- */

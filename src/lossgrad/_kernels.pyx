@@ -82,7 +82,7 @@ cdef extern from "lossgrad.h":
         Py_ssize_t bad
         Py_ssize_t kept
     lg_label_check lg_check_labels(const lg_rows_job *, int, lg_sum *, Py_ssize_t, Py_ssize_t) nogil
-    size_t lg_rows_scratch(Py_ssize_t, Py_ssize_t, size_t) nogil
+    size_t lg_rows_scratch(const lg_rows_job *, Py_ssize_t, size_t) nogil
     ctypedef struct lg_op:
         const char *name
         int inputs, parameters, is_loss
@@ -613,7 +613,7 @@ cdef class Rows(Job):
         if sum != &self.sum:  # beside other parts
             own, job = self.job, &own
             own.sum = sum if own.sum != NULL else NULL
-        size = lg_rows_scratch(end - begin, job.classes, lg_size(self.computed)) + 64
+        size = lg_rows_scratch(job, end - begin, lg_size(self.computed)) + 64
         if size <= sizeof(small):
             job.scratch = small
         else:

@@ -1,0 +1,139 @@
+/* Rows of any layout. A row whose elements are a run is read where it lies; others are copied to a tile, and
+ * results from one: where rows are nearer to each other than a row's elements, squares of VL rows and VL
+ * classes are transposed, so that memory is read in order, else row by row. */
+
+#define PITCH(n) lg_pitch(n, sizeof(S)) /* distance of a tile's rows */
+
+INLINE char *at_row(const lg_view *view, ptrdiff_t row, ptrdiff_t inner) {
+    if (inner == 1) return view->at + row * view->stride[0];
+    return view->at + (row / inner) * view->stride[0] + (row % inner) * view->stride[2];
+}
+INLINE int computed(const lg_view *view) { return view->storage == (LG_DOUBLE ? LG_F64 : LG_F32); }
+INLINE int runs(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are a run of S */
+    return computed(view) && (n <= 1 || view->stride[1] == (ptrdiff_t)sizeof(S));
+}
+INLINE double load_double(const char *p, int storage) {
+    S s;
+    load_run(p, 0, 1, storage, &s);
+    return (double)s;
+}
+
+/* g / total as one factor, or as two that are normal numbers: a term's share is
+ * (term * first) * second; second is 1 unless g / total is extreme. */
+typedef struct { S first, second; } factor;
+INLINE factor factor_by(double g, double total, double quotient) {
+    if (!(fabs(g) < total * C_(0x1p-110, 0x1p-1000)) || g == 0) return (factor){(S)quotient, 1};
+    const double up = fabs(g) > C_(0x1p-13, 0x1p-100) ? C_(0x1p90, 0x1p900) : 1;
+    return (factor){(S)(up / total), (S)(g / up)};
+}
+INLINE factor factor_of(double g, double total) { return factor_by(g, total, g / total); }
+
+/* out = terms * f, past the cache if stream. Walks to the end of what one vector can tell. */
+INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream) {
+    V a = set1(f.first), b = set1(f.second);
+    ptrdiff_t i = 0;
+    if (stream) {
+        ptrdiff_t head = (ptrdiff_t)((-(uintptr_t)out % VBYTES) / sizeof(S));
+        head = head < n ? head : n;
+        if (head) st_n(out, ld_n(e, head, 0) * a * b, head);
+        for (i = head; i + VL <= n; i += VL) stream_(out + i, ld(e + i) * a * b);
+    } else if (f.second == 1) {
+        for (; i + VL <= n; i += VL) st(out + i, ld(e + i) * a);
+    }
+    for (; i + VL <= n; i += VL) st(out + i, ld(e + i) * a * b);
+    if (i < n) st_n(out + i, ld_n(e + i, n - i, 0) * a * b, n - i);
+}
+
+/* How many of the rows from `row` on, at most VL, lie side by side. */
+INLINE ptrdiff_t side_by_side(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows) {
+    const ptrdiff_t left = j->inner == 1 ? rows : j->inner - row % j->inner, k = rows < left ? rows : left;
+    return k < VL ? k : VL;
+}
+
+#define CLASSES_AHEAD 32 /* whose lines are fetched to be written */
+
+/* A square of at most VL rows and classes; direct: rows are neighbours of type S. */
+INLINE void gather_square(const lg_view *view, const char *at, ptrdiff_t apart, int direct, ptrdiff_t classes,
+                          ptrdiff_t rows, S *to, ptrdiff_t pitch) {
+    V square[VL];
+    S line[VL];
+    UNROLL(16)
+    for (int i = 0; i < VL; i++, at += view->stride[1]) {
+        if (i >= classes) square[i] = set1(0);
+        else if (direct) square[i] = rows == VL ? ld((const S *)at) : ld_n((const S *)at, rows, 0);
+        else {
+            load_run(at, apart, rows, view->storage, line);
+            square[i] = ld(line);
+        }
+    }
+    transpose_(square);
+    UNROLL(16)
+    for (int i = 0; i < VL; i++)
+        if (i < rows) st(to + i * pitch, square[i]);
+}
+INLINE void scatter_square(const lg_view *view, char *at, ptrdiff_t apart, int direct, ptrdiff_t classes,
+                           ptrdiff_t rows, const S *from, ptrdiff_t pitch, const factor *scale) {
+    V square[VL];
+    S line[VL];
+    UNROLL(16)
+    for (int i = 0; i < VL; i++) {
+        square[i] = i < rows ? ld(from + i * pitch) : set1(0);
+        if (scale && i < rows) square[i] = square[i] * set1(scale[i].first) * set1(scale[i].second);
+    }
+    transpose_(square);
+    UNROLL(16)
+    for (int i = 0; i < VL; i++, at += view->stride[1]) {
+        if (i >= classes) continue;
+        if (i + CLASSES_AHEAD < classes) prefetch_to(at + CLASSES_AHEAD * view->stride[1]);
+        if (direct && rows == VL) st((S *)at, square[i]);
+        else if (direct) st_n((S *)at, square[i], rows);
+        else {
+            st(line, square[i]);
+            store_run(at, apart, rows, view->storage, line);
+        }
+    }
+}
+
+/* Classes from c to c + n of rows from `row` on. */
+static void gather(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t c, ptrdiff_t n,
+                   S *tile, ptrdiff_t pitch) {
+    const ptrdiff_t apart = lg_row_stride(view, j->inner), step = view->stride[1];
+    const int squares = lg_by_class(view, j->inner), direct = computed(view) && apart == (ptrdiff_t)sizeof(S);
+    for (ptrdiff_t r = 0; r < rows && !squares; r++)
+        load_run(at_row(view, row + r, j->inner) + c * step, step, n, view->storage, tile + r * pitch);
+    for (ptrdiff_t i = 0; i < n && squares; i += VL)
+        for (ptrdiff_t r = 0, k; r < rows; r += k) {
+            const char *at = at_row(view, row + r, j->inner) + (c + i) * step;
+            S *to = tile + r * pitch + i;
+            k = side_by_side(j, row + r, rows - r);
+            if (direct && k == VL && n - i >= VL) gather_square(view, at, apart, 1, VL, VL, to, pitch);
+            else gather_square(view, at, apart, direct, n - i, k, to, pitch);
+        }
+}
+/* The lines of classes from c to c + n, to the cache. */
+INLINE void prefetch_classes(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t c,
+                             ptrdiff_t n) {
+    if (c + n > j->classes) return;
+    const char *at = at_row(view, row, j->inner) + c * view->stride[1];
+    const ptrdiff_t length = rows * lg_row_stride(view, j->inner);
+    for (; n; n--, at += view->stride[1])
+        for (ptrdiff_t i = 0; i < length; i += 64) prefetch_later(at + i);
+}
+/* By squares, rows are multiplied by their factors, if given. */
+static void scatter(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, const S *tile,
+                    const factor *scale) {
+    const ptrdiff_t n = j->classes, pitch = PITCH(n), apart = lg_row_stride(view, j->inner), step = view->stride[1];
+    const int squares = lg_by_class(view, j->inner), direct = computed(view) && apart == (ptrdiff_t)sizeof(S);
+    for (ptrdiff_t r = 0; r < rows && !squares; r++)
+        store_run(at_row(view, row + r, j->inner), step, n, view->storage, tile + r * pitch);
+    for (ptrdiff_t c = 0; c < n && squares; c += VL)
+        for (ptrdiff_t r = 0, k; r < rows; r += k) {
+            char *at = at_row(view, row + r, j->inner) + c * step;
+            const S *from = tile + r * pitch + c;
+            const factor *f = scale ? scale + r : NULL;
+            k = side_by_side(j, row + r, rows - r);
+            if (direct && k == VL && n - c >= VL + CLASSES_AHEAD && f)
+                scatter_square(view, at, apart, 1, VL + CLASSES_AHEAD, VL, from, pitch, f);
+            else scatter_square(view, at, apart, direct, n - c, k, from, pitch, f);
+        }
+}
