@@ -56,7 +56,7 @@ INLINE ptrdiff_t side_by_side(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t row
 INLINE void gather_square(const lg_view *view, const char *at, ptrdiff_t apart, int direct, ptrdiff_t classes,
                           ptrdiff_t rows, S *to, ptrdiff_t pitch) {
     V square[VL];
-    S line[VL];
+    S line[VL] = {0};
     UNROLL(16)
     for (int i = 0; i < VL; i++, at += view->stride[1]) {
         if (i >= classes) square[i] = set1(0);
