@@ -1,11 +1,13 @@
 """A result depends on the values alone: not on the level (among those with fused multiply-add, and
 among those without), the place in a batch, the layout, padding, or whether it is done in place."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from calls import all_calls, same_bits
 from conftest import FUSED_LEVELS, LEVELS, kernels
-from ways import WAYS, padded, same_results
+from ways import WAYS, along, padded, same_results
 
 from lossgrad import reference
 
@@ -76,6 +78,25 @@ def test_ways(either, dtype, way, rng):
         made = all_calls(shape, dtype, rng, axis, brief=True)
         for call in made[list(WAYS).index(way) % 3 :: 3] if is_reference else made:
             same_results(way, either, call, call(either))
+
+
+@pytest.mark.parametrize("classes", [33, 127, 129, 300, 1100])
+def test_rows_side_by_side(vectors, dtype, classes, rng):
+    """The classes along the first axis: some usual rows, some with extremes."""
+    for call in all_calls((75, classes), dtype, rng, brief=True):
+        if not call.takes_any_number or call.op.kind not in ("softmax", "loss_rows"):
+            continue
+        x = call.arrays[call.main].copy()
+        for row, value in zip(range(3, 75, 7), SPECIAL, strict=False):
+            x[row, rng.integers(0, classes, 3)] = value
+        x[10, : classes // 2] = -np.inf
+        x[17] += 300
+        x[24] = np.linspace(-100, 100, classes)
+        some = {call.main: x}
+        turned = dataclasses.replace(call, arrays=call.arrays | some)
+        same_bits(
+            along(0, vectors, turned, None), call(vectors, some), f"{classes} classes: {call}"
+        )
 
 
 def test_place_in_a_vector(lg, dtype, rng):
