@@ -36,6 +36,7 @@ def measure(benchmark):
         stats = benchmark.stats.stats
         benchmark.extra_info.update(
             ns=stats.median / case.elements * 1e9,
+            best=stats.min / case.elements * 1e9,
             gb_per_s=case.bytes / stats.median / 1e9,
             copy=stats.median / copy,
             max=stats.median / largest,
