@@ -22,6 +22,7 @@ SIZES = ((16,), (1_000,), (16_384,), (1_000_000,), (32_000_000,))
 ROWS = ((8, 10), (65536, 10), (65536, 100), (4096, 1000), (256, 32000), (1024, 32000))
 # Here a result is also written to an array that the caller keeps.
 WITH_OUT = ((16,), (32_000_000,), (8, 10), (1024, 32000))
+ALONG_FIRST = (4096, 1000)  # here the classes also lie along the first axis
 JACOBIANS = ((8, 10), (65536, 10), (4096, 100))  # results have a class axis more
 # What the baseline tracks: float32 from a small call to memory, the other dtypes at one size.
 ONE_SIZE = ((16_384,), (4096, 100), (4096, 1000))
@@ -49,14 +50,14 @@ class Case:
     function: str
     dtype: str
     shape: tuple[int, ...]
-    out: bool = False
+    way: str = ""  # "out": with out=; "axis0": the classes along the first axis
     library: str = "lossgrad"
     published: bool = False  # the peer's published form, even where another is faster
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape))
-        out = "-out" if self.out else ""
-        return f"{self.library}:{self.function}-{self.dtype}-{shape}{out}"
+        way = f"-{self.way}" if self.way else ""
+        return f"{self.library}:{self.function}-{self.dtype}-{shape}{way}"
 
     @property
     def elements(self) -> int:
@@ -83,7 +84,7 @@ class Case:
     @property
     def is_tracked(self) -> bool:
         """Whether `python -m benchmarks run` measures it without --every."""
-        if self.out:
+        if self.way == "out":
             return self.shape in SMALL
         return self.shape in (TRACKED if self.dtype == "float32" else ONE_SIZE)
 
@@ -99,8 +100,11 @@ class Case:
         """The function of lossgrad and its arguments."""
         function = getattr(lossgrad, self.function)
         arguments = [self.upstream, *self.inputs] if self.is_backward else self.inputs
-        if self.out:
+        if self.way == "out":
             function = functools.partial(function, out=np.empty_like(self.inputs[0]))
+        if self.way == "axis0":
+            function = functools.partial(function, axis=0)
+            arguments = [a.T.copy() if np.ndim(a) > 1 else a for a in arguments]
         return function, arguments
 
 
@@ -124,7 +128,9 @@ def cases() -> Iterator[Case]:
                     case = Case(op, function, dtype, shape)
                     yield case
                     if dtype == "float32" and shape in WITH_OUT and writes_like_input(case):
-                        yield Case(op, function, dtype, shape, out=True)
+                        yield Case(op, function, dtype, shape, "out")
+                    if dtype == "float32" and shape == ALONG_FIRST and takes(case, "axis"):
+                        yield Case(op, function, dtype, shape, "axis0")
 
 
 def parameters(found: Iterable[Case]) -> list[Any]:
@@ -135,9 +141,13 @@ def parameters(found: Iterable[Case]) -> list[Any]:
     ]
 
 
+def takes(case: Case, option: str) -> bool:
+    return option in inspect.signature(getattr(lossgrad, case.function)).parameters
+
+
 def writes_like_input(case: Case) -> bool:
     """Whether `out=` may be an array like the first input."""
-    if "out" not in inspect.signature(getattr(lossgrad, case.function)).parameters:
+    if not takes(case, "out"):
         return False
     if case.is_backward or case.is_fused:
         return True
@@ -148,4 +158,4 @@ def writes_like_input(case: Case) -> bool:
 def order(case: Case) -> tuple[Any, ...]:
     """Cases on the same arrays follow each other, and peers the function that they are beside."""
     at = [op.name for op in OPS].index(case.op.name)
-    return case.dtype, case.shape, at, case.function, case.out, case.library != "lossgrad"
+    return case.dtype, case.shape, at, case.function, case.way, case.library != "lossgrad"

@@ -58,7 +58,7 @@ def roofline(results: list[Result]) -> Any:
         ("_backward", "backward", "^"),
         ("", "forward", "o"),
     ):
-        chosen = [r for r in mine if not r.out and kind(r) == suffix]
+        chosen = [r for r in mine if not r.way and kind(r) == suffix]
         panel.scatter(
             [r.bytes for r in chosen],
             [r.seconds for r in chosen],

@@ -72,7 +72,7 @@ def times(results: list[Result], function: str, shape: str) -> Times:
     return {
         r.library: r.ns
         for r in results
-        if (r.function, r.shape, r.dtype, r.out) == (function, shape, "float32", False)
+        if (r.function, r.shape, r.dtype, r.way) == (function, shape, "float32", "")
         and r.library in LIBRARIES
     }
 

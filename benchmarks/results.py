@@ -135,7 +135,7 @@ class Result:
     function: str
     dtype: str
     shape: str
-    out: bool
+    way: str
     ns: float
     best: float
     gb_per_s: float
@@ -159,6 +159,6 @@ def parsed(data: dict[str, Any]) -> list[Result]:
     found = []
     for name, numbers in data["results"].items():
         library, _, rest = name.partition(":")
-        function, dtype, shape, *out = rest.split("-")
-        found.append(Result(library, function, dtype, shape, bool(out), **numbers))
+        function, dtype, shape, *way = rest.split("-")
+        found.append(Result(library, function, dtype, shape, "".join(way), **numbers))
     return found

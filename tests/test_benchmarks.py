@@ -39,7 +39,7 @@ def test_the_baseline_has_every_tracked_case():
 
 @pytest.mark.parametrize("function", sorted({case.function for case in CASES}))
 def test_arguments_fit(function):
-    case = next(case for case in CASES if case.function == function and not case.out)
+    case = next(case for case in CASES if case.function == function and not case.way)
     small = replace(case, shape=(7,) if len(case.shape) == 1 else (7, 3))
     called, arguments = small.call()
     called(*arguments)
@@ -51,7 +51,7 @@ def test_names_tell_cases_apart():
     assert len(set(names)) == len(names)
     (one,) = results.parsed({"results": {"lossgrad:f_backward-float32-8x10-out": FAST}})
     assert (one.library, one.function, one.dtype) == ("lossgrad", "f_backward", "float32")
-    assert (one.shape, one.out, one.elements) == ("8x10", True, 80)
+    assert (one.shape, one.way, one.elements) == ("8x10", "out", 80)
     assert one.seconds == pytest.approx(160e-9)
     assert one.bytes == pytest.approx(640)
 
