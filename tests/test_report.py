@@ -98,6 +98,15 @@ def test_any_number_of_classes(tmp_path, classes):
     assert classes == 1 or "inf" in found.words
 
 
+def test_losses_beyond_the_histogram(tmp_path):
+    x = np.array([[0.0, -1e3], [0.0, -1e3], [0.0, 1e9]])
+    report.write(tmp_path / "r.html", evaluate(x, [0, 1, 0]))
+    drawing = base64.b64decode(page(tmp_path / "r.html").images[2].split(",")[1]).decode()
+    ticks = re.findall("<!-- (.*?) -->", drawing)
+    assert {"0", "\N{INFINITY}"} <= set(ticks)
+    assert not {f"{2.0**-41:.2g}", f"{2.0**23:.2g}"} & set(ticks)
+
+
 def test_binary(tmp_path):
     x = np.random.default_rng(1).standard_normal((100, 3))
     report.write(tmp_path / "r.html", evaluate(x, x > 0.3, task="binary"), about={"a": ["<b>", 1]})

@@ -27,7 +27,7 @@ h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin-t
 p.about { color: #5b626d; margin-top: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .18rem .9rem .18rem 0; text-align: right; border-bottom: 1px solid #e6e8eb; }
-td:first-child, th:first-child, td.text, th.text { text-align: left; overflow-wrap: anywhere; }
+td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
 th { font-weight: 600; color: #5b626d; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; } .plots img { max-width: 100%; }
 """
@@ -225,7 +225,8 @@ def _losses(axes: Any, result: Result) -> None:
     powers = np.arange(first, last + 1) - 41
     axes.bar(powers, result.loss_histogram[first : last + 1], 1.0, align="edge", color=_BLUE)
     ticks = np.unique(np.linspace(powers[0], powers[-1] + 1, 6).astype(int))
-    axes.set_xticks(ticks, [f"{2.0**k:.2g}" for k in ticks])
+    ends = {-41: "0", len(result.loss_histogram) - 41: "\N{INFINITY}"}  # the outer bins are open
+    axes.set_xticks(ticks, [ends.get(int(k), f"{2.0**k:.2g}") for k in ticks])
     axes.set(xlabel="loss of a row, nats (each bar doubles it)", ylabel="rows", title="Loss")
 
 
