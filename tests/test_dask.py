@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,21 +114,41 @@ def _pid():
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_lost_cluster_is_one_line(data, cluster, tmp_path, capsys, monkeypatch):
+    x, y, _ = data
+    np.savez(tmp_path / "x.npz", logits=x, targets=y)
+
+    def lost(self, *_):
+        raise distributed.client.FutureCancelledError("key", "connection lost", "More\nlines")
+
+    monkeypatch.setattr(distributed.Future, "result", lost)
+    address = cluster.scheduler_address
+    assert cli.main(["evaluate", str(tmp_path / "x.npz"), "--dask", address]) == 2
+    error = f"{address}: the cluster gave up: key cancelled for reason: connection lost."
+    assert capsys.readouterr().err == f"lossgrad: error: {error}\n"
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
     x, y, _ = data
     monkeypatch.setattr("lossgrad._dask._PIECE_BYTES", 48 * 100)
     for number, rows in enumerate(np.split(np.arange(900), [250, 251])):
         np.save(tmp_path / f"x{number}.npy", x[rows])
         np.save(tmp_path / f"y{number}.npy", y[rows])
-    files = [str(tmp_path / "x*.npy"), str(tmp_path / "y*.npy")]
+    monkeypatch.chdir(tmp_path)  # which is not where the workers are
+    files = ["x*.npy", "y*.npy"]
     one, many = str(tmp_path / "one"), str(tmp_path / "many")
     assert cli.main(["evaluate", *files, "--state", one]) == 0
     assert cli.main(["evaluate", *files, "--state", many, "--dask", cluster.scheduler_address]) == 0
-    with open(one, "rb") as first, open(many, "rb") as second:
-        assert first.read() == second.read()
+    assert Path(one).read_bytes() == Path(many).read_bytes()
     capsys.readouterr()
     y[800] = 99
     np.save(tmp_path / "y2.npy", y[251:])
     assert cli.main(["evaluate", *files, "--dask", cluster.scheduler_address]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"lossgrad: error: {tmp_path / 'y2.npy'}: row 549: label 99 is outside")
+    assert error.startswith("lossgrad: error: y2.npy: row 549: label 99 is outside")
+    monkeypatch.setattr("lossgrad._dask.__package__", "no_such_package")
+    assert cli.main(["evaluate", *files, "--dask", cluster.scheduler_address]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"lossgrad: error: {cluster.scheduler_address}: its worker tcp://")
+    assert error.endswith("cannot import lossgrad: No module named 'no_such_package'")

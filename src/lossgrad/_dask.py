@@ -4,8 +4,10 @@ States are exact, so the cluster's result has the bytes of a single process, and
 computed twice because its worker died is merged once: what travels is the piece's bytes.
 """
 
+import importlib
 import math
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
@@ -116,7 +118,7 @@ def add_files(
     Raises
     ------
     FileError
-        As in one process; or the scheduler at `address` cannot be reached.
+        As in one process; or the scheduler at `address` cannot be reached, or fails.
     """
     distributed = need("distributed", "dask", "--dask")
     dask = need("dask", "dask", "--dask")
@@ -124,7 +126,9 @@ def add_files(
         client = distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise FileError(address, f"no scheduler of dask answers: {error}") from None
+    shards.open_from_here()
     with client:
+        _check_workers(client, address)
         one = dask.delayed(_state_of_rows, pure=False)
         empty = _empty(state)
         pieces = [
@@ -132,7 +136,21 @@ def add_files(
             for number in range(len(shards))
             for start, stop in _pieces(shards, number, axis, state)
         ]
-        _merge_into(state, client.compute(_tree(dask.delayed(_merged), pieces, empty)).result())
+        total = client.compute(_tree(dask.delayed(_merged), pieces, empty))
+        try:
+            data = total.result()
+        except (OSError, CancelledError, distributed.KilledWorker) as error:
+            first_line, *_ = str(error).splitlines()
+            raise FileError(address, f"the cluster gave up: {first_line}") from None
+    _merge_into(state, data)
+
+
+def _check_workers(client: Any, address: str) -> None:
+    """A worker that cannot import the package ends when a task comes, and all would wait for it."""
+    found = client.run(importlib.import_module, __package__, on_error="return")
+    for worker, answer in found.items():
+        if isinstance(answer, ImportError):
+            raise FileError(address, f"its worker {worker} cannot import lossgrad: {answer}")
 
 
 def _pieces(shards: FileShards, number: int, axis: int, state: Evaluation) -> list[tuple[int, int]]:

@@ -38,6 +38,11 @@ class FileShards:
         self.bytes = 0
         self.classes = 0  # known when the shapes have been checked, as are the rows and bytes
         self._stamps: list[list[tuple[int, int]]] = []
+        self._directory = ""
+
+    def open_from_here(self) -> None:
+        """Hold on to the directory that relative names start from, wherever this is sent to."""
+        self._directory = os.getcwd()
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -74,17 +79,21 @@ class FileShards:
     def open(self, number: int) -> Shard:
         """Open the files of one shard."""
         logits, targets = self.pairs[number]
+        paths = self._paths(number)
         return Shard(
-            open_array(logits, self._keys[0], "logits"),
-            open_array(targets, self._keys[1], "targets"),
+            open_array(paths[0], self._keys[0], "logits"),
+            open_array(paths[1], self._keys[1], "targets"),
             source=logits,
             names={"logits": logits, "targets": targets},
             first_row=0,
             check=self._watch(number),
         )
 
+    def _paths(self, number: int) -> list[str]:
+        return [os.path.join(self._directory, name) for name in self.pairs[number]]
+
     def _watch(self, number: int) -> Callable[[], None]:
-        paths = self.pairs[number]
+        paths = self._paths(number)
         if not self._stamps:
             self._stamps = [[_stamp(path) for path in pair] for pair in self.pairs]
         stamps = self._stamps[number]
