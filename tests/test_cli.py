@@ -458,6 +458,7 @@ class Bar:
 
     def __init__(self, **keywords):
         self.keywords, self.n, self.total, self.closed = keywords, 0, None, False
+        self.ncols = self.nrows = -1  # what tqdm makes of a terminal of 0 columns, to draw nothing
         Bar.made.append(self)
 
     def __enter__(self):
@@ -487,6 +488,7 @@ def test_progress_bar_on_a_terminal(run, files, bars, monkeypatch):
     assert (bar.n, bar.total, bar.closed) == (100_000, 100_000, True)
     assert re.fullmatch(r"\d+\.\d\d GB/s", bar.postfix)
     assert bar.keywords["file"] is sys.stderr
+    assert (bar.ncols, bar.nrows) == (None, None)
 
 
 def test_no_progress_bar_elsewhere(run, files, bars):

@@ -271,6 +271,8 @@ def _progress_bar() -> Iterator[Progress | None]:
         yield None
         return
     with tqdm(unit=" rows", unit_scale=True, leave=False, file=sys.stderr) as bar:
+        if bar.ncols == -1:  # the terminal says it has 0 columns (a pipe to a container, say)
+            bar.ncols = bar.nrows = None
 
         def show(done: int, total: int, rate: float) -> None:
             bar.total = total
