@@ -13,6 +13,8 @@ import pytest
 import lossgrad
 from lossgrad import Evaluation, _checkpoint, _command, _walk, cli, evaluate
 
+NO_CLUSTER = "--dask", "tcp://127.0.0.1:1"  # where the state is refused before anything is asked
+
 
 @pytest.fixture
 def run(capsys):
@@ -258,8 +260,19 @@ def test_a_file_that_is_no_state_is_never_overwritten(run, shards):
     first = state.read_bytes()
     run("evaluate", logits, targets, "--state", state)  # its own it may
     assert state.read_bytes() == first
-    message = run("evaluate", logits, targets, "--state", state, "--bins", 3, status=2)
-    assert message == f"{state}: holds a state of other options and is left alone"
+    pair = logits, targets
+    three = directory / "three"
+    run("evaluate", *pair, "--state", three, "--bins", 3)
+    commands = [
+        ["evaluate", *pair, "--bins", 3],
+        ["evaluate", *pair, "--bins", 3, *NO_CLUSTER],
+        ["evaluate", "--sample", "digits", "--bins", 3],
+        ["merge", three],
+    ]
+    for command in commands:
+        message = run(*command, "--state", state, status=2)
+        assert message == f"{state}: holds a state of other options and is left alone"
+        assert state.read_bytes() == first
 
 
 def test_a_state_where_nothing_can_be_written(run, shards, monkeypatch):
@@ -339,7 +352,8 @@ def test_an_interrupted_run_of_something_else_is_left_alone(run, shards, small_b
     run("evaluate", *patterns(directory), "--state", state, status=130)
     before = state.read_bytes()
     pair = directory / "logits-0.npy", directory / "targets-0.npy"
-    for other in (pair, [*patterns(directory), "--bins", 2]):
+    others = pair, [*patterns(directory), "--bins", 2], [*pair, *NO_CLUSTER], ["--sample", "digits"]
+    for other in others:
         message = run("evaluate", *other, "--state", state, status=2)
         assert "holds an interrupted run of other files or options" in message
     time.sleep(0.01)

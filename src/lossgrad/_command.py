@@ -54,14 +54,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     job = _sample_job(arguments.save) if arguments.sample else _file_job(arguments)
     names = _check_outputs(arguments, job.classes)
     start = time.perf_counter()
-    if arguments.dask is not None:
-        from lossgrad._dask import add_files
-
-        assert isinstance(job.shards, FileShards)
-        add_files(state, job.shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
-        before = 0
-    else:
-        state, before = _run(job, state, arguments)
+    state, before = _run(job, state, arguments)
     result = state.result()
     if result.terms == 0:
         why = "no row has a loss" if result.undefined else "every label is ignored, no row is left"
@@ -88,6 +81,7 @@ def merge(arguments: argparse.Namespace) -> None:
     result = state.result()
     names = _check_outputs(arguments, result.classes)
     if arguments.state is not None:
+        _checkpoint.resume(arguments.state, state, None)  # no other state is replaced
         _checkpoint.save(arguments.state, state)
     _show(arguments, result, None, names, {"states": arguments.states})
 
@@ -193,14 +187,21 @@ def _sample_job(directory: str | None) -> Job:
 
 
 def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Evaluation, int]:
-    """Walk over the job; with --state, go on from an interrupted run. Also the rows it had."""
-    start, before, identity = Position(), 0, None
-    path = arguments.state
-    if path is not None and isinstance(job.shards, FileShards):
+    """Add the job's rows; with --state, go on from an interrupted run. Also the rows it had."""
+    fresh, start, before, identity = state, Position(), 0, None
+    path, shards = arguments.state, job.shards
+    if path is not None:
+        rows = shards.fingerprint() if isinstance(shards, FileShards) else job.targets
         keys = arguments.logits_key, arguments.targets_key
         blocks = BLOCK_BYTES, BLOCK_FIGURES  # in which the position counts
-        identity = [job.shards.fingerprint(), state.options(), arguments.axis, *keys, blocks]
+        identity = [rows, state.options(), arguments.axis, *keys, blocks]
         state, start, before = _checkpoint.resume(path, state, identity)
+    if arguments.dask is not None:
+        from lossgrad._dask import add_files
+
+        assert isinstance(shards, FileShards)
+        add_files(fresh, shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
+        return fresh, 0  # all of it: a cluster takes the pieces in no order to go on in
     done, size, began = before, 0, time.perf_counter()
     saved = began
 
@@ -223,7 +224,7 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
         try:
             walk(
                 state,
-                job.shards,
+                shards,
                 axis=arguments.axis,
                 strict=arguments.strict,
                 threads=arguments.threads or get_num_threads(),
