@@ -36,7 +36,7 @@ DATA: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = 
     "labels": lambda rng, shape: rng.integers(0, shape[-1], shape[:-1]),
     "log-probabilities": lambda rng, shape: -abs(rng.normal(scale=2, size=shape)),
     "probabilities": lambda rng, shape: rng.random(shape),
-    "distribution": lambda rng, shape: rng.random(shape) / shape[-1],
+    "distribution": lambda rng, shape: rng.dirichlet(np.ones(shape[-1]), shape[:-1]),
     "slopes": lambda rng, shape: rng.random(shape[-1]),
     "binary targets": lambda rng, shape: rng.integers(0, 2, shape).astype(float),
 }
