@@ -88,8 +88,9 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 
 def slowdown(old: dict[str, float], new: dict[str, float]) -> float:
     """How many times slower, by what finds least: a busy memory slows copying and searching, too,
-    but not alike, and what disturbs some rounds leaves the best one as it was."""
-    return min(new[key] / old[key] for key in ("copy", "max", "best"))
+    but not alike, and what disturbs some rounds leaves the best one as it was. Older files have
+    no best round."""
+    return min(new[key] / old[key] for key in ("copy", "max", "best") if key in old and key in new)
 
 
 def is_ours(name: str) -> bool:

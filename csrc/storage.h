@@ -83,15 +83,28 @@ INLINE void store_halves(char *at, ptrdiff_t stride, ptrdiff_t k, int storage, V
         for (ptrdiff_t i = 0; i < k; i++) memcpy(at + i * stride, line + i, sizeof *line);
     }
 }
+/* Inlined with constants where that is common. */
+INLINE void load_half_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, S *to) {
+    ptrdiff_t i = 0;
+    for (; i + VL <= n; i += VL) st(to + i, load_halves(at + i * stride, stride, VL, storage));
+    if (i < n) st_n(to + i, load_halves(at + i * stride, stride, n - i, storage), n - i);
+}
+INLINE void store_half_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const S *from) {
+    ptrdiff_t i = 0;
+    for (; i + VL <= n; i += VL) store_halves(at + i * stride, stride, VL, storage, ld(from + i));
+    if (i < n) store_halves(at + i * stride, stride, n - i, storage, ld_n(from + i, n - i, 0));
+}
+#define HALF_RUN(run, at, stride, n, storage, values)                                  \
+    if (stride == 2 && storage == LG_F16) run(at, 2, n, LG_F16, values);               \
+    else if (stride == 2) run(at, 2, n, LG_BF16, values);                              \
+    else run(at, stride, n, storage, values)
 #endif
 
 static void load_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to_) {
     S *to = to_;
 #if !LG_DOUBLE
     if (storage == LG_F16 || storage == LG_BF16) {
-        ptrdiff_t i = 0;
-        for (; i + VL <= n; i += VL) st(to + i, load_halves(at + i * stride, stride, VL, storage));
-        if (i < n) st_n(to + i, load_halves(at + i * stride, stride, n - i, storage), n - i);
+        HALF_RUN(load_half_run, at, stride, n, storage, to);
         return;
     }
 #endif
@@ -104,9 +117,7 @@ static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, cons
     const S *from = from_;
 #if !LG_DOUBLE
     if (storage == LG_F16 || storage == LG_BF16) {
-        ptrdiff_t i = 0;
-        for (; i + VL <= n; i += VL) store_halves(at + i * stride, stride, VL, storage, ld(from + i));
-        if (i < n) store_halves(at + i * stride, stride, n - i, storage, ld_n(from + i, n - i, 0));
+        HALF_RUN(store_half_run, at, stride, n, storage, from);
         return;
     }
 #endif

@@ -82,6 +82,13 @@ def test_a_regression_is_found(tmp_path, capsys):
     assert A not in said
 
 
+def test_files_without_a_best_round_are_compared(tmp_path):
+    before = {key: value for key, value in FAST.items() if key != "best"}
+    old = recorded(tmp_path / "old.json", {A: before})
+    new = recorded(tmp_path / "new.json", {A: {**FAST, "copy": 12.0, "max": 3.1}})
+    assert command.main(["compare", old, new]) == 1
+
+
 def test_a_noisy_machine_is_no_regression(tmp_path):
     """Twice the time, but copying and searching take twice as long, too, or one of them does, or
     the best round is as good as before."""
