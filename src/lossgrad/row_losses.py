@@ -369,8 +369,21 @@ def _nll_loss(
     out: Array | None,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
-    row = log_probs, targets, weight, ignore_index, reduction, 0.0, axis, out, None
-    return _row_loss(kernels.NLL_LOSS, upstream, *row, value, num_threads)
+    return _row_loss(
+        kernels.NLL_LOSS,
+        upstream,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        0.0,
+        axis,
+        out,
+        None,
+        value,
+        num_threads,
+    )
 
 
 def nll_loss(
