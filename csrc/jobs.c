@@ -12,7 +12,9 @@ int lg_by_class(const lg_view *view, ptrdiff_t inner) {
 
 ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
     ptrdiff_t batch = 8192 / (job->classes > 0 ? job->classes : 1);
-    const int wide = lg_by_class(&job->x, job->inner) || lg_by_class(&job->grad, job->inner) || lg_by_class(&job->out, job->inner);
+    const lg_view *views[] = {&job->x, &job->grad, &job->out};
+    int wide = 0;
+    for (int v = 0; v < 3; v++) wide |= lg_by_class(views[v], job->inner);
     if (wide) batch *= 64; /* many rows of a class beside each other */
     const ptrdiff_t least = wide ? 16 : 1;
     return batch < least ? least : batch > LG_ROWS ? LG_ROWS : batch;

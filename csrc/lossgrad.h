@@ -29,8 +29,8 @@ double lg_sum_value(lg_sum *sum); /* correctly rounded */
  * column counts infinities. NULL stands for a column of zeros. */
 enum { LG_COLUMNS_BELOW = 14, LG_ONES = 34, LG_INFINITIES = 75, LG_COLUMNS = LG_INFINITIES + 3 };
 /* Adds each value to its group of `size` (the first if group is NULL), or 1 to each group that is named (if
- * value is NULL), at most 2^30 between two carries. How many were added: fewer than n if column[*missing] is missing for the next,
- * or, if *missing is -1, it is not such a number or group. */
+ * value is NULL), at most 2^30 between two carries. How many were added: fewer than n if column[*missing] is
+ * missing for the next or, if *missing is -1, the next is not such a number or group. */
 ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t size, const double *value, const int64_t *group,
                          ptrdiff_t n, int *missing);
 

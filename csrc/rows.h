@@ -411,7 +411,8 @@ static void sum_abreast(const S *const *x, ptrdiff_t n, S bias, S *keep, lg_batc
 /* First pass for rows that are read once but are no runs: some classes at a time go through a tile that stays in
  * the cache, FIRST of many rows that lie side by side or LONG of one; of many, what comes next is fetched. */
 #define LONG (8 * FIRST)
-static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *keep, S *tile, lg_batch *b, ptrdiff_t at) {
+static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *keep, S *tile, lg_batch *b,
+                       ptrdiff_t at) {
     const ptrdiff_t n = j->classes, most = many > 1 ? FIRST : LONG, block = n < most ? n : most, pitch = PITCH(block);
     const ptrdiff_t share = (block + many - 1) / many;
     running a[LG_ROWS];
@@ -648,9 +649,11 @@ INLINE double weigh(lg_row *w, S *e, const S *b, ptrdiff_t n) {
 }
 
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
-    const ptrdiff_t n = j->classes, pitch = PITCH(n), most = lg_rows_batch(j), batch = end - begin < most ? end - begin : most;
+    const ptrdiff_t n = j->classes, pitch = PITCH(n), most = lg_rows_batch(j);
+    const ptrdiff_t batch = end - begin < most ? end - begin : most;
     S *terms = j->scratch, *x_tile = terms + batch * pitch, *g_tile = x_tile + batch * pitch;
-    const int is_jacobian = j->what == LG_SOFTMAX_JACOBIAN, is_nll = j->what == LG_NLL_LOSS, has_b = j->factor.at != NULL;
+    const int is_jacobian = j->what == LG_SOFTMAX_JACOBIAN, is_nll = j->what == LG_NLL_LOSS;
+    const int has_b = j->factor.at != NULL;
     const int has_out = j->out.at != NULL, out_runs = !is_jacobian && runs(&j->out, n);
     const int x_runs = runs(&j->x, n) && !has_b, g_runs = runs(&j->grad, n);
     const int few = n <= 2 * LANES && !is_nll && !j->lse_given;
@@ -714,12 +717,13 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             if (alone && j->label.at) b.target[k] = (double)x_tile[label[k]];
             const S *write = out_runs && !stream && keeps ? (S *)at_row(&j->out, r0 + k, j->inner) : x[k];
             if (j->lse_given && isfinite((S)j->lse[r0 + k]))
-                put_row(&b, k, known_row(x[k], n, j->lse[r0 + k], j->label.at ? (ptrdiff_t)label[k] : 0, terms + k * pitch));
+                put_row(&b, k, known_row(x[k], n, j->lse[r0 + k], (ptrdiff_t)label[k], terms + k * pitch));
             else if (keeps) put_row(&b, k, sum_row(x[k], n, terms + k * pitch, write));
             else put_row(&b, k, sum_row(x[k], n, NULL, x[k]));
         }
         if (j->label.at && !alone)
-            read_targets(j, in_blocks || (is_nll && !x_runs) ? NULL : x, r0, many, label, skips ? skip : NULL, b.target);
+            read_targets(j, in_blocks || (is_nll && !x_runs) ? NULL : x, r0, many, label, skips ? skip : NULL,
+                         b.target);
         LG_NAME(finish)(&b, many);
         S values[LG_ROWS];
         for (ptrdiff_t k = 0; skips && k < many; k++)
@@ -730,7 +734,8 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         for (ptrdiff_t k = 0; j->row_grad.at && k < many; k++)
             b.up[k] *= load_double(at_row(&j->row_grad, r0 + k, j->inner), j->row_grad.storage);
         if (plain && has_out) {
-            for (ptrdiff_t k = 0; k < many; k++) b.own[k] = skips && skip[k] ? 0 : (double)(terms + k * pitch)[label[k]];
+            for (ptrdiff_t k = 0; k < many; k++)
+                b.own[k] = skips && skip[k] ? 0 : (double)terms[k * pitch + label[k]];
             LG_NAME(label_shares)(&b, many);
         }
         for (ptrdiff_t k = 0; by_row && k < many; k++) {

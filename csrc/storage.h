@@ -28,7 +28,8 @@ INLINE H to_f16(V v) { return (H)_mm256_cvtps_ph(v, _MM_FROUND_NO_EXC); }
 INLINE V from_f16(H h) {
     const U u = from_16_bits(h), sign = (u & 0x8000u) << 16, magnitude = (u & 0x7fffu) << 13;
     const V small = from_bits((I)magnitude), infinity = set1(0x1p-96f);
-    const V special = from_bits((I)(magnitude | 0x70000000u | (U)bits_(keep_(lt_(infinity, small), from_bits(iset1(0x00400000))))));
+    const I quiet = bits_(keep_(lt_(infinity, small), from_bits(iset1(0x00400000))));
+    const V special = from_bits((I)(magnitude | 0x70000000u) | quiet);
     return from_bits(bits_(select_(lt_(small, infinity), small * set1(0x1p112f), special)) | (I)sign);
 }
 /* Rounded to nearest even; below the normal numbers a float addition does it. */

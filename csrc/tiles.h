@@ -110,12 +110,12 @@ static void gather(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptr
             else gather_square(view, at, apart, direct, n - i, k, to, pitch);
         }
 }
-/* The lines of classes from c to c + n, to the cache. */
+/* Classes from c to c + n of neighbours, to the cache. */
 INLINE void prefetch_classes(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t c,
                              ptrdiff_t n) {
-    if (c + n > j->classes) return;
+    const ptrdiff_t size = lg_size(view->storage), length = rows * size;
+    if (c + n > j->classes || lg_row_stride(view, j->inner) != size) return;
     const char *at = at_row(view, row, j->inner) + c * view->stride[1];
-    const ptrdiff_t length = rows * lg_row_stride(view, j->inner);
     for (; n; n--, at += view->stride[1])
         for (ptrdiff_t i = 0; i < length; i += 64) prefetch_later(at + i);
 }
