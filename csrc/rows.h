@@ -660,15 +660,14 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const int keeps = (has_out && j->what != LG_LOG_SOFTMAX) || has_b;
     const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
     const int by_row = has_out || has_b || !(plain || j->what == LG_LOGSUMEXP);
-    const int once = !x_runs && !few && !has_b && !j->lse_given &&
-                     (plain || j->what == LG_LOGSUMEXP || j->what == LG_LOGSUMEXP_BACKWARD || j->what == LG_SOFTMAX);
+    /* each result is a term times its row's factor */
+    const int shares = plain || j->what == LG_LOGSUMEXP_BACKWARD || j->what == LG_SOFTMAX;
+    const int once = !x_runs && !few && !has_b && !j->lse_given && (shares || j->what == LG_LOGSUMEXP);
     const int by_class = lg_by_class(&j->x, j->inner);
     const int in_blocks = once && (by_class || n > LONG), alone = once && !in_blocks;
     const int stream = has_out && out_runs && n >= ROW_BLOCK / 2 &&
                        (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
-    /* terms that a scatter by squares multiplies by their factors */
-    const int scales = has_out && !out_runs && lg_by_class(&j->out, j->inner) &&
-                       (plain || j->what == LG_LOGSUMEXP_BACKWARD || j->what == LG_SOFTMAX);
+    const int scales = shares && has_out && !out_runs && lg_by_class(&j->out, j->inner); /* on their way out */
     const S *x[LG_ROWS], *g[LG_ROWS] = {NULL};
     factor scale[LG_ROWS];
     int64_t label[LG_ROWS] = {0};
