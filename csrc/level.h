@@ -14,6 +14,8 @@
 #include "loops.h"
 #include "labels.h"
 #include "tiles.h"
+#include "sums.h"
+#include "few.h"
 #include "rows.h"
 #include "statistics.h"
 

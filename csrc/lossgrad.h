@@ -125,7 +125,7 @@ int lg_by_class(const lg_view *view, ptrdiff_t inner);
 /* Labels of rows [row, row + rows), `inner` of them to each outer one. */
 void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, ptrdiff_t rows, int64_t *to);
 
-/* What the rows kernel knows of a row after its first pass (rows.h); all doubles, so that one
+/* What the rows kernel knows of a row after its first pass (sums.h); all doubles, so that one
  * function finishes rows of every dtype. */
 typedef struct {
     double max, target; /* the largest logit and the label's */

@@ -7,7 +7,7 @@
  * before. Errors, relative: confidence 2^-21, entropy, squares and Brier score 2^-20 (float64: 2^-50, 2^-49):
  * the terms' own, those of a chain of GROUP and one of 4 groups, and for what is a square twice the first.
  * Terms below 2^-190 (float64: 2^-1533) of the largest are taken as 0.
- * Order of the sums: the lanes of rows.h; GROUP of a lane one after another, 4 of those sums, these in W; rows
+ * Order of the sums: the lanes of sums.h; GROUP of a lane one after another, 4 of those sums, these in W; rows
  * of few classes, which are summed abreast, have the same. */
 
 /* The unit in which squares neither overflow nor, while the rest is not below LEAST_REST, matter where they
@@ -168,9 +168,28 @@ static NOINLINE int quick_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_row *
     return 1;
 }
 
+/* Adds a lane's sums of gaps and squares. */
+INLINE void figures_abreast(const abreast *a, ptrdiff_t n, int lane, W *gaps, W *squares) {
+    if (lane >= n) return;
+    const V *x = a->logit + lane, *e = a->term + lane, floor = set1(FLOOR);
+    V max = max_(floor, x[0]), top = e[0], sum = top;
+    W gap = w_zero(), square = w_zero();
+    if (lane + LANES < n) {
+        const V low = min_(top, e[LANES]), next = max_(floor, x[LANES]), both = max_(max, next);
+        gap = w_of(fma_(e[LANES], both - next, top * (both - max)));
+        square = w_of(low * low);
+        max = both;
+        top = max_(top, e[LANES]);
+        sum = low + top;
+    }
+    const V left = keep_(ne_(top, a->top), top);
+    *gaps = w_join(*gaps, w_add(gap, (a->max - max) * sum));
+    *squares = w_join(*squares, w_add(square, left * left));
+}
+
 /* The same of rows abreast, which quick_row would take: all figures by the sums it makes of them. */
 static void see_abreast(const abreast *a, ptrdiff_t n, const S *label, lg_batch *b, lg_found *to, ptrdiff_t at) {
-    const V zero = set1(0), one = set1(1), floor = set1(FLOOR), y = ld(label);
+    const V zero = set1(0), one = set1(1), y = ld(label);
     V own = zero, own_term = zero, first = zero, rank = zero;
     for (ptrdiff_t c = n; c-- > 0;) {
         const V here = set1((S)c), x = a->logit[c];
@@ -182,30 +201,18 @@ static void see_abreast(const abreast *a, ptrdiff_t n, const S *label, lg_batch 
         const M equal = and_(eq_(a->logit[c], own), lt_(set1((S)c), y));
         rank = rank + keep_(lt_(own, a->logit[c]) | equal, one);
     }
-    W gaps[LANES], squares[LANES];
-    const int lanes = n < LANES ? (int)n : LANES;
-    for (int l = 0; l < lanes; l++) {
-        V max = max_(floor, a->logit[l]), top = a->term[l], sum = top;
+    W gaps[LANES / 2], squares[LANES / 2];
+    for (int l = 0; l < LANES / 2; l++) {
         gaps[l] = squares[l] = w_zero();
-        if (l + LANES < n) {
-            const V x = max, e = top, low = min_(e, a->term[l + LANES]);
-            const V next = max_(floor, a->logit[l + LANES]), term = a->term[l + LANES];
-            max = max_(x, next);
-            top = max_(e, term);
-            sum = low + top;
-            gaps[l] = w_of(fma_(term, max - next, e * (max - x)));
-            squares[l] = w_of(low * low);
-        }
-        const V rise = (a->max - max) * sum, left = keep_(ne_(top, a->top), top);
-        gaps[l] = n > LANES ? w_add(gaps[l], rise) : w_of(rise);
-        squares[l] = n > LANES ? w_add(squares[l], left * left) : w_of(left * left);
+        figures_abreast(a, n, l, &gaps[l], &squares[l]);
+        figures_abreast(a, n, l + LANES / 2, &gaps[l], &squares[l]);
     }
     widen_(own, b->target + at);
     widen_(own_term, to->own + at);
     widen_(rank, to->rank + at);
     widen_(select_(eq_(rank, zero), y, first), to->predicted + at);
-    w_round(fold_abreast(gaps, lanes), to->gaps + at);
-    w_round(fold_abreast(squares, lanes), to->others + at);
+    w_round(fold_abreast(gaps), to->gaps + at);
+    w_round(fold_abreast(squares), to->others + at);
     for (ptrdiff_t k = at; k < at + VL; k++)
         to->others[k] = to->others[k] / (b->unit[k] * b->unit[k]) + (b->count[k] - 1);
 }
@@ -246,22 +253,19 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         if (!x_runs) gather(&j->x, j, r0, many, 0, n, tile, PITCH(n));
         lg_labels(&j->label, j->label_type, j->inner, r0, many, label);
-        ptrdiff_t kept = many; /* the first row that is not ignored */
-        for (ptrdiff_t k = many; k-- > 0;) {
-            const int skip = label[k] == j->ignore_index;
+        for (ptrdiff_t k = 0; k < many; k++) {
             x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : tile + k * PITCH(n);
-            y[k] = skip ? 0 : (S)label[k];
-            if (!skip) kept = k;
+            y[k] = label[k] == j->ignore_index ? 0 : (S)label[k];
         }
-        if (few && kept < many)
-            for (ptrdiff_t k = 0; k < many; k += VL) {
-                const S *side[VL];
-                abreast a;
-                for (int r = 0; r < VL; r++)
-                    side[r] = x[k + r < many && label[k + r] != j->ignore_index ? k + r : kept];
-                sum_abreast(side, n, QUICK_BIAS, NULL, &b, k, (int)(many - k < VL ? many - k : VL), &a);
-                see_abreast(&a, n, y + k, &b, &f, k);
-            }
+        for (ptrdiff_t k = 0; few && k < many; k += VL) {
+            const ptrdiff_t here = many - k < VL ? many - k : VL;
+            abreast a;
+            V seen;
+            if (x_runs) read_abreast(&j->x, j, r0 + k, here, a.logit);
+            else read_lines((const char *)x[k], PITCH(n) * (ptrdiff_t)sizeof(S), here, n, a.logit);
+            sum_abreast(&a, n, QUICK_BIAS, &b, k, &seen);
+            see_abreast(&a, n, y + k, &b, &f, k);
+        }
         for (ptrdiff_t k = 0; k < many; k++) {
             if (label[k] == j->ignore_index) continue;
             if (few && fabs(b.max[k]) <= (double)FAR && b.rest[k] >= (double)LEAST_REST) continue;

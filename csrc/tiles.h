@@ -21,8 +21,9 @@ INLINE double load_double(const char *p, int storage) {
 /* g / total as one factor, or as two that are normal numbers: a term's share is
  * (term * first) * second; second is 1 unless g / total is extreme. */
 typedef struct { S first, second; } factor;
+INLINE int is_extreme(double g, double total) { return (fabs(g) < total * C_(0x1p-110, 0x1p-1000)) & (g != 0); }
 INLINE factor factor_by(double g, double total, double quotient) {
-    if (!(fabs(g) < total * C_(0x1p-110, 0x1p-1000)) || g == 0) return (factor){(S)quotient, 1};
+    if (!is_extreme(g, total)) return (factor){(S)quotient, 1};
     const double up = fabs(g) > C_(0x1p-13, 0x1p-100) ? C_(0x1p90, 0x1p900) : 1;
     return (factor){(S)(up / total), (S)(g / up)};
 }
@@ -66,7 +67,7 @@ INLINE void gather_square(const lg_view *view, const char *at, ptrdiff_t apart, 
             square[i] = ld(line);
         }
     }
-    transpose_(square);
+    transpose_(square, VL);
     UNROLL(16)
     for (int i = 0; i < VL; i++)
         if (i < rows) st(to + i * pitch, square[i]);
@@ -80,7 +81,7 @@ INLINE void scatter_square(const lg_view *view, char *at, ptrdiff_t apart, int d
         square[i] = i < rows ? ld(from + i * pitch) : set1(0);
         if (scale && i < rows) square[i] = square[i] * set1(scale[i].first) * set1(scale[i].second);
     }
-    transpose_(square);
+    transpose_(square, VL);
     UNROLL(16)
     for (int i = 0; i < VL; i++, at += view->stride[1]) {
         if (i >= classes) continue;

@@ -185,17 +185,17 @@ INLINE int count_(M m) { return -(int)m; }
 #endif
 INLINE V abs_(V v) { return from_bits(bits_(v) & iset1(C_(INT32_MAX, INT64_MAX))); }
 
-/* ---- rows of a square to columns: VL vectors, in log2(VL) steps that swap halves ---- */
-INLINE void transpose_(V *v) {
+/* ---- rows to columns: squares of size x size lanes in `size` vectors, in log2(size) steps that swap halves ---- */
+INLINE void transpose_(V *v, int size) {
 #if VECTOR && defined(__GNUC__) && !defined(__clang__)
     static const SI lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     I lane;
     memcpy(&lane, lanes, sizeof lane);
     UNROLL(4)
-    for (int d = VL / 2; d; d /= 2) {
+    for (int d = size / 2; d; d /= 2) {
         const I low = lane + (((lane & d) != 0) & (VL - d)), high = low + d;
         UNROLL(16)
-        for (int i = 0; i < VL; i++)
+        for (int i = 0; i < size; i++)
             if (!(i & d)) {
                 const V a = v[i], b = v[i + d];
                 v[i] = __builtin_shuffle(a, b, low);
@@ -204,12 +204,50 @@ INLINE void transpose_(V *v) {
     }
 #else
     S line[VL][VL], column[VL][VL];
-    for (int i = 0; i < VL; i++) st(line[i], v[i]);
-    for (int i = 0; i < VL; i++)
-        for (int j = 0; j < VL; j++) column[j][i] = line[i][j];
-    for (int i = 0; i < VL; i++) v[i] = ld(column[i]);
+    for (int i = 0; i < size; i++) st(line[i], v[i]);
+    for (int i = 0; i < size; i++)
+        for (int j = 0; j < VL; j++) column[j % size][j - j % size + i] = line[i][j];
+    for (int i = 0; i < size; i++) v[i] = ld(column[i]);
 #endif
 }
+
+/* ---- chunks of 16 bytes, `apart` bytes from each other; where V is a scalar, of one element ---- */
+#define CHUNK (VECTOR ? (int)(16 / sizeof(S)) : 1)
+#if AVX512
+INLINE V ld_chunks(const char *at, ptrdiff_t apart) {
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps((const float *)at));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(at + apart)), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(at + 2 * apart)), 2);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps((const float *)(at + 3 * apart)), 3);
+    return (V)v;
+}
+INLINE void st_chunks(char *at, ptrdiff_t apart, V v) {
+    _mm_storeu_ps((float *)at, _mm512_castps512_ps128((__m512)v));
+    _mm_storeu_ps((float *)(at + apart), _mm512_extractf32x4_ps((__m512)v, 1));
+    _mm_storeu_ps((float *)(at + 2 * apart), _mm512_extractf32x4_ps((__m512)v, 2));
+    _mm_storeu_ps((float *)(at + 3 * apart), _mm512_extractf32x4_ps((__m512)v, 3));
+}
+#elif AVX2
+INLINE V ld_chunks(const char *at, ptrdiff_t apart) {
+    const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps((const float *)at));
+    return (V)_mm256_insertf128_ps(low, _mm_loadu_ps((const float *)(at + apart)), 1);
+}
+INLINE void st_chunks(char *at, ptrdiff_t apart, V v) {
+    _mm_storeu_ps((float *)at, _mm256_castps256_ps128((__m256)v));
+    _mm_storeu_ps((float *)(at + apart), _mm256_extractf128_ps((__m256)v, 1));
+}
+#else
+INLINE V ld_chunks(const char *at, ptrdiff_t apart) {
+    V v;
+    for (size_t i = 0; i * 16 < sizeof v; i++)
+        memcpy((char *)&v + i * 16, at + (ptrdiff_t)i * apart, sizeof v < 16 ? sizeof v : 16);
+    return v;
+}
+INLINE void st_chunks(char *at, ptrdiff_t apart, V v) {
+    for (size_t i = 0; i * 16 < sizeof v; i++)
+        memcpy(at + (ptrdiff_t)i * apart, (char *)&v + i * 16, sizeof v < 16 ? sizeof v : 16);
+}
+#endif
 
 /* ---- arithmetic ---- */
 #if AVX512 || AVX2
@@ -347,6 +385,7 @@ INLINE W w_join(W a, W b) {
 }
 INLINE void w_store(W w, double *sum, double *error) { st(sum, w.s); st(error, w.e); }
 INLINE void w_round(W w, double *to) { st(to, w.s + w.e); }
+INLINE void w_values(W w, double *to) { st(to, select_(lt_(abs_(w.s), set1(INFINITY)), w.s + w.e, w.s)); }
 INLINE V w_narrow(W w) { return w.s; }
 #else
 #if VECTOR
@@ -370,8 +409,11 @@ INLINE W w_of(V v) {
     return (W){__builtin_convertvector(half[0], D), __builtin_convertvector(half[1], D)};
 }
 #endif
-INLINE void w_store(W w, double *sum, double *error) { (void)error; memcpy(sum, &w, sizeof w); }
-INLINE void w_round(W w, double *to) { memcpy(to, &w, sizeof w); }
+INLINE void w_round(W w, double *to) {
+    memcpy(to, &w.lo, sizeof w.lo);
+    memcpy(to + VL / 2, &w.hi, sizeof w.hi);
+}
+INLINE void w_store(W w, double *sum, double *error) { (void)error; w_round(w, sum); }
 #if AVX512
 INLINE V w_narrow(W w) {
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)w.lo)), _mm512_cvtpd_ps((__m512d)w.hi), 1);
@@ -395,6 +437,9 @@ INLINE void w_round(W w, double *to) { *to = w.s; }
 INLINE V w_narrow(W w) { return (V)w.s; }
 #endif
 INLINE W w_add(W w, V v) { return w_join(w, w_of(v)); }
+#endif
+#if !LG_DOUBLE
+INLINE void w_values(W w, double *to) { w_round(w, to); }
 #endif
 INLINE void widen_(V v, double *to) { w_round(w_of(v), to); }
 

@@ -1,0 +1,377 @@
+/* Rows of few classes: VL of them at a time, each in a lane of its own, so that no vector is left half empty and
+ * no row waits for another. Terms, sums and results are those of a row by itself, in the same order. */
+
+#define FEW (2 * LANES)
+
+/* By class. */
+typedef struct {
+    V logit[FEW], term[FEW], max, top; /* the largest of either */
+} abreast;
+
+/* ---- to and from columns ---- */
+
+/* Rows `apart` bytes from each other, each a run: VL or CHUNK classes at a time, of which the last are handled
+ * twice where n is no multiple. Few rows or very few classes go through copies of full length. */
+INLINE void read_lines(const char *at, ptrdiff_t apart, ptrdiff_t many, ptrdiff_t n, V *column) {
+    S line[VL * FEW];
+    if (many < VL || n < CHUNK) {
+        for (ptrdiff_t r = 0; r < VL; r++)
+            for (ptrdiff_t c = 0; c < n; c += VL)
+                st(line + r * FEW + c, r < many ? ld_n((const S *)(at + r * apart) + c, n - c < VL ? n - c : VL, 0) : set1(0));
+        at = (const char *)line;
+        apart = FEW * (ptrdiff_t)sizeof(S);
+    }
+    ptrdiff_t c = 0;
+    for (; c + VL <= n; c += VL) {
+        for (int r = 0; r < VL; r++) column[c + r] = ld((const S *)(at + r * apart) + c);
+        transpose_(column + c, VL);
+    }
+    for (; c < n; c += CHUNK) {
+        const ptrdiff_t first = c + CHUNK <= n || n < CHUNK ? c : n - CHUNK;
+        const char *p = at + first * (ptrdiff_t)sizeof(S);
+        V v[CHUNK];
+        for (int i = 0; i < CHUNK; i++) v[i] = ld_chunks(p + i * apart, CHUNK * apart);
+        transpose_(v, CHUNK);
+        for (int i = 0; i < CHUNK; i++) column[first + i] = v[i];
+    }
+}
+INLINE void write_lines(char *to, ptrdiff_t apart, ptrdiff_t many, ptrdiff_t n, const V *column) {
+    S line[VL * FEW];
+    const int copied = many < VL || n < CHUNK;
+    char *at = copied ? (char *)line : to;
+    const ptrdiff_t step = copied ? FEW * (ptrdiff_t)sizeof(S) : apart;
+    ptrdiff_t c = 0;
+    for (; c + VL <= n; c += VL) {
+        V v[VL];
+        for (int r = 0; r < VL; r++) v[r] = column[c + r];
+        transpose_(v, VL);
+        for (int r = 0; r < VL; r++) st((S *)(at + r * step) + c, v[r]);
+    }
+    for (; c < n; c += CHUNK) {
+        const ptrdiff_t first = c + CHUNK <= n || n < CHUNK ? c : n - CHUNK;
+        V v[CHUNK];
+        for (int i = 0; i < CHUNK; i++) v[i] = column[first + i];
+        transpose_(v, CHUNK);
+        for (int i = 0; i < CHUNK; i++) st_chunks(at + first * (ptrdiff_t)sizeof(S) + i * step, CHUNK * step, v[i]);
+    }
+    for (ptrdiff_t r = 0; copied && r < many; r++)
+        for (ptrdiff_t k = 0; k < n; k += VL)
+            st_n((S *)(to + r * apart) + k, ld(line + r * FEW + k), n - k < VL ? n - k : VL);
+}
+
+/* Whether `many` rows from `row` on are evenly apart. */
+INLINE int even(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many) {
+    return j->inner == 1 || row % j->inner + many <= j->inner;
+}
+static void read_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, V *column) {
+    const ptrdiff_t n = j->classes, apart = lg_row_stride(view, j->inner);
+    const char *at = at_row(view, row, j->inner);
+    if (computed(view) && apart == (ptrdiff_t)sizeof(S) && even(j, row, many)) {
+        for (ptrdiff_t c = 0; c < n; c++, at += view->stride[1])
+            column[c] = many == VL ? ld((const S *)at) : ld_n((const S *)at, many, 0);
+    } else if (runs(view, n) && even(j, row, many)) read_lines(at, apart, many, n, column);
+    else {
+        S tile[VL * FEW];
+        gather(view, j, row, many, 0, n, tile, FEW);
+        read_lines((const char *)tile, FEW * (ptrdiff_t)sizeof(S), many, n, column);
+    }
+}
+static void write_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, const V *column) {
+    const ptrdiff_t n = j->classes, apart = lg_row_stride(view, j->inner);
+    char *at = at_row(view, row, j->inner);
+    if (computed(view) && apart == (ptrdiff_t)sizeof(S) && even(j, row, many)) {
+        for (ptrdiff_t c = 0; c < n; c++, at += view->stride[1])
+            if (many == VL) st((S *)at, column[c]);
+            else st_n((S *)at, column[c], many);
+    } else if (runs(view, n) && even(j, row, many)) write_lines(at, apart, many, n, column);
+    else {
+        S tile[VL * 2 * FEW]; /* as scatter wants it: see lg_pitch */
+        write_lines((char *)tile, PITCH(n) * (ptrdiff_t)sizeof(S), many, n, column);
+        scatter(view, j, row, many, tile, NULL);
+    }
+}
+
+/* ---- first pass ---- */
+
+/* The sum of lanes in the order of fold_, the first step of which made LANES / 2 of them. */
+INLINE W fold_abreast(W *sum) {
+    UNROLL(3)
+    for (int h = LANES / 4; h; h /= 2)
+        UNROLL(4)
+        for (int l = 0; l < h; l++) sum[l] = w_join(sum[l], sum[l + h]);
+    return sum[0];
+}
+
+/* A lane's sum without its largest term, which is counted if it is the row's, else added last. */
+INLINE W lane_abreast(const V *e, ptrdiff_t n, int lane, V top, V *count) {
+    const int two = lane + LANES < n;
+    const V best = two ? max_(e[lane], e[lane + LANES]) : e[lane];
+    const M live = ne_(best, top);
+    const V rest = keep_(live, best);
+    *count = *count + drop_(live, set1(1));
+    return two ? w_add(w_of(min_(e[lane], e[lane + LANES])), rest) : w_of(rest);
+}
+
+INLINE void sum_abreast(abreast *a, ptrdiff_t n, S bias, lg_batch *b, ptrdiff_t at, V *seen) {
+    const V zero = set1(0), *x = a->logit;
+    V *e = a->term, magic, max = x[0], second = x[n - 1], top = zero, count = zero, nan = zero;
+    ptrdiff_t c = 1;
+    for (; c + 2 < n; c += 2) {
+        max = max_(x[c], max);
+        second = max_(x[c + 1], second);
+    }
+    if (c + 1 < n) max = max_(x[c], max);
+    max = max_(second, max);
+    exp_reduce(max, &magic);
+    const unit u = {.magic = set1(MAGIC + bias) - magic};
+    for (c = 0; c + 4 <= n; c += 4) {
+        V four[4];
+        terms_of(x + c, four, 4, &u, &nan);
+        for (int k = 0; k < 4; k++) e[c + k] = four[k];
+        top = max_(max_(max_(four[0], four[1]), max_(four[2], four[3])), top);
+    }
+    for (; c < n; c++) {
+        V one;
+        terms_of(x + c, &one, 1, &u, &nan);
+        e[c] = one;
+        top = max_(one, top);
+    }
+    W sum[LANES / 2];
+    UNROLL(8)
+    for (int l = 0; l < LANES / 2; l++) {
+        sum[l] = l < n ? lane_abreast(e, n, l, top, &count) : w_zero();
+        if (l + LANES / 2 < n) sum[l] = w_join(sum[l], lane_abreast(e, n, l + LANES / 2, top, &count));
+    }
+    a->max = max;
+    a->top = top;
+    *seen = nan;
+    widen_(max, b->max + at);
+    widen_(top, b->unit + at);
+    widen_(count, b->count + at);
+    w_round(w_add(fold_abreast(sum), select_(eq_(nan, nan), zero, nan)), b->rest + at);
+    for (int r = 0; r < VL; r++) b->known[at + r] = 0;
+}
+
+/* Rows that are not finite or far from 0 are summed by themselves, unless they are to be skipped. */
+INLINE void mend_abreast(abreast *a, ptrdiff_t n, V seen, lg_batch *b, ptrdiff_t at, ptrdiff_t many, const int *skip) {
+    const M usual = and_(nlt_(set1(FAR), abs_(a->max)), eq_(seen, seen));
+    if (count_(usual) == VL) return;
+    S good[VL], x[FEW], e[FEW];
+    st(good, keep_(usual, set1(1)));
+    for (ptrdiff_t r = 0; r < many; r++) {
+        if (good[r] != 0 || (skip && skip[r])) continue;
+        for (ptrdiff_t c = 0; c < n; c++) x[c] = ((const S *)(a->logit + c))[r];
+        put_row(b, at + r, sum_row(x, n, e, x));
+        for (ptrdiff_t c = 0; c < n; c++) ((S *)(a->term + c))[r] = e[c];
+    }
+}
+
+/* ---- results ---- */
+
+/* Quotients g / total as one factor a row or, where that is extreme for any, two. */
+INLINE int factors(const double *g, const double *total, const double *quotient, ptrdiff_t n, S *first, S *second) {
+    int extreme = 0;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        first[k] = (S)quotient[k];
+        extreme |= is_extreme(g[k], total[k]);
+    }
+    for (ptrdiff_t k = 0; extreme && k < n; k++) {
+        const factor f = factor_by(g[k], total[k], quotient[k]);
+        first[k] = f.first;
+        second[k] = f.second;
+    }
+    return extreme;
+}
+
+/* Sums of e g, or of g where e is NULL. */
+INLINE W dot_lane(const V *e, const V *g, ptrdiff_t n, int lane) {
+    W w = w_of((e ? g[lane] * e[lane] : g[lane]) + set1(0)); /* no -0 */
+    if (lane + LANES < n) w = w_add(w, e ? g[lane + LANES] * e[lane + LANES] : g[lane + LANES]);
+    return w;
+}
+INLINE W dot_abreast(const V *e, const V *g, ptrdiff_t n) {
+    W w[LANES / 2];
+    UNROLL(8)
+    for (int l = 0; l < LANES / 2; l++) {
+        w[l] = l < n ? dot_lane(e, g, n, l) : w_zero();
+        if (l + LANES / 2 < n) w[l] = w_join(w[l], dot_lane(e, g, n, l + LANES / 2));
+    }
+    return fold_abreast(w);
+}
+
+/* p (g - sum p g), in place of the terms; b has the rows from `at` on. */
+INLINE void softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+    double dot[VL];
+    S scale[VL], d[VL];
+    w_values(dot_abreast(e, g, n), dot);
+    for (int r = 0; r < VL; r++) {
+        scale[r] = (S)(1 / b->total[at + r]);
+        d[r] = (S)(dot[r] / b->total[at + r]);
+    }
+    for (ptrdiff_t c = 0; c < n; c++) e[c] = (e[c] * ld(scale)) * (g[c] - ld(d));
+}
+
+/* g - p sum g; of a class that has more than half, from what the others have of either. */
+INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+    double sum[VL], error[VL] = {0}, value[VL], minus[VL], quotient[VL], own[VL];
+    S first[VL], second[VL], top[VL], entry[VL];
+    V of_top = set1(0);
+    const W dot = dot_abreast(NULL, g, n);
+    w_store(dot, sum, error); /* in float32 it has no error */
+    w_values(dot, value);
+    for (int r = 0; r < VL; r++) {
+        const ptrdiff_t k = at + r;
+        minus[r] = -value[r];
+        quotient[r] = minus[r] / b->total[k];
+        top[r] = (S)(b->count[k] == 1 && b->rest[k] < b->unit[k] ? b->unit[k] : -1); /* which no term is */
+    }
+    for (ptrdiff_t c = 0; c < n; c++) of_top = select_(eq_(e[c], ld(top)), g[c], of_top);
+    widen_(of_top, own);
+    UNROLL(1) /* left to be vectorised */
+    for (int r = 0; r < VL; r++)
+        entry[r] = (S)(b->rest[at + r] / b->total[at + r] * value[r] - without((wide){sum[r], error[r]}, own[r]));
+    const int extreme = factors(minus, b->total + at, quotient, VL, first, second);
+    const V one = set1(1), f = ld(first);
+    for (ptrdiff_t c = 0; c < n; c++) {
+        const V plus = g[c] + set1(0); /* no -0 */
+        V v = fma_(e[c], f, plus);
+        if (extreme) v = select_(eq_(ld(second), one), v, fma_(e[c] * f, ld(second), plus));
+        e[c] = select_(eq_(e[c], ld(top)), ld(entry), v);
+    }
+}
+
+/* ---- the walk ---- */
+
+/* Whether a job is done here: one in which a row's result depends on its logits and label, or gradient, alone. */
+INLINE int few_classes(const lg_rows_job *j) {
+    if (j->classes > FEW || j->lse_given || j->factor.at) return 0;
+    if (j->what == LG_CROSS_ENTROPY) return j->label.at && !j->weight && j->smoothing == 0;
+    return j->what != LG_NLL_LOSS && j->what != LG_SOFTMAX_JACOBIAN;
+}
+
+/* The rows of a batch; group g of those that are abreast has rows from start[g] to start[g + 1]. */
+typedef struct {
+    lg_batch b;
+    ptrdiff_t row, start[LG_ROWS + 1];
+    int groups, skips, skip[LG_ROWS];
+    S label[LG_ROWS];
+} few_batch;
+
+INLINE void begin_batch(few_batch *f, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t end) {
+    int64_t label[LG_ROWS];
+    f->row = row;
+    f->groups = f->skips = 0;
+    f->start[0] = 0;
+    while (f->groups < LG_ROWS / VL && row < end) {
+        const ptrdiff_t left = end - row, many = j->inner < VL ? left < VL ? left : VL : side_by_side(j, row, left);
+        row += many;
+        f->start[++f->groups] = row - f->row;
+    }
+    const ptrdiff_t many = row - f->row;
+    if (j->what == LG_CROSS_ENTROPY) lg_labels(&j->label, j->label_type, j->inner, f->row, many, label);
+    for (ptrdiff_t k = 0; j->what == LG_CROSS_ENTROPY && k < many; k++) {
+        f->label[k] = (S)label[k];
+        f->skip[k] = label[k] == j->ignore_index;
+        f->skips |= f->skip[k];
+    }
+}
+
+/* First pass; keeps what the results are made of. */
+INLINE void first_pass(few_batch *f, const lg_rows_job *j, int group, V *keep) {
+    const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
+    abreast a;
+    V seen, target = set1(0), own = target;
+    read_abreast(&j->x, j, f->row + at, many, a.logit);
+    sum_abreast(&a, n, BIAS, &f->b, at, &seen);
+    mend_abreast(&a, n, seen, &f->b, at, many, f->skips ? f->skip + at : NULL);
+    if (keep) memcpy(keep, j->what == LG_LOG_SOFTMAX ? a.logit : a.term, (size_t)n * sizeof *keep);
+    if (j->what != LG_CROSS_ENTROPY) return;
+    V class = target;
+    for (ptrdiff_t c = 0; c < n; c++) {
+        const M here = eq_(ld(f->label + at), class);
+        target = select_(here, a.logit[c], target);
+        own = select_(here, a.term[c], own);
+        class = class + set1(1);
+    }
+    widen_(target, f->b.target + at);
+    widen_(own, f->b.own + at);
+}
+
+/* Terms times their row's factors; the label's is what was found for it, and of a row to be skipped all are 0. */
+INLINE void shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t at, int labelled, V first, const S *second) {
+    V entry = set1(0), class = entry, kept = entry, label = entry;
+    if (labelled) {
+        S s[VL];
+        for (int r = 0; r < VL; r++) s[r] = (S)f->b.entry[at + r];
+        entry = ld(s);
+        for (int r = 0; r < VL; r++) s[r] = (S)!f->skip[at + r];
+        kept = ld(s);
+        label = ld(f->label + at);
+    }
+    for (ptrdiff_t c = 0; c < n; c++) {
+        V v = e[c] * first;
+        if (second) v = v * ld(second + at);
+        if (labelled) v = select_(eq_(label, class), entry, v);
+        if (labelled && f->skips) v = keep_(ne_(kept, set1(0)), v);
+        class = class + set1(1);
+        e[c] = v;
+    }
+}
+INLINE void log_softmax_abreast(V *x, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+    S s[VL];
+    for (int r = 0; r < VL; r++) s[r] = (S)b->max[at + r];
+    const V max = ld(s);
+    for (int r = 0; r < VL; r++) s[r] = (S)b->log_rest[at + r];
+    const V log_rest = ld(s);
+    for (ptrdiff_t c = 0; c < n; c++) x[c] = select_(eq_(x[c], max), set1(0), x[c] - max) - log_rest;
+}
+
+/* Second pass, from and to what was kept. */
+INLINE void second_pass(const few_batch *f, const lg_rows_job *j, int group, V *v, const S *first, const S *second) {
+    const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
+    V g[FEW];
+    if (j->grad.at) read_abreast(&j->grad, j, f->row + at, many, g);
+    switch (j->what) {
+    case LG_SOFTMAX_BACKWARD: softmax_gradient_abreast(v, g, n, &f->b, at); break;
+    case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient_abreast(v, g, n, &f->b, at); break;
+    case LG_LOG_SOFTMAX: log_softmax_abreast(v, n, &f->b, at); break;
+    case LG_CROSS_ENTROPY: shares_abreast(v, n, f, at, 1, ld(first + at), second); break;
+    default: shares_abreast(v, n, f, at, 0, ld(first + at), second);
+    }
+    write_abreast(&j->out, j, f->row + at, many, v);
+}
+
+static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
+    V *kept = j->scratch;
+    const ptrdiff_t n = j->classes;
+    const int labelled = j->what == LG_CROSS_ENTROPY, has_out = j->out.at != NULL;
+    few_batch f;
+    memset(&f, 0, sizeof f); /* lanes without a row are computed as well */
+    for (ptrdiff_t row = begin; row < end; row += f.start[f.groups]) {
+        begin_batch(&f, j, row, end);
+        const ptrdiff_t many = f.start[f.groups];
+        for (int g = 0; g < f.groups; g++) first_pass(&f, j, g, has_out ? kept + g * n : NULL);
+        lg_batch *b = &f.b;
+        LG_NAME(finish)(b, many);
+        S values[LG_ROWS], first[LG_ROWS], second[LG_ROWS];
+        for (ptrdiff_t k = 0; f.skips && k < many; k++)
+            if (f.skip[k]) b->lse[k] = b->loss[k] = 0;
+        if (j->lse) memcpy(j->lse + row, b->lse, (size_t)many * sizeof *b->lse);
+        for (ptrdiff_t k = 0; k < many; k++) values[k] = (S)(labelled ? b->loss : b->lse)[k];
+        for (ptrdiff_t k = 0, side; j->value.at && k < many; k += side) {
+            side = side_by_side(j, row + k, many - k);
+            store_run(at_row(&j->value, row + k, j->inner), lg_row_stride(&j->value, j->inner), side, j->value.storage,
+                      values + k);
+        }
+        if (j->sum) sum_values(values, many, j->sum);
+        if (!has_out) continue;
+        for (ptrdiff_t k = 0; k < many; k++) b->up[k] = j->scale;
+        for (ptrdiff_t k = 0; j->row_grad.at && k < many; k++)
+            b->up[k] *= load_double(at_row(&j->row_grad, row + k, j->inner), j->row_grad.storage);
+        if (labelled) LG_NAME(label_shares)(b, many);
+        else
+            for (ptrdiff_t k = 0; k < many; k++) b->slope[k] = b->up[k] / b->total[k];
+        const int extreme = factors(b->up, b->total, b->slope, many, first, second);
+        for (int g = 0; g < f.groups; g++) second_pass(&f, j, g, kept + g * n, first, extreme ? second : NULL);
+    }
+}
