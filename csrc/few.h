@@ -1,18 +1,19 @@
 /* Rows of few classes: VL of them at a time, each in a lane of its own, so that no vector is left half empty and
  * no row waits for another. Terms, sums and results are those of a row by itself, in the same order. */
 
-#define FEW (2 * LANES)
+#define FEW ((AVX512 ? 5 : GROUP) * LANES) /* as measured: from there on a row by itself is as fast */
+#define FEWEST (2 * LANES)                 /* for which that is so even if most lanes are idle */
 
 /* By class. */
 typedef struct {
-    V logit[FEW], term[FEW], max, top; /* the largest of either */
+    V *logit, *term, max, top; /* the largest of either */
 } abreast;
 
 /* ---- to and from columns ---- */
 
 /* Rows `apart` bytes from each other, each a run: VL or CHUNK classes at a time, of which the last are handled
  * twice where n is no multiple. Few rows or very few classes go through copies of full length. */
-INLINE void read_lines(const char *at, ptrdiff_t apart, ptrdiff_t many, ptrdiff_t n, V *column) {
+static NOINLINE void read_lines(const char *at, ptrdiff_t apart, ptrdiff_t many, ptrdiff_t n, V *column) {
     S line[VL * FEW];
     if (many < VL || n < CHUNK) {
         for (ptrdiff_t r = 0; r < VL; r++)
@@ -102,14 +103,32 @@ INLINE W fold_abreast(W *sum) {
     return sum[0];
 }
 
+/* A lane's largest term, and the others as they are added. */
+INLINE V largest_of_lane(const V *e, ptrdiff_t n, int lane, V *rest) {
+    V t[GROUP], best = e[lane];
+    t[0] = set1(0);
+    UNROLL(8)
+    for (int g = 1; g < GROUP; g++) {
+        const ptrdiff_t c = lane + g * LANES;
+        t[g] = set1(0);
+        if (g >= FEW / LANES || c >= n) continue;
+        t[g] = min_(best, e[c]);
+        best = max_(best, e[c]);
+    }
+    *rest = tree(t);
+    return best;
+}
 /* A lane's sum without its largest term, which is counted if it is the row's, else added last. */
-INLINE W lane_abreast(const V *e, ptrdiff_t n, int lane, V top, V *count) {
-    const int two = lane + LANES < n;
-    const V best = two ? max_(e[lane], e[lane + LANES]) : e[lane];
+INLINE W lane_abreast(const V *e, ptrdiff_t n, int lane, int most, V top, V *count) {
+    V best = e[lane], rest = set1(0);
+    if (most > 2) best = largest_of_lane(e, n, lane, &rest);
+    else if (lane + LANES < n) {
+        rest = min_(best, e[lane + LANES]);
+        best = max_(best, e[lane + LANES]);
+    }
     const M live = ne_(best, top);
-    const V rest = keep_(live, best);
     *count = *count + drop_(live, set1(1));
-    return two ? w_add(w_of(min_(e[lane], e[lane + LANES])), rest) : w_of(rest);
+    return lane + LANES < n ? w_add(w_of(rest), keep_(live, best)) : w_of(keep_(live, best));
 }
 
 INLINE void sum_abreast(abreast *a, ptrdiff_t n, S bias, lg_batch *b, ptrdiff_t at, V *seen) {
@@ -137,11 +156,18 @@ INLINE void sum_abreast(abreast *a, ptrdiff_t n, S bias, lg_batch *b, ptrdiff_t 
         top = max_(one, top);
     }
     W sum[LANES / 2];
-    UNROLL(8)
-    for (int l = 0; l < LANES / 2; l++) {
-        sum[l] = l < n ? lane_abreast(e, n, l, top, &count) : w_zero();
-        if (l + LANES / 2 < n) sum[l] = w_join(sum[l], lane_abreast(e, n, l + LANES / 2, top, &count));
-    }
+    if (n <= FEWEST)
+        UNROLL(8)
+        for (int l = 0; l < LANES / 2; l++) {
+            sum[l] = l < n ? lane_abreast(e, n, l, 2, top, &count) : w_zero();
+            if (l + LANES / 2 < n) sum[l] = w_join(sum[l], lane_abreast(e, n, l + LANES / 2, 2, top, &count));
+        }
+    else
+        UNROLL(1)
+        for (int l = 0; l < LANES / 2; l++) {
+            const W first = lane_abreast(e, n, l, GROUP, top, &count);
+            sum[l] = w_join(first, lane_abreast(e, n, l + LANES / 2, GROUP, top, &count));
+        }
     a->max = max;
     a->top = top;
     *seen = nan;
@@ -161,7 +187,7 @@ INLINE void mend_abreast(abreast *a, ptrdiff_t n, V seen, lg_batch *b, ptrdiff_t
     for (ptrdiff_t r = 0; r < many; r++) {
         if (good[r] != 0 || (skip && skip[r])) continue;
         for (ptrdiff_t c = 0; c < n; c++) x[c] = ((const S *)(a->logit + c))[r];
-        put_row(b, at + r, sum_row(x, n, e, x));
+        put_row(b, at + r, sum_row(x, n, e, NULL));
         for (ptrdiff_t c = 0; c < n; c++) ((S *)(a->term + c))[r] = e[c];
     }
 }
@@ -186,7 +212,7 @@ INLINE int factors(const double *g, const double *total, const double *quotient,
 /* Sums of e g, or of g where e is NULL. */
 INLINE W dot_lane(const V *e, const V *g, ptrdiff_t n, int lane) {
     W w = w_of((e ? g[lane] * e[lane] : g[lane]) + set1(0)); /* no -0 */
-    if (lane + LANES < n) w = w_add(w, e ? g[lane + LANES] * e[lane + LANES] : g[lane + LANES]);
+    for (ptrdiff_t c = lane + LANES; c < n; c += LANES) w = w_add(w, e ? g[c] * e[c] : g[c]);
     return w;
 }
 INLINE W dot_abreast(const V *e, const V *g, ptrdiff_t n) {
@@ -242,12 +268,16 @@ INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg
 
 /* ---- the walk ---- */
 
-/* Whether a job is done here: one in which a row's result depends on its logits and label, or gradient, alone. */
+/* Whether a job is done here: one in which a row's result depends on its logits and label, or gradient, alone. A
+ * few rows of many classes would leave too many lanes idle. */
 INLINE int few_classes(const lg_rows_job *j) {
     if (j->classes > FEW || j->lse_given || j->factor.at) return 0;
+    if (j->classes > FEWEST && j->outer * j->inner < VL) return 0;
     if (j->what == LG_CROSS_ENTROPY) return j->label.at && !j->weight && j->smoothing == 0;
     return j->what != LG_NLL_LOSS && j->what != LG_SOFTMAX_JACOBIAN;
 }
+
+#define BATCH_BYTES (12 << 10) /* of what is kept between the passes, in the first level of the cache */
 
 /* The rows of a batch; group g of those that are abreast has rows from start[g] to start[g + 1]. */
 typedef struct {
@@ -259,10 +289,11 @@ typedef struct {
 
 INLINE void begin_batch(few_batch *f, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t end) {
     int64_t label[LG_ROWS];
+    const ptrdiff_t most = BATCH_BYTES / (j->classes * VBYTES); /* groups */
     f->row = row;
     f->groups = f->skips = 0;
     f->start[0] = 0;
-    while (f->groups < LG_ROWS / VL && row < end) {
+    while (f->groups < LG_ROWS / VL && (f->groups == 0 || f->groups < most) && row < end) {
         const ptrdiff_t left = end - row, many = j->inner < VL ? left < VL ? left : VL : side_by_side(j, row, left);
         row += many;
         f->start[++f->groups] = row - f->row;
@@ -279,12 +310,13 @@ INLINE void begin_batch(few_batch *f, const lg_rows_job *j, ptrdiff_t row, ptrdi
 /* First pass; keeps what the results are made of. */
 INLINE void first_pass(few_batch *f, const lg_rows_job *j, int group, V *keep) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
-    abreast a;
-    V seen, target = set1(0), own = target;
+    V buffer[2][FEW], seen, target = set1(0), own = target;
+    abreast a = {.logit = buffer[0], .term = buffer[1]};
+    if (keep && j->what == LG_LOG_SOFTMAX) a.logit = keep;
+    else if (keep) a.term = keep;
     read_abreast(&j->x, j, f->row + at, many, a.logit);
     sum_abreast(&a, n, BIAS, &f->b, at, &seen);
     mend_abreast(&a, n, seen, &f->b, at, many, f->skips ? f->skip + at : NULL);
-    if (keep) memcpy(keep, j->what == LG_LOG_SOFTMAX ? a.logit : a.term, (size_t)n * sizeof *keep);
     if (j->what != LG_CROSS_ENTROPY) return;
     V class = target;
     for (ptrdiff_t c = 0; c < n; c++) {

@@ -22,7 +22,7 @@ ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
 
 size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) {
     const ptrdiff_t most = lg_rows_batch(job), batch = rows < most ? rows : most;
-    const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 128 ? 16 : 1; /* few.h: a whole vector of them */
+    const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? 16 : 1; /* few.h: a whole vector of them */
     return 3 * (size_t)(batch < least ? least : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
 }
 

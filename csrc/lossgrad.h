@@ -41,8 +41,8 @@ typedef struct {
     int storage;
 } lg_view;
 
-/* Outputs of this size cannot stay in the cache: they are stored past it. */
-#define STREAM_BYTES (24 << 20)
+/* Outputs of this size, besides inputs of it, hardly stay in the cache: they are stored past it. */
+#define STREAM_BYTES (12 << 20)
 
 /* ---- elementwise ---- */
 /* Contiguous runs of n elements. inputs: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming

@@ -39,28 +39,25 @@ INLINE void sum_mixture(const S *x, ptrdiff_t n, const mixture *q, S max, double
     *mass = fold_(w[1]);
 }
 
-/* out = f * terms - g q */
-INLINE void mixture_gradient(const S *e, S *out, ptrdiff_t n, const mixture *q, factor f, S g) {
-    V a = set1(f.first), b = set1(f.second), minus = set1(-g);
-    for (ptrdiff_t i = 0; i < n; i += VL) {
-        ptrdiff_t k = n - i < VL ? n - i : VL;
-        V v = k == VL ? ld(e + i) : ld_n(e + i, k, 0), c = mixture_at(q, i, k) * minus;
-        v = f.second == 1 ? fma_(v, a, c) : fma_(v * a, b, c);
-        if (k == VL) st(out + i, v);
-        else st_n(out + i, v, k);
-    }
+/* f * terms - g q */
+typedef struct { const S *terms; const mixture *q; V first, second, minus; int one; } difference;
+INLINE V difference_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
+    const difference *d = of;
+    const V e = ld_k(d->terms + i, k), c = mixture_at(d->q, i, k) * d->minus;
+    return d->one ? fma_(e, d->first, c) : fma_(e * d->first, d->second, c);
+}
+INLINE void mixture_gradient(const S *e, S *out, ptrdiff_t n, const mixture *q, factor f, S g, int stream, ptrdiff_t at,
+                             S entry) {
+    const difference d = {e, q, set1(f.first), set1(f.second), set1(-g), f.second == 1};
+    write_result(difference_at, &d, out, n, stream, at, entry);
 }
 
 /* (x - max) - log_rest, at the maximum -log_rest */
-INLINE void log_softmax_row(const S *x, S *out, ptrdiff_t n, S max, S log_rest) {
-    V top = set1(max), l = set1(log_rest), zero = set1(0);
-    for (ptrdiff_t i = 0; i < n; i += VL) {
-        ptrdiff_t k = n - i < VL ? n - i : VL;
-        V v = k == VL ? ld(x + i) : ld_n(x + i, k, 0);
-        v = select_(eq_(v, top), zero, v - top) - l;
-        if (k == VL) st(out + i, v);
-        else st_n(out + i, v, k);
-    }
+typedef struct { const S *x; V max, log_rest; } logarithms;
+INLINE V logarithm_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
+    const logarithms *l = of;
+    const V x = ld_k(l->x + i, k);
+    return select_(eq_(x, l->max), set1(0), x - l->max) - l->log_rest;
 }
 
 /* Index of the class that has more than half of the probability, or -1. */
@@ -85,15 +82,10 @@ INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
         }
     return fold_(w);
 }
-INLINE void softmax_gradient(const S *e, const S *g, S *out, ptrdiff_t n, double total, double dot) {
-    V scale = set1((S)(1 / total)), d = set1((S)dot);
-    for (ptrdiff_t i = 0; i < n; i += VL) {
-        ptrdiff_t k = n - i < VL ? n - i : VL;
-        V v = k == VL ? ld(g + i) : ld_n(g + i, k, 0), p = (k == VL ? ld(e + i) : ld_n(e + i, k, 0)) * scale;
-        v = p * (v - d);
-        if (k == VL) st(out + i, v);
-        else st_n(out + i, v, k);
-    }
+typedef struct { const S *terms, *grad; V scale, dot; } softmax_slope;
+INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
+    const softmax_slope *s = of;
+    return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot);
 }
 
 /* The loss of a row and, to out unless that is NULL, its gradient times up. */
@@ -134,9 +126,8 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         const double own_q = (double)first_(mixture_at(&here, 0, 1));
         entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
     }
-    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up);
-    else scale_terms(e, out, n, factor_of(up * own, w->total), stream);
-    if (at >= 0) out[at] = entry;
+    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up, stream, at, entry);
+    else scale_terms(e, out, n, factor_of(up * own, w->total), stream, at, entry);
     return loss;
 }
 
@@ -150,15 +141,15 @@ INLINE void read_targets(const lg_rows_job *j, const S *const *x, ptrdiff_t r0, 
     }
 }
 /* g - p sum g, as minus a mixture's gradient */
-INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const S *g, S *out, ptrdiff_t n) {
+INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const S *g, S *out, ptrdiff_t n,
+                                 int stream) {
     const wide g_sum = row_dot(e, g, n, 0);
     const double sum = value_of(g_sum);
     const mixture q = {.target = g, .slope = 1};
     const ptrdiff_t top = dominant(x, n, w);
     S entry = 0; /* before out, which may be g, is written */
     if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[top]));
-    mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1);
-    if (top >= 0) out[top] = entry;
+    mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1, stream, top, entry);
 }
 
 /* p_i (delta_ij - p_j), line by line */
@@ -166,8 +157,7 @@ INLINE void jacobian(const lg_row *w, const S *x, const S *e, S *line, ptrdiff_t
     for (ptrdiff_t i = 0; i < n; i++) {
         const double p = (double)e[i] / w->total;
         const double others = x[i] == (S)w->max ? w->rest + (w->count - 1) * w->unit : w->total - (double)e[i];
-        scale_terms(e, line, n, factor_of(-p, w->total), 0);
-        line[i] = share(others, w->total, p);
+        scale_terms(e, line, n, factor_of(-p, w->total), 0, i, share(others, w->total, p));
         store_run(to + i * n * lg_size(storage), lg_size(storage), n, storage, line);
     }
 }
@@ -192,7 +182,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const int has_b = j->factor.at != NULL;
     const int has_out = j->out.at != NULL, out_runs = !is_jacobian && runs(&j->out, n);
     const int x_runs = runs(&j->x, n) && !has_b, g_runs = runs(&j->grad, n);
-    const int few = n <= 2 * LANES && !is_nll && !j->lse_given;
+    const int few = n <= FEWEST && !is_nll && !j->lse_given;
     const int keeps = (has_out && j->what != LG_LOG_SOFTMAX) || has_b;
     const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
     const int by_row = has_out || has_b || !(plain || j->what == LG_LOGSUMEXP);
@@ -231,8 +221,8 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         }
         for (ptrdiff_t k = 0; few && k < many; k += VL) {
             const ptrdiff_t here = many - k < VL ? many - k : VL;
-            abreast a;
-            V seen;
+            V buffer[2][FEW], seen;
+            abreast a = {.logit = buffer[0], .term = buffer[1]};
             if (x_runs) read_abreast(&j->x, j, r0 + k, here, a.logit);
             else read_lines((const char *)x[k], pitch * (ptrdiff_t)sizeof(S), here, n, a.logit);
             sum_abreast(&a, n, BIAS, &b, k, &seen);
@@ -250,11 +240,11 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             }
             if (alone) gather(&j->x, j, r0 + k, 1, 0, n, x_tile, pitch);
             if (alone && j->label.at) b.target[k] = (double)x_tile[label[k]];
-            const S *write = out_runs && !stream && keeps ? (S *)at_row(&j->out, r0 + k, j->inner) : x[k];
+            const S *next = g[k] ? g[k] : has_out && out_runs && !stream ? (S *)at_row(&j->out, r0 + k, j->inner) : NULL;
             if (j->lse_given && isfinite((S)j->lse[r0 + k]))
                 put_row(&b, k, known_row(x[k], n, j->lse[r0 + k], (ptrdiff_t)label[k], terms + k * pitch));
-            else if (keeps) put_row(&b, k, sum_row(x[k], n, terms + k * pitch, write));
-            else put_row(&b, k, sum_row(x[k], n, NULL, x[k]));
+            else if (keeps) put_row(&b, k, sum_row(x[k], n, terms + k * pitch, next));
+            else put_row(&b, k, sum_row(x[k], n, NULL, NULL));
         }
         if (j->label.at && !alone)
             read_targets(j, in_blocks || (is_nll && !x_runs) ? NULL : x, r0, many, label, skips ? skip : NULL,
@@ -285,8 +275,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             if (plain) {
                 scale[k] = factor_by(b.up[k], b.total[k], b.slope[k]);
                 if (scales) continue;
-                scale_terms(e, out, n, scale[k], stream);
-                out[label[k]] = (S)b.entry[k];
+                scale_terms(e, out, n, scale[k], stream, label[k], (S)b.entry[k]);
                 continue;
             }
             const double up = b.up[k];
@@ -297,13 +286,20 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             case LG_LOGSUMEXP_BACKWARD:
             case LG_SOFTMAX:
                 scale[k] = factor_of(up, w->total);
-                if (!scales) scale_terms(e, out, n, scale[k], stream);
+                if (!scales) scale_terms(e, out, n, scale[k], stream, -1, 0);
                 break;
-            case LG_LOG_SOFTMAX: log_softmax_row(x[k], out, n, (S)w->max, (S)w->log_rest); break;
-            case LG_SOFTMAX_BACKWARD:
-                softmax_gradient(e, g[k], out, n, w->total, value_of(row_dot(e, g[k], n, 1)) / w->total);
+            case LG_LOG_SOFTMAX: {
+                const logarithms l = {x[k], set1((S)w->max), set1((S)w->log_rest)};
+                write_result(logarithm_at, &l, out, n, stream, -1, 0);
                 break;
-            case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient(w, x[k], e, g[k], out, n); break;
+            }
+            case LG_SOFTMAX_BACKWARD: {
+                const double dot = value_of(row_dot(e, g[k], n, 1)) / w->total;
+                const softmax_slope s = {e, g[k], set1((S)(1 / w->total)), set1((S)dot)};
+                write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
+                break;
+            }
+            case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient(w, x[k], e, g[k], out, n, stream); break;
             case LG_SOFTMAX_JACOBIAN:
                 jacobian(w, x[k], e, g_tile, n, j->out.at + r * n * n * lg_size(j->out.storage), j->out.storage);
                 break;

@@ -67,7 +67,7 @@ INLINE S next_of(S a) {
 
 /* Any row, in two readings: the sum, then the figures in units of it. */
 static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_found *to, ptrdiff_t k) {
-    lg_row row = sum_row(x, n, NULL, x);
+    lg_row row = sum_row(x, n, NULL, NULL);
     const S max = (S)row.max, shift = shift_of(max);
     if (row.rest != row.rest) return row;
     to->rank[k] = (double)rank_of(x, n, label);
@@ -117,7 +117,7 @@ INLINE int sum_figures(const S *x, ptrdiff_t n, ptrdiff_t label, const unit *u, 
         S buffer[FIGURES];
         const ptrdiff_t k = n - i < FIGURES ? n - i : FIGURES;
         for (ptrdiff_t c = 0; floored && c < k; c++) buffer[c] = x[i + c] < FLOOR ? FLOOR : x[i + c];
-        sum_terms(floored ? buffer : x + i, k, u, NULL, x, a, f);
+        sum_terms(floored ? buffer : x + i, k, u, NULL, NULL, a, f);
         const int look = i % (8 * FIGURES) == 0 || i + FIGURES >= n; /* seldom: it is felt */
         for (int h = 0; look && h < VPER; h++) {
             const V gaps = w_narrow(f->gaps[h]);
@@ -241,7 +241,7 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const lg_statistics *to = &j->statistics;
     const ptrdiff_t n = j->classes, most = lg_rows_batch(j), batch = end - begin < most ? end - begin : most;
     S *tile = j->scratch;
-    const int x_runs = runs(&j->x, n), few = n <= 2 * LANES, plain = !j->weight && j->smoothing == 0;
+    const int x_runs = runs(&j->x, n), few = n <= FEWEST, plain = !j->weight && j->smoothing == 0;
     const S *x[LG_ROWS];
     lg_batch b;
     lg_found f;
@@ -259,8 +259,8 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         }
         for (ptrdiff_t k = 0; few && k < many; k += VL) {
             const ptrdiff_t here = many - k < VL ? many - k : VL;
-            abreast a;
-            V seen;
+            V buffer[2][FEW], seen;
+            abreast a = {.logit = buffer[0], .term = buffer[1]};
             if (x_runs) read_abreast(&j->x, j, r0 + k, here, a.logit);
             else read_lines((const char *)x[k], PITCH(n) * (ptrdiff_t)sizeof(S), here, n, a.logit);
             sum_abreast(&a, n, QUICK_BIAS, &b, k, &seen);

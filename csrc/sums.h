@@ -17,7 +17,8 @@
 #define TOGETHER (AVX512 ? 4 : 1)     /* whose terms are computed side by side: as registers allow */
 #define FIRST (8 * LANES)             /* elements that fix the unit */
 #define ROW_BLOCK (64 * LANES)        /* 4 KiB */
-#define AHEAD (32 * LANES)            /* prefetched while terms are computed */
+#define AHEAD (32 * LANES)            /* prefetched to the first level of the cache while terms are computed */
+#define FURTHER (256 * LANES)         /* and to the second, 16 KiB: what memory takes to answer is long */
 #define BIAS C_(64, 512)
 #define SLACK C_(30.0f, 300.0f)
 #define FAR C_(256.0f, 2048.0f)
@@ -137,8 +138,8 @@ INLINE void see_term(V max, V x, V e, V low, V *gap, V *square) {
 }
 
 /* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, and
- * where terms are kept what the second pass will write, unless `write` is NULL. */
-INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *write, running *a, figures *f) {
+ * where terms are kept what the second pass takes besides them, unless `next` is NULL. */
+INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *next, running *a, figures *f) {
     const S none = f ? FLOOR : -(S)INFINITY;
     const ptrdiff_t ahead = f ? ROW_BLOCK : AHEAD; /* the first look at a block finds it in the cache */
     V gaps[VPER], squares[VPER]; /* chains of GROUP, then of the groups of a block */
@@ -153,8 +154,9 @@ INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *
                 V v[TOGETHER], e[TOGETHER];
                 for (int k = 0; k < TOGETHER; k++) {
                     const ptrdiff_t at = i + (g + k) * LANES + h * VL;
-                    if (h == 0) prefetch_(x + at + ahead);
-                    if (h == 0 && keep && write) prefetch_(write + at);
+                    if (h == 0) prefetch_(x + at, ahead);
+                    if (h == 0) prefetch_later(x + at, FURTHER);
+                    if (h == 0 && keep && next) prefetch_later(next + at, 0);
                     v[k] = ld(x + at);
                 }
                 terms_of(v, e, TOGETHER, u, &a->seen);
@@ -294,7 +296,7 @@ INLINE int sums_up(running *a, S max, S reference, lg_row *row) {
 }
 
 /* First pass. */
-INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *write) {
+INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *next) {
     S reference = row_max(x, n < FIRST ? n : FIRST);
     if (!isfinite(reference)) reference = row_max(x, n);
     for (;;) {
@@ -302,13 +304,13 @@ INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *write) {
         const S shift = shift_of(reference);
         const unit u = unit_of(reference - shift, BIAS);
         running a = nothing();
-        if (shift == 0) sum_terms(x, n, &u, keep, write, &a, NULL);
+        if (shift == 0) sum_terms(x, n, &u, keep, next, &a, NULL);
         else
             for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
                 S buffer[ROW_BLOCK];
                 const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
                 for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-                sum_terms(buffer, k, &u, keep ? keep + i : NULL, write ? write + i : NULL, &a, NULL);
+                sum_terms(buffer, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a, NULL);
             }
         lg_row row;
         const S max = largest(&a) + shift;
@@ -360,7 +362,7 @@ static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *k
         lg_row sums;
         if (!sums_up(&a[i], largest(&a[i]), reference[i], &sums)) {
             gather(&j->x, j, row + i, 1, 0, n, tile, PITCH(n));
-            sums = sum_row(tile, n, keep ? keep + i * PITCH(n) : NULL, tile);
+            sums = sum_row(tile, n, keep ? keep + i * PITCH(n) : NULL, NULL);
         }
         put_row(b, at + i, sums);
     }
@@ -376,10 +378,10 @@ INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S 
         const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
         const ptrdiff_t left = own < 0 || own >= k ? k : own;
         for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-        sum_terms(buffer, left, &u, keep + i, buffer, &a, NULL);
+        sum_terms(buffer, left, &u, keep + i, NULL, &a, NULL);
         if (left == k) continue;
         keep[label] = (S)one_term(buffer[own], &u);
-        sum_terms(buffer + own + 1, k - own - 1, &u, keep + label + 1, buffer, &a, NULL);
+        sum_terms(buffer + own + 1, k - own - 1, &u, keep + label + 1, NULL, &a, NULL);
     }
     for (int h = 0; h < VPER; h++) a.sum[h] = w_add(a.sum[h], a.top[h]);
     const wide total = fold_(a.sum);

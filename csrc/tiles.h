@@ -21,7 +21,7 @@ INLINE double load_double(const char *p, int storage) {
 /* g / total as one factor, or as two that are normal numbers: a term's share is
  * (term * first) * second; second is 1 unless g / total is extreme. */
 typedef struct { S first, second; } factor;
-INLINE int is_extreme(double g, double total) { return (fabs(g) < total * C_(0x1p-110, 0x1p-1000)) & (g != 0); }
+INLINE int is_extreme(double g, double total) { return fabs(g) < total * C_(0x1p-110, 0x1p-1000) && g != 0; }
 INLINE factor factor_by(double g, double total, double quotient) {
     if (!is_extreme(g, total)) return (factor){(S)quotient, 1};
     const double up = fabs(g) > C_(0x1p-13, 0x1p-100) ? C_(0x1p90, 0x1p900) : 1;
@@ -29,20 +29,46 @@ INLINE factor factor_by(double g, double total, double quotient) {
 }
 INLINE factor factor_of(double g, double total) { return factor_by(g, total, g / total); }
 
-/* out = terms * f, past the cache if stream. Walks to the end of what one vector can tell. */
-INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream) {
-    V a = set1(f.first), b = set1(f.second);
-    ptrdiff_t i = 0;
-    if (stream) {
-        ptrdiff_t head = (ptrdiff_t)((-(uintptr_t)out % VBYTES) / sizeof(S));
-        head = head < n ? head : n;
-        if (head) st_n(out, ld_n(e, head, 0) * a * b, head);
-        for (i = head; i + VL <= n; i += VL) stream_(out + i, ld(e + i) * a * b);
-    } else if (f.second == 1) {
-        for (; i + VL <= n; i += VL) st(out + i, ld(e + i) * a);
+/* A row's result, k elements from i on. */
+typedef V result_fn(const void *of, ptrdiff_t i, ptrdiff_t k);
+
+/* Writes it to out, past the cache if stream, with `entry` at index `at` unless that is negative. Past the cache that
+ * goes with its vector: stored later, it would fetch a line that has just left. */
+INLINE void write_result(result_fn *result, const void *of, S *out, ptrdiff_t n, int stream, ptrdiff_t at, S entry) {
+    const int streams = stream && (uintptr_t)out % sizeof(S) == 0;
+    const ptrdiff_t head = streams ? (ptrdiff_t)(-(uintptr_t)out % VBYTES / sizeof(S)) : 0;
+    for (ptrdiff_t i = 0; i < n;) {
+        const ptrdiff_t stop = i < head ? 0 : streams && at >= i ? at : n;
+        if (streams)
+            for (; i + VL <= stop; i += VL) stream_(out + i, result(of, i, VL));
+        else
+            for (; i + VL <= stop; i += VL) st(out + i, result(of, i, VL));
+        if (i >= n) break;
+        ptrdiff_t k = i < head ? head : VL;
+        if (k > n - i) k = n - i;
+        S line[VL];
+        st(line, result(of, i, k));
+        if (at >= i && at < i + k) line[at - i] = entry;
+        if (k < VL) st_n(out + i, ld(line), k);
+        else stream_(out + i, ld(line));
+        i += k;
     }
-    for (; i + VL <= n; i += VL) st(out + i, ld(e + i) * a * b);
-    if (i < n) st_n(out + i, ld_n(e + i, n - i, 0) * a * b, n - i);
+    if (at >= 0 && !streams) out[at] = entry;
+}
+
+/* Terms times a factor. */
+typedef struct { const S *terms; V first, second; } scaled;
+INLINE V scaled_once(const void *of, ptrdiff_t i, ptrdiff_t k) {
+    const scaled *s = of;
+    return ld_k(s->terms + i, k) * s->first;
+}
+INLINE V scaled_twice(const void *of, ptrdiff_t i, ptrdiff_t k) {
+    return scaled_once(of, i, k) * ((const scaled *)of)->second;
+}
+INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream, ptrdiff_t at, S entry) {
+    const scaled s = {e, set1(f.first), set1(f.second)};
+    if (f.second == 1) write_result(scaled_once, &s, out, n, stream, at, entry);
+    else write_result(scaled_twice, &s, out, n, stream, at, entry);
 }
 
 /* How many of the rows from `row` on, at most VL, lie side by side. */
@@ -118,7 +144,7 @@ INLINE void prefetch_classes(const lg_view *view, const lg_rows_job *j, ptrdiff_
     if (c + n > j->classes || lg_row_stride(view, j->inner) != size) return;
     const char *at = at_row(view, row, j->inner) + c * view->stride[1];
     for (; n; n--, at += view->stride[1])
-        for (ptrdiff_t i = 0; i < length; i += 64) prefetch_later(at + i);
+        for (ptrdiff_t i = 0; i < length; i += 64) prefetch_later((const S *)(at + i), 0);
 }
 /* By squares, rows are multiplied by their factors, if given. */
 static void scatter(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, const S *tile,

@@ -121,6 +121,7 @@ INLINE void st_n(S *p, V v, ptrdiff_t k) {
     for (ptrdiff_t i = 0; i < k && i < VL; i++) p[i] = lane[i];
 }
 #endif
+INLINE V ld_k(const S *p, ptrdiff_t k) { return k == VL ? ld(p) : ld_n(p, k, 0); } /* k in [1, VL] */
 /* Past the cache, to an address aligned to VBYTES; fence_ before the data is handed on. */
 #if AVX512 || AVX2
 INLINE void stream_(S *p, V v) { MM(stream)(p, v); }
@@ -130,13 +131,18 @@ INLINE void stream_(S *p, V v) { st(p, v); }
 INLINE void fence_(void) {}
 #endif
 #if defined(__GNUC__)
-INLINE void prefetch_(const S *p) { __builtin_prefetch(p); }
-INLINE void prefetch_to(const void *p) { __builtin_prefetch(p, 1); }         /* to be written */
-INLINE void prefetch_later(const void *p) { __builtin_prefetch(p, 0, 2); } /* to the second level */
+INLINE void prefetch_to(const void *p) { __builtin_prefetch(p, 1); }       /* to be written */
+/* `ahead` elements after p, which may lie past what p points to: to the first or the second level of the cache */
+INLINE void prefetch_(const S *p, ptrdiff_t ahead) {
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead * sizeof(S)));
+}
+INLINE void prefetch_later(const S *p, ptrdiff_t ahead) {
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead * sizeof(S)), 0, 2);
+}
 #else
-INLINE void prefetch_(const S *p) { (void)p; }
 INLINE void prefetch_to(const void *p) { (void)p; }
-INLINE void prefetch_later(const void *p) { (void)p; }
+INLINE void prefetch_(const S *p, ptrdiff_t ahead) { (void)p; (void)ahead; }
+INLINE void prefetch_later(const S *p, ptrdiff_t ahead) { (void)p; (void)ahead; }
 #endif
 
 /* ---- comparison and choice ---- */
@@ -193,7 +199,7 @@ INLINE void transpose_(V *v, int size) {
     memcpy(&lane, lanes, sizeof lane);
     UNROLL(4)
     for (int d = size / 2; d; d /= 2) {
-        const I low = lane + (((lane & d) != 0) & (VL - d)), high = low + d;
+        const I low = lane + (lane & d) * (VL / d - 1), high = low + d;
         UNROLL(16)
         for (int i = 0; i < size; i++)
             if (!(i & d)) {
