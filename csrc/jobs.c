@@ -22,6 +22,7 @@ ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
 
 size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) {
     const ptrdiff_t batch = lg_rows_batch(job);
+    if (job->what == LG_NLL_LOSS) return 0;
     return 3 * (size_t)(rows < batch ? rows : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
 }
 
@@ -31,12 +32,15 @@ void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, p
         const ptrdiff_t step = label->stride[inner == 1 ? 0 : 2], left = inner == 1 ? rows : inner - within;
         const ptrdiff_t n = left < rows ? left : rows;
         const char *p = label->at + outer * label->stride[0] + within * label->stride[2];
-#define READ(T) \
+#define READ_RUN(T, step) \
     for (ptrdiff_t i = 0; i < n; i++) { \
         T v; \
-        memcpy(&v, p + i * step, sizeof v); \
+        memcpy(&v, p + i * (step), sizeof v); \
         to[i] = (int64_t)v; \
-    } \
+    }
+#define READ(T) \
+    if (step == (ptrdiff_t)sizeof(T)) READ_RUN(T, (ptrdiff_t)sizeof(T)) \
+    else READ_RUN(T, step) \
     break;
         switch (type) {
         case LG_I8: READ(int8_t)
@@ -48,30 +52,49 @@ void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, p
         default: READ(int64_t) /* of unsigned ones what no int64 holds is negative */
         }
 #undef READ
+#undef READ_RUN
         to += n;
         row += n;
         rows -= n;
     }
 }
 
+/* The first label of a block that is neither a class nor ignored, or -1, and how many are kept: without a
+ * branch a label. A label is a class if neither it nor its distance to the last one is negative. */
+static ptrdiff_t first_bad(const int64_t *label, ptrdiff_t n, int64_t last, int64_t ignored, int none_ignored,
+                           ptrdiff_t *kept) {
+    const uint64_t always = none_ignored ? ~UINT64_C(0) : 0;
+    uint64_t strange = 0, minus = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint64_t keep = -(uint64_t)(label[i] != ignored) | always;
+        strange |= ((uint64_t)label[i] | ((uint64_t)last - (uint64_t)label[i])) & keep;
+        minus += keep;
+    }
+    *kept = -(ptrdiff_t)minus;
+    if (!(strange >> 63)) return -1;
+    for (ptrdiff_t i = 0;; i++)
+        if ((none_ignored || label[i] != ignored) && (uint64_t)label[i] > (uint64_t)last) return i;
+}
+
 lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum, ptrdiff_t begin, ptrdiff_t end) {
     lg_label_check check = {-1, 0};
     const float *f32 = job->weight;
     const double *f64 = job->weight;
-    const int64_t least = job->label_type == LG_U64 ? 0 : INT64_MIN;
+    const int none_ignored = job->label_type == LG_U64 && job->ignore_index < 0;
     for (ptrdiff_t row = begin; row < end; row += LG_BLOCK) {
         int64_t label[LG_BLOCK];
         const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
+        ptrdiff_t kept;
         lg_labels(&job->label, job->label_type, job->inner, row, n, label);
-        for (ptrdiff_t i = 0; i < n; i++) {
-            if (label[i] == job->ignore_index && label[i] >= least) continue;
-            if ((uint64_t)label[i] >= (uint64_t)job->classes) {
-                check.bad = row + i;
-                return check;
-            }
-            check.kept++;
-            if (job->weight) lg_sum_add(sum, computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
+        const ptrdiff_t bad = first_bad(label, n, job->classes - 1, job->ignore_index, none_ignored, &kept);
+        if (bad >= 0) {
+            check.bad = row + bad;
+            return check;
         }
+        check.kept += kept;
+        for (ptrdiff_t i = 0; job->weight && i < n; i++)
+            if (label[i] != job->ignore_index || none_ignored)
+                lg_sum_add(sum, computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
     }
     return check;
 }
@@ -151,7 +174,8 @@ void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
     const lg_environment found = lg_enter();
     const lg_kernels *kernels = level->kernels[computed];
-    (job->what == LG_STATISTICS ? kernels->statistics : kernels->rows)(job, begin, end);
+    const int what = job->what;
+    (what == LG_STATISTICS ? kernels->statistics : what == LG_NLL_LOSS ? kernels->nll : kernels->rows)(job, begin, end);
     lg_leave(found);
 }
 

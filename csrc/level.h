@@ -14,6 +14,7 @@
 #include "loops.h"
 #include "labels.h"
 #include "tiles.h"
+#include "nll.h"
 #include "rows.h"
 #include "statistics.h"
 
@@ -30,6 +31,7 @@ const lg_kernels LG_TABLE = {
     .store = store_run,
     .sum = sum_values,
     .rows = rows,
+    .nll = nll,
     .statistics = statistics,
     .labels = labels,
 };

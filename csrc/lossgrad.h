@@ -175,6 +175,7 @@ typedef struct {
     void (*store)(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from);
     void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+    void (*nll)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*statistics)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*labels)(const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
 } lg_kernels;
