@@ -14,6 +14,7 @@
 #include "loops.h"
 #include "labels.h"
 #include "tiles.h"
+#include "squares.h"
 #include "nll.h"
 #include "rows.h"
 #include "statistics.h"
@@ -34,4 +35,6 @@ const lg_kernels LG_TABLE = {
     .nll = nll,
     .statistics = statistics,
     .labels = labels,
+    .squares = squares,
+    .scale = scale_run,
 };

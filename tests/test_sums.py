@@ -259,3 +259,29 @@ def test_more_rows_than_32_bits_count():
     import lossgrad
 
     repeated(lossgrad, 2**32 + 5, np.float32)
+
+
+# ---- norms ---------------------------------------------------------------------------------------
+
+
+def uneasy(dtype, rng):
+    """Vectors whose sums of squares lie on or next to the middle of two numbers, and plain ones."""
+    for a in 1 + np.arange(20) / 64:
+        yield [a, 0.5, 2**-27, -(2**-27)]
+        yield [a, 0.5, 2**-27, 2**-27, 2**-60]
+        yield [*[2**-60] * 1100, a, 0.5, *[0.0] * 1100, 2**-27, 2**-27]
+    for size in (1, 7, 64, 1000, 1025, 5000):
+        yield rng.random(size, np.float32) + 1  # squares of 48 bits: every other sum is a middle
+        yield rng.normal(size=size)
+    if dtype == np.float64:
+        for scale in (2.0**-600, 2.0**600):
+            yield rng.normal(size=40) * scale
+            yield np.array([1.25, 0.5, 2**-27, 2**-27, 2**-60]) * scale
+
+
+def test_norms_are_roots_of_correctly_rounded_sums(compiled, dtype, rng):
+    for vector in uneasy(dtype, rng):
+        x = np.array(vector, dtype)
+        unit = 2.0 ** -math.frexp(abs(x).max())[1]
+        total = float(sum(Fraction(float(v) * unit) ** 2 for v in x))
+        assert compiled.l2_norm(x) == compiled.l2_norm(x[::-1]) == math.sqrt(total) / unit

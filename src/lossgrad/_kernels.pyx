@@ -114,6 +114,22 @@ cdef extern from "lossgrad.h":
         double *brier
         uint8_t *outcome
     void lg_label_statistics(const lg_level *, int, const lg_label_job *, Py_ssize_t, Py_ssize_t) nogil
+    ctypedef struct lg_squares:
+        double max, slack
+    ctypedef struct lg_norm:
+        double root, scale
+    ctypedef struct lg_norm_job:
+        lg_view x, out
+        Py_ssize_t n, inner
+        const double *grad
+        double up
+        double *value
+    void lg_norm_rows(const lg_level *, int, const lg_norm_job *, Py_ssize_t, Py_ssize_t) nogil
+    lg_squares lg_norm_measure(const lg_level *, int, const lg_norm_job *, double, Py_ssize_t, Py_ssize_t, lg_sum *) nogil
+    bint lg_norm_is_far(double, int) nogil
+    double lg_norm_unit(double, int) nogil
+    lg_norm lg_norm_finish(const lg_level *, int, const lg_norm_job *, double, const lg_squares *, const lg_sum *) nogil
+    void lg_norm_slopes(const lg_level *, int, const lg_norm_job *, const lg_norm *, Py_ssize_t, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
 
@@ -520,12 +536,10 @@ cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, d
 
 
 cdef class RowSums(Map):
-    """The exact sum of ops along each row: the job is that of one row, whose place is found in time."""
+    """The exact sum of an op along each row: the job is that of one row, whose place is found in time."""
 
     cdef lg_view first[2]  # the inputs' first rows
     cdef Py_ssize_t inner, line
-    cdef int[2] codes
-    cdef int ops
     cdef double *out
 
     cdef void add_row(self, lg_map_job *job, Py_ssize_t row, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -534,9 +548,7 @@ cdef class RowSums(Map):
         for k in range(job.inputs):
             v = &self.first[k]
             job.inp[k].at = v.at + row // self.inner * v.stride[0] + row % self.inner * v.stride[2]
-        for k in range(self.ops):
-            job.op = self.codes[k]
-            lg_map(active, self.computed, job, begin, end)
+        lg_map(active, self.computed, job, begin, end)
 
     cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
         cdef lg_map_job job = self.job
@@ -556,16 +568,13 @@ cdef class RowSums(Map):
         return 0
 
 
-def row_sums(a, b, double[:, ::1] out, tuple ops_, tuple parameters, num_threads):
-    """The exact sum of ops over the middle axis, rounded once, for each row."""
+def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
+    """The exact sum of an op over the middle axis, rounded once, for each row."""
     cdef RowSums sums = RowSums.__new__(RowSums)
     cdef lg_map_job *job = &sums.job
     cdef Py_ssize_t k, rows, n
     cdef int storage = storage_of(a)
-    if not 0 < len(ops_) <= 2:
-        raise ValueError("one op or two")
-    sums.ops, sums.codes = len(ops_), [ops_[0], ops_[len(ops_) - 1]]
-    sums.start(ops_[0], LG_FORWARD, storage, parameters)
+    sums.start(op, LG_FORWARD, storage, parameters)
     a = sums.box(a, False, &sums.first[0], storage)
     if job.inputs > 1:
         b = sums.box(b, False, &sums.first[1], sums.computed)
@@ -825,6 +834,95 @@ def label_statistics(x, const double[::1] targets, double limit, loss, double[:,
     labels.run(n, 8, num_threads)
 
 
+# ---- norms ----
+
+
+cdef enum:
+    WHOLE_ROWS, SQUARES, SLOPES
+
+
+cdef class Norms(Job):
+    """Norms of rows and their gradients; of a row that is long first its squares, then its slopes, in parts."""
+
+    cdef lg_norm_job job
+    cdef int phase
+    cdef double unit
+    cdef lg_squares found
+    cdef lg_norm norm
+
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
+        cdef lg_squares found
+        if self.phase == SQUARES:
+            with nogil:
+                found = lg_norm_measure(active, self.computed, &self.job, self.unit, begin, end, sum)
+            with cython.critical_section(self):
+                self.found.slack += found.slack
+                self.found.max = max(self.found.max, found.max)
+        elif self.phase == SLOPES:
+            with nogil:
+                lg_norm_slopes(active, self.computed, &self.job, &self.norm, begin, end)
+        elif self.quick:
+            lg_norm_rows(active, self.computed, &self.job, begin, end)
+        else:
+            with nogil:
+                lg_norm_rows(active, self.computed, &self.job, begin, end)
+        return 0
+
+    cdef int measure(self, double unit, object num_threads) except -1:
+        self.phase, self.unit, self.found.max, self.found.slack = SQUARES, unit, 0, 0
+        lg_sum_clear(&self.sum)
+        return self.run(self.job.n, 1, num_threads)
+
+    cdef int long_row(self, object num_threads) except -1:
+        self.measure(1, num_threads)
+        if lg_norm_is_far(self.found.max, self.computed):
+            self.measure(lg_norm_unit(self.found.max, self.computed), num_threads)
+        with nogil:
+            self.norm = lg_norm_finish(active, self.computed, &self.job, self.unit, &self.found, &self.sum)
+        if self.job.out.at != NULL:
+            self.phase = SLOPES
+            self.run(self.job.n, 1, num_threads)
+        return 0
+
+    cdef int run_rows(self, Py_ssize_t rows, object num_threads) except -1:
+        cdef Py_ssize_t row, outer, inner
+        cdef lg_norm_job job = self.job
+        if job.n <= SHORT:
+            return self.run(rows, job.n + PER_ROW, num_threads)
+        for row in range(rows):
+            outer, inner = row // job.inner, row % job.inner
+            self.job.x.at = job.x.at + outer * job.x.stride[0] + inner * job.x.stride[2]
+            if job.out.at != NULL:
+                self.job.out.at = job.out.at + outer * job.out.stride[0] + inner * job.out.stride[2]
+            self.job.value = job.value + row if job.value != NULL else NULL
+            self.job.grad = job.grad + row if job.grad != NULL else NULL
+            self.long_row(num_threads)
+        return 0
+
+
+def norms(x, int axis, const double[::1] grad, double up, out, double[::1] value, num_threads):
+    """The norms along axis to value, and their gradients to out, times grad or up; either may be None."""
+    cdef Norms job = Norms.__new__(Norms)
+    cdef Py_ssize_t rows
+    cdef Py_ssize_t shape[3]
+    cdef int storage = storage_of(x)
+    shape[0] = -1
+    x = grid(x, axis, False, &job.job.x, shape, storage)
+    if out is not None:
+        out = grid(out, axis, True, &job.job.out, shape, storage)
+    rows = shape[0] * shape[2]
+    if value is not None and value.shape[0] != rows or grad is not None and grad.shape[0] != rows:
+        raise ValueError("operands have different shapes")
+    if rows == 0:
+        return
+    job.computed, job.job.n, job.job.inner, job.job.up = lg_computed(storage), shape[1], shape[2], up
+    if value is not None:
+        job.job.value = &value[0]
+    if grad is not None:
+        job.job.grad = &grad[0]
+    job.run_rows(rows, num_threads)
+
+
 # ---- the usual call: everything checked, and room made for the result, in a fraction of the time ----
 
 
@@ -961,6 +1059,26 @@ def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple p
         LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD,
         quotient(up, n) if mean else up, parameters, num_threads)
     return quotient(loss, n) if value and mean else loss, gradient
+
+
+def plain_norm(upstream, x, axis, keepdims, out, bint value, num_threads):
+    """(norm of all elements if value is asked for, gradient unless upstream is None); None if it is for others to say."""
+    if axis is not None or keepdims or not is_plain(x):
+        return None
+    gradient = result_like(x, out, None) if type(upstream) is float else None
+    if gradient is None and (upstream is not None or out is not None):
+        return None
+    cdef Norms job = Norms.__new__(Norms)
+    cdef double norm
+    cdef int storage = storage_of(x)
+    job.computed, job.job.n, job.job.inner = lg_computed(storage), PyArray_SIZE(x), 1
+    job.job.x.at, job.job.x.stride, job.job.x.storage = PyArray_BYTES(x), [0, lg_size(storage), 0], storage
+    job.job.value = &norm
+    if gradient is not None:
+        job.job.out, job.job.up = job.job.x, upstream
+        job.job.out.at = PyArray_BYTES(gradient)
+    job.run_rows(1, num_threads)
+    return norm if value else None, gradient
 
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)
