@@ -171,6 +171,73 @@ void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_
     lg_leave(found);
 }
 
+/* Values of n neighbours from element i of a line on, to out. */
+static void line_values(const lg_kernels *kernels, const lg_map_job *job, int computed, ptrdiff_t line, ptrdiff_t i,
+                        ptrdiff_t n, void *out) {
+    _Alignas(64) char buffer[LG_MAX_INPUTS][LG_BLOCK * 8];
+    const void *in[LG_MAX_INPUTS];
+    const ptrdiff_t a = line / job->shape[1], b = line % job->shape[1];
+    for (int k = 0; k < job->inputs; k++) {
+        const lg_view *v = &job->in[k];
+        int filled = 0;
+        in[k] = fetch(kernels, v, v->at + a * v->stride[0] + b * v->stride[1] + i * v->stride[2], n, computed,
+                      buffer[k], &filled);
+    }
+    kernels->map[job->op][LG_FORWARD](in, &out, n, job->param, 0);
+}
+
+void lg_column_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t width, ptrdiff_t begin,
+                    ptrdiff_t end, lg_sum *sum) {
+    const lg_environment found = lg_enter();
+    const lg_kernels *kernels = level->kernels[computed];
+    const ptrdiff_t columns = job->shape[2];
+    _Alignas(64) double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK], value[LG_BLOCK];
+    for (ptrdiff_t c = 0; c < columns; c += LG_BLOCK)
+        for (ptrdiff_t r = begin; r < end; r += LG_BLOCK) {
+            const ptrdiff_t n = columns - c < LG_BLOCK ? columns - c : LG_BLOCK;
+            const ptrdiff_t last = end - r < LG_BLOCK ? end : r + LG_BLOCK;
+            for (ptrdiff_t i = 0; i < n; i++) s[i] = e[i] = lost[i] = 0;
+            for (ptrdiff_t k = r; k < last; k++) {
+                line_values(kernels, job, computed, k, c, n, value);
+                kernels->add_columns(value, n, s, e, lost);
+            }
+            for (ptrdiff_t i = 0; i < n; i++) {
+                lg_sum *to = sum + (c + i) / width;
+                if (lost[i] == 0) {
+                    lg_sum_add(to, s[i]);
+                    lg_sum_add(to, e[i]);
+                } else
+                    for (ptrdiff_t k = r; k < last; k++) {
+                        line_values(kernels, job, computed, k, c + i, 1, value);
+                        kernels->sum(value, 1, to);
+                    }
+            }
+        }
+    lg_leave(found);
+}
+
+void lg_line_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end,
+                  double *to) {
+    const lg_environment found = lg_enter();
+    const lg_kernels *kernels = level->kernels[computed];
+    const ptrdiff_t n = job->shape[2], most = LG_BLOCK / n;
+    _Alignas(64) char value[LG_BLOCK * 8];
+    for (ptrdiff_t line = begin; line < end;) {
+        ptrdiff_t rows = end - line < most ? end - line : most;
+        int together = 1; /* whether lines follow each other in memory */
+        for (int k = 0; k < job->inputs; k++)
+            together &= is_run(&job->in[k], computed) && job->in[k].stride[1] == n * lg_size(computed);
+        const ptrdiff_t left = job->shape[1] - line % job->shape[1];
+        rows = rows < left ? rows : left;
+        if (together) line_values(kernels, job, computed, line, 0, rows * n, value);
+        for (ptrdiff_t r = 0; !together && r < rows; r++)
+            line_values(kernels, job, computed, line + r, 0, n, value + r * n * lg_size(computed));
+        kernels->sum_rows(value, rows, n, to + line);
+        line += rows;
+    }
+    lg_leave(found);
+}
+
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
     const lg_environment found = lg_enter();
     const lg_kernels *kernels = level->kernels[computed];

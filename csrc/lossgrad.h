@@ -186,6 +186,8 @@ typedef struct {
     void (*load)(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to);
     void (*store)(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from);
     void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
+    void (*sum_rows)(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to);
+    void (*add_columns)(const void *terms, ptrdiff_t n, double *s, double *e, double *lost);
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*nll)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*statistics)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
@@ -220,6 +222,12 @@ extern const int lg_level_count;
 /* Part of a job: its elements from begin to end, counted along the inner axis first, or its rows.
  * computed: LG_F32 or LG_F64 */
 void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end);
+/* The values of lines from begin to end along the middle axis, column by column: `width` neighbours go to a sum. */
+void lg_column_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t width, ptrdiff_t begin,
+                    ptrdiff_t end, lg_sum *sum);
+/* The sum of each line from begin to end, rounded once; lines of at most LG_BLOCK values. */
+void lg_line_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end,
+                  double *to);
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
 void lg_label_statistics(const lg_level *level, int computed, const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
 void lg_norm_rows(const lg_level *level, int computed, const lg_norm_job *job, ptrdiff_t begin, ptrdiff_t end);

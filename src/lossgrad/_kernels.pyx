@@ -16,7 +16,7 @@ cimport cython
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 
 from numpy cimport (
     NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, NPY_INT64, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
@@ -102,6 +102,8 @@ cdef extern from "lossgrad.h":
     const lg_level *lg_levels
     int lg_level_count
     void lg_map(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t) nogil
+    void lg_column_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, Py_ssize_t, lg_sum *) nogil
+    void lg_line_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, double *) nogil
     void lg_rows(const lg_level *, int, const lg_rows_job *, Py_ssize_t, Py_ssize_t) nogil
     ctypedef struct lg_label_job:
         const char *x
@@ -142,6 +144,7 @@ cdef extern from "environment.h":
 cdef enum:
     QUICK = 1024   # float32 elements that are over before another thread could use the GIL
     SHORT = 65536  # float32 elements that are computed without a look at the clock
+    FEW = 128      # elements of rows that are summed side by side
     PER_ROW = 32   # what a row costs besides its elements, in elements
 
 FORWARD, BACKWARD, VALUE_AND_GRAD = LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
@@ -553,11 +556,22 @@ cdef class RowSums(Map):
     cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
         cdef lg_map_job job = self.job
         cdef lg_sum total
+        cdef lg_view *v
         cdef Py_ssize_t row
+        cdef int k
         if self.line >= 0:  # a long row, in parts
             job.sum = sum
             with nogil:
                 self.add_row(&job, self.line, begin, end)
+            return 0
+        if job.shape[2] <= FEW:
+            job.shape[1] = end if self.inner == 1 else self.inner
+            for k in range(job.inputs):
+                v = &self.first[k]
+                job.inp[k] = v[0]
+                job.inp[k].stride = [v.stride[0], v.stride[0] if self.inner == 1 else v.stride[2], v.stride[1]]
+            with nogil:
+                lg_line_sums(active, self.computed, &job, begin, end, self.out)
             return 0
         job.sum = &total
         with nogil:
@@ -598,6 +612,47 @@ def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
         lg_sum_clear(&sums.sum)
         sums.run(n, 1, num_threads)
         sums.out[k] = lg_sum_value(&sums.sum)
+
+
+cdef class ColumnSums(Map):
+    """The exact sums of an op over the rows of a matrix: one sum for so many columns."""
+
+    cdef lg_sum *sums
+    cdef Py_ssize_t number, width
+
+    def __dealloc__(self):
+        free(self.sums)
+
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *unused) except -1:
+        cdef Py_ssize_t k
+        cdef lg_sum *own = <lg_sum *> calloc(self.number, sizeof(lg_sum))
+        if own == NULL:
+            raise MemoryError()
+        with nogil:
+            lg_column_sums(active, self.computed, &self.job, self.width, begin, end, own)
+        with cython.critical_section(self):
+            for k in range(self.number):
+                lg_sum_merge(&self.sums[k], &own[k])
+        free(own)
+        return 0
+
+
+def column_sums(a, b, Py_ssize_t width, int op, num_threads):
+    """The exact sums of an op of two matrices over their rows and over `width` neighbouring columns."""
+    cdef ColumnSums sums = ColumnSums.__new__(ColumnSums)
+    cdef Py_ssize_t k
+    cdef int storage = storage_of(a)
+    sums.start(op, LG_FORWARD, storage, ())
+    a = sums.box(a, False, &sums.job.inp[0], storage)
+    b = sums.box(b, False, &sums.job.inp[1], storage)
+    if lg_ops[op].inputs != 2 or sums.job.shape[0] != 1 or width < 1 or sums.job.shape[2] % width:
+        raise ValueError("operands have different shapes")
+    sums.width, sums.number = width, sums.job.shape[2] // width
+    sums.sums = <lg_sum *> calloc(sums.number, sizeof(lg_sum))
+    if sums.sums == NULL:
+        raise MemoryError()
+    sums.run(sums.job.shape[1], sums.job.shape[2] + PER_ROW, num_threads)
+    return [lg_sum_value(&sums.sums[k]) for k in range(sums.number)]
 
 
 # ---- rows ----
