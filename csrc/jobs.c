@@ -266,3 +266,9 @@ float lg_narrow(double a) {
     lg_leave(found);
     return narrow;
 }
+int lg_within(const lg_level *level, int computed, const void *x, ptrdiff_t n, double most) {
+    const lg_environment found = lg_enter();
+    const int good = level->kernels[computed]->within(x, n, most);
+    lg_leave(found);
+    return good;
+}

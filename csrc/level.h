@@ -33,6 +33,7 @@ const lg_kernels LG_TABLE = {
     .sum = sum_values,
     .sum_rows = sum_rows,
     .add_columns = add_columns,
+    .within = within,
     .rows = rows,
     .nll = nll,
     .statistics = statistics,

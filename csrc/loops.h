@@ -178,3 +178,14 @@ static void sum_rows(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to)
         to[r] = lg_sum_value(&sum);
     }
 }
+
+static int within(const void *x_, ptrdiff_t n, double most) {
+    const S *x = x_;
+    const V zero = set1(0), top = set1((S)most);
+    M outside = ne_(zero, zero);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        const V v = n - i >= VL ? ld(x + i) : ld_n(x + i, n - i, 0);
+        outside = (M)(outside | ne_(v, max_(zero, min_(v, top)))); /* NaN, too */
+    }
+    return count_(outside) == 0;
+}

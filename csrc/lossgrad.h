@@ -187,6 +187,7 @@ typedef struct {
     void (*store)(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from);
     void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
     void (*sum_rows)(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to);
+    int (*within)(const void *x, ptrdiff_t n, double most); /* whether all are from 0 to most */
     void (*add_columns)(const void *terms, ptrdiff_t n, double *s, double *e, double *lost);
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*nll)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
@@ -244,4 +245,6 @@ void lg_norm_slopes(const lg_level *level, int computed, const lg_norm_job *job,
 /* In the kernels' floating-point environment: */
 double lg_quotient(double a, double b);
 float lg_narrow(double a);
+/* Whether n numbers of the computed type are all from 0 to most; NaN is not. */
+int lg_within(const lg_level *level, int computed, const void *x, ptrdiff_t n, double most);
 #endif

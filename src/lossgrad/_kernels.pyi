@@ -53,6 +53,7 @@ def plain_loss(
     parameters: tuple[float, ...],
     num_threads: int | None,
 ) -> tuple[float | None, NDArray[Any] | None] | None: ...
+def plain_within(x: object, most: float) -> bool: ...
 def plain_norm(
     upstream: object,
     x: object,

@@ -134,6 +134,7 @@ cdef extern from "lossgrad.h":
     void lg_norm_slopes(const lg_level *, int, const lg_norm_job *, const lg_norm *, Py_ssize_t, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
+    bint lg_within(const lg_level *, int, const void *, Py_ssize_t, double) nogil
 
 cdef extern from "environment.h":
     ctypedef struct lg_environment:
@@ -998,6 +999,18 @@ cdef bint is_free(ndarray out, ndarray a) noexcept:
     if p == q and is_alike(a, out):
         return True
     return PyArray_IS_C_CONTIGUOUS(a) and (p + PyArray_NBYTES(out) <= q or q + PyArray_NBYTES(a) <= p)
+
+
+def plain_within(x, double most):
+    """Whether x is plain and all its elements are from 0 to most."""
+    if not is_plain(x):
+        return False
+    cdef ndarray a = x
+    cdef int computed = lg_computed(storage_of(a))
+    cdef bint good
+    with nogil:
+        good = lg_within(active, computed, PyArray_BYTES(a), PyArray_SIZE(a), most)
+    return good
 
 
 cdef object result_like(ndarray x, object out, object other):
