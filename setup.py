@@ -66,7 +66,9 @@ class BuildExt(build_ext):
             for level, (source, flags) in LEVELS.items()
             for dtype, is_double in DTYPES.items()
         ]
-        jobs += [(f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "dispatch")]
+        jobs += [
+            (f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "norms", "dispatch")
+        ]
 
         def compile_one(job):
             source, folder, flags = job

@@ -21,6 +21,7 @@ ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
 }
 
 size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) {
+    if (job->what == LG_NLL_LOSS) return 0;
     const ptrdiff_t most = lg_rows_batch(job), batch = rows < most ? rows : most;
     const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? 16 : 1; /* few.h: a whole vector of them */
     return 3 * (size_t)(batch < least ? least : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
@@ -32,12 +33,15 @@ void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, p
         const ptrdiff_t step = label->stride[inner == 1 ? 0 : 2], left = inner == 1 ? rows : inner - within;
         const ptrdiff_t n = left < rows ? left : rows;
         const char *p = label->at + outer * label->stride[0] + within * label->stride[2];
-#define READ(T) \
+#define READ_RUN(T, step) \
     for (ptrdiff_t i = 0; i < n; i++) { \
         T v; \
-        memcpy(&v, p + i * step, sizeof v); \
+        memcpy(&v, p + i * (step), sizeof v); \
         to[i] = (int64_t)v; \
-    } \
+    }
+#define READ(T) \
+    if (step == (ptrdiff_t)sizeof(T)) READ_RUN(T, (ptrdiff_t)sizeof(T)) \
+    else READ_RUN(T, step) \
     break;
         switch (type) {
         case LG_I8: READ(int8_t)
@@ -49,30 +53,49 @@ void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, p
         default: READ(int64_t) /* of unsigned ones what no int64 holds is negative */
         }
 #undef READ
+#undef READ_RUN
         to += n;
         row += n;
         rows -= n;
     }
 }
 
+/* The first label of a block that is neither a class nor ignored, or -1, and how many are kept: without a
+ * branch a label. A label is a class if neither it nor its distance to the last one is negative. */
+static ptrdiff_t first_bad(const int64_t *label, ptrdiff_t n, int64_t last, int64_t ignored, int none_ignored,
+                           ptrdiff_t *kept) {
+    const uint64_t always = none_ignored ? ~UINT64_C(0) : 0;
+    uint64_t strange = 0, minus = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint64_t keep = -(uint64_t)(label[i] != ignored) | always;
+        strange |= ((uint64_t)label[i] | ((uint64_t)last - (uint64_t)label[i])) & keep;
+        minus += keep;
+    }
+    *kept = -(ptrdiff_t)minus;
+    if (!(strange >> 63)) return -1;
+    for (ptrdiff_t i = 0;; i++)
+        if ((none_ignored || label[i] != ignored) && (uint64_t)label[i] > (uint64_t)last) return i;
+}
+
 lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum, ptrdiff_t begin, ptrdiff_t end) {
     lg_label_check check = {-1, 0};
     const float *f32 = job->weight;
     const double *f64 = job->weight;
-    const int64_t least = job->label_type == LG_U64 ? 0 : INT64_MIN;
+    const int none_ignored = job->label_type == LG_U64 && job->ignore_index < 0;
     for (ptrdiff_t row = begin; row < end; row += LG_BLOCK) {
         int64_t label[LG_BLOCK];
         const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
+        ptrdiff_t kept;
         lg_labels(&job->label, job->label_type, job->inner, row, n, label);
-        for (ptrdiff_t i = 0; i < n; i++) {
-            if (label[i] == job->ignore_index && label[i] >= least) continue;
-            if ((uint64_t)label[i] >= (uint64_t)job->classes) {
-                check.bad = row + i;
-                return check;
-            }
-            check.kept++;
-            if (job->weight) lg_sum_add(sum, computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
+        const ptrdiff_t bad = first_bad(label, n, job->classes - 1, job->ignore_index, none_ignored, &kept);
+        if (bad >= 0) {
+            check.bad = row + bad;
+            return check;
         }
+        check.kept += kept;
+        for (ptrdiff_t i = 0; job->weight && i < n; i++)
+            if (label[i] != job->ignore_index || none_ignored)
+                lg_sum_add(sum, computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
     }
     return check;
 }
@@ -149,10 +172,78 @@ void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_
     lg_leave(found);
 }
 
+/* Values of n neighbours from element i of a line on, to out. */
+static void line_values(const lg_kernels *kernels, const lg_map_job *job, int computed, ptrdiff_t line, ptrdiff_t i,
+                        ptrdiff_t n, void *out) {
+    _Alignas(64) char buffer[LG_MAX_INPUTS][LG_BLOCK * 8];
+    const void *in[LG_MAX_INPUTS];
+    const ptrdiff_t a = line / job->shape[1], b = line % job->shape[1];
+    for (int k = 0; k < job->inputs; k++) {
+        const lg_view *v = &job->in[k];
+        int filled = 0;
+        in[k] = fetch(kernels, v, v->at + a * v->stride[0] + b * v->stride[1] + i * v->stride[2], n, computed,
+                      buffer[k], &filled);
+    }
+    kernels->map[job->op][LG_FORWARD](in, &out, n, job->param, 0);
+}
+
+void lg_column_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t width, ptrdiff_t begin,
+                    ptrdiff_t end, lg_sum *sum) {
+    const lg_environment found = lg_enter();
+    const lg_kernels *kernels = level->kernels[computed];
+    const ptrdiff_t columns = job->shape[2];
+    _Alignas(64) double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK], value[LG_BLOCK];
+    for (ptrdiff_t c = 0; c < columns; c += LG_BLOCK)
+        for (ptrdiff_t r = begin; r < end; r += LG_BLOCK) {
+            const ptrdiff_t n = columns - c < LG_BLOCK ? columns - c : LG_BLOCK;
+            const ptrdiff_t last = end - r < LG_BLOCK ? end : r + LG_BLOCK;
+            for (ptrdiff_t i = 0; i < n; i++) s[i] = e[i] = lost[i] = 0;
+            for (ptrdiff_t k = r; k < last; k++) {
+                line_values(kernels, job, computed, k, c, n, value);
+                kernels->add_columns(value, n, s, e, lost);
+            }
+            for (ptrdiff_t i = 0; i < n; i++) {
+                lg_sum *to = sum + (c + i) / width;
+                if (lost[i] == 0) {
+                    lg_sum_add(to, s[i]);
+                    lg_sum_add(to, e[i]);
+                } else
+                    for (ptrdiff_t k = r; k < last; k++) {
+                        line_values(kernels, job, computed, k, c + i, 1, value);
+                        kernels->sum(value, 1, to);
+                    }
+            }
+        }
+    lg_leave(found);
+}
+
+void lg_line_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end,
+                  double *to) {
+    const lg_environment found = lg_enter();
+    const lg_kernels *kernels = level->kernels[computed];
+    const ptrdiff_t n = job->shape[2], most = LG_BLOCK / n;
+    _Alignas(64) char value[LG_BLOCK * 8];
+    for (ptrdiff_t line = begin; line < end;) {
+        ptrdiff_t rows = end - line < most ? end - line : most;
+        int together = 1; /* whether lines follow each other in memory */
+        for (int k = 0; k < job->inputs; k++)
+            together &= is_run(&job->in[k], computed) && job->in[k].stride[1] == n * lg_size(computed);
+        const ptrdiff_t left = job->shape[1] - line % job->shape[1];
+        rows = rows < left ? rows : left;
+        if (together) line_values(kernels, job, computed, line, 0, rows * n, value);
+        for (ptrdiff_t r = 0; !together && r < rows; r++)
+            line_values(kernels, job, computed, line + r, 0, n, value + r * n * lg_size(computed));
+        kernels->sum_rows(value, rows, n, to + line);
+        line += rows;
+    }
+    lg_leave(found);
+}
+
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
     const lg_environment found = lg_enter();
     const lg_kernels *kernels = level->kernels[computed];
-    (job->what == LG_STATISTICS ? kernels->statistics : kernels->rows)(job, begin, end);
+    const int what = job->what;
+    (what == LG_STATISTICS ? kernels->statistics : what == LG_NLL_LOSS ? kernels->nll : kernels->rows)(job, begin, end);
     lg_leave(found);
 }
 
@@ -175,4 +266,10 @@ float lg_narrow(double a) {
     volatile float narrow = (float)a;
     lg_leave(found);
     return narrow;
+}
+int lg_within(const lg_level *level, int computed, const void *x, ptrdiff_t n, double most) {
+    const lg_environment found = lg_enter();
+    const int good = level->kernels[computed]->within(x, n, most);
+    lg_leave(found);
+    return good;
 }

@@ -14,6 +14,8 @@
 #include "loops.h"
 #include "labels.h"
 #include "tiles.h"
+#include "squares.h"
+#include "nll.h"
 #include "sums.h"
 #include "few.h"
 #include "rows.h"
@@ -31,7 +33,13 @@ const lg_kernels LG_TABLE = {
     .load = load_run,
     .store = store_run,
     .sum = sum_values,
+    .sum_rows = sum_rows,
+    .add_columns = add_columns,
+    .within = within,
     .rows = rows,
+    .nll = nll,
     .statistics = statistics,
     .labels = labels,
+    .squares = squares,
+    .scale = scale_run,
 };

@@ -149,3 +149,43 @@ static void sum_values(const void *values, ptrdiff_t n, lg_sum *sum) {
         LG_NAME(sum_doubles)(block, k, C_(0x1p-60, 0x1p-32), sum);
     }
 }
+
+/* Adds a term, `apart` from the one before, to each of n sums s + e, exactly: what is lost of e, if anything, goes
+ * to lost, which is NaN where a term is not finite. (Knuth's two-sum, twice.) */
+INLINE void add_terms(const S *term, ptrdiff_t apart, ptrdiff_t n, double *s, double *e, double *lost) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double v = (double)term[i * apart], sum = s[i] + v, t = sum - s[i];
+        const double low = (s[i] - (sum - t)) + (v - t), rest = e[i] + low, u = rest - e[i];
+        lost[i] += fabs((e[i] - (rest - u)) + (low - u));
+        s[i] = sum;
+        e[i] = rest;
+    }
+}
+static void add_columns(const void *terms, ptrdiff_t n, double *s, double *e, double *lost) {
+    add_terms(terms, 1, n, s, e, lost);
+}
+/* The sums of `rows` rows of n terms, rounded once; at most LG_BLOCK rows. */
+static void sum_rows(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to) {
+    double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK];
+    for (ptrdiff_t r = 0; r < rows; r++) s[r] = e[r] = lost[r] = 0;
+    for (ptrdiff_t i = 0; i < n; i++) add_terms((const S *)terms + i, n, rows, s, e, lost);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        to[r] = s[r] + e[r];
+        if (lost[r] == 0) continue;
+        lg_sum sum;
+        lg_sum_clear(&sum);
+        sum_values((const S *)terms + r * n, n, &sum);
+        to[r] = lg_sum_value(&sum);
+    }
+}
+
+static int within(const void *x_, ptrdiff_t n, double most) {
+    const S *x = x_;
+    const V zero = set1(0), top = set1((S)most);
+    M outside = ne_(zero, zero);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        const V v = n - i >= VL ? ld(x + i) : ld_n(x + i, n - i, 0);
+        outside = (M)(outside | ne_(v, max_(zero, min_(v, top)))); /* NaN, too */
+    }
+    return count_(outside) == 0;
+}

@@ -155,6 +155,18 @@ typedef struct {
     double confidence[LG_ROWS], entropy[LG_ROWS], squares[LG_ROWS], brier[LG_ROWS];
 } lg_found;
 
+/* ---- norms (norms.c) ---- */
+/* Of a block's squares the sum, as high + low, wrong by at most slack; the largest element. */
+typedef struct { double max, high, low, slack; } lg_squares;
+typedef struct { double root, scale; } lg_norm;
+typedef struct {
+    lg_view x, out;     /* the gradient goes to out; .at may be NULL */
+    ptrdiff_t n, inner; /* elements of a row, and rows to each outer one */
+    const double *grad; /* one a row, contiguous; may be NULL, then it is up */
+    double up;
+    double *value;      /* the norms, likewise; may be NULL */
+} lg_norm_job;
+
 /* ---- binary targets: n logits, all arrays contiguous ---- */
 typedef struct {
     const char *x;
@@ -174,9 +186,15 @@ typedef struct {
     void (*load)(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to);
     void (*store)(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from);
     void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
+    void (*sum_rows)(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to);
+    int (*within)(const void *x, ptrdiff_t n, double most); /* whether all are from 0 to most */
+    void (*add_columns)(const void *terms, ptrdiff_t n, double *s, double *e, double *lost);
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+    void (*nll)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*statistics)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*labels)(const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
+    lg_squares (*squares)(const void *x, ptrdiff_t n, double unit);
+    void (*scale)(const void *x, ptrdiff_t n, double a, double b, void *out); /* x a b */
 } lg_kernels;
 
 typedef struct {
@@ -205,9 +223,28 @@ extern const int lg_level_count;
 /* Part of a job: its elements from begin to end, counted along the inner axis first, or its rows.
  * computed: LG_F32 or LG_F64 */
 void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end);
+/* The values of lines from begin to end along the middle axis, column by column: `width` neighbours go to a sum. */
+void lg_column_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t width, ptrdiff_t begin,
+                    ptrdiff_t end, lg_sum *sum);
+/* The sum of each line from begin to end, rounded once; lines of at most LG_BLOCK values. */
+void lg_line_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end,
+                  double *to);
 void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
 void lg_label_statistics(const lg_level *level, int computed, const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
+void lg_norm_rows(const lg_level *level, int computed, const lg_norm_job *job, ptrdiff_t begin, ptrdiff_t end);
+/* The same of a row that is too long for one piece. Its squares, in units of 1 / unit^2, are added to sum; if
+ * their largest element turns out to be far from 1, once more with its unit. */
+lg_squares lg_norm_measure(const lg_level *level, int computed, const lg_norm_job *job, double unit, ptrdiff_t begin,
+                           ptrdiff_t end, lg_sum *sum);
+int lg_norm_is_far(double max, int computed);
+double lg_norm_unit(double max, int computed);
+lg_norm lg_norm_finish(const lg_level *level, int computed, const lg_norm_job *job, double unit,
+                       const lg_squares *all, const lg_sum *sum);
+void lg_norm_slopes(const lg_level *level, int computed, const lg_norm_job *job, const lg_norm *norm, ptrdiff_t begin,
+                    ptrdiff_t end);
 /* In the kernels' floating-point environment: */
 double lg_quotient(double a, double b);
 float lg_narrow(double a);
+/* Whether n numbers of the computed type are all from 0 to most; NaN is not. */
+int lg_within(const lg_level *level, int computed, const void *x, ptrdiff_t n, double most);
 #endif

@@ -425,20 +425,6 @@ OP(relative_entropy_q) {
     *y = mass_in_base(x, log_ratio(x, q), p);
     *d = drop_(eq_(x, ZERO), -(set1(p[0]) * x) / q);
 }
-/* (s x)^2, a term of l2_norm: s brings a row near 1. */
-OP(square) {
-    UNUSED;
-    V x = in[0] * in[1];
-    *y = x * x;
-    *d = set1(2) * x * in[1];
-}
-/* What rounding takes off it. */
-OP(square_low) {
-    UNUSED;
-    V x = in[0] * in[1], low = residual_(x, x, x * x);
-    *y = keep_(lt_(x * x, set1((S)INFINITY)), low);
-    *d = ZERO;
-}
 #endif
 
 /*  X(name, inputs, parameters, is a loss, bound, derivative's bound) */
@@ -472,6 +458,4 @@ OP(square_low) {
     X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)   \
     X(cross_entropy_of_distributions_q, 2, 2, 0, 2.0, 2.0) \
     X(relative_entropy, 2, 2, 0, 2.0, 2.0)             \
-    X(relative_entropy_q, 2, 2, 0, 2.0, 2.0)           \
-    X(square, 2, 0, 0, 2.0, 2.0)                       \
-    X(square_low, 2, 0, 0, 2.0, 2.0)
+    X(relative_entropy_q, 2, 2, 0, 2.0, 2.0)

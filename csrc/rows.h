@@ -178,11 +178,11 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const ptrdiff_t n = j->classes, pitch = PITCH(n), most = lg_rows_batch(j);
     const ptrdiff_t batch = end - begin < most ? end - begin : most;
     S *terms = j->scratch, *x_tile = terms + batch * pitch, *g_tile = x_tile + batch * pitch;
-    const int is_jacobian = j->what == LG_SOFTMAX_JACOBIAN, is_nll = j->what == LG_NLL_LOSS;
+    const int is_jacobian = j->what == LG_SOFTMAX_JACOBIAN;
     const int has_b = j->factor.at != NULL;
     const int has_out = j->out.at != NULL, out_runs = !is_jacobian && runs(&j->out, n);
     const int x_runs = runs(&j->x, n) && !has_b, g_runs = runs(&j->grad, n);
-    const int few = n <= FEWEST && !is_nll && !j->lse_given;
+    const int few = n <= FEWEST && !j->lse_given;
     const int keeps = (has_out && j->what != LG_LOG_SOFTMAX) || has_b;
     const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
     const int by_row = has_out || has_b || !(plain || j->what == LG_LOGSUMEXP);
@@ -201,7 +201,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         lg_batch b;
         int skip[LG_ROWS];
-        if (!x_runs && !is_nll && !once) gather(&j->x, j, r0, many, 0, n, x_tile, pitch);
+        if (!x_runs && !once) gather(&j->x, j, r0, many, 0, n, x_tile, pitch);
         if (j->grad.at && !g_runs) gather(&j->grad, j, r0, many, 0, n, g_tile, pitch);
         if (has_b) {
             gather(&j->factor, j, r0, many, 0, n, g_tile, pitch);
@@ -234,10 +234,6 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                 if (side > 1 || !skip[k]) sum_blocks(j, r0 + k, side, keeps ? terms + k * pitch : NULL, x_tile, &b, k);
         for (ptrdiff_t k = 0; k < many; k++) {
             if (skip[k] || few || in_blocks) continue;
-            if (is_nll) {
-                put_row(&b, k, (lg_row){.unit = 1, .count = 1});
-                continue;
-            }
             if (alone) gather(&j->x, j, r0 + k, 1, 0, n, x_tile, pitch);
             if (alone && j->label.at) b.target[k] = (double)x_tile[label[k]];
             const S *next = g[k] ? g[k] : has_out && out_runs && !stream ? (S *)at_row(&j->out, r0 + k, j->inner) : NULL;
@@ -247,7 +243,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             else put_row(&b, k, sum_row(x[k], n, NULL, NULL));
         }
         if (j->label.at && !alone)
-            read_targets(j, in_blocks || (is_nll && !x_runs) ? NULL : x, r0, many, label, skips ? skip : NULL,
+            read_targets(j, in_blocks ? NULL : x, r0, many, label, skips ? skip : NULL,
                          b.target);
         LG_NAME(finish)(&b, many);
         S values[LG_ROWS];
@@ -303,14 +299,6 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             case LG_SOFTMAX_JACOBIAN:
                 jacobian(w, x[k], e, g_tile, n, j->out.at + r * n * n * lg_size(j->out.storage), j->out.storage);
                 break;
-            case LG_NLL_LOSS: {
-                const double own = j->weight ? (double)((const S *)j->weight)[label[k]] : 1;
-                values[k] = (S)(own == 0 ? 0 * (w->target != w->target ? w->target : 0) : -own * w->target);
-                if (!has_out) break;
-                memset(out, 0, (size_t)n * sizeof(S));
-                out[label[k]] = (S)(-own * up);
-                break;
-            }
             default:
                 values[k] = (S)cross_entropy_row(j, w, x[k], e, has_out ? out : NULL, r, (ptrdiff_t)label[k], up, stream);
             }

@@ -123,5 +123,6 @@ static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, cons
     }
 #endif
     (void)storage;
-    for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * stride, from + i, sizeof(S));
+    if (stride == (ptrdiff_t)sizeof(S)) memcpy(at, from, (size_t)n * sizeof(S));
+    else for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * stride, from + i, sizeof(S));
 }

@@ -259,3 +259,60 @@ def test_more_rows_than_32_bits_count():
     import lossgrad
 
     repeated(lossgrad, 2**32 + 5, np.float32)
+
+
+# ---- norms ---------------------------------------------------------------------------------------
+
+
+def uneasy(dtype, rng):
+    """Vectors whose sums of squares lie on or next to the middle of two numbers, and plain ones."""
+    for a in 1 + np.arange(20) / 64:
+        yield [a, 0.5, 2**-27, -(2**-27)]
+        yield [a, 0.5, 2**-27, 2**-27, 2**-60]
+        yield [*[2**-60] * 1100, a, 0.5, *[0.0] * 1100, 2**-27, 2**-27]
+    for size in (1, 7, 64, 1000, 1025, 5000):
+        yield rng.random(size, np.float32) + 1  # squares of 48 bits: every other sum is a middle
+        yield rng.normal(size=size)
+    if dtype == np.float64:
+        for scale in (2.0**-600, 2.0**600):
+            yield rng.normal(size=40) * scale
+            yield np.array([1.25, 0.5, 2**-27, 2**-27, 2**-60]) * scale
+
+
+def test_norms_are_roots_of_correctly_rounded_sums(compiled, dtype, rng):
+    for vector in uneasy(dtype, rng):
+        x = np.array(vector, dtype)
+        unit = 2.0 ** -math.frexp(abs(x).max())[1]
+        total = float(sum(Fraction(float(v) * unit) ** 2 for v in x))
+        assert compiled.l2_norm(x) == compiled.l2_norm(x[::-1]) == math.sqrt(total) / unit
+
+
+# ---- sums along an axis --------------------------------------------------------------------------
+
+
+def uneven(dtype, rng, shape):
+    """Numbers from 0 on whose sums along the first axis two numbers cannot hold, and others."""
+    close = np.zeros(shape)
+    for row, number in zip(close, [1.5, 2.0**-53, 2.0**-120], strict=False):
+        row[:] = number
+    far = np.append(np.inf, rng.random(close.size - 1)).reshape(shape)
+    powers = 2.0 ** rng.integers(-60, 60, shape)
+    return (a.astype(dtype) for a in (close, far, powers * rng.random(shape)))
+
+
+@pytest.mark.parametrize("shape", [(1100, 2, 32), (70, 80), (2, 1030, 1), (3, 2, 300)])
+def test_gradients_of_slopes_are_correctly_rounded_sums(compiled, dtype, rng, shape):
+    for x in uneven(dtype, rng, shape):
+        found = compiled.prelu_backward(np.ones_like(x), -x, np.ones(shape[1], dtype))[1]
+        terms = np.moveaxis(-x, 1, 0).reshape(shape[1], -1)
+        assert found.tolist() == [dtype(math.fsum(row)) for row in terms.tolist()]
+
+
+@pytest.mark.parametrize("shape", [(1100, 3), (10, 128), (4, 129), (4, 40, 7)])
+def test_entropies_are_correctly_rounded_sums(compiled, dtype, rng, shape):
+    for a in uneven(dtype, rng, shape):
+        p, q = np.where(a == np.inf, 1, a), np.where(a == np.inf, 0, 0.5)  # terms that are a
+        for axis in range(a.ndim):
+            found = compiled.cross_entropy_of_distributions(p, q, axis, base=2)
+            terms = np.moveaxis(a, axis, -1).reshape(-1, shape[axis])
+            assert found.ravel().tolist() == [dtype(math.fsum(row)) for row in terms.tolist()]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.exceptions import AxisError
 from numpy.typing import ArrayLike, NDArray
 
+from ._backend import kernels
 from ._environment import arithmetic
 
 Array = NDArray[Any]
@@ -475,14 +476,19 @@ def masses(a: Array, name: str) -> Array:
     return _within(a, name, math.inf, "must not be negative or NaN")
 
 
-@arithmetic()
 def _within(a: Array, name: str, most: float, rule: str) -> Array:
+    if kernels is None or not kernels.plain_within(a, most):
+        _look_closer(a, name, most, rule)
+    return a
+
+
+@arithmetic()
+def _look_closer(a: Array, name: str, most: float, rule: str) -> None:
     if a.size and not (a.min() >= 0 and a.max() <= most):  # a NaN is neither
         bad = ~((a >= 0) & (a <= most))
         index = tuple(map(int, np.unravel_index(int(bad.argmax()), a.shape)))
         place = f" at {index[0] if len(index) == 1 else index}" if index else ""
         raise ValueError(f"{name} {rule}, got {a[index]}{place}")
-    return a
 
 
 def element_weight(

@@ -16,7 +16,7 @@ cimport cython
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 
 from numpy cimport (
     NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, NPY_INT64, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
@@ -102,6 +102,8 @@ cdef extern from "lossgrad.h":
     const lg_level *lg_levels
     int lg_level_count
     void lg_map(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t) nogil
+    void lg_column_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, Py_ssize_t, lg_sum *) nogil
+    void lg_line_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, double *) nogil
     void lg_rows(const lg_level *, int, const lg_rows_job *, Py_ssize_t, Py_ssize_t) nogil
     ctypedef struct lg_label_job:
         const char *x
@@ -114,8 +116,25 @@ cdef extern from "lossgrad.h":
         double *brier
         uint8_t *outcome
     void lg_label_statistics(const lg_level *, int, const lg_label_job *, Py_ssize_t, Py_ssize_t) nogil
+    ctypedef struct lg_squares:
+        double max, slack
+    ctypedef struct lg_norm:
+        double root, scale
+    ctypedef struct lg_norm_job:
+        lg_view x, out
+        Py_ssize_t n, inner
+        const double *grad
+        double up
+        double *value
+    void lg_norm_rows(const lg_level *, int, const lg_norm_job *, Py_ssize_t, Py_ssize_t) nogil
+    lg_squares lg_norm_measure(const lg_level *, int, const lg_norm_job *, double, Py_ssize_t, Py_ssize_t, lg_sum *) nogil
+    bint lg_norm_is_far(double, int) nogil
+    double lg_norm_unit(double, int) nogil
+    lg_norm lg_norm_finish(const lg_level *, int, const lg_norm_job *, double, const lg_squares *, const lg_sum *) nogil
+    void lg_norm_slopes(const lg_level *, int, const lg_norm_job *, const lg_norm *, Py_ssize_t, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
+    bint lg_within(const lg_level *, int, const void *, Py_ssize_t, double) nogil
 
 cdef extern from "environment.h":
     ctypedef struct lg_environment:
@@ -126,6 +145,7 @@ cdef extern from "environment.h":
 cdef enum:
     QUICK = 1024   # float32 elements that are over before another thread could use the GIL
     SHORT = 65536  # float32 elements that are computed without a look at the clock
+    FEW = 128      # elements of rows that are summed side by side
     PER_ROW = 32   # what a row costs besides its elements, in elements
 
 FORWARD, BACKWARD, VALUE_AND_GRAD = LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
@@ -520,12 +540,10 @@ cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, d
 
 
 cdef class RowSums(Map):
-    """The exact sum of ops along each row: the job is that of one row, whose place is found in time."""
+    """The exact sum of an op along each row: the job is that of one row, whose place is found in time."""
 
     cdef lg_view first[2]  # the inputs' first rows
     cdef Py_ssize_t inner, line
-    cdef int[2] codes
-    cdef int ops
     cdef double *out
 
     cdef void add_row(self, lg_map_job *job, Py_ssize_t row, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
@@ -534,18 +552,27 @@ cdef class RowSums(Map):
         for k in range(job.inputs):
             v = &self.first[k]
             job.inp[k].at = v.at + row // self.inner * v.stride[0] + row % self.inner * v.stride[2]
-        for k in range(self.ops):
-            job.op = self.codes[k]
-            lg_map(active, self.computed, job, begin, end)
+        lg_map(active, self.computed, job, begin, end)
 
     cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
         cdef lg_map_job job = self.job
         cdef lg_sum total
+        cdef lg_view *v
         cdef Py_ssize_t row
+        cdef int k
         if self.line >= 0:  # a long row, in parts
             job.sum = sum
             with nogil:
                 self.add_row(&job, self.line, begin, end)
+            return 0
+        if job.shape[2] <= FEW:
+            job.shape[1] = end if self.inner == 1 else self.inner
+            for k in range(job.inputs):
+                v = &self.first[k]
+                job.inp[k] = v[0]
+                job.inp[k].stride = [v.stride[0], v.stride[0] if self.inner == 1 else v.stride[2], v.stride[1]]
+            with nogil:
+                lg_line_sums(active, self.computed, &job, begin, end, self.out)
             return 0
         job.sum = &total
         with nogil:
@@ -556,16 +583,13 @@ cdef class RowSums(Map):
         return 0
 
 
-def row_sums(a, b, double[:, ::1] out, tuple ops_, tuple parameters, num_threads):
-    """The exact sum of ops over the middle axis, rounded once, for each row."""
+def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
+    """The exact sum of an op over the middle axis, rounded once, for each row."""
     cdef RowSums sums = RowSums.__new__(RowSums)
     cdef lg_map_job *job = &sums.job
     cdef Py_ssize_t k, rows, n
     cdef int storage = storage_of(a)
-    if not 0 < len(ops_) <= 2:
-        raise ValueError("one op or two")
-    sums.ops, sums.codes = len(ops_), [ops_[0], ops_[len(ops_) - 1]]
-    sums.start(ops_[0], LG_FORWARD, storage, parameters)
+    sums.start(op, LG_FORWARD, storage, parameters)
     a = sums.box(a, False, &sums.first[0], storage)
     if job.inputs > 1:
         b = sums.box(b, False, &sums.first[1], sums.computed)
@@ -589,6 +613,47 @@ def row_sums(a, b, double[:, ::1] out, tuple ops_, tuple parameters, num_threads
         lg_sum_clear(&sums.sum)
         sums.run(n, 1, num_threads)
         sums.out[k] = lg_sum_value(&sums.sum)
+
+
+cdef class ColumnSums(Map):
+    """The exact sums of an op over the rows of a matrix: one sum for so many columns."""
+
+    cdef lg_sum *sums
+    cdef Py_ssize_t number, width
+
+    def __dealloc__(self):
+        free(self.sums)
+
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *unused) except -1:
+        cdef Py_ssize_t k
+        cdef lg_sum *own = <lg_sum *> calloc(self.number, sizeof(lg_sum))
+        if own == NULL:
+            raise MemoryError()
+        with nogil:
+            lg_column_sums(active, self.computed, &self.job, self.width, begin, end, own)
+        with cython.critical_section(self):
+            for k in range(self.number):
+                lg_sum_merge(&self.sums[k], &own[k])
+        free(own)
+        return 0
+
+
+def column_sums(a, b, Py_ssize_t width, int op, num_threads):
+    """The exact sums of an op of two matrices over their rows and over `width` neighbouring columns."""
+    cdef ColumnSums sums = ColumnSums.__new__(ColumnSums)
+    cdef Py_ssize_t k
+    cdef int storage = storage_of(a)
+    sums.start(op, LG_FORWARD, storage, ())
+    a = sums.box(a, False, &sums.job.inp[0], storage)
+    b = sums.box(b, False, &sums.job.inp[1], storage)
+    if lg_ops[op].inputs != 2 or sums.job.shape[0] != 1 or width < 1 or sums.job.shape[2] % width:
+        raise ValueError("operands have different shapes")
+    sums.width, sums.number = width, sums.job.shape[2] // width
+    sums.sums = <lg_sum *> calloc(sums.number, sizeof(lg_sum))
+    if sums.sums == NULL:
+        raise MemoryError()
+    sums.run(sums.job.shape[1], sums.job.shape[2] + PER_ROW, num_threads)
+    return [lg_sum_value(&sums.sums[k]) for k in range(sums.number)]
 
 
 # ---- rows ----
@@ -825,6 +890,95 @@ def label_statistics(x, const double[::1] targets, double limit, loss, double[:,
     labels.run(n, 8, num_threads)
 
 
+# ---- norms ----
+
+
+cdef enum:
+    WHOLE_ROWS, SQUARES, SLOPES
+
+
+cdef class Norms(Job):
+    """Norms of rows and their gradients; of a row that is long first its squares, then its slopes, in parts."""
+
+    cdef lg_norm_job job
+    cdef int phase
+    cdef double unit
+    cdef lg_squares found
+    cdef lg_norm norm
+
+    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
+        cdef lg_squares found
+        if self.phase == SQUARES:
+            with nogil:
+                found = lg_norm_measure(active, self.computed, &self.job, self.unit, begin, end, sum)
+            with cython.critical_section(self):
+                self.found.slack += found.slack
+                self.found.max = max(self.found.max, found.max)
+        elif self.phase == SLOPES:
+            with nogil:
+                lg_norm_slopes(active, self.computed, &self.job, &self.norm, begin, end)
+        elif self.quick:
+            lg_norm_rows(active, self.computed, &self.job, begin, end)
+        else:
+            with nogil:
+                lg_norm_rows(active, self.computed, &self.job, begin, end)
+        return 0
+
+    cdef int measure(self, double unit, object num_threads) except -1:
+        self.phase, self.unit, self.found.max, self.found.slack = SQUARES, unit, 0, 0
+        lg_sum_clear(&self.sum)
+        return self.run(self.job.n, 1, num_threads)
+
+    cdef int long_row(self, object num_threads) except -1:
+        self.measure(1, num_threads)
+        if lg_norm_is_far(self.found.max, self.computed):
+            self.measure(lg_norm_unit(self.found.max, self.computed), num_threads)
+        with nogil:
+            self.norm = lg_norm_finish(active, self.computed, &self.job, self.unit, &self.found, &self.sum)
+        if self.job.out.at != NULL:
+            self.phase = SLOPES
+            self.run(self.job.n, 1, num_threads)
+        return 0
+
+    cdef int run_rows(self, Py_ssize_t rows, object num_threads) except -1:
+        cdef Py_ssize_t row, outer, inner
+        cdef lg_norm_job job = self.job
+        if job.n <= SHORT:
+            return self.run(rows, job.n + PER_ROW, num_threads)
+        for row in range(rows):
+            outer, inner = row // job.inner, row % job.inner
+            self.job.x.at = job.x.at + outer * job.x.stride[0] + inner * job.x.stride[2]
+            if job.out.at != NULL:
+                self.job.out.at = job.out.at + outer * job.out.stride[0] + inner * job.out.stride[2]
+            self.job.value = job.value + row if job.value != NULL else NULL
+            self.job.grad = job.grad + row if job.grad != NULL else NULL
+            self.long_row(num_threads)
+        return 0
+
+
+def norms(x, int axis, const double[::1] grad, double up, out, double[::1] value, num_threads):
+    """The norms along axis to value, and their gradients to out, times grad or up; either may be None."""
+    cdef Norms job = Norms.__new__(Norms)
+    cdef Py_ssize_t rows
+    cdef Py_ssize_t shape[3]
+    cdef int storage = storage_of(x)
+    shape[0] = -1
+    x = grid(x, axis, False, &job.job.x, shape, storage)
+    if out is not None:
+        out = grid(out, axis, True, &job.job.out, shape, storage)
+    rows = shape[0] * shape[2]
+    if value is not None and value.shape[0] != rows or grad is not None and grad.shape[0] != rows:
+        raise ValueError("operands have different shapes")
+    if rows == 0:
+        return
+    job.computed, job.job.n, job.job.inner, job.job.up = lg_computed(storage), shape[1], shape[2], up
+    if value is not None:
+        job.job.value = &value[0]
+    if grad is not None:
+        job.job.grad = &grad[0]
+    job.run_rows(rows, num_threads)
+
+
 # ---- the usual call: everything checked, and room made for the result, in a fraction of the time ----
 
 
@@ -845,6 +999,18 @@ cdef bint is_free(ndarray out, ndarray a) noexcept:
     if p == q and is_alike(a, out):
         return True
     return PyArray_IS_C_CONTIGUOUS(a) and (p + PyArray_NBYTES(out) <= q or q + PyArray_NBYTES(a) <= p)
+
+
+def plain_within(x, double most):
+    """Whether x is plain and all its elements are from 0 to most."""
+    if not is_plain(x):
+        return False
+    cdef ndarray a = x
+    cdef int computed = lg_computed(storage_of(a))
+    cdef bint good
+    with nogil:
+        good = lg_within(active, computed, PyArray_BYTES(a), PyArray_SIZE(a), most)
+    return good
 
 
 cdef object result_like(ndarray x, object out, object other):
@@ -961,6 +1127,26 @@ def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple p
         LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD,
         quotient(up, n) if mean else up, parameters, num_threads)
     return quotient(loss, n) if value and mean else loss, gradient
+
+
+def plain_norm(upstream, x, axis, keepdims, out, bint value, num_threads):
+    """(norm of all elements if value is asked for, gradient unless upstream is None); None if it is for others to say."""
+    if axis is not None or keepdims or not is_plain(x):
+        return None
+    gradient = result_like(x, out, None) if type(upstream) is float else None
+    if gradient is None and (upstream is not None or out is not None):
+        return None
+    cdef Norms job = Norms.__new__(Norms)
+    cdef double norm
+    cdef int storage = storage_of(x)
+    job.computed, job.job.n, job.job.inner = lg_computed(storage), PyArray_SIZE(x), 1
+    job.job.x.at, job.job.x.stride, job.job.x.storage = PyArray_BYTES(x), [0, lg_size(storage), 0], storage
+    job.job.value = &norm
+    if gradient is not None:
+        job.job.out, job.job.up = job.job.x, upstream
+        job.job.out.at = PyArray_BYTES(gradient)
+    job.run_rows(1, num_threads)
+    return norm if value else None, gradient
 
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)

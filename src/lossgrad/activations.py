@@ -787,8 +787,26 @@ def prelu(
            [ 2. ,  2. ]])
     """
     x = check.floating(x)
-    w, _ = check.channel_weight(weight, x, axis)
-    return _forward("prelu", x, out, num_threads, other=w)
+    w, axis = check.channel_weight(weight, x, axis)
+    result = check.output(out, x.shape, x.dtype, x, w)
+    (rows, to), slopes = _matrices(axis, w, x, result)
+    _cross("prelu", kernels.FORWARD, None, rows, slopes, to, (), num_threads)
+    return check.finished(result, out)
+
+
+# Lines of fewer elements of one slope are not worth a start.
+_LINE = 256
+
+
+def _matrices(axis: int, w: Array, *arrays: Array) -> tuple[tuple[Array, ...], Array]:
+    """The arrays, and their slopes w: where one slope is for few neighbours, as matrices with an
+    outer index a row, whose columns have slopes."""
+    inner = math.prod(w.shape[axis + 1 :])
+    if not 1 < inner < _LINE or w.size == 0 or not all(a.flags.c_contiguous for a in arrays):
+        return arrays, w
+    line = np.ascontiguousarray(w[(0,) * axis]).reshape(-1)
+    matrix = (w.size // line.size, line.size)
+    return tuple(a.reshape(matrix) for a in arrays), np.broadcast_to(line, matrix)
 
 
 def prelu_backward(
@@ -837,18 +855,34 @@ def prelu_backward(
     w, axis = check.channel_weight(weight, x, axis)
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     shape = np.shape(weight)
-    sums = []
-    for k in range(x.shape[axis] if shape and math.prod(shape) > 1 else 1):
-        part = (slice(None),) * axis + (k,) if shape and math.prod(shape) > 1 else ...
-        slope = g[part].astype(check.computed(x.dtype), copy=False)
-        total = kernels.elementwise(
-            *(None, x[part], slope, None, None, None, None),
-            *(OPS["prelu_weight"][0], kernels.FORWARD, 1.0, (), num_threads),
-        )
-        sums.append(total)
     with arithmetic():
+        sums = _weight_sums(g, x, axis, math.prod(shape), num_threads)
         grad_weight = np.array(sums, x.dtype).reshape(shape)
-    return _backward("prelu", g, x, out, num_threads, other=w), check.finished(grad_weight, None)
+    result = check.output(out, x.shape, x.dtype, x, g, w)
+    (g, x, to), slopes = _matrices(axis, w, g, x, result)
+    _cross("prelu", kernels.BACKWARD, g, x, slopes, to, (), num_threads)
+    return check.finished(result, out), check.finished(grad_weight, None)
+
+
+def _weight_sums(
+    g: Array, x: Array, axis: int, channels: int, num_threads: int | None
+) -> list[float]:
+    """The exact sums of g min(x, 0) over what each channel's weight applies to."""
+    op = OPS["prelu_weight"][0]
+    inner = math.prod(x.shape[axis + 1 :])
+    if channels > 1 and inner < _LINE <= 4 * channels * inner:
+        matrix = (-1, channels * inner)
+        return kernels.column_sums(x.reshape(matrix), g.reshape(matrix), inner, op, num_threads)
+    parts: list[Any] = (
+        [(slice(None),) * axis + (k,) for k in range(channels)] if channels != 1 else [...]
+    )
+    return [
+        kernels.elementwise(
+            *(None, x[part], g[part].astype(check.computed(x.dtype), copy=False)),
+            *(None, None, None, None, op, kernels.FORWARD, 1.0, (), num_threads),
+        )
+        for part in parts
+    ]
 
 
 def rrelu(

@@ -144,7 +144,7 @@ def _measure(
         second = check.grid(other, axis).astype(check.computed(x.dtype), copy=False)
     sums = np.empty((box.shape[0], box.shape[2]))
     parameters = _per_log(base, x.dtype)
-    kernels.row_sums(box, second, sums, (OPS[name][0],), parameters, num_threads)
+    kernels.row_sums(box, second, sums, OPS[name][0], parameters, num_threads)
     with arithmetic():
         result[...] = sums.reshape(shape)
     return check.finished(result, out)

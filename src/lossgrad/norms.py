@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,33 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from . import _arguments as check
 from ._backend import kernels
 from ._environment import arithmetic
-from .activations import OPS
 
 __all__ = ["l2_norm", "l2_norm_backward", "l2_norm_value_and_grad"]
 
 Array = NDArray[Any]
 
 
-def _measure(x: Array, axis: int | None, num_threads: int | None) -> tuple[Array, Array]:
-    """(root, scale) of each vector, the axis kept: its norm is root / scale. The scale is a power
-    of two that brings the largest element near 1, so that its square is an ordinary number."""
-    dtype = check.computed(x.dtype)
-    high = np.max(x, axis, keepdims=True, initial=0)
-    low = np.min(x, axis, keepdims=True, initial=0)
-    peak = np.maximum(high, -low).astype(np.float64)
-    usual = np.isfinite(peak) & (peak > 0)
-    limit = np.finfo(dtype).maxexp - 2
-    exponent = np.where(usual, np.clip(-np.frexp(peak)[1], -limit, limit), 0)
-    scale = np.ldexp(np.ones((), dtype), exponent.astype(np.intc))
-    box = x.ravel(order="K").reshape(1, -1, 1) if axis is None else check.grid(x, axis)
-    factor = np.broadcast_to(scale.reshape(box.shape[0], 1, box.shape[2]), box.shape)
-    sums = np.empty((box.shape[0], box.shape[2]))
-    ops = (OPS["square"][0], OPS["square_low"][0])
-    kernels.row_sums(box, factor, sums, ops, (), num_threads)
-    return np.sqrt(sums).reshape(peak.shape), scale
-
-
-@arithmetic()
 def _norm(
     upstream: ArrayLike | None,
     x: ArrayLike,
@@ -46,38 +26,47 @@ def _norm(
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
+    """(the norm if value is asked for, the gradient unless upstream is None)."""
+    plain = kernels.plain_norm(upstream, x, axis, keepdims, out, value, num_threads)
+    if plain is not None:
+        return plain
     x = check.floating(x)
-    if axis is not None:
-        axis = check.axis_index(axis, x.ndim)
     if axis is None:
         shape: tuple[int, ...] = (1,) * x.ndim if keepdims else ()
     else:
+        axis = check.axis_index(axis, x.ndim)
         shape = check.rows_shape(x.shape, axis, keepdims)
     number = axis is None and not keepdims
+    apart = False  # whether the gradient is computed elsewhere
     loss: Any = None
-    gradient: Array | None = None
-    g: Any = 1.0
+    gradient: Any = None
+    given = None
     if upstream is not None:
         if not value:
             g = check.converted(upstream, check.FLOAT64, "grad")
             g = check.same_shape(g, shape, "grad", "the norm")
-        gradient = check.output(out, x.shape, x.dtype, x)
-    elif number and out is not None:
-        raise ValueError("out needs an axis: the norm of all elements is a Python float")
-    root, scale = _measure(x, axis, num_threads)
-    if value and number:
-        loss = float(root.reshape(())) / float(scale.reshape(()))
-    elif value:
+            given = np.ascontiguousarray(g).reshape(-1)
+        gradient = check.output(out, x.shape, x.dtype, x, axis=axis)
+    elif number:
+        check.norm_out(out)
+    rows, slopes = x, gradient
+    if axis is None:  # all elements in C order
+        rows = np.ascontiguousarray(x).reshape(-1)
+        if gradient is not None:
+            apart = not gradient.flags.c_contiguous
+            slopes = np.empty_like(rows) if apart else gradient.reshape(-1)
+    norms = np.empty(math.prod(shape)) if value else None
+    kernels.norms(rows, axis or 0, given, 1.0, slopes, norms, num_threads)
+    if norms is not None and number:
+        loss = float(norms[0])
+    elif norms is not None:
         losses = check.output(None if upstream is not None else out, shape, x.dtype, x)
-        losses[...] = (root / scale).reshape(shape)
+        with arithmetic():
+            losses[...] = norms.reshape(shape)
         loss = check.finished(losses, None if upstream is not None else out)
     if gradient is not None:
-        slope: Any = np.reshape(g, root.shape) if np.ndim(g) else g
-        factor = np.where(root == 0, 0.0, slope / root).astype(scale.dtype)
-        if x.dtype == scale.dtype:
-            np.multiply(np.multiply(x, scale, out=gradient), factor, out=gradient)
-        else:
-            gradient[...] = x.astype(scale.dtype) * scale * factor
+        if apart:
+            gradient[...] = slopes.reshape(x.shape)
         gradient = check.finished(gradient, out)
     return loss, gradient
 
