@@ -150,46 +150,40 @@ OP(gelu) {
     *d = select_(below, scale_(slope, a.n), fnma_(slope, a.least, ONE));
 }
 
-/* 1 - 2 / (1 + exp(2|x|)), or a polynomial near 0, with the sign of x; derivative 4 s(2x) s(-2x). */
+/* (A + B u) / (B + A u), A = 2^n - 1, B = 2^n + 1, u = tanh(r), |x| = n ln 2 / 2 + r, with the sign of x;
+ * derivative 4 s(2x) s(-2x). */
 OP(tanh) {
     UNUSED;
-    V x = in[0], a = abs_(x), n, r = exp_reduce(min_(set1(C_(10, 20)), a) * set1(2), &n);
-    V unit = pow2_(n), far = ONE - set1(2) / fma_(exp_less(r), unit, unit + ONE), near = tanh_near(a);
-    V t = select_(lt_(set1(C_(0.9f, 0.9)), a), far, near);
+    V x = in[0], a = abs_(x);
+    const V t = tanh_(min_(set1(C_(10, 20)), a));
     *y = from_bits(bits_(t) | (bits_(x) ^ bits_(a)));
     const logistic_tail l = logistic_tail_(exact_(min_(set1(C_(130, 850)), a + a)), 1);
     V q = set1(2) * fma_(l.q, l.rest, l.q);
     *d = scale_(fnma_(q, q * l.least, q + q), l.n);
 }
 
-/* x tanh(log(1 + e^x)) = x N / D with, for z = exp(-|x|), N = z (2 + z), D = 2 + 2z + z^2 where x < 0
- * and N = 1 + 2z, D = 1 + 2z + 2z^2 elsewhere. Derivative N/D + 4 x (1 + z) (z or z^2) / D^2, whose
- * terms cancel near -1.19. */
+/* x tanh(log(1 + e^x)) = x N / (2 + N), N = z (2 + z), z = e^x = 2^n e. A rounded quotient q = N / (2 + N), both it
+ * and N over 2^n, leaves N (1 - 2^n q) - 2 q. Derivative q + x (N - e) p^2, p = 2 / (2 + N) = 1 - 2^n q, whose terms
+ * cancel near -1.19. */
 OP(mish) {
     UNUSED;
-    const V far = set1(C_(130, 850)), two = set1(2);
-    V n, x = clamp_(in[0], -far, far), r = exp_reduce(-min_(far, abs_(in[0])), &n), s = exp_tail(r) * (r * r), t = r + s;
-    M below = negative_(in[0]);
-    pair e = exact_(ONE + t), z, top, rest, bottom;
-    e.l = ((ONE - e.h) + t) + ((r - t) + s);
-    V least = pow2_or_0(n + set1(MAGIC));
-    z = (pair){e.h * least, e.l * least};
-    pair z2 = {z.h + z.h, z.l + z.l}, part = pick_(below, z, z2), base = exact_(select_(below, two, ONE));
-    top = add_(base, part);
-    rest = mul_(z, pick_(below, add_(exact_(ONE), z), z2));
-    bottom = add_(top, rest);
-    e = pick_(below, e, exact_(ONE));
-    top = mul_(e, top);
-    V inverse = ONE / bottom.h, q = top.h * inverse;
-    V lost = fnma_(q, bottom.l, top.l) - residual_(q, bottom.h, top.h);
-    V product = once_(exact_(x), (pair){q, lost * inverse});
-    *y = select_(below, scale_(product, n), select_(lt_(x, far), product, in[0]));
-    pair over = {inverse, -inverse * fma_(inverse, bottom.l, residual_(inverse, bottom.h, ONE))};
-    pair tail = mul_(times_(over, set1(4) * x), pick_(below, e, mul_(z, z)));
-    tail = mul_(tail, mul_(add_(exact_(ONE), z), over));
-    pair sum = plus_(q, tail);
-    V slope = sum.h + fma_(lost, inverse, sum.l);
-    *d = select_(below, scale_(slope, n), slope);
+    const V most = set1(C_(12, 22)), two = set1(2);
+    V n, x = clamp_(in[0], set1(C_(-130, -850)), most), unit;
+    const pair t = exp_less_pair(exp_reduce(x, &n));
+    unit = pow2_or_0(n + set1(MAGIC));
+    pair e = exact_(ONE + t.h), top;
+    e.l = ((ONE - e.h) + t.h) + t.l;
+    const V z = unit * e.h, sum = two + z, lost = (two - sum) + z;
+    top.h = e.h * sum;
+    top.l = residual_(e.h, sum, top.h) + fma_(e.h, lost, e.l * (sum + z));
+    const V i = ONE / fma_(unit, top.h, two), q = top.h * i, v = unit * q, p_h = ONE - v, p_l = (ONE - p_h) - v;
+    const V rest = i * fma_(top.h, p_l, fma_(top.l, p_h, near_fma_(top.h, p_h, -(q + q))));
+    const V product = NO_FMA ? once_(exact_(x), (pair){q, rest}) : fma_(x, q, x * rest);
+    *y = select_(lt_(in[0], most), scale_(product, n), in[0]);
+    const V other = top.h - e.h, share = p_h + fnma_(unit, rest, p_l);
+    const pair tail = {other, ((top.h - other) - e.h) + (top.l - e.l)};
+    const pair slope = plus_(q, times_(times_(times_(tail, x), share), share));
+    *d = scale_(slope.h + (slope.l + rest), n);
 }
 
 /* ---- the ReLU family: x above 0, something else below ---- */
