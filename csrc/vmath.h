@@ -72,10 +72,6 @@ INLINE pair sum_(V a, V b) { /* exact (Knuth) */
     V s = a + b, t = s - a;
     return (pair){s, (a - (s - t)) + (b - t)};
 }
-INLINE pair add_(pair a, pair b) { /* |a| >= |b|, or a is 0 */
-    V s = a.h + b.h;
-    return (pair){s, ((a.h - s) + b.h) + (a.l + b.l)};
-}
 INLINE pair plus_(V a, pair b) {
     pair s = sum_(a, b.h);
     return (pair){s.h, s.l + b.l};
@@ -336,10 +332,29 @@ INLINE logistic logistic_(pair x, int exact) {
     return a;
 }
 
-/* Phi(-t) = exp(-t^2 / 2) G, G = P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 14.625] (float32),
- * [0, 39] (float64), Phi the normal distribution; exp(-t^2 / 2) = 2^n (1 + e): 0.7 ulp. */
-typedef struct { V n, least; pair e, g; } normal;
+/* ---- Phi(-t) = exp(-t^2 / 2) G, G = P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 14.625] (float32),
+ * [0, 39] (float64), Phi the normal distribution; exp(-t^2 / 2) = 2^n (1 + e) ---- */
+enum { NORMAL_A = C_(3, 4) };
+typedef struct { V n, i; pair e, d; } normal; /* d = t + A, i = 1 / d */
 INLINE normal normal_tail(V t) {
+    normal a;
+    const V half = set1(-0.5) * t, square = half * t;
+    a.n = fma_(square, set1(LOG2E), set1(MAGIC)) - set1(MAGIC);
+    const V high = fnma_(a.n, set1(LN2_HI), square), low = fnma_(a.n, set1(LN2_LO), residual_(half, t, square));
+    const V r = high + low;
+    a.e = NO_FMA ? exp_less_pair(r) : exact_(exp_less(r));
+    a.e.l = a.e.l + ((high - r) + low);
+    a.d = sum_(set1(NORMAL_A), t);
+    a.i = set1(1) / a.d.h;
+    return a;
+}
+/* (h + low) (1 + e); if `rounded`, without what e is rounded by */
+INLINE V times_normal(V h, V low, pair e, int rounded) {
+    low = fma_(low, e.h, low);
+    return h + fma_(h, e.h, rounded ? low : fma_(h, e.l, low));
+}
+/* P(q); if `rounded`, without what its linear coefficient with all above it is rounded by */
+INLINE pair normal_ratio(V q, int rounded) {
 #if LG_DOUBLE
     static const double c[] = {0x1.82b4bb8c94dcep-1, -0x1.373e3a893c28ap-1, 0x1.8c6dbf2cfc2b3p-2, -0x1.7dff2bff68367p-3,
                                0x1.eec4cc3e4d406p-5, -0x1.ee2761048d994p-8, -0x1.c81719d56775p-9, 0x1.ab825fc4cabap-10,
@@ -348,23 +363,23 @@ INLINE normal normal_tail(V t) {
                                0x1.237441eb636a4p-22, -0x1.4e4970581bb36p-23, -0x1.6d92b22ec0272p-24, 0x1.e3e5db4c4e9ecp-27,
                                0x1.50711cc807824p-26, 0x1.80ea087aaca1dp-30, -0x1.69eb1b8195086p-29, -0x1.4023506b0a68bp-31,
                                0x1.fd70b2e68a7a4p-35};
-    enum { degree = 24, A = 4 };
+    enum { degree = 24 };
 #else
     static const float c[] = {0x1.754a76p-1f, -0x1.04c72ap-1f, 0x1.d71386p-3f, -0x1.832d0ap-5f,
                               -0x1.56d5f6p-7f, 0x1.c8bd88p-8f, 0x1.0ca37cp-10f, -0x1.0eac86p-10f,
                               -0x1.00a2cep-12f, 0x1.134edap-13f, 0x1.c8e398p-15f};
-    enum { degree = 10, A = 3 };
+    enum { degree = 10 };
 #endif
-    normal a;
-    pair square = product_(t, t), d = sum_(set1(A), t);
-    a.e = expm1_reduced(exp_reduce_pair((pair){set1(-0.5) * square.h, set1(-0.5) * square.l}, 0, &a.n));
-    a.least = pow2_or_0(a.n + set1(MAGIC));
-    V i = set1(1) / d.h, rest = -fma_(i, d.l, residual_(i, d.h, set1(1))), twice = set1(-2 * A) * i;
-    V q = fma_(twice, rest, near_fma_(set1(-2 * A), i, set1(1))), u = polynomial(c + 2, degree - 2, q, q * q);
-    pair s = add_(exact_(set1(c[1])), product_(q, u));
-    pair p = plus_(set1(c[0]), times_(s, q));
-    p.l = p.l + set1(C_(-0x1.c7399ap-26f, -0x1.a6e57d6f030b1p-56));
-    a.g.h = i * p.h;
-    a.g.l = fma_(a.g.h, rest, fma_(i, p.l, residual_(i, p.h, a.g.h)));
-    return a;
+    const V first = set1(c[0]), second = set1(c[1]), u = polynomial(c + 2, degree - 2, q, q * q);
+    const V s = fma_(q, u, second), p = fma_(q, s, first);
+    pair sum = {p, near_fma_(q, s, first - p) + set1(C_(-0x1.c7399ap-26f, -0x1.a6e57d6f030b1p-56))};
+    if (!rounded) sum.l = fma_(q, near_fma_(q, u, second - s), sum.l);
+    return sum;
+}
+/* G, with the q of the unrounded i */
+INLINE pair normal_share(normal a) {
+    const V rest = -fma_(a.i, a.d.l, residual_(a.i, a.d.h, set1(1))), twice = set1(-2 * NORMAL_A) * a.i;
+    const pair p = normal_ratio(fma_(twice, rest, near_fma_(set1(-2 * NORMAL_A), a.i, set1(1))), 0);
+    const V g = a.i * p.h;
+    return (pair){g, fma_(g, rest, fma_(a.i, p.l, residual_(a.i, p.h, g)))};
 }
