@@ -40,11 +40,12 @@ OP(sigmoid) {
 /* log(1 + exp(x)) = max(x, 0) + log(1 + z), z = exp(-|x|) = 2^n (1 + t), or near 0 log 2 + x/2 + log(cosh(x/2)). */
 INLINE V softplus_(V x) {
     const pair ln2 = constant_(0.6931471805599453, 2.3190468138462996e-17);
-    V n, size = min_(set1(C_(120, 800)), abs_(x)), r = exp_reduce(-size, &n), s = exp_tail(r) * (r * r), t = r + s;
-    V p = ONE + t, low = ((ONE - p) + t) + ((r - t) + s), z = p * pow2_or_0(n + set1(MAGIC));
-    pair less = product_(set1(0.5) * z, p); /* p (1 - z / 2 + ...), low / (1 + z) to 4 % */
-    V most = p - less.h, lost = fma_(log1p_tail(z), p, fnma_(set1(C_(0.72f, 0.72)) * low, z, low));
-    V far = max_(ZERO, x) + scale_(most + (((p - most) - less.h) + (lost - less.l)), n);
+    V n, size = min_(set1(C_(120, 800)), abs_(x));
+    const pair t = exp_less_pair(exp_reduce(-size, &n));
+    V p = ONE + t.h, low = ((ONE - p) + t.h) + t.l, z = p * pow2_or_0(n + set1(MAGIC));
+    const V half_z = set1(0.5) * z, less = half_z * p, most = p - less; /* (p + low) (1 - z / 2 + ...) */
+    V lost = fma_(log1p_tail(z), p, fnma_(low, half_z, low));
+    V far = max_(ZERO, x) + scale_(most + (((p - most) - less) + lost), n);
     V half = set1(0.5) * x, sum = ln2.h + half;
     V near = sum + (((ln2.h - sum) + half) + (log_cosh_half(x * x) + ln2.l));
     return select_(lt_(size, set1(C_(0.7f, 0.7))), near, far);
