@@ -2,7 +2,7 @@
  * with weights; and its exact sum. A tail is one masked step of the same code, so an element's
  * result does not depend on where it stands. */
 
-#define ABREAST (AVX512 ? 2 : 1) /* vectors of a step: as registers allow */
+#define ABREAST (AVX512 ? 3 : 1) /* vectors of a step: as registers allow */
 typedef void op_fn(const V *in, const S *p, V *y, V *d);
 
 /* `many` vectors side by side, so that their chains overlap; all are read before any is written. */

@@ -40,11 +40,12 @@ OP(sigmoid) {
 /* log(1 + exp(x)) = max(x, 0) + log(1 + z), z = exp(-|x|) = 2^n (1 + t), or near 0 log 2 + x/2 + log(cosh(x/2)). */
 INLINE V softplus_(V x) {
     const pair ln2 = constant_(0.6931471805599453, 2.3190468138462996e-17);
-    V n, size = min_(set1(C_(120, 800)), abs_(x)), r = exp_reduce(-size, &n), s = exp_tail(r) * (r * r), t = r + s;
-    V p = ONE + t, low = ((ONE - p) + t) + ((r - t) + s), z = p * pow2_or_0(n + set1(MAGIC));
-    pair less = product_(set1(0.5) * z, p); /* p (1 - z / 2 + ...), low / (1 + z) to 4 % */
-    V most = p - less.h, lost = fma_(log1p_tail(z), p, fnma_(set1(C_(0.72f, 0.72)) * low, z, low));
-    V far = max_(ZERO, x) + scale_(most + (((p - most) - less.h) + (lost - less.l)), n);
+    V n, size = min_(set1(C_(120, 800)), abs_(x));
+    const pair t = exp_less_pair(exp_reduce(-size, &n));
+    V p = ONE + t.h, low = ((ONE - p) + t.h) + t.l, z = p * pow2_or_0(n + set1(MAGIC));
+    const V half_z = set1(0.5) * z, less = half_z * p, most = p - less; /* (p + low) (1 - z / 2 + ...) */
+    V lost = fma_(log1p_tail(z), p, fnma_(low, half_z, low));
+    V far = max_(ZERO, x) + scale_(most + (((p - most) - less) + lost), n);
     V half = set1(0.5) * x, sum = ln2.h + half;
     V near = sum + (((ln2.h - sum) + half) + (log_cosh_half(x * x) + ln2.l));
     return select_(lt_(size, set1(C_(0.7f, 0.7))), near, far);
@@ -133,63 +134,61 @@ OP(gelu_tanh) {
     *d = slope_of(a, slope, 0, small, below);
 }
 
-/* x Phi(x), Phi the normal distribution; derivative Phi(x) + x phi(x), which cancels near -0.75. */
+/* x Phi(x), Phi the normal distribution, as max(x, 0) - t Phi(-t), t = |x|: with v = t / (t + A) that is
+ * exp(-t^2 / 2) v P(2 v - 1); what v is rounded by goes in with the slope of v P, within 0.2. Derivative
+ * Phi(x) + x phi(x), which cancels near -0.75. */
 OP(gelu) {
     UNUSED;
     const pair peak = constant_(0.3989422804014327, -2.49232720227773e-17);
-    const V far = set1(C_(14.625, 39));
-    V x = clamp_(in[0], -far, far), size = min_(far, abs_(in[0]));
-    M below = negative_(in[0]);
-    const normal a = normal_tail(size);
-    V h = x * a.g.h, low = fma_(x, a.g.l, residual_(x, a.g.h, h));
-    V product = h + fma_(h, a.e.h, fma_(h, a.e.l, fma_(low, a.e.h, low)));
-    *y = select_(below, scale_(product, a.n), fnma_(product, a.least, in[0]));
-    h = fnma_(size, peak.h, a.g.h);
-    low = near_fma_(-size, peak.h, a.g.h - h) + fnma_(size, peak.l, a.g.l);
-    V slope = h + fma_(h, a.e.h, fma_(h, a.e.l, fma_(low, a.e.h, low)));
-    *d = select_(below, scale_(slope, a.n), fnma_(slope, a.least, ONE));
+    const V t = min_(set1(C_(14.625, 39)), abs_(in[0]));
+    const normal a = normal_tail(t);
+    const V v = t * a.i, lost = a.i * fma_(v, a.d.l, residual_(v, a.d.h, t));
+    const V root = fnma_(set1(C_(1.46f, 1.1)), v, set1(C_(1.21f, 1.18))), square = root * root;
+    const pair part = normal_ratio((v + v) - ONE, !LG_DOUBLE);
+    V h = v * part.h, low = fma_(v, part.l, residual_(v, part.h, h));
+    low = fnma_(lost, LG_DOUBLE ? square * square : square, low);
+    *y = max_(set1((S)-0.0), in[0]) - scale_(times_normal(h, low, a.e, !LG_DOUBLE), a.n);
+    const pair g = normal_share(a);
+    h = fnma_(t, peak.h, g.h);
+    low = near_fma_(-t, peak.h, g.h - h) + fnma_(t, peak.l, g.l);
+    const V slope = times_normal(h, low, a.e, 0);
+    *d = select_(negative_(in[0]), scale_(slope, a.n), fnma_(slope, pow2_or_0(a.n + set1(MAGIC)), ONE));
 }
 
-/* 1 - 2 / (1 + exp(2|x|)), or a polynomial near 0, with the sign of x; derivative 4 s(2x) s(-2x). */
+/* (A + B u) / (B + A u), A = 2^n - 1, B = 2^n + 1, u = tanh(r), |x| = n ln 2 / 2 + r, with the sign of x;
+ * derivative 4 s(2x) s(-2x). */
 OP(tanh) {
     UNUSED;
-    V x = in[0], a = abs_(x), n, r = exp_reduce(min_(set1(C_(10, 20)), a) * set1(2), &n);
-    V unit = pow2_(n), far = ONE - set1(2) / fma_(exp_less(r), unit, unit + ONE), near = tanh_near(a);
-    V t = select_(lt_(set1(C_(0.9f, 0.9)), a), far, near);
+    V x = in[0], a = abs_(x);
+    const V t = tanh_(min_(set1(C_(10, 20)), a));
     *y = from_bits(bits_(t) | (bits_(x) ^ bits_(a)));
     const logistic_tail l = logistic_tail_(exact_(min_(set1(C_(130, 850)), a + a)), 1);
     V q = set1(2) * fma_(l.q, l.rest, l.q);
     *d = scale_(fnma_(q, q * l.least, q + q), l.n);
 }
 
-/* x tanh(log(1 + e^x)) = x N / D with, for z = exp(-|x|), N = z (2 + z), D = 2 + 2z + z^2 where x < 0
- * and N = 1 + 2z, D = 1 + 2z + 2z^2 elsewhere. Derivative N/D + 4 x (1 + z) (z or z^2) / D^2, whose
- * terms cancel near -1.19. */
+/* x tanh(log(1 + e^x)) = x N / (2 + N), N = z (2 + z), z = e^x = 2^n e. A rounded quotient q = N / (2 + N), both it
+ * and N over 2^n, leaves N (1 - 2^n q) - 2 q. Derivative q + x (N - e) p^2, p = 2 / (2 + N) = 1 - 2^n q, whose terms
+ * cancel near -1.19. */
 OP(mish) {
     UNUSED;
-    const V far = set1(C_(130, 850)), two = set1(2);
-    V n, x = clamp_(in[0], -far, far), r = exp_reduce(-min_(far, abs_(in[0])), &n), s = exp_tail(r) * (r * r), t = r + s;
-    M below = negative_(in[0]);
-    pair e = exact_(ONE + t), z, top, rest, bottom;
-    e.l = ((ONE - e.h) + t) + ((r - t) + s);
-    V least = pow2_or_0(n + set1(MAGIC));
-    z = (pair){e.h * least, e.l * least};
-    pair z2 = {z.h + z.h, z.l + z.l}, part = pick_(below, z, z2), base = exact_(select_(below, two, ONE));
-    top = add_(base, part);
-    rest = mul_(z, pick_(below, add_(exact_(ONE), z), z2));
-    bottom = add_(top, rest);
-    e = pick_(below, e, exact_(ONE));
-    top = mul_(e, top);
-    V inverse = ONE / bottom.h, q = top.h * inverse;
-    V lost = fnma_(q, bottom.l, top.l) - residual_(q, bottom.h, top.h);
-    V product = once_(exact_(x), (pair){q, lost * inverse});
-    *y = select_(below, scale_(product, n), select_(lt_(x, far), product, in[0]));
-    pair over = {inverse, -inverse * fma_(inverse, bottom.l, residual_(inverse, bottom.h, ONE))};
-    pair tail = mul_(times_(over, set1(4) * x), pick_(below, e, mul_(z, z)));
-    tail = mul_(tail, mul_(add_(exact_(ONE), z), over));
-    pair sum = plus_(q, tail);
-    V slope = sum.h + fma_(lost, inverse, sum.l);
-    *d = select_(below, scale_(slope, n), slope);
+    const V most = set1(C_(12, 22)), two = set1(2);
+    V n, x = clamp_(in[0], set1(C_(-130, -850)), most), unit;
+    const pair t = exp_less_pair(exp_reduce(x, &n));
+    unit = pow2_or_0(n + set1(MAGIC));
+    pair e = exact_(ONE + t.h), top;
+    e.l = ((ONE - e.h) + t.h) + t.l;
+    const V z = unit * e.h, sum = two + z, lost = (two - sum) + z;
+    top.h = e.h * sum;
+    top.l = residual_(e.h, sum, top.h) + fma_(e.h, lost, e.l * (sum + z));
+    const V i = ONE / fma_(unit, top.h, two), q = top.h * i, v = unit * q, p_h = ONE - v, p_l = (ONE - p_h) - v;
+    const V rest = i * fma_(top.h, p_l, fma_(top.l, p_h, near_fma_(top.h, p_h, -(q + q))));
+    const V product = NO_FMA ? once_(exact_(x), (pair){q, rest}) : fma_(x, q, x * rest);
+    *y = select_(lt_(in[0], most), scale_(product, n), in[0]);
+    const V other = top.h - e.h, share = p_h + fnma_(unit, rest, p_l);
+    const pair tail = {other, ((top.h - other) - e.h) + (top.l - e.l)};
+    const pair slope = plus_(q, times_(times_(times_(tail, x), share), share));
+    *d = scale_(slope.h + (slope.l + rest), n);
 }
 
 /* ---- the ReLU family: x above 0, something else below ---- */

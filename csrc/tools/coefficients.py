@@ -181,14 +181,15 @@ for dtype, degree in (("f32", 7), ("f64", 16)):
     fit("log1p", log1p_tail, [0, most], degree, dtype, lambda z: z**2 / mp.log(1 + z) if z else 0)
 for dtype, degree in (("f32", 3), ("f64", 7)):
     fit("cosh", cosh_tail, [0, mp.mpf("0.49")], degree, dtype, lambda w: w / mp.mpf("0.4"))
-most = mp.mpf("0.9") ** 2 * mp.mpf("1.0001")
-for dtype, degree in (("f32", 6), ("f64", 14)):
+most = mp.mpf("0.2565") ** 2
+for dtype, degree in (("f32", 2), ("f64", 6)):
     fit("tanh", tanh_tail, [0, most], degree, dtype, tanh_share)
 split_ln2("f32", 14)
 split_ln2("f64", 40)
 for dtype in ("f32", "f64"):
     show("log2(e)", dtype, rounded(1 / LN2, dtype))
     show("ln 2", dtype, rounded(LN2, dtype))
+    show("its rest", dtype, rounded(LN2 - rounded(LN2, dtype), dtype))
 fit_tail("f32", 3, 14.625, 10)
 fit_tail("f64", 4, 39, 24)
 slope = 2 * mp.sqrt(2 / mp.pi)
