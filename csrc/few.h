@@ -274,7 +274,7 @@ INLINE int few_classes(const lg_rows_job *j) {
     if (j->classes > FEW || j->lse_given || j->factor.at) return 0;
     if (j->classes > FEWEST && j->outer * j->inner < VL) return 0;
     if (j->what == LG_CROSS_ENTROPY) return j->label.at && !j->weight && j->smoothing == 0;
-    return j->what != LG_NLL_LOSS && j->what != LG_SOFTMAX_JACOBIAN;
+    return j->what != LG_SOFTMAX_JACOBIAN;
 }
 
 #define BATCH_BYTES (12 << 10) /* of what is kept between the passes, in the first level of the cache */
