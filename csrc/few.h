@@ -307,6 +307,14 @@ INLINE void begin_batch(few_batch *f, const lg_rows_job *j, ptrdiff_t row, ptrdi
     }
 }
 
+/* Fetches the lines of as many rows as are abreast, if they lie one after another, from `ahead` elements further. */
+INLINE void fetch_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t ahead) {
+    const ptrdiff_t n = j->classes;
+    if (!view->at || j->inner != 1 || !runs(view, n) || view->stride[0] != n * (ptrdiff_t)sizeof(S)) return;
+    const S *at = (const S *)at_row(view, row, 1);
+    for (ptrdiff_t i = 0; i < n * VL; i += LANES) prefetch_later(at, i + ahead);
+}
+
 /* First pass; keeps what the results are made of. */
 INLINE void first_pass(few_batch *f, const lg_rows_job *j, int group, V *keep) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
@@ -314,6 +322,8 @@ INLINE void first_pass(few_batch *f, const lg_rows_job *j, int group, V *keep) {
     abreast a = {.logit = buffer[0], .term = buffer[1]};
     if (keep && j->what == LG_LOG_SOFTMAX) a.logit = keep;
     else if (keep) a.term = keep;
+    fetch_abreast(&j->x, j, f->row + at, FURTHER);
+    fetch_abreast(j->grad.at ? &j->grad : &j->out, j, f->row + at, 0);
     read_abreast(&j->x, j, f->row + at, many, a.logit);
     sum_abreast(&a, n, BIAS, &f->b, at, &seen);
     mend_abreast(&a, n, seen, &f->b, at, many, f->skips ? f->skip + at : NULL);

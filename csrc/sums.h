@@ -137,8 +137,14 @@ INLINE void see_term(V max, V x, V e, V low, V *gap, V *square) {
     *square = fma_(low, low, *square);
 }
 
-/* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, and
- * where terms are kept what the second pass takes besides them, unless `next` is NULL. */
+INLINE void fetch_next(const S *x, ptrdiff_t ahead, const S *next, ptrdiff_t at) {
+    prefetch_(x, ahead);
+    prefetch_later(x, FURTHER);
+    if (next) prefetch_later(next, at);
+}
+
+/* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, and what the second pass
+ * takes besides the terms, unless `next` is NULL. */
 INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *next, running *a, figures *f) {
     const S none = f ? FLOOR : -(S)INFINITY;
     const ptrdiff_t ahead = f ? ROW_BLOCK : AHEAD; /* the first look at a block finds it in the cache */
@@ -154,9 +160,7 @@ INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *
                 V v[TOGETHER], e[TOGETHER];
                 for (int k = 0; k < TOGETHER; k++) {
                     const ptrdiff_t at = i + (g + k) * LANES + h * VL;
-                    if (h == 0) prefetch_(x + at, ahead);
-                    if (h == 0) prefetch_later(x + at, FURTHER);
-                    if (h == 0 && keep && next) prefetch_later(next + at, 0);
+                    if (h == 0) fetch_next(x + at, ahead, next, at);
                     v[k] = ld(x + at);
                 }
                 terms_of(v, e, TOGETHER, u, &a->seen);
@@ -178,6 +182,7 @@ INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *
         int used = 0;
         for (ptrdiff_t at = i + h * VL; at < n; at += LANES, used++) {
             const ptrdiff_t k = n - at < VL ? n - at : VL;
+            if (h == 0) fetch_next(x + at, ahead, next, at);
             V v = k == VL ? ld(x + at) : ld_n(x + at, k, none), e;
             terms_of(&v, &e, 1, u, &a->seen);
             if (keep && k == VL) st(keep + at, e);
