@@ -188,12 +188,11 @@ static void line_values(const lg_kernels *kernels, const lg_map_job *job, int co
 }
 
 void lg_column_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t width, ptrdiff_t begin,
-                    ptrdiff_t end, lg_sum *sum) {
+                    ptrdiff_t end, ptrdiff_t first, ptrdiff_t columns, lg_sum *sum) {
     const lg_environment found = lg_enter();
     const lg_kernels *kernels = level->kernels[computed];
-    const ptrdiff_t columns = job->shape[2];
     _Alignas(64) double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK], value[LG_BLOCK];
-    for (ptrdiff_t c = 0; c < columns; c += LG_BLOCK)
+    for (ptrdiff_t c = first; c < columns; c += LG_BLOCK)
         for (ptrdiff_t r = begin; r < end; r += LG_BLOCK) {
             const ptrdiff_t n = columns - c < LG_BLOCK ? columns - c : LG_BLOCK;
             const ptrdiff_t last = end - r < LG_BLOCK ? end : r + LG_BLOCK;

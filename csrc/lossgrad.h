@@ -223,9 +223,10 @@ extern const int lg_level_count;
 /* Part of a job: its elements from begin to end, counted along the inner axis first, or its rows.
  * computed: LG_F32 or LG_F64 */
 void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end);
-/* The values of lines from begin to end along the middle axis, column by column: `width` neighbours go to a sum. */
+/* The values of lines from begin to end along the middle axis in the columns from `first` to `columns`: those of
+ * `width` neighbours go to a sum. */
 void lg_column_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t width, ptrdiff_t begin,
-                    ptrdiff_t end, lg_sum *sum);
+                    ptrdiff_t end, ptrdiff_t first, ptrdiff_t columns, lg_sum *sum);
 /* The sum of each line from begin to end, rounded once; lines of at most LG_BLOCK values. */
 void lg_line_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end,
                   double *to);

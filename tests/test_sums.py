@@ -300,7 +300,9 @@ def uneven(dtype, rng, shape):
     return (a.astype(dtype) for a in (close, far, powers * rng.random(shape)))
 
 
-@pytest.mark.parametrize("shape", [(1100, 2, 32), (70, 80), (2, 1030, 1), (3, 2, 300)])
+@pytest.mark.parametrize(
+    "shape", [(1100, 2, 32), (70, 80), (2, 1030, 1), (3, 2, 300), (40, 2100), (30, 1300, 2)]
+)
 def test_gradients_of_slopes_are_correctly_rounded_sums(compiled, dtype, rng, shape):
     for x in uneven(dtype, rng, shape):
         found = compiled.prelu_backward(np.ones_like(x), -x, np.ones(shape[1], dtype))[1]

@@ -44,7 +44,7 @@ cdef extern from "lossgrad.h":
     void lg_sum_add(lg_sum *, double) nogil
     void lg_sum_merge(lg_sum *, const lg_sum *) nogil
     double lg_sum_value(lg_sum *) nogil
-    enum: LG_COLUMNS
+    enum: LG_COLUMNS, LG_BLOCK
     Py_ssize_t lg_columns_add(int64_t **, Py_ssize_t, const double *, const int64_t *, Py_ssize_t, int *) nogil
     ctypedef struct lg_view:
         char *at
@@ -102,7 +102,8 @@ cdef extern from "lossgrad.h":
     const lg_level *lg_levels
     int lg_level_count
     void lg_map(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t) nogil
-    void lg_column_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, Py_ssize_t, lg_sum *) nogil
+    void lg_column_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                        Py_ssize_t, lg_sum *) nogil
     void lg_line_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, double *) nogil
     void lg_rows(const lg_level *, int, const lg_rows_job *, Py_ssize_t, Py_ssize_t) nogil
     ctypedef struct lg_label_job:
@@ -616,21 +617,29 @@ def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
 
 
 cdef class ColumnSums(Map):
-    """The exact sums of an op over the rows of a matrix: one sum for so many columns."""
+    """The exact sums of an op over the rows of a matrix: one sum for so many columns.
+
+    Parts are rows, whose sums are merged, or of a wide matrix columns, so many sums to one.
+    """
 
     cdef lg_sum *sums
-    cdef Py_ssize_t number, width
+    cdef Py_ssize_t number, width, together
 
     def __dealloc__(self):
         free(self.sums)
 
     cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *unused) except -1:
-        cdef Py_ssize_t k
+        cdef Py_ssize_t k, columns = self.number * self.width, step = self.together * self.width
+        if self.together:
+            with nogil:
+                lg_column_sums(active, self.computed, &self.job, self.width, 0, self.job.shape[1], begin * step,
+                               min(end * step, columns), self.sums)
+            return 0
         cdef lg_sum *own = <lg_sum *> calloc(self.number, sizeof(lg_sum))
         if own == NULL:
             raise MemoryError()
         with nogil:
-            lg_column_sums(active, self.computed, &self.job, self.width, begin, end, own)
+            lg_column_sums(active, self.computed, &self.job, self.width, begin, end, 0, columns, own)
         with cython.critical_section(self):
             for k in range(self.number):
                 lg_sum_merge(&self.sums[k], &own[k])
@@ -652,7 +661,12 @@ def column_sums(a, b, Py_ssize_t width, int op, num_threads):
     sums.sums = <lg_sum *> calloc(sums.number, sizeof(lg_sum))
     if sums.sums == NULL:
         raise MemoryError()
-    sums.run(sums.job.shape[1], sums.job.shape[2] + PER_ROW, num_threads)
+    cdef Py_ssize_t rows = sums.job.shape[1], columns = sums.job.shape[2]
+    if columns >= 2 * LG_BLOCK and rows <= 16 * LG_BLOCK:
+        sums.together = max(1, LG_BLOCK // width)
+        sums.run((sums.number + sums.together - 1) // sums.together, rows * sums.together * width, num_threads)
+    else:
+        sums.run(rows, columns + PER_ROW, num_threads)
     return [lg_sum_value(&sums.sums[k]) for k in range(sums.number)]
 
 
