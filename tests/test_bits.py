@@ -128,6 +128,28 @@ def test_padding_with_minus_infinity(vectors, dtype, size, rng):
             same_bits(results, call(vectors), f"{more} more than {size} in {call}")
 
 
+@pytest.mark.parametrize("classes", [2, 10, 17, 50])
+def test_few_classes_as_in_longer_rows(vectors, dtype, classes, rng):
+    """Rows, with extremes among them, give what they give as rows of many classes, masked."""
+    tiny = np.nextafter(np.zeros(1, dtype), 1)[0] * 7
+    for call in all_calls((75, classes), dtype, rng, brief=True):
+        x = call.arrays[call.main].copy()
+        if not call.takes_any_number or call.op.kind not in ("softmax", "loss_rows"):
+            continue
+        for row, value in zip(range(3, 75, 7), SPECIAL, strict=False):
+            x[row, rng.integers(0, classes, 2)] = value
+        x[17] += 300
+        x[18] -= 3000
+        some = {call.main: x}
+        if np.ndim(call.arrays.get("grad")):
+            some["grad"] = call.arrays["grad"].copy()
+            some["grad"][::3] *= tiny
+        changed = dataclasses.replace(call, arrays=call.arrays | some)
+        longer = padded(200, vectors, changed, None)
+        if longer is not None:
+            same_bits(changed(vectors), longer, f"{classes} classes: {call}")
+
+
 def test_sizes_that_are_stored_past_the_cache(vectors, dtype, rng):
     """Outputs of 16 MB and more take another way to memory."""
     n = (16 << 20) // np.dtype(dtype).itemsize + 5

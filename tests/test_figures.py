@@ -55,14 +55,17 @@ def test_statistics_of_rows(data):
     np.testing.assert_allclose(found.squares, (p * p).sum(1), rtol=RELATIVE)
 
 
-def test_statistics_at_the_edges():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_at_the_edges(dtype):
     inf, nan = np.inf, np.nan
-    x = np.array([[0, 0, 0], [inf, 0, 0], [-inf, 1, -inf], [nan, 0, 0], [inf, inf, 0], [1, 2, 3]])
+    x = np.array(
+        [[0, 0, 0], [inf, 0, 0], [-inf, 1, -inf], [nan, 0, 0], [inf, inf, 0], [1, 2, 3]], dtype
+    )
     y = np.array([1, 1, 1, 0, 0, 9])
     found = lossgrad._statistics.row_statistics(x, y, ignore_index=9)
     np.testing.assert_array_equal(found.predicted, [0, 0, 1, -1, -1, -1])
     np.testing.assert_array_equal(found.rank, [1, 1, 0, -1, -1, -1])
-    np.testing.assert_array_max_ulp(found.loss[0], np.log(3), 4)
+    np.testing.assert_array_max_ulp(found.loss[0], dtype(np.log(3)), 4)
     np.testing.assert_array_equal(found.loss[1:], [inf, 0, nan, nan, 0])
     np.testing.assert_array_equal(found.confidence[1:3], [1, 1])
     np.testing.assert_array_equal(found.entropy[1:3], [0, 0])
