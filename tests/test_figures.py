@@ -59,17 +59,29 @@ def test_statistics_of_rows(data):
 def test_statistics_at_the_edges(dtype):
     inf, nan = np.inf, np.nan
     x = np.array(
-        [[0, 0, 0], [inf, 0, 0], [-inf, 1, -inf], [nan, 0, 0], [inf, inf, 0], [1, 2, 3]], dtype
+        [
+            [0, 0, 0],
+            [inf, 0, 0],
+            [-inf, 1, -inf],
+            [nan, 0, 0],
+            [3, nan, 0],
+            [inf, inf, 0],
+            [1, 2, 3],
+        ],
+        dtype,
     )
-    y = np.array([1, 1, 1, 0, 0, 9])
+    y = np.array([1, 1, 1, 0, 0, 0, 9])
+    x.view(f"u{x.itemsize}")[4, 1] += (
+        1  # a NaN whose bits, taken for an exponent, would make it a number
+    )
     found = lossgrad._statistics.row_statistics(x, y, ignore_index=9)
-    np.testing.assert_array_equal(found.predicted, [0, 0, 1, -1, -1, -1])
-    np.testing.assert_array_equal(found.rank, [1, 1, 0, -1, -1, -1])
+    np.testing.assert_array_equal(found.predicted, [0, 0, 1, -1, -1, -1, -1])
+    np.testing.assert_array_equal(found.rank, [1, 1, 0, -1, -1, -1, -1])
     np.testing.assert_array_max_ulp(found.loss[0], dtype(np.log(3)), 4)
-    np.testing.assert_array_equal(found.loss[1:], [inf, 0, nan, nan, 0])
+    np.testing.assert_array_equal(found.loss[1:], [inf, 0, nan, nan, nan, 0])
     np.testing.assert_array_equal(found.confidence[1:3], [1, 1])
     np.testing.assert_array_equal(found.entropy[1:3], [0, 0])
-    np.testing.assert_array_equal(found.squares[1:], [1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(found.squares[1:], [1, 1, 0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("weighted", [False, True])
