@@ -239,7 +239,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             const S *next = g[k] ? g[k] : has_out && out_runs && !stream ? (S *)at_row(&j->out, r0 + k, j->inner) : NULL;
             if (j->lse_given && isfinite((S)j->lse[r0 + k]))
                 put_row(&b, k, known_row(x[k], n, j->lse[r0 + k], (ptrdiff_t)label[k], terms + k * pitch));
-            else put_row(&b, k, sum_row(x[k], n, keeps ? terms + k * pitch : NULL, next));
+            else put_row(&b, k, sum_row(x[k], x_runs, n, keeps ? terms + k * pitch : NULL, next));
         }
         if (j->label.at && !alone)
             read_targets(j, in_blocks ? NULL : x, r0, many, label, skips ? skip : NULL,

@@ -67,7 +67,7 @@ INLINE S next_of(S a) {
 
 /* Any row, in two readings: the sum, then the figures in units of it. */
 static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_found *to, ptrdiff_t k) {
-    lg_row row = sum_row(x, n, NULL, NULL);
+    lg_row row = sum_row(x, 1, n, NULL, NULL);
     const S max = (S)row.max, shift = shift_of(max);
     if (row.rest != row.rest) return row;
     to->rank[k] = (double)rank_of(x, n, label);
@@ -117,7 +117,7 @@ INLINE int sum_figures(const S *x, ptrdiff_t n, ptrdiff_t label, const unit *u, 
         S buffer[FIGURES];
         const ptrdiff_t k = n - i < FIGURES ? n - i : FIGURES;
         for (ptrdiff_t c = 0; floored && c < k; c++) buffer[c] = x[i + c] < FLOOR ? FLOOR : x[i + c];
-        sum_terms(floored ? buffer : x + i, k, u, NULL, NULL, a, f);
+        sum_terms(floored ? buffer : x + i, !floored, k, u, NULL, NULL, a, f);
         const int look = i % (8 * FIGURES) == 0 || i + FIGURES >= n; /* seldom: it is felt */
         for (int h = 0; look && h < VPER; h++) {
             const V gaps = w_narrow(f->gaps[h]);

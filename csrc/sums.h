@@ -137,15 +137,16 @@ INLINE void see_term(V max, V x, V e, V low, V *gap, V *square) {
     *square = fma_(low, low, *square);
 }
 
-INLINE void fetch_next(const S *x, ptrdiff_t ahead, const S *next, ptrdiff_t at) {
-    prefetch_(x, ahead);
-    prefetch_later(x, FURTHER);
+INLINE void fetch_next(const S *x, ptrdiff_t ahead, int in_place, const S *next, ptrdiff_t at) {
+    if (in_place) prefetch_(x, ahead);
+    if (in_place) prefetch_later(x, FURTHER);
     if (next) prefetch_later(next, at);
 }
 
-/* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, and what the second pass
- * takes besides the terms, unless `next` is NULL. */
-INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *next, running *a, figures *f) {
+/* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, if x is in place and no
+ * copy, and what the second pass takes besides the terms, unless `next` is NULL. */
+INLINE void sum_terms(const S *x, int in_place, ptrdiff_t n, const unit *u, S *keep, const S *next, running *a,
+                      figures *f) {
     const S none = f ? FLOOR : -(S)INFINITY;
     const ptrdiff_t ahead = f ? ROW_BLOCK : AHEAD; /* the first look at a block finds it in the cache */
     V gaps[VPER], squares[VPER]; /* chains of GROUP, then of the groups of a block */
@@ -160,7 +161,7 @@ INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *
                 V v[TOGETHER], e[TOGETHER];
                 for (int k = 0; k < TOGETHER; k++) {
                     const ptrdiff_t at = i + (g + k) * LANES + h * VL;
-                    if (h == 0) fetch_next(x + at, ahead, next, at);
+                    if (h == 0) fetch_next(x + at, ahead, in_place, next, at);
                     v[k] = ld(x + at);
                 }
                 terms_of(v, e, TOGETHER, u, &a->seen);
@@ -182,7 +183,7 @@ INLINE void sum_terms(const S *x, ptrdiff_t n, const unit *u, S *keep, const S *
         int used = 0;
         for (ptrdiff_t at = i + h * VL; at < n; at += LANES, used++) {
             const ptrdiff_t k = n - at < VL ? n - at : VL;
-            if (h == 0) fetch_next(x + at, ahead, next, at);
+            if (h == 0) fetch_next(x + at, ahead, in_place, next, at);
             V v = k == VL ? ld(x + at) : ld_n(x + at, k, none), e;
             terms_of(&v, &e, 1, u, &a->seen);
             if (keep && k == VL) st(keep + at, e);
@@ -301,7 +302,7 @@ INLINE int sums_up(running *a, S max, S reference, lg_row *row) {
 }
 
 /* First pass. */
-INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *next) {
+INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *next) {
     S reference = row_max(x, n < FIRST ? n : FIRST);
     if (!isfinite(reference)) reference = row_max(x, n);
     for (;;) {
@@ -309,13 +310,13 @@ INLINE lg_row sum_row(const S *x, ptrdiff_t n, S *keep, const S *next) {
         const S shift = shift_of(reference);
         const unit u = unit_of(reference - shift, BIAS);
         running a = nothing();
-        if (shift == 0) sum_terms(x, n, &u, keep, next, &a, NULL);
+        if (shift == 0) sum_terms(x, in_place, n, &u, keep, next, &a, NULL);
         else
             for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
                 S buffer[ROW_BLOCK];
                 const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
                 for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-                sum_terms(buffer, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a, NULL);
+                sum_terms(buffer, 0, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a, NULL);
             }
         lg_row row;
         const S max = largest(&a) + shift;
@@ -360,14 +361,14 @@ static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *k
                 a[i] = nothing();
             }
             if (many > 1) prefetch_classes(&j->x, j, row, many, c + block + i * share, share);
-            sum_terms(x, k, &u[i], keep ? keep + i * PITCH(n) + c : NULL, NULL, &a[i], NULL);
+            sum_terms(x, 0, k, &u[i], keep ? keep + i * PITCH(n) + c : NULL, NULL, &a[i], NULL);
         }
     }
     for (ptrdiff_t i = 0; i < many; i++) {
         lg_row sums;
         if (!sums_up(&a[i], largest(&a[i]), reference[i], &sums)) {
             gather(&j->x, j, row + i, 1, 0, n, tile, PITCH(n));
-            sums = sum_row(tile, n, keep ? keep + i * PITCH(n) : NULL, NULL);
+            sums = sum_row(tile, 0, n, keep ? keep + i * PITCH(n) : NULL, NULL);
         }
         put_row(b, at + i, sums);
     }
@@ -383,10 +384,10 @@ INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S 
         const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
         const ptrdiff_t left = own < 0 || own >= k ? k : own;
         for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-        sum_terms(buffer, left, &u, keep + i, NULL, &a, NULL);
+        sum_terms(buffer, 0, left, &u, keep + i, NULL, &a, NULL);
         if (left == k) continue;
         keep[label] = (S)one_term(buffer[own], &u);
-        sum_terms(buffer + own + 1, k - own - 1, &u, keep + label + 1, NULL, &a, NULL);
+        sum_terms(buffer + own + 1, 0, k - own - 1, &u, keep + label + 1, NULL, &a, NULL);
     }
     for (int h = 0; h < VPER; h++) a.sum[h] = w_add(a.sum[h], a.top[h]);
     const wide total = fold_(a.sum);
