@@ -1,7 +1,8 @@
 """Builds the extension: each level of csrc/isa_*.c with its own flags, once for each dtype.
 
 LOSSGRAD_PURE=1 leaves the extension out (the package then runs on its NumPy reference);
-LOSSGRAD_CFLAGS adds flags, such as -Werror or -fsanitize=address.
+LOSSGRAD_CFLAGS adds flags, such as -Werror or -fsanitize=address; LOSSGRAD_LEVELS names the levels
+to build, such as avx2,avx512, or all.
 """
 
 import os
@@ -33,7 +34,7 @@ X86 = {
 }
 ARM = {"portable": ("isa_portable.c", []), "neon": ("isa_neon.c", [])}
 OTHER = {"portable": ("isa_portable.c", [])}
-LEVELS = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}.get(platform.machine(), OTHER)
+KNOWN = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}.get(platform.machine(), OTHER)
 DTYPES = {"f32": 0, "f64": 1}
 
 # -ffp-contract=off: only an explicit fma is fused, so that every level rounds alike.
@@ -51,11 +52,22 @@ C_FLAGS = [
 ]
 
 
+def levels():
+    """The levels to build, slowest first."""
+    asked = os.environ.get("LOSSGRAD_LEVELS") or "all"
+    names = list(KNOWN) if asked == "all" else [name.strip() for name in asked.split(",")]
+    unknown = [name for name in names if name not in KNOWN]
+    if unknown:
+        raise SystemExit(f"LOSSGRAD_LEVELS: {unknown[0]!r} is none of {', '.join(KNOWN)}, all")
+    return {name: KNOWN[name] for name in KNOWN if name in names}
+
+
 class BuildExt(build_ext):
     """Compiles the levels apart from the Cython source, then links them together."""
 
     def build_extension(self, ext):
         extra = os.environ.get("LOSSGRAD_CFLAGS", "").split()
+        chosen = levels()
         base = [*C_FLAGS, *extra]
         jobs = [
             (
@@ -63,12 +75,12 @@ class BuildExt(build_ext):
                 f"{self.build_temp}/{level}_{dtype}",
                 [*flags, f"-DLG_DOUBLE={is_double}"],
             )
-            for level, (source, flags) in LEVELS.items()
+            for level, (source, flags) in chosen.items()
             for dtype, is_double in DTYPES.items()
         ]
-        jobs += [
-            (f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "norms", "dispatch")
-        ]
+        jobs += [(f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "norms")]
+        table = "-DLG_LEVELS(X)=" + " ".join(f"X({level})" for level in chosen)
+        jobs.append(("csrc/dispatch.c", self.build_temp, [table]))
 
         def compile_one(job):
             source, folder, flags = job

@@ -14,7 +14,13 @@ _Static_assert(sizeof lg_ops / sizeof *lg_ops <= sizeof ((lg_kernels *)0)->map /
 const lg_row_op lg_row_ops[] = {LG_ROW_OPS(ROW_OP)};
 const int lg_row_op_count = (int)(sizeof lg_row_ops / sizeof *lg_row_ops);
 
-static int always(void) { return 1; }
+#if defined(__GNUC__)
+#define LG_PERHAPS __attribute__((unused)) /* by the levels that are built */
+#else
+#define LG_PERHAPS
+#endif
+
+static LG_PERHAPS int always(void) { return 1; }
 
 #if defined(__x86_64__) || defined(_M_X64)
 #if defined(_MSC_VER)
@@ -40,30 +46,33 @@ static int saves(uint64_t state) {
     cpuid(1, r);
     return BIT(r[2], 27) && (xcr0() & state) == state;
 }
-static int has_fma(void) {
+static LG_PERHAPS int has_fma(void) {
     unsigned r[4];
     cpuid(1, r);
     return BIT(r[2], 12) && BIT(r[2], 28) && BIT(r[2], 29) && saves(0x06); /* FMA, AVX, F16C */
 }
-static int has_avx2(void) {
+static LG_PERHAPS int has_avx2(void) {
     unsigned r[4];
     cpuid(7, r);
     return has_fma() && BIT(r[1], 5);
 }
-static int has_avx512(void) {
+static LG_PERHAPS int has_avx512(void) {
     unsigned r[4];
     cpuid(7, r);
     return has_avx2() && saves(0xe6) && BIT(r[1], 16) && BIT(r[1], 17) && BIT(r[1], 30) && BIT(r[1], 31);
 }
-#define LEVELS(X) X(portable, always) X(portable_fma, has_fma) X(sse2, always) X(avx2, has_avx2) X(avx512, has_avx512)
-#elif defined(__aarch64__)
-#define LEVELS(X) X(portable, always) X(neon, always)
-#else
-#define LEVELS(X) X(portable, always)
 #endif
 
-#define DECLARE(name, available) extern const lg_kernels lg_kernels_f32_##name, lg_kernels_f64_##name;
-LEVELS(DECLARE)
-#define LEVEL(name, available) {#name, available, {&lg_kernels_f32_##name, &lg_kernels_f64_##name}},
-const lg_level lg_levels[] = {LEVELS(LEVEL)};
+/* Of each level: what it needs of the machine. LG_LEVELS(X) names those that were built (setup.py). */
+#define NEEDED_BY_portable always
+#define NEEDED_BY_portable_fma has_fma
+#define NEEDED_BY_sse2 always
+#define NEEDED_BY_avx2 has_avx2
+#define NEEDED_BY_avx512 has_avx512
+#define NEEDED_BY_neon always
+
+#define DECLARE(name) extern const lg_kernels lg_kernels_f32_##name, lg_kernels_f64_##name;
+LG_LEVELS(DECLARE)
+#define LEVEL(name) {#name, NEEDED_BY_##name, {&lg_kernels_f32_##name, &lg_kernels_f64_##name}},
+const lg_level lg_levels[] = {LG_LEVELS(LEVEL)};
 const int lg_level_count = (int)(sizeof lg_levels / sizeof *lg_levels);
