@@ -36,6 +36,7 @@ ARM = {"portable": ("isa_portable.c", []), "neon": ("isa_neon.c", [])}
 OTHER = {"portable": ("isa_portable.c", [])}
 KNOWN = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}.get(platform.machine(), OTHER)
 DTYPES = {"f32": 0, "f64": 1}
+COMMON = ("pool", "sum", "jobs", "row_jobs", "norms")  # the same for all levels
 
 # -ffp-contract=off: only an explicit fma is fused, so that every level rounds alike.
 C_FLAGS = [
@@ -78,7 +79,7 @@ class BuildExt(build_ext):
             for level, (source, flags) in chosen.items()
             for dtype, is_double in DTYPES.items()
         ]
-        jobs += [(f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "norms")]
+        jobs += [(f"csrc/{name}.c", self.build_temp, []) for name in COMMON]
         table = "-DLG_LEVELS(X)=" + " ".join(f"X({level})" for level in chosen)
         jobs.append(("csrc/dispatch.c", self.build_temp, [table]))
 

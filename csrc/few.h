@@ -299,7 +299,7 @@ INLINE void begin_batch(few_batch *f, const lg_rows_job *j, ptrdiff_t row, ptrdi
         f->start[++f->groups] = row - f->row;
     }
     const ptrdiff_t many = row - f->row;
-    if (j->what == LG_CROSS_ENTROPY) lg_labels(&j->label, j->label_type, j->inner, f->row, many, label);
+    if (j->what == LG_CROSS_ENTROPY) lg_labels(j, f->row, many, label);
     for (ptrdiff_t k = 0; j->what == LG_CROSS_ENTROPY && k < many; k++) {
         f->label[k] = (S)label[k];
         f->skip[k] = label[k] == j->ignore_index;
@@ -389,7 +389,8 @@ static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const int labelled = j->what == LG_CROSS_ENTROPY, has_out = j->out.at != NULL;
     few_batch f;
     memset(&f, 0, sizeof f); /* lanes without a row are computed as well */
-    for (ptrdiff_t row = begin; row < end; row += f.start[f.groups]) {
+    for (ptrdiff_t row = begin, look = begin; row < end; row += f.start[f.groups]) {
+        if (stops(&look, row, n)) break;
         begin_batch(&f, j, row, end);
         const ptrdiff_t many = f.start[f.groups];
         for (int g = 0; g < f.groups; g++) first_pass(&f, j, g, has_out ? kept + g * n : NULL);

@@ -1,104 +1,16 @@
-/* What does not depend on the instruction set: labels, and the walk of an elementwise job over
- * strided operands in blocks that stay in L1; the floating-point environment around it all. */
-#include "lossgrad.h"
+/* Elementwise jobs, whatever the instruction set: the walk over strided operands in blocks that stay in L1, sums of
+ * an op's values along lines and columns, and the floating-point environment around it all. */
 #include "environment.h"
-#include <stdlib.h>
+#include "lossgrad.h"
+#include "pool.h"
 #include <string.h>
 
-int lg_by_class(const lg_view *view, ptrdiff_t inner) {
-    const int together = view->stride[1] == lg_size(view->storage);
-    return view->at && !together && llabs(lg_row_stride(view, inner)) < llabs(view->stride[1]);
-}
-
-ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
-    ptrdiff_t batch = 8192 / (job->classes > 0 ? job->classes : 1);
-    const lg_view *views[] = {&job->x, &job->grad, &job->out};
-    int wide = 0;
-    for (int v = 0; v < 3; v++) wide |= lg_by_class(views[v], job->inner);
-    if (wide) batch *= 64; /* many rows of a class beside each other */
-    const ptrdiff_t least = wide ? 16 : 1;
-    return batch < least ? least : batch > LG_ROWS ? LG_ROWS : batch;
-}
-
-size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) {
-    if (job->what == LG_NLL_LOSS) return 0;
-    const ptrdiff_t most = lg_rows_batch(job), batch = rows < most ? rows : most;
-    const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? 16 : 1; /* few.h: a whole vector of them */
-    return 3 * (size_t)(batch < least ? least : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
-}
-
-void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
-    while (rows > 0) { /* a run of one outer row, or of all if each has one */
-        const ptrdiff_t outer = inner == 1 ? row : row / inner, within = inner == 1 ? 0 : row % inner;
-        const ptrdiff_t step = label->stride[inner == 1 ? 0 : 2], left = inner == 1 ? rows : inner - within;
-        const ptrdiff_t n = left < rows ? left : rows;
-        const char *p = label->at + outer * label->stride[0] + within * label->stride[2];
-#define READ_RUN(T, step) \
-    for (ptrdiff_t i = 0; i < n; i++) { \
-        T v; \
-        memcpy(&v, p + i * (step), sizeof v); \
-        to[i] = (int64_t)v; \
-    }
-#define READ(T) \
-    if (step == (ptrdiff_t)sizeof(T)) READ_RUN(T, (ptrdiff_t)sizeof(T)) \
-    else READ_RUN(T, step) \
-    break;
-        switch (type) {
-        case LG_I8: READ(int8_t)
-        case LG_I16: READ(int16_t)
-        case LG_I32: READ(int32_t)
-        case LG_U8: READ(uint8_t)
-        case LG_U16: READ(uint16_t)
-        case LG_U32: READ(uint32_t)
-        default: READ(int64_t) /* of unsigned ones what no int64 holds is negative */
-        }
-#undef READ
-#undef READ_RUN
-        to += n;
-        row += n;
-        rows -= n;
-    }
-}
-
-/* The first label of a block that is neither a class nor ignored, or -1, and how many are kept: without a
- * branch a label. A label is a class if neither it nor its distance to the last one is negative. */
-static ptrdiff_t first_bad(const int64_t *label, ptrdiff_t n, int64_t last, int64_t ignored, int none_ignored,
-                           ptrdiff_t *kept) {
-    const uint64_t always = none_ignored ? ~UINT64_C(0) : 0;
-    uint64_t strange = 0, minus = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const uint64_t keep = -(uint64_t)(label[i] != ignored) | always;
-        strange |= ((uint64_t)label[i] | ((uint64_t)last - (uint64_t)label[i])) & keep;
-        minus += keep;
-    }
-    *kept = -(ptrdiff_t)minus;
-    if (!(strange >> 63)) return -1;
-    for (ptrdiff_t i = 0;; i++)
-        if ((none_ignored || label[i] != ignored) && (uint64_t)label[i] > (uint64_t)last) return i;
-}
-
-lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum, ptrdiff_t begin, ptrdiff_t end) {
-    lg_label_check check = {-1, 0};
-    const float *f32 = job->weight;
-    const double *f64 = job->weight;
-    const int none_ignored = job->label_type == LG_U64 && job->ignore_index < 0;
-    for (ptrdiff_t row = begin; row < end; row += LG_BLOCK) {
-        int64_t label[LG_BLOCK];
-        const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
-        ptrdiff_t kept;
-        lg_labels(&job->label, job->label_type, job->inner, row, n, label);
-        const ptrdiff_t bad = first_bad(label, n, job->classes - 1, job->ignore_index, none_ignored, &kept);
-        if (bad >= 0) {
-            check.bad = row + bad;
-            return check;
-        }
-        check.kept += kept;
-        for (ptrdiff_t i = 0; job->weight && i < n; i++)
-            if (label[i] != job->ignore_index || none_ignored)
-                lg_sum_add(sum, computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
-    }
-    return check;
-}
+enum {
+    PIECE = 1 << 16, /* elements between two looks at whether to stop */
+    SHORT = 1 << 16, /* elements of a line that is done as a whole */
+    FEW = 128,       /* elements of lines that are summed side by side */
+    PER_LINE = 32    /* what a line costs besides its elements, in elements */
+};
 
 /* Whether a view's elements along the inner axis are a run of the computed type. */
 static int is_run(const lg_view *v, int computed) {
@@ -115,61 +27,104 @@ static const void *fetch(const lg_kernels *kernels, const lg_view *v, const char
     return buffer;
 }
 
-void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end) {
-    const lg_environment found = lg_enter();
-    const lg_kernels *kernels = level->kernels[computed];
-    const lg_map_fn map = kernels->map[job->op][job->direction];
-    const size_t size = (size_t)lg_size(computed);
-    const int weighted = job->weight.at != NULL, blocks_only = weighted || job->sum != NULL;
-    _Alignas(64) char in_buffer[LG_MAX_INPUTS + 1][LG_BLOCK * 8], weight_buffer[LG_BLOCK * 8];
-    _Alignas(64) char out_buffer[LG_MAX_OUTPUTS][LG_BLOCK * 8], product_buffer[LG_BLOCK * 8];
-    const ptrdiff_t n = job->shape[2];
-    int all_runs = !blocks_only;
-    for (int k = 0; k < job->inputs; k++) all_runs &= is_run(&job->in[k], computed);
-    for (int k = 0; k < job->outputs; k++) all_runs &= is_run(&job->out[k], computed);
-    const ptrdiff_t block = all_runs ? n : LG_BLOCK;
-    const int stream = all_runs && (size_t)n * size >= STREAM_BYTES; /* whatever the part */
-    for (ptrdiff_t at = begin; at < end;) {
-        const ptrdiff_t line = at / n, a = line / job->shape[1], b = line % job->shape[1];
-        const ptrdiff_t line_end = end - line * n < n ? end - line * n : n;
-        int filled[LG_MAX_INPUTS + 2] = {0};
-        for (ptrdiff_t i = at - line * n; i < line_end; i += block) {
-            const ptrdiff_t k = line_end - i < block ? line_end - i : block;
-            const void *in[LG_MAX_INPUTS + 1];
-            void *out[LG_MAX_OUTPUTS];
+/* ---- maps ---- */
+
+typedef struct {
+    const lg_way *way;
+    const lg_map_job *job;
+} map_call;
+
+/* One thread's walk over its part of a job. */
+typedef struct {
+    const lg_kernels *kernels;
+    const lg_map_job *job;
+    int computed, stream;
+    lg_sum *sum;
+    int filled[LG_MAX_INPUTS + 2]; /* which buffers hold a number that stands for a whole line */
+    _Alignas(64) char in_buffer[LG_MAX_INPUTS + 1][LG_BLOCK * 8];
+    _Alignas(64) char weight_buffer[LG_BLOCK * 8];
+    _Alignas(64) char out_buffer[LG_MAX_OUTPUTS][LG_BLOCK * 8];
+    _Alignas(64) char product_buffer[LG_BLOCK * 8];
+} map_walk;
+
+static void times(const map_walk *w, const void *a, const void *b, void *to, ptrdiff_t n) {
+    const void *factors[2] = {a, b};
+    w->kernels->multiply(factors, &to, n, NULL, 0);
+}
+
+/* A copy, since an output may be the weight itself. */
+static const void *block_weight(map_walk *w, const char *at, ptrdiff_t n) {
+    const void *weight = fetch(w->kernels, &w->job->weight, at, n, w->computed, w->weight_buffer, &w->filled[LG_MAX_INPUTS + 1]);
+    return weight == w->weight_buffer ? weight : memcpy(w->weight_buffer, weight, (size_t)(n * lg_size(w->computed)));
+}
+
+/* n elements from the i-th of the line (a, b) on. */
+static void map_block(map_walk *w, ptrdiff_t a, ptrdiff_t b, ptrdiff_t i, ptrdiff_t n) {
+    const lg_map_job *job = w->job;
+    const void *in[LG_MAX_INPUTS + 1], *weight = NULL;
+    void *out[LG_MAX_OUTPUTS];
 #define AT(view) ((view).at + a * (view).stride[0] + b * (view).stride[1] + i * (view).stride[2])
-            for (int v = 0; v < job->inputs; v++)
-                in[v] = fetch(kernels, &job->in[v], AT(job->in[v]), k, computed, in_buffer[v], &filled[v]);
-            const void *weight = NULL;
-            if (weighted) { /* a copy, since an output may be the weight itself */
-                weight = fetch(kernels, &job->weight, AT(job->weight), k, computed, weight_buffer, &filled[LG_MAX_INPUTS + 1]);
-                if (weight != weight_buffer) weight = memcpy(weight_buffer, weight, (size_t)k * size);
-            }
-            if (weighted && job->direction != LG_FORWARD) { /* the incoming gradient, times the weight */
-                const void *factors[2] = {in[0], weight};
-                void *product[1] = {product_buffer};
-                kernels->multiply(factors, product, k, NULL, 0);
-                in[0] = product_buffer;
-            }
-            for (int v = 0; v < job->outputs; v++) {
-                const int direct = is_run(&job->out[v], computed) && !(v == 0 && job->sum);
-                out[v] = direct ? (void *)AT(job->out[v]) : out_buffer[v];
-            }
-            map(in, out, k, job->param, stream);
-            if (weighted && job->direction != LG_BACKWARD) {
-                const void *factors[2] = {out[0], weight};
-                void *product[1] = {out[0]};
-                kernels->multiply(factors, product, k, NULL, 0);
-            }
-            if (job->sum) kernels->sum(out[0], k, job->sum);
-            for (int v = 0; v < job->outputs; v++)
-                if (out[v] == out_buffer[v] && !(v == 0 && job->sum))
-                    kernels->store(AT(job->out[v]), job->out[v].stride[2], k, job->out[v].storage, out[v]);
-#undef AT
-        }
-        at = line * n + line_end;
+    for (int v = 0; v < job->inputs; v++)
+        in[v] = fetch(w->kernels, &job->in[v], AT(job->in[v]), n, w->computed, w->in_buffer[v], &w->filled[v]);
+    if (job->weight.at) weight = block_weight(w, AT(job->weight), n);
+    if (weight && job->direction != LG_FORWARD) { /* the incoming gradient, times the weight */
+        times(w, in[0], weight, w->product_buffer, n);
+        in[0] = w->product_buffer;
     }
+    for (int v = 0; v < job->outputs; v++) {
+        const int direct = is_run(&job->out[v], w->computed) && !(v == 0 && job->sum);
+        out[v] = direct ? (void *)AT(job->out[v]) : w->out_buffer[v];
+    }
+    w->kernels->map[job->op][job->direction](in, out, n, job->param, w->stream);
+    if (weight && job->direction != LG_BACKWARD) times(w, out[0], weight, out[0], n);
+    if (job->sum) w->kernels->sum(out[0], n, w->sum);
+    for (int v = 0; v < job->outputs; v++)
+        if (out[v] == w->out_buffer[v] && !(v == 0 && job->sum))
+            w->kernels->store(AT(job->out[v]), job->out[v].stride[2], n, job->out[v].storage, out[v]);
+#undef AT
+}
+
+static void map_lines(const lg_way *way, const lg_map_job *job, lg_sum *sum, ptrdiff_t begin, ptrdiff_t end) {
+    const ptrdiff_t n = job->shape[2];
+    map_walk w;
+    w.kernels = way->level->kernels[way->computed];
+    w.job = job;
+    w.computed = way->computed;
+    w.sum = sum;
+    int all_runs = !job->weight.at && !job->sum;
+    for (int k = 0; k < job->inputs; k++) all_runs &= is_run(&job->in[k], w.computed);
+    for (int k = 0; k < job->outputs; k++) all_runs &= is_run(&job->out[k], w.computed);
+    const ptrdiff_t block = all_runs ? PIECE : LG_BLOCK;
+    w.stream = all_runs && n * lg_size(w.computed) >= STREAM_BYTES; /* whatever the part */
+    ptrdiff_t look = begin + PIECE;
+    for (ptrdiff_t at = begin; at < end;) {
+        const ptrdiff_t line = at / n, i = at - line * n, left = end < line * n + n ? end - at : n - i;
+        const ptrdiff_t k = left < block ? left : block;
+        if (at == begin || i == 0) memset(w.filled, 0, sizeof w.filled);
+        if (at >= look) {
+            if (lg_stopped()) return;
+            look = at + PIECE;
+        }
+        map_block(&w, line / job->shape[1], line % job->shape[1], i, k);
+        at += k;
+    }
+}
+
+static void map_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const map_call *c = call;
+    const lg_environment found = lg_enter();
+    (void)unused;
+    map_lines(c->way, c->job, total, begin, end);
     lg_leave(found);
+}
+
+static void merge_sum(void *call, const void *total) { lg_sum_merge(((map_call *)call)->job->sum, total); }
+
+int lg_map(const lg_way *way, const lg_map_job *job) {
+    map_call call = {way, job};
+    const ptrdiff_t count = job->shape[0] * job->shape[1] * job->shape[2];
+    const lg_work work = {map_part, merge_sum, &call, job->sum, sizeof *job->sum, 0, count, 1};
+    return lg_share(&work, way->threads, way->look);
 }
 
 /* Values of n neighbours from element i of a line on, to out. */
@@ -187,69 +142,206 @@ static void line_values(const lg_kernels *kernels, const lg_map_job *job, int co
     kernels->map[job->op][LG_FORWARD](in, &out, n, job->param, 0);
 }
 
-void lg_column_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t width, ptrdiff_t begin,
-                    ptrdiff_t end, ptrdiff_t first, ptrdiff_t columns, lg_sum *sum) {
-    const lg_environment found = lg_enter();
-    const lg_kernels *kernels = level->kernels[computed];
+/* ---- columns ---- */
+
+typedef struct {
+    const lg_way *way;
+    const lg_map_job *job;
+    ptrdiff_t width, number, step; /* columns of a sum, sums, sums of a part; step is 0 where parts are rows */
+    lg_sum *sum;
+} columns_call;
+
+/* The values of a block of lines in n columns, by which each has its sum in s + e where nothing was lost. */
+static void sum_block(const columns_call *c, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t column, ptrdiff_t n, lg_sum *sum) {
+    const lg_kernels *kernels = c->way->level->kernels[c->way->computed];
     _Alignas(64) double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK], value[LG_BLOCK];
-    for (ptrdiff_t c = first; c < columns; c += LG_BLOCK)
-        for (ptrdiff_t r = begin; r < end; r += LG_BLOCK) {
-            const ptrdiff_t n = columns - c < LG_BLOCK ? columns - c : LG_BLOCK;
-            const ptrdiff_t last = end - r < LG_BLOCK ? end : r + LG_BLOCK;
-            for (ptrdiff_t i = 0; i < n; i++) s[i] = e[i] = lost[i] = 0;
-            for (ptrdiff_t k = r; k < last; k++) {
-                line_values(kernels, job, computed, k, c, n, value);
-                kernels->add_columns(value, n, s, e, lost);
+    for (ptrdiff_t i = 0; i < n; i++) s[i] = e[i] = lost[i] = 0;
+    for (ptrdiff_t k = begin; k < end; k++) {
+        line_values(kernels, c->job, c->way->computed, k, column, n, value);
+        kernels->add_columns(value, n, s, e, lost);
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        lg_sum *to = sum + (column + i) / c->width;
+        if (lost[i] == 0) {
+            lg_sum_add(to, s[i]);
+            lg_sum_add(to, e[i]);
+        } else
+            for (ptrdiff_t k = begin; k < end; k++) {
+                line_values(kernels, c->job, c->way->computed, k, column + i, 1, value);
+                kernels->sum(value, 1, to);
             }
-            for (ptrdiff_t i = 0; i < n; i++) {
-                lg_sum *to = sum + (c + i) / width;
-                if (lost[i] == 0) {
-                    lg_sum_add(to, s[i]);
-                    lg_sum_add(to, e[i]);
-                } else
-                    for (ptrdiff_t k = r; k < last; k++) {
-                        line_values(kernels, job, computed, k, c + i, 1, value);
-                        kernels->sum(value, 1, to);
-                    }
-            }
+    }
+}
+
+static void sum_columns(const columns_call *c, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t columns,
+                        lg_sum *sum) {
+    for (ptrdiff_t column = first; column < columns; column += LG_BLOCK)
+        for (ptrdiff_t row = begin; row < end && !lg_stopped(); row += LG_BLOCK)
+            sum_block(c, row, end - row < LG_BLOCK ? end : row + LG_BLOCK, column,
+                      columns - column < LG_BLOCK ? columns - column : LG_BLOCK, sum);
+}
+
+static void columns_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const columns_call *c = call;
+    const lg_environment found = lg_enter();
+    const ptrdiff_t columns = c->number * c->width, step = c->step * c->width;
+    (void)unused;
+    if (!step) sum_columns(c, begin, end, 0, columns, total);
+    else sum_columns(c, 0, c->job->shape[1], begin * step, end * step < columns ? end * step : columns, c->sum);
+    lg_leave(found);
+}
+
+static void merge_columns(void *call, const void *total) {
+    const columns_call *c = call;
+    for (ptrdiff_t k = 0; k < c->number; k++) lg_sum_merge(&c->sum[k], (const lg_sum *)total + k);
+}
+
+int lg_column_sums(const lg_way *way, const lg_map_job *job, ptrdiff_t width, lg_sum *sum) {
+    const ptrdiff_t rows = job->shape[1], columns = job->shape[2];
+    columns_call call = {way, job, width, columns / width, 0, sum};
+    lg_work work = {columns_part, merge_columns, &call, sum, sizeof *sum * (size_t)call.number, 0, rows, columns + PER_LINE};
+    if (columns >= 2 * LG_BLOCK && rows <= 16 * LG_BLOCK) { /* parts are columns: there is nothing to merge */
+        call.step = LG_BLOCK / width > 1 ? LG_BLOCK / width : 1;
+        work.count = (call.number + call.step - 1) / call.step;
+        work.width = rows * call.step * width;
+        work.total = NULL;
+        work.total_size = 0;
+    }
+    return lg_share(&work, way->threads, way->look);
+}
+
+/* ---- lines: the middle axis ---- */
+
+typedef struct {
+    const lg_way *way;
+    const lg_map_job *job;
+    double *to;
+} lines_call;
+
+/* The job of one line of a job of many. */
+static lg_map_job one_line(const lg_map_job *job, ptrdiff_t row) {
+    lg_map_job line = *job;
+    const ptrdiff_t outer = row / job->shape[2], inner = row % job->shape[2];
+    line.shape[0] = line.shape[1] = 1;
+    line.shape[2] = job->shape[1];
+    for (int k = 0; k < job->inputs; k++) {
+        const lg_view *v = &job->in[k];
+        line.in[k].at = v->at + outer * v->stride[0] + inner * v->stride[2];
+        line.in[k].stride[0] = line.in[k].stride[1] = 0;
+        line.in[k].stride[2] = v->stride[1];
+    }
+    return line;
+}
+
+/* Short lines side by side: the job with the middle axis last. */
+static lg_map_job line_last(const lg_map_job *job) {
+    lg_map_job turned = *job;
+    const int flat = job->shape[2] == 1; /* rows are then the outer axis, and may be taken together */
+    turned.shape[0] = flat ? 1 : job->shape[0];
+    turned.shape[1] = flat ? job->shape[0] : job->shape[2];
+    turned.shape[2] = job->shape[1];
+    for (int k = 0; k < job->inputs; k++) {
+        const ptrdiff_t *s = job->in[k].stride;
+        ptrdiff_t *to = turned.in[k].stride;
+        const ptrdiff_t outer = s[0], middle = s[1], inner = flat ? s[0] : s[2];
+        to[0] = outer;
+        to[1] = inner;
+        to[2] = middle;
+    }
+    return turned;
+}
+
+static void short_lines(const lg_way *way, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end, double *to) {
+    const lg_kernels *kernels = way->level->kernels[way->computed];
+    const ptrdiff_t n = job->shape[2], most = LG_BLOCK / n, size = lg_size(way->computed);
+    _Alignas(64) char value[LG_BLOCK * 8];
+    int together = 1; /* whether lines follow each other in memory */
+    for (int k = 0; k < job->inputs; k++)
+        together &= is_run(&job->in[k], way->computed) && job->in[k].stride[1] == n * size;
+    for (ptrdiff_t line = begin, rows; line < end; line += rows) {
+        const ptrdiff_t left = job->shape[1] - line % job->shape[1];
+        rows = end - line < most ? end - line : most;
+        rows = rows < left ? rows : left;
+        if (together) line_values(kernels, job, way->computed, line, 0, rows * n, value);
+        for (ptrdiff_t r = 0; !together && r < rows; r++)
+            line_values(kernels, job, way->computed, line + r, 0, n, value + r * n * size);
+        kernels->sum_rows(value, rows, n, to + line);
+        if (lg_stopped()) return;
+    }
+}
+
+static void lines_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const lines_call *c = call;
+    const lg_environment found = lg_enter();
+    (void)total, (void)unused;
+    if (c->job->shape[1] <= FEW) {
+        const lg_map_job turned = line_last(c->job);
+        short_lines(c->way, &turned, begin, end, c->to);
+    } else
+        for (ptrdiff_t row = begin; row < end && !lg_stopped(); row++) {
+            lg_sum sum;
+            lg_map_job line = one_line(c->job, row);
+            line.sum = &sum;
+            lg_sum_clear(&sum);
+            map_lines(c->way, &line, &sum, 0, line.shape[2]);
+            c->to[row] = lg_sum_value(&sum);
         }
     lg_leave(found);
 }
 
-void lg_line_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end,
-                  double *to) {
+int lg_line_sums(const lg_way *way, const lg_map_job *job, double *to) {
+    lines_call call = {way, job, to};
+    const ptrdiff_t rows = job->shape[0] * job->shape[2], n = job->shape[1];
+    const lg_work work = {lines_part, NULL, &call, NULL, 0, 0, rows, n + PER_LINE};
+    if (n <= SHORT) return lg_share(&work, way->threads, way->look);
+    for (ptrdiff_t row = 0; row < rows; row++) { /* long ones, each in parts */
+        lg_sum sum;
+        lg_map_job line = one_line(job, row);
+        line.sum = &sum;
+        lg_sum_clear(&sum);
+        const int status = lg_map(way, &line);
+        if (status != LG_DONE) return status;
+        to[row] = lg_sum_value(&sum);
+    }
+    return LG_DONE;
+}
+
+/* ---- ranges ---- */
+
+typedef struct {
+    const lg_way *way;
+    lg_view x;
+    double most;
+    int *outside;
+} range_call;
+
+static void range_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const range_call *c = call;
     const lg_environment found = lg_enter();
-    const lg_kernels *kernels = level->kernels[computed];
-    const ptrdiff_t n = job->shape[2], most = LG_BLOCK / n;
-    _Alignas(64) char value[LG_BLOCK * 8];
-    for (ptrdiff_t line = begin; line < end;) {
-        ptrdiff_t rows = end - line < most ? end - line : most;
-        int together = 1; /* whether lines follow each other in memory */
-        for (int k = 0; k < job->inputs; k++)
-            together &= is_run(&job->in[k], computed) && job->in[k].stride[1] == n * lg_size(computed);
-        const ptrdiff_t left = job->shape[1] - line % job->shape[1];
-        rows = rows < left ? rows : left;
-        if (together) line_values(kernels, job, computed, line, 0, rows * n, value);
-        for (ptrdiff_t r = 0; !together && r < rows; r++)
-            line_values(kernels, job, computed, line + r, 0, n, value + r * n * lg_size(computed));
-        kernels->sum_rows(value, rows, n, to + line);
-        line += rows;
+    const lg_kernels *kernels = c->way->level->kernels[c->way->computed];
+    const ptrdiff_t block = is_run(&c->x, c->way->computed) ? PIECE : LG_BLOCK;
+    _Alignas(64) char buffer[LG_BLOCK * 8];
+    int *outside = total;
+    (void)unused;
+    for (ptrdiff_t at = begin; at < end && !*outside; at += block) {
+        const ptrdiff_t n = end - at < block ? end - at : block;
+        int filled = 0;
+        const void *x = fetch(kernels, &c->x, c->x.at + at * c->x.stride[2], n, c->way->computed, buffer, &filled);
+        *outside = !kernels->within(x, n, c->most);
+        if ((at - begin) % PIECE == 0 && lg_stopped()) break;
     }
     lg_leave(found);
 }
 
-void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end) {
-    const lg_environment found = lg_enter();
-    const lg_kernels *kernels = level->kernels[computed];
-    const int what = job->what;
-    (what == LG_STATISTICS ? kernels->statistics : what == LG_NLL_LOSS ? kernels->nll : kernels->rows)(job, begin, end);
-    lg_leave(found);
-}
+static void merge_ranges(void *call, const void *total) { *((range_call *)call)->outside |= *(const int *)total; }
 
-void lg_label_statistics(const lg_level *level, int computed, const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end) {
-    const lg_environment found = lg_enter();
-    level->kernels[computed]->labels(job, begin, end);
-    lg_leave(found);
+int lg_within(const lg_way *way, const char *x, int storage, ptrdiff_t n, double most, int *good) {
+    int outside = 0;
+    range_call call = {way, {(char *)x, {0, 0, lg_size(storage)}, storage}, most, &outside};
+    const lg_work work = {range_part, merge_ranges, &call, &outside, sizeof outside, 0, n, 1};
+    const int status = lg_share(&work, way->threads, way->look);
+    *good = !outside;
+    return status;
 }
 
 /* volatile: not moved out of the environment */
@@ -265,10 +357,4 @@ float lg_narrow(double a) {
     volatile float narrow = (float)a;
     lg_leave(found);
     return narrow;
-}
-int lg_within(const lg_level *level, int computed, const void *x, ptrdiff_t n, double most) {
-    const lg_environment found = lg_enter();
-    const int good = level->kernels[computed]->within(x, n, most);
-    lg_leave(found);
-    return good;
 }

@@ -1,5 +1,5 @@
 /* What C offers to Cython: jobs over strided arrays, one table of kernels for each level and dtype,
- * and exact sums. C never allocates, never raises and never prints. */
+ * and exact sums. C never raises and never prints, and outside the pool it never allocates. */
 #ifndef LOSSGRAD_H
 #define LOSSGRAD_H
 #include <stddef.h>
@@ -106,13 +106,10 @@ typedef struct {
     double scale;          /* of the gradient, besides row_grad */
     lg_sum *sum;           /* if given, the row values are added to it */
     lg_statistics statistics;
-    void *scratch;         /* lg_rows_scratch bytes, aligned to 64 */
+    int *strange;          /* set where a label is no class any more, whose row is then left out */
+    void *scratch;         /* lg_rows_scratch bytes, aligned to 64; each thread has its own */
 } lg_rows_job;
 
-typedef struct { ptrdiff_t bad, kept; } lg_label_check;
-/* Of the rows from begin to end: the first whose label is neither a class nor ignore_index, or -1, and
- * how many are kept; where there are class weights, those of the kept rows are added to sum. */
-lg_label_check lg_check_labels(const lg_rows_job *job, int computed, lg_sum *sum, ptrdiff_t begin, ptrdiff_t end);
 size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize);
 ptrdiff_t lg_rows_batch(const lg_rows_job *job);
 /* Distance of a tile's rows: an odd number of cache lines, so that they do not meet in one set of the cache. */
@@ -122,8 +119,9 @@ static inline ptrdiff_t lg_pitch(ptrdiff_t classes, size_t itemsize) {
 /* Distance of rows, and whether they are nearer to each other than a row's elements. */
 static inline ptrdiff_t lg_row_stride(const lg_view *view, ptrdiff_t inner) { return view->stride[inner == 1 ? 0 : 2]; }
 int lg_by_class(const lg_view *view, ptrdiff_t inner);
-/* Labels of rows [row, row + rows), `inner` of them to each outer one. */
-void lg_labels(const lg_view *label, int type, ptrdiff_t inner, ptrdiff_t row, ptrdiff_t rows, int64_t *to);
+/* Labels of rows [row, row + rows), `inner` of them to each outer one: classes, or ignore_index. Others may write
+ * labels after they have been checked: one that is neither becomes ignore_index, and *strange is set. */
+void lg_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to);
 
 /* What the rows kernel knows of a row after its first pass (sums.h); all doubles, so that one
  * function finishes rows of every dtype. */
@@ -220,32 +218,32 @@ extern const int lg_row_op_count;
 extern const lg_level lg_levels[]; /* slowest first */
 extern const int lg_level_count;
 
-/* Part of a job: its elements from begin to end, counted along the inner axis first, or its rows.
- * computed: LG_F32 or LG_F64 */
-void lg_map(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end);
-/* The values of lines from begin to end along the middle axis in the columns from `first` to `columns`: those of
- * `width` neighbours go to a sum. */
-void lg_column_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t width, ptrdiff_t begin,
-                    ptrdiff_t end, ptrdiff_t first, ptrdiff_t columns, lg_sum *sum);
-/* The sum of each line from begin to end, rounded once; lines of at most LG_BLOCK values. */
-void lg_line_sums(const lg_level *level, int computed, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end,
-                  double *to);
-void lg_rows(const lg_level *level, int computed, const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
-void lg_label_statistics(const lg_level *level, int computed, const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
-void lg_norm_rows(const lg_level *level, int computed, const lg_norm_job *job, ptrdiff_t begin, ptrdiff_t end);
-/* The same of a row that is too long for one piece. Its squares, in units of 1 / unit^2, are added to sum; if
- * their largest element turns out to be far from 1, once more with its unit. */
-lg_squares lg_norm_measure(const lg_level *level, int computed, const lg_norm_job *job, double unit, ptrdiff_t begin,
-                           ptrdiff_t end, lg_sum *sum);
-int lg_norm_is_far(double max, int computed);
-double lg_norm_unit(double max, int computed);
-lg_norm lg_norm_finish(const lg_level *level, int computed, const lg_norm_job *job, double unit,
-                       const lg_squares *all, const lg_sum *sum);
-void lg_norm_slopes(const lg_level *level, int computed, const lg_norm_job *job, const lg_norm *norm, ptrdiff_t begin,
-                    ptrdiff_t end);
+/* ---- whole jobs ---- */
+/* How one is done. What lg_share says of it (pool.h) is what these return. */
+typedef struct {
+    const lg_level *level;
+    int computed;      /* LG_F32 or LG_F64 */
+    int threads;       /* at most, the caller included */
+    int (*look)(void); /* see lg_share */
+} lg_way;
+int lg_map(const lg_way *way, const lg_map_job *job);
+/* The sum of the values along the middle axis for each (outer, inner), rounded once. */
+int lg_line_sums(const lg_way *way, const lg_map_job *job, double *to);
+/* The sums of the values of a matrix over its rows and over `width` neighbouring columns. */
+int lg_column_sums(const lg_way *way, const lg_map_job *job, ptrdiff_t width, lg_sum *sum);
+/* Whether a run of n numbers is all from 0 to most; NaN is not. */
+int lg_within(const lg_way *way, const char *x, int storage, ptrdiff_t n, double most, int *good);
+/* How many rows are kept, and the first, counted from 1, whose label is neither a class nor ignore_index, or 0;
+ * where there are class weights, the sum of those of the kept rows. */
+typedef struct {
+    lg_sum weights;
+    ptrdiff_t kept, bad;
+} lg_label_check;
+int lg_check_labels(const lg_way *way, const lg_rows_job *job, lg_label_check *check);
+int lg_rows(const lg_way *way, const lg_rows_job *job);
+int lg_label_statistics(const lg_way *way, const lg_label_job *job, ptrdiff_t n);
+int lg_norms(const lg_way *way, const lg_norm_job *job, ptrdiff_t rows);
 /* In the kernels' floating-point environment: */
 double lg_quotient(double a, double b);
 float lg_narrow(double a);
-/* Whether n numbers of the computed type are all from 0 to most; NaN is not. */
-int lg_within(const lg_level *level, int computed, const void *x, ptrdiff_t n, double most);
 #endif

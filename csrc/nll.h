@@ -26,7 +26,7 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
     const ptrdiff_t apart = lg_row_stride(&j->x, j->inner), step = j->x.stride[1];
     int64_t label[LG_BLOCK];
     S own[LG_BLOCK], target[LG_BLOCK], value[LG_BLOCK], up[LG_BLOCK];
-    lg_labels(&j->label, j->label_type, j->inner, row, n, label);
+    lg_labels(j, row, n, label);
     if (computed(&j->x)) pick_entries(at, apart, step, n, label, j->ignore_index, sizeof(S), target);
     else {
         uint16_t half[LG_BLOCK];
@@ -59,7 +59,8 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
 }
 
 static void nll(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
-    for (ptrdiff_t row = begin, n; row < end; row += n) {
+    for (ptrdiff_t row = begin, look = begin, n; row < end; row += n) {
+        if (stops(&look, row, j->out.at ? j->classes : 1)) break;
         const ptrdiff_t left = j->inner == 1 ? end : row - row % j->inner + j->inner;
         n = (left < end ? left : end) - row;
         n = n < LG_BLOCK ? n : LG_BLOCK;

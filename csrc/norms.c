@@ -2,13 +2,18 @@
  * 2 that brings the largest element near 1. The sum under the root is correctly rounded, so that no order matters:
  * from blocks of sums that are exact or nearly so (squares.h) if what they may lack cannot change it, else from
  * exact sums of all squares. */
-#include "lossgrad.h"
 #include "environment.h"
+#include "lossgrad.h"
+#include "pool.h"
 #include <math.h>
 #include <string.h>
 
 /* Squares of float64 are ordinary numbers below it and above its inverse. */
 #define FAR 0x1p400
+enum {
+    LONG_ROW = 1 << 16, /* elements; longer rows are measured in parts */
+    PER_ROW = 32        /* what a row costs besides its elements, in elements */
+};
 
 static const void *block_of(const lg_kernels *kernels, const lg_view *x, const char *at, ptrdiff_t n, int computed,
                             void *buffer) {
@@ -34,7 +39,7 @@ static lg_squares measure(const lg_kernels *kernels, const lg_norm_job *job, con
     return all;
 }
 
-double lg_norm_unit(double max, int computed) {
+static double unit_for(double max, int computed) {
     uint64_t bits;
     double unit;
     if (!(max > 0 && max < INFINITY)) return 1;
@@ -45,7 +50,7 @@ double lg_norm_unit(double max, int computed) {
     return unit;
 }
 
-int lg_norm_is_far(double max, int computed) {
+static int is_far(double max, int computed) {
     return computed == LG_F64 && max > 0 && max < INFINITY && !(max <= FAR && max >= 1 / FAR);
 }
 
@@ -86,7 +91,7 @@ static double exact_sum(const lg_kernels *kernels, const lg_norm_job *job, const
 static void finish(const lg_kernels *kernels, const lg_norm_job *job, const char *at, int computed, double unit,
                    const lg_squares *found, const lg_sum *sum, lg_norm *norm) {
     double square;
-    norm->scale = lg_norm_unit(found->max, computed);
+    norm->scale = unit_for(found->max, computed);
     const double step = norm->scale / unit;
     if (is_sure(found, sum, &square)) square = square * step * step;
     else square = exact_sum(kernels, job, at, computed, norm->scale);
@@ -107,51 +112,124 @@ static void slopes(const lg_kernels *kernels, const lg_norm_job *job, const char
     }
 }
 
-void lg_norm_rows(const lg_level *level, int computed, const lg_norm_job *job, ptrdiff_t begin, ptrdiff_t end) {
-    const lg_environment found = lg_enter();
-    const lg_kernels *kernels = level->kernels[computed];
+/* ---- whole rows ---- */
+
+typedef struct {
+    const lg_way *way;
+    lg_norm_job job;
+    double unit;    /* of a long row: what its elements are measured in, */
+    lg_squares all; /* what its blocks gave */
+    lg_sum sum;
+    lg_norm norm;   /* and, then, its norm */
+} norm_call;
+
+static void one_row(const norm_call *c, const lg_kernels *kernels, ptrdiff_t row) {
+    const lg_norm_job *job = &c->job;
+    const int computed = c->way->computed;
+    const ptrdiff_t outer = job->inner == 1 ? row : row / job->inner, inner = row - outer * job->inner;
+    const char *at = job->x.at + outer * job->x.stride[0] + inner * job->x.stride[2];
     lg_sum exact, *sum = job->n > LG_BLOCK ? &exact : NULL;
-    for (ptrdiff_t row = begin; row < end; row++) {
-        const ptrdiff_t outer = job->inner == 1 ? row : row / job->inner, inner = row - outer * job->inner;
-        const char *at = job->x.at + outer * job->x.stride[0] + inner * job->x.stride[2];
-        double unit = 1;
-        lg_norm norm;
+    double unit = 1;
+    lg_norm norm;
+    if (sum) lg_sum_clear(sum);
+    lg_squares all = measure(kernels, job, at, computed, unit, 0, job->n, sum);
+    if (is_far(all.max, computed)) {
+        unit = unit_for(all.max, computed);
         if (sum) lg_sum_clear(sum);
-        lg_squares all = measure(kernels, job, at, computed, unit, 0, job->n, sum);
-        if (lg_norm_is_far(all.max, computed)) {
-            unit = lg_norm_unit(all.max, computed);
-            if (sum) lg_sum_clear(sum);
-            all = measure(kernels, job, at, computed, unit, 0, job->n, sum);
-        }
-        finish(kernels, job, at, computed, unit, &all, sum, &norm);
-        if (job->value) job->value[row] = norm.root / norm.scale;
-        if (!job->out.at) continue;
+        all = measure(kernels, job, at, computed, unit, 0, job->n, sum);
+    }
+    finish(kernels, job, at, computed, unit, &all, sum, &norm);
+    if (job->value) job->value[row] = norm.root / norm.scale;
+    if (job->out.at)
         slopes(kernels, job, at, job->out.at + outer * job->out.stride[0] + inner * job->out.stride[2], computed, &norm,
                job->grad ? job->grad[row] : job->up, 0, job->n);
-    }
+}
+
+static void rows_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const norm_call *c = call;
+    const lg_environment found = lg_enter();
+    (void)total, (void)unused;
+    for (ptrdiff_t row = begin; row < end && !lg_stopped(); row++)
+        one_row(c, c->way->level->kernels[c->way->computed], row);
     lg_leave(found);
 }
 
-lg_squares lg_norm_measure(const lg_level *level, int computed, const lg_norm_job *job, double unit, ptrdiff_t begin,
-                           ptrdiff_t end, lg_sum *sum) {
+/* ---- a long row, in parts ---- */
+
+typedef struct {
+    lg_sum sum;
+    double max, slack;
+} measured;
+
+static void measure_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const norm_call *c = call;
+    measured *to = total;
     const lg_environment found = lg_enter();
-    const lg_squares all = measure(level->kernels[computed], job, job->x.at, computed, unit, begin, end, sum);
+    (void)unused;
+    const lg_squares part =
+        measure(c->way->level->kernels[c->way->computed], &c->job, c->job.x.at, c->way->computed, c->unit, begin, end, &to->sum);
+    to->slack += part.slack;
+    if (part.max > to->max) to->max = part.max;
     lg_leave(found);
-    return all;
 }
-lg_norm lg_norm_finish(const lg_level *level, int computed, const lg_norm_job *job, double unit,
-                       const lg_squares *all, const lg_sum *sum) {
-    const lg_environment found = lg_enter();
-    lg_norm norm;
-    finish(level->kernels[computed], job, job->x.at, computed, unit, all, sum, &norm);
-    if (job->value) *job->value = norm.root / norm.scale;
-    lg_leave(found);
-    return norm;
+
+static void merge_measured(void *call, const void *total) {
+    norm_call *c = call;
+    const measured *part = total;
+    lg_sum_merge(&c->sum, &part->sum);
+    c->all.slack += part->slack;
+    if (part->max > c->all.max) c->all.max = part->max;
 }
-void lg_norm_slopes(const lg_level *level, int computed, const lg_norm_job *job, const lg_norm *norm, ptrdiff_t begin,
-                    ptrdiff_t end) {
+
+static void slopes_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const norm_call *c = call;
+    const lg_norm_job *job = &c->job;
     const lg_environment found = lg_enter();
-    slopes(level->kernels[computed], job, job->x.at, job->out.at, computed, norm, job->grad ? *job->grad : job->up,
-           begin, end);
+    (void)total, (void)unused;
+    slopes(c->way->level->kernels[c->way->computed], job, job->x.at, job->out.at, c->way->computed, &c->norm,
+           job->grad ? *job->grad : job->up, begin, end);
     lg_leave(found);
+}
+
+static int measure_row(norm_call *c, double unit) {
+    measured own = {.max = 0};
+    const lg_work work = {measure_part, merge_measured, c, &own, sizeof own, 0, c->job.n, 1};
+    c->unit = unit;
+    c->all = (lg_squares){0, 0, 0, 0};
+    lg_sum_clear(&c->sum);
+    const int status = lg_share(&work, c->way->threads, c->way->look);
+    merge_measured(c, &own);
+    return status;
+}
+
+static int long_row(norm_call *c) {
+    const lg_way *way = c->way;
+    int status = measure_row(c, 1);
+    if (status == LG_DONE && is_far(c->all.max, way->computed)) status = measure_row(c, unit_for(c->all.max, way->computed));
+    if (status != LG_DONE) return status;
+    const lg_environment found = lg_enter();
+    finish(way->level->kernels[way->computed], &c->job, c->job.x.at, way->computed, c->unit, &c->all, &c->sum, &c->norm);
+    if (c->job.value) *c->job.value = c->norm.root / c->norm.scale;
+    lg_leave(found);
+    if (!c->job.out.at) return LG_DONE;
+    const lg_work work = {slopes_part, NULL, c, NULL, 0, 0, c->job.n, 1};
+    return lg_share(&work, way->threads, way->look);
+}
+
+int lg_norms(const lg_way *way, const lg_norm_job *job, ptrdiff_t rows) {
+    norm_call call = {.way = way, .job = *job};
+    if (job->n <= LONG_ROW) {
+        const lg_work work = {rows_part, NULL, &call, NULL, 0, 0, rows, job->n + PER_ROW};
+        return lg_share(&work, way->threads, way->look);
+    }
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        const ptrdiff_t outer = row / job->inner, inner = row % job->inner;
+        call.job.x.at = job->x.at + outer * job->x.stride[0] + inner * job->x.stride[2];
+        if (job->out.at) call.job.out.at = job->out.at + outer * job->out.stride[0] + inner * job->out.stride[2];
+        if (job->value) call.job.value = job->value + row;
+        if (job->grad) call.job.grad = job->grad + row;
+        const int status = long_row(&call);
+        if (status != LG_DONE) return status;
+    }
+    return LG_DONE;
 }

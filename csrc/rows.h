@@ -21,7 +21,7 @@ INLINE void sum_mixture(const S *x, ptrdiff_t n, const mixture *q, S max, double
     W w[2][VPER];
     V top = set1(max), zero = set1(0);
     for (int h = 0; h < VPER; h++) w[0][h] = w[1][h] = w_zero();
-    for (ptrdiff_t i = 0; i < n; i += LANES)
+    for (ptrdiff_t i = 0; i < n && !(i && i % PIECE == 0 && lg_stopped()); i += LANES)
         for (int h = 0; h < VPER; h++) {
             ptrdiff_t at = i + h * VL, k = n - at < VL ? n - at : VL;
             if (k <= 0) break;
@@ -72,7 +72,7 @@ INLINE ptrdiff_t dominant(const S *x, ptrdiff_t n, const lg_row *row) {
 INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
     W w[VPER];
     for (int h = 0; h < VPER; h++) w[h] = w_zero();
-    for (ptrdiff_t i = 0; i < n; i += LANES)
+    for (ptrdiff_t i = 0; i < n && !(i && i % PIECE == 0 && lg_stopped()); i += LANES)
         for (int h = 0; h < VPER; h++) {
             ptrdiff_t at = i + h * VL, k = n - at < VL ? n - at : VL;
             if (k <= 0) break;
@@ -197,7 +197,8 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const S *x[LG_ROWS], *g[LG_ROWS] = {NULL};
     factor scale[LG_ROWS];
     int64_t label[LG_ROWS] = {0};
-    for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
+    for (ptrdiff_t r0 = begin, look = begin; r0 < end; r0 += batch) {
+        if (stops(&look, r0, n)) break;
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         lg_batch b;
         int skip[LG_ROWS];
@@ -209,7 +210,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                 for (ptrdiff_t i = k * pitch; i < k * pitch + n; i++)
                     if (g_tile[i] == 0) x_tile[i] = -(S)INFINITY;
         }
-        if (j->label.at) lg_labels(&j->label, j->label_type, j->inner, r0, many, label);
+        if (j->label.at) lg_labels(j, r0, many, label);
         for (ptrdiff_t k = 0; k < many; k++) {
             x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : alone ? x_tile : x_tile + k * pitch;
             if (j->grad.at) g[k] = g_runs ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * pitch;

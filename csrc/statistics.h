@@ -249,10 +249,11 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     S y[LG_ROWS] = {0}; /* the label, or 0 where ignored */
     S loss[LG_ROWS];
     int quick[LG_ROWS];
-    for (ptrdiff_t r0 = begin; r0 < end; r0 += batch) {
+    for (ptrdiff_t r0 = begin, look = begin; r0 < end; r0 += batch) {
+        if (stops(&look, r0, n)) break;
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         if (!x_runs) gather(&j->x, j, r0, many, 0, n, tile, PITCH(n));
-        lg_labels(&j->label, j->label_type, j->inner, r0, many, label);
+        lg_labels(j, r0, many, label);
         for (ptrdiff_t k = 0; k < many; k++) {
             x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : tile + k * PITCH(n);
             y[k] = label[k] == j->ignore_index ? 0 : (S)label[k];

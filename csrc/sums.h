@@ -294,8 +294,8 @@ static lg_row special_row(const S *x, ptrdiff_t n, S *keep) {
 
 /* The row, unless the maximum turns out to exceed by too much what the unit was chosen for. */
 INLINE int sums_up(running *a, S max, S reference, lg_row *row) {
-    if (!(max <= reference + SLACK)) return 0;
     *row = (lg_row){.max = (double)max};
+    if (!(max <= reference + SLACK)) return 0;
     const wide rest = others(a, &row->count, &row->unit);
     row->rest = rest.s + rest.e;
     return 1;
@@ -310,9 +310,11 @@ INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *n
         const S shift = shift_of(reference);
         const unit u = unit_of(reference - shift, BIAS);
         running a = nothing();
-        if (shift == 0) sum_terms(x, in_place, n, &u, keep, next, &a, NULL);
-        else
+        for (ptrdiff_t i = 0; shift == 0 && i < n && !(i && lg_stopped()); i += PIECE)
+            sum_terms(x + i, in_place, n - i < PIECE ? n - i : PIECE, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a, NULL);
+        if (shift != 0)
             for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
+                if (i && i % PIECE == 0 && lg_stopped()) break;
                 S buffer[ROW_BLOCK];
                 const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
                 for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
@@ -320,7 +322,7 @@ INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *n
             }
         lg_row row;
         const S max = largest(&a) + shift;
-        if (sums_up(&a, max, reference, &row)) return row;
+        if (sums_up(&a, max, reference, &row) || (n > PIECE && lg_stopped())) return row;
         reference = max == max && isfinite(max) ? max : row_max(x, n);
     }
 }
@@ -380,6 +382,7 @@ INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S 
     const unit u = unit_of((S)lse - shift, BIAS);
     running a = nothing();
     for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
+        if (i && i % PIECE == 0 && lg_stopped()) break;
         S buffer[ROW_BLOCK];
         const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
         const ptrdiff_t left = own < 0 || own >= k ? k : own;

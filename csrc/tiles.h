@@ -38,19 +38,20 @@ INLINE void write_result(result_fn *result, const void *of, S *out, ptrdiff_t n,
     const int streams = stream && (uintptr_t)out % sizeof(S) == 0;
     const ptrdiff_t head = streams ? (ptrdiff_t)(-(uintptr_t)out % VBYTES / sizeof(S)) : 0;
     for (ptrdiff_t i = 0; i < n;) {
-        const ptrdiff_t stop = i < head ? 0 : streams && at >= i ? at : n;
+        const ptrdiff_t last = streams && at >= i ? at : n, stop = i < head ? 0 : last - i > PIECE ? i + PIECE : last;
         if (streams)
             for (; i + VL <= stop; i += VL) stream_(out + i, result(of, i, VL));
         else
             for (; i + VL <= stop; i += VL) st(out + i, result(of, i, VL));
-        if (i >= n) break;
+        if (i >= n || (i >= PIECE && lg_stopped())) break;
         ptrdiff_t k = i < head ? head : VL;
         if (k > n - i) k = n - i;
         S line[VL];
         st(line, result(of, i, k));
         if (at >= i && at < i + k) line[at - i] = entry;
         if (k < VL) st_n(out + i, ld(line), k);
-        else stream_(out + i, ld(line));
+        else if (streams) stream_(out + i, ld(line));
+        else st(out + i, ld(line));
         i += k;
     }
     if (at >= 0 && !streams) out[at] = entry;
@@ -69,6 +70,14 @@ INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream, p
     const scaled s = {e, set1(f.first), set1(f.second)};
     if (f.second == 1) write_result(scaled_once, &s, out, n, stream, at, entry);
     else write_result(scaled_twice, &s, out, n, stream, at, entry);
+}
+
+/* Whether the rows from `row` on shall be left undone: a walk asks at every batch, and is answered about every PIECE
+ * elements; the first look is at `*look`. */
+INLINE int stops(ptrdiff_t *look, ptrdiff_t row, ptrdiff_t classes) {
+    if (row < *look) return 0;
+    *look = row + PIECE / 4 / classes + 1;
+    return lg_stopped();
 }
 
 /* How many of the rows from `row` on, at most VL, lie side by side. */

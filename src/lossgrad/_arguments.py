@@ -466,18 +466,18 @@ def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> A
     return same_shape(a, logits.shape, "targets", name)
 
 
-def probabilities(a: Array, name: str) -> Array:
+def probabilities(a: Array, name: str, num_threads: int | None = None) -> Array:
     """The array a, all of whose elements must be in [0, 1]."""
-    return _within(a, name, 1.0, "must be in [0, 1]")
+    return _within(a, name, 1.0, "must be in [0, 1]", num_threads)
 
 
-def masses(a: Array, name: str) -> Array:
+def masses(a: Array, name: str, num_threads: int | None = None) -> Array:
     """The array a, none of whose elements may be negative or NaN."""
-    return _within(a, name, math.inf, "must not be negative or NaN")
+    return _within(a, name, math.inf, "must not be negative or NaN", num_threads)
 
 
-def _within(a: Array, name: str, most: float, rule: str) -> Array:
-    if kernels is None or not kernels.plain_within(a, most):
+def _within(a: Array, name: str, most: float, rule: str, num_threads: int | None) -> Array:
+    if kernels is None or not kernels.run_within(a, most, num_threads):
         _look_closer(a, name, most, rule)
     return a
 

@@ -4,19 +4,20 @@
 
 Callers have checked dtypes, shapes and labels (``_arguments.py``); here the shapes are compared once
 more, since C trusts them. Arrays are walked as grids: (outer, middle, inner), the class axis in the
-middle. Each call makes a Job, which ``Job.run`` walks at once if it is short, else in parts
-(``_threads.py``). The time of a small call is that of its checks: ``plain_`` functions know the usual
+middle. Each call describes a job to C and is back when it is done, without the GIL from the first
+part to the last, however many threads share it (``csrc/pool.c``): a call holds its arrays for as long
+as it lasts. The time of a small call is that of its checks: ``plain_`` functions know the usual
 arguments at a glance, and leave all others, and every error, to Python.
 """
 
 import os
-from time import perf_counter
 
-cimport cython
+from cpython.exc cimport PyErr_Occurred
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
 from libc.math cimport NAN
-from libc.stdint cimport int64_t, uint8_t, uintptr_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from numpy cimport (
     NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, NPY_INT64, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
@@ -44,7 +45,7 @@ cdef extern from "lossgrad.h":
     void lg_sum_add(lg_sum *, double) nogil
     void lg_sum_merge(lg_sum *, const lg_sum *) nogil
     double lg_sum_value(lg_sum *) nogil
-    enum: LG_COLUMNS, LG_BLOCK
+    enum: LG_COLUMNS
     Py_ssize_t lg_columns_add(int64_t **, Py_ssize_t, const double *, const int64_t *, Py_ssize_t, int *) nogil
     ctypedef struct lg_view:
         char *at
@@ -77,12 +78,7 @@ cdef extern from "lossgrad.h":
         double smoothing, scale
         lg_sum *sum
         lg_statistics statistics
-        void *scratch
-    ctypedef struct lg_label_check:
-        Py_ssize_t bad
-        Py_ssize_t kept
-    lg_label_check lg_check_labels(const lg_rows_job *, int, lg_sum *, Py_ssize_t, Py_ssize_t) nogil
-    size_t lg_rows_scratch(const lg_rows_job *, Py_ssize_t, size_t) nogil
+        int *strange
     ctypedef struct lg_op:
         const char *name
         int inputs, parameters, is_loss
@@ -101,11 +97,6 @@ cdef extern from "lossgrad.h":
     int lg_row_op_count
     const lg_level *lg_levels
     int lg_level_count
-    void lg_map(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t) nogil
-    void lg_column_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                        Py_ssize_t, lg_sum *) nogil
-    void lg_line_sums(const lg_level *, int, const lg_map_job *, Py_ssize_t, Py_ssize_t, double *) nogil
-    void lg_rows(const lg_level *, int, const lg_rows_job *, Py_ssize_t, Py_ssize_t) nogil
     ctypedef struct lg_label_job:
         const char *x
         int storage
@@ -116,26 +107,42 @@ cdef extern from "lossgrad.h":
         double *entropy
         double *brier
         uint8_t *outcome
-    void lg_label_statistics(const lg_level *, int, const lg_label_job *, Py_ssize_t, Py_ssize_t) nogil
-    ctypedef struct lg_squares:
-        double max, slack
-    ctypedef struct lg_norm:
-        double root, scale
     ctypedef struct lg_norm_job:
         lg_view x, out
         Py_ssize_t n, inner
         const double *grad
         double up
         double *value
-    void lg_norm_rows(const lg_level *, int, const lg_norm_job *, Py_ssize_t, Py_ssize_t) nogil
-    lg_squares lg_norm_measure(const lg_level *, int, const lg_norm_job *, double, Py_ssize_t, Py_ssize_t, lg_sum *) nogil
-    bint lg_norm_is_far(double, int) nogil
-    double lg_norm_unit(double, int) nogil
-    lg_norm lg_norm_finish(const lg_level *, int, const lg_norm_job *, double, const lg_squares *, const lg_sum *) nogil
-    void lg_norm_slopes(const lg_level *, int, const lg_norm_job *, const lg_norm *, Py_ssize_t, Py_ssize_t) nogil
+    ctypedef int (*lg_look)() noexcept nogil
+    ctypedef struct lg_way:
+        const lg_level *level
+        int computed, threads
+        lg_look look
+    ctypedef struct lg_label_check:
+        lg_sum weights
+        Py_ssize_t kept, bad
+    int lg_map(const lg_way *, const lg_map_job *) nogil
+    int lg_line_sums(const lg_way *, const lg_map_job *, double *) nogil
+    int lg_column_sums(const lg_way *, const lg_map_job *, Py_ssize_t, lg_sum *) nogil
+    int lg_within(const lg_way *, const char *, int, Py_ssize_t, double, int *) nogil
+    int lg_check_labels(const lg_way *, const lg_rows_job *, lg_label_check *) nogil
+    int lg_rows(const lg_way *, const lg_rows_job *) nogil
+    int lg_label_statistics(const lg_way *, const lg_label_job *, Py_ssize_t) nogil
+    int lg_norms(const lg_way *, const lg_norm_job *, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
-    bint lg_within(const lg_level *, int, const void *, Py_ssize_t, double) nogil
+
+cdef extern from "pool.h":
+    enum: LG_DONE, LG_NO_MEMORY
+    ctypedef struct lg_sharing:
+        double worth, shortest
+    lg_sharing lg_set_sharing(lg_sharing)
+    ctypedef struct lg_pool_state:
+        int threads, shared
+    lg_pool_state lg_pool_now()
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept  # what it raises is left for the call to raise
 
 cdef extern from "environment.h":
     ctypedef struct lg_environment:
@@ -144,10 +151,10 @@ cdef extern from "environment.h":
     void lg_leave(lg_environment) nogil
 
 cdef enum:
-    QUICK = 1024   # float32 elements that are over before another thread could use the GIL
-    SHORT = 65536  # float32 elements that are computed without a look at the clock
-    FEW = 128      # elements of rows that are summed side by side
-    PER_ROW = 32   # what a row costs besides its elements, in elements
+    QUICK = 1024     # float32 elements that are over before another thread could use the GIL
+    SHORT = 65536    # and so many before a helper could: nobody asks for how many threads there are
+    PER_ROW = 32     # what a row costs besides its elements, in elements
+    THREADS = 1024   # more than are of use
 
 FORWARD, BACKWARD, VALUE_AND_GRAD = LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
 LOGSUMEXP, SOFTMAX, LOG_SOFTMAX = LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX
@@ -277,45 +284,53 @@ def add_to_columns(dict columns, Py_ssize_t size, const double[::1] values, cons
     return done, missing
 
 
-# ---- jobs, and arrays of any rank and dtype as the views that C walks ----
+# ---- jobs ----
 
 
-cdef class Job:
-    """What C is to do. Whoever runs it holds the arrays that it walks."""
+cdef int look() noexcept with gil:
+    """What the calling thread does between parts: the handlers of signals, which may raise."""
+    return PyErr_CheckSignals()
 
-    cdef int computed
-    cdef bint quick  # over before others could have used the GIL
-    cdef lg_sum sum  # of all parts
 
-    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
-        raise NotImplementedError
+cdef int begin(lg_way *way, int storage, double work, object num_threads) except -1:
+    """How to do a job that takes as long as so many float32 elements."""
+    way.level, way.computed, way.threads, way.look = active, lg_computed(storage), 1, NULL
+    if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
+        num_threads = _threads.checked(num_threads)
+    if work > SHORT:
+        way.threads = min(THREADS, _threads.get_num_threads() if num_threads is None else num_threads)
+        if _threads.handles_signals():
+            way.look = look
+    return 0
 
-    def __call__(self, Py_ssize_t begin, Py_ssize_t end):
-        """A part, from any thread."""
-        cdef lg_sum sum
-        lg_sum_clear(&sum)
-        self.part(begin, end, &sum)
-        with cython.critical_section(self):
-            lg_sum_merge(&self.sum, &sum)
 
-    cdef int run(self, Py_ssize_t count, Py_ssize_t width, object num_threads) except -1:
-        """All of a job of so many elements or rows; width: what one costs, in float32 elements.
-
-        How long the first ones take tells whether the rest is worth sharing.
-        """
-        self.quick = count <= QUICK // width
-        cdef Py_ssize_t first = max(1, SHORT // (2 * width if self.computed == LG_F64 else width))
-        if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
-            num_threads = _threads.checked(num_threads)
-        if count <= first:
-            return self.part(0, count, &self.sum)
-        cdef double start = perf_counter()
-        self.part(0, first, &self.sum)
-        cdef double pace = max(perf_counter() - start, 1e-7) / first
-        if pace * (count - first) <= <double> _threads.WORTH:
-            return self.part(first, count, &self.sum)
-        _threads.run(self, first, count, pace, num_threads)
+cdef int ended(int status) except -1:
+    """Raise what kept a job from being done."""
+    if status == LG_DONE:
         return 0
+    if PyErr_Occurred() != NULL:
+        return -1
+    if status == LG_NO_MEMORY:
+        raise MemoryError()
+    raise RuntimeError(
+        "a signal handler forked this process while threads shared a call, which is not finished in the child: "
+        "call again there"
+    )
+
+
+def set_sharing(double worth, double shortest):
+    """From which rest of a job on, in seconds, and in which parts at least, it is shared: those before. For tests."""
+    cdef lg_sharing before = lg_set_sharing(lg_sharing(worth, shortest))
+    return before.worth, before.shortest
+
+
+def pool():
+    """(threads that help callers, jobs that have been shared so far)."""
+    cdef lg_pool_state now = lg_pool_now()
+    return now.threads, now.shared
+
+
+# ---- arrays of any rank and dtype as the views that C walks ----
 
 
 cdef int bfloat16 = -1  # the number of a type that is not NumPy's own, once it has been seen
@@ -431,72 +446,85 @@ cdef bint is_one_number(ndarray a) noexcept:
     return True
 
 
-cdef class Map(Job):
-    """An elementwise op over boxes of three axes, or over runs."""
+cdef struct Elements:
+    # An elementwise op over boxes of three axes, or over runs.
+    lg_map_job job
+    int computed
+    bint runs
+    double param[4]
+    double up64, one64  # what stands for an incoming gradient and for an input that are not given
+    float up32, one32
+    lg_sum sum
 
-    cdef lg_map_job job
-    cdef bint runs
-    cdef double param[4]
-    cdef double up64, one64  # what stands for an incoming gradient and for an input that are not given
-    cdef float up32, one32
 
-    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
-        cdef lg_map_job own
-        cdef lg_map_job *job = &self.job
-        if sum != &self.sum:  # beside other parts
-            own, job = self.job, &own
-            own.sum = sum if own.sum != NULL else NULL
-        if self.quick:
-            lg_map(active, self.computed, job, begin, end)
-            return 0
+cdef int start_elements(Elements *e, int op, int direction, int storage, tuple parameters) except -1:
+    cdef int k
+    memset(e, 0, sizeof(lg_map_job))
+    e.computed = lg_computed(storage)
+    e.runs = False
+    e.job.op, e.job.direction, e.job.inputs = op, direction, lg_ops[op].inputs
+    e.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
+    e.job.shape[0] = -1
+    for k in range(min(4, len(parameters))):
+        e.param[k] = parameters[k]
+    e.job.param = e.param
+    return 0
+
+
+cdef ndarray box(Elements *e, object given, bint writes, lg_view *view, int storage):
+    """View an array of the shape of the others; what is returned holds the memory."""
+    cdef ndarray a = operand(given, writes, storage)
+    cdef Py_ssize_t shape[3]
+    cdef int k, lead = 3 - PyArray_NDIM(a)
+    shape, view.stride = [1, 1, 1], [0, 0, 0]
+    if e.runs:
+        if not is_run(a):
+            a = a.reshape(-1)
+        shape[2] = PyArray_SIZE(a)
+        view.stride[2] = lg_size(storage) if PyArray_IS_C_CONTIGUOUS(a) else PyArray_STRIDE(a, PyArray_NDIM(a) - 1)
+    else:
+        for k in range(lead, 3):
+            shape[k], view.stride[k] = PyArray_DIM(a, k - lead), PyArray_STRIDE(a, k - lead)
+    match(shape[0], shape[1], shape[2], e.job.shape)
+    view.at, view.storage = PyArray_BYTES(a), storage
+    return a
+
+
+cdef ndarray beside(Elements *e, object given, lg_view *view):
+    """View an input beside another: stored as that, or in the type that it is computed in."""
+    cdef int storage = storage_of(given)
+    if lg_computed(storage) != e.computed:
+        raise ValueError("operands have different dtypes")
+    return box(e, given, False, view, storage)
+
+
+cdef object box_or(Elements *e, object given, double *value64, float *value32, lg_view *view):
+    """The same of one that is stored in any way that is computed so, a number throughout if it is None."""
+    if given is not None:
+        return beside(e, given, view)
+    view.at = <char *> value64 if e.computed == LG_F64 else <char *> value32
+    view.stride, view.storage = [0, 0, 0], e.computed
+
+
+cdef int sum_values(Elements *e) except -1:
+    """Sum the values; they are not stored."""
+    lg_sum_clear(&e.sum)
+    e.job.sum = &e.sum
+    e.job.out[0].storage = e.computed
+    return 0
+
+
+cdef int run_elements(Elements *e, object num_threads) except -1:
+    cdef lg_way way
+    cdef int status
+    cdef Py_ssize_t n = e.job.shape[0] * e.job.shape[1] * e.job.shape[2]
+    begin(&way, e.computed, n, num_threads)
+    if n <= QUICK:
+        status = lg_map(&way, &e.job)
+    else:
         with nogil:
-            lg_map(active, self.computed, job, begin, end)
-        return 0
-
-    cdef int start(self, int op, int direction, int storage, tuple parameters) except -1:
-        cdef int k
-        self.job.op, self.job.direction, self.job.inputs = op, direction, lg_ops[op].inputs
-        self.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
-        self.job.shape[0] = -1
-        self.computed = lg_computed(storage)
-        for k in range(min(4, len(parameters))):
-            self.param[k] = parameters[k]
-        self.job.param = self.param
-        return 0
-
-    cdef ndarray box(self, object given, bint writes, lg_view *view, int storage):
-        """View an array of the shape of the others; what is returned holds the memory."""
-        cdef ndarray a = operand(given, writes, storage)
-        cdef Py_ssize_t shape[3]
-        cdef int k, lead = 3 - PyArray_NDIM(a)
-        shape, view.stride = [1, 1, 1], [0, 0, 0]
-        if self.runs:
-            if not is_run(a):
-                a = a.reshape(-1)
-            shape[2] = PyArray_SIZE(a)
-            view.stride[2] = lg_size(storage) if PyArray_IS_C_CONTIGUOUS(a) else PyArray_STRIDE(a, PyArray_NDIM(a) - 1)
-        else:
-            for k in range(lead, 3):
-                shape[k], view.stride[k] = PyArray_DIM(a, k - lead), PyArray_STRIDE(a, k - lead)
-        match(shape[0], shape[1], shape[2], self.job.shape)
-        view.at, view.storage = PyArray_BYTES(a), storage
-        return a
-
-    cdef object box_or(self, object given, double *value64, float *value32, lg_view *view, int storage):
-        """The same, a number throughout if it is None."""
-        if given is not None:
-            return self.box(given, False, view, storage)
-        view.at = <char *> value64 if self.computed == LG_F64 else <char *> value32
-        view.stride, view.storage = [0, 0, 0], self.computed
-
-    cdef int sum_values(self) except -1:
-        """Sum the values; they are not stored."""
-        self.job.sum = &self.sum
-        self.job.out[0].at, self.job.out[0].stride, self.job.out[0].storage = NULL, [0, 0, 0], self.computed
-        return 0
-
-    cdef int run_all(self, object num_threads) except -1:
-        return self.run(self.job.shape[0] * self.job.shape[1] * self.job.shape[2], 1, num_threads)
+            status = lg_map(&way, &e.job)
+    return ended(status)
 
 
 cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, double up,
@@ -506,282 +534,190 @@ cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, d
     An input that is None is 1 throughout, an incoming gradient that is None is up. Outputs of more
     than three axes are in C order.
     """
-    cdef Map map = Map.__new__(Map)
-    cdef lg_map_job *job = &map.job
-    cdef int k = 0, storage = storage_of(a), computed = lg_computed(storage)
-    map.start(op, direction, storage, parameters)
+    cdef Elements e
+    cdef lg_map_job *job = &e.job
+    cdef int k = 0, storage = storage_of(a)
+    start_elements(&e, op, direction, storage, parameters)
     # One number for all elements suits any order.
-    map.runs = PyArray_NDIM(a) > 3 or (
+    e.runs = PyArray_NDIM(a) > 3 or (
         is_run(a) and is_run(grad) and is_run(b) and is_run(c) and is_run(weight) and is_run(out) and is_run(out_grad))
     if direction != LG_FORWARD:
         k = 1
         job.inputs += 1
-        map.up64, map.up32 = up, lg_narrow(up)
-    map.one64 = map.one32 = 1
-    a = map.box(a, False, &job.inp[k], storage)
+        e.up64, e.up32 = up, lg_narrow(up)
+    e.one64 = e.one32 = 1
+    a = box(&e, a, False, &job.inp[k], storage)
     if k:
-        grad = map.box_or(grad, &map.up64, &map.up32, &job.inp[0], storage)
+        grad = box_or(&e, grad, &e.up64, &e.up32, &job.inp[0])
     if lg_ops[op].inputs > 1:
-        b = map.box_or(b, &map.one64, &map.one32, &job.inp[k + 1], computed)
+        b = box_or(&e, b, &e.one64, &e.one32, &job.inp[k + 1])
     if lg_ops[op].inputs > 2:
-        c = map.box_or(c, &map.one64, &map.one32, &job.inp[k + 2], computed)
+        c = box_or(&e, c, &e.one64, &e.one32, &job.inp[k + 2])
     if weight is not None:
-        weight = map.box(weight, False, &job.weight, computed)
+        weight = beside(&e, weight, &job.weight)
     if direction == LG_BACKWARD:
-        map.box(out_grad, True, &job.out[0], storage)
+        out_grad = box(&e, out_grad, True, &job.out[0], storage)
     else:
         if out is None:
-            map.sum_values()
+            sum_values(&e)
         else:
-            map.box(out, True, &job.out[0], storage)
+            out = box(&e, out, True, &job.out[0], storage)
         if direction == LG_VALUE_AND_GRAD:
-            map.box(out_grad, True, &job.out[1], storage)
-    map.run_all(num_threads)
-    return lg_sum_value(&map.sum) if job.sum != NULL else None
-
-
-cdef class RowSums(Map):
-    """The exact sum of an op along each row: the job is that of one row, whose place is found in time."""
-
-    cdef lg_view first[2]  # the inputs' first rows
-    cdef Py_ssize_t inner, line
-    cdef double *out
-
-    cdef void add_row(self, lg_map_job *job, Py_ssize_t row, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-        cdef int k
-        cdef lg_view *v
-        for k in range(job.inputs):
-            v = &self.first[k]
-            job.inp[k].at = v.at + row // self.inner * v.stride[0] + row % self.inner * v.stride[2]
-        lg_map(active, self.computed, job, begin, end)
-
-    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
-        cdef lg_map_job job = self.job
-        cdef lg_sum total
-        cdef lg_view *v
-        cdef Py_ssize_t row
-        cdef int k
-        if self.line >= 0:  # a long row, in parts
-            job.sum = sum
-            with nogil:
-                self.add_row(&job, self.line, begin, end)
-            return 0
-        if job.shape[2] <= FEW:
-            job.shape[1] = end if self.inner == 1 else self.inner
-            for k in range(job.inputs):
-                v = &self.first[k]
-                job.inp[k] = v[0]
-                job.inp[k].stride = [v.stride[0], v.stride[0] if self.inner == 1 else v.stride[2], v.stride[1]]
-            with nogil:
-                lg_line_sums(active, self.computed, &job, begin, end, self.out)
-            return 0
-        job.sum = &total
-        with nogil:
-            for row in range(begin, end):
-                lg_sum_clear(&total)
-                self.add_row(&job, row, 0, job.shape[2])
-                self.out[row] = lg_sum_value(&total)
-        return 0
+            out_grad = box(&e, out_grad, True, &job.out[1], storage)
+    run_elements(&e, num_threads)
+    return lg_sum_value(&e.sum) if job.sum != NULL else None
 
 
 def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
     """The exact sum of an op over the middle axis, rounded once, for each row."""
-    cdef RowSums sums = RowSums.__new__(RowSums)
-    cdef lg_map_job *job = &sums.job
-    cdef Py_ssize_t k, rows, n
-    cdef int storage = storage_of(a)
-    sums.start(op, LG_FORWARD, storage, parameters)
-    a = sums.box(a, False, &sums.first[0], storage)
-    if job.inputs > 1:
-        b = sums.box(b, False, &sums.first[1], sums.computed)
-    if out.shape[0] != job.shape[0] or out.shape[1] != job.shape[2]:
+    cdef Elements e
+    cdef lg_way way
+    cdef int status, storage = storage_of(a)
+    cdef Py_ssize_t rows, n
+    start_elements(&e, op, LG_FORWARD, storage, parameters)
+    a = box(&e, a, False, &e.job.inp[0], storage)
+    if e.job.inputs > 1:
+        b = beside(&e, b, &e.job.inp[1])
+    if out.shape[0] != e.job.shape[0] or out.shape[1] != e.job.shape[2]:
         raise ValueError("operands have different shapes")
-    rows, n, sums.inner = job.shape[0] * job.shape[2], job.shape[1], job.shape[2]
+    rows, n = e.job.shape[0] * e.job.shape[2], e.job.shape[1]
     if rows == 0 or n == 0:
         out[:, :] = 0
         return
-    sums.out = &out[0, 0]
-    sums.sum_values()
-    job.shape = [1, 1, n]
-    for k in range(job.inputs):
-        job.inp[k].stride, job.inp[k].storage = [0, 0, sums.first[k].stride[1]], sums.first[k].storage
-    sums.line = -1
-    if n <= SHORT:
-        sums.run(rows, n + PER_ROW, num_threads)
-        return
-    for k in range(rows):
-        sums.line = k
-        lg_sum_clear(&sums.sum)
-        sums.run(n, 1, num_threads)
-        sums.out[k] = lg_sum_value(&sums.sum)
-
-
-cdef class ColumnSums(Map):
-    """The exact sums of an op over the rows of a matrix: one sum for so many columns.
-
-    Parts are rows, whose sums are merged, or of a wide matrix columns, so many sums to one.
-    """
-
-    cdef lg_sum *sums
-    cdef Py_ssize_t number, width, together
-
-    def __dealloc__(self):
-        free(self.sums)
-
-    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *unused) except -1:
-        cdef Py_ssize_t k, columns = self.number * self.width, step = self.together * self.width
-        if self.together:
-            with nogil:
-                lg_column_sums(active, self.computed, &self.job, self.width, 0, self.job.shape[1], begin * step,
-                               min(end * step, columns), self.sums)
-            return 0
-        cdef lg_sum *own = <lg_sum *> calloc(self.number, sizeof(lg_sum))
-        if own == NULL:
-            raise MemoryError()
-        with nogil:
-            lg_column_sums(active, self.computed, &self.job, self.width, begin, end, 0, columns, own)
-        with cython.critical_section(self):
-            for k in range(self.number):
-                lg_sum_merge(&self.sums[k], &own[k])
-        free(own)
-        return 0
+    sum_values(&e)
+    begin(&way, storage, <double> rows * (n + PER_ROW), num_threads)
+    with nogil:
+        status = lg_line_sums(&way, &e.job, &out[0, 0])
+    ended(status)
 
 
 def column_sums(a, b, Py_ssize_t width, int op, num_threads):
     """The exact sums of an op of two matrices over their rows and over `width` neighbouring columns."""
-    cdef ColumnSums sums = ColumnSums.__new__(ColumnSums)
-    cdef Py_ssize_t k
-    cdef int storage = storage_of(a)
-    sums.start(op, LG_FORWARD, storage, ())
-    a = sums.box(a, False, &sums.job.inp[0], storage)
-    b = sums.box(b, False, &sums.job.inp[1], storage)
-    if lg_ops[op].inputs != 2 or sums.job.shape[0] != 1 or width < 1 or sums.job.shape[2] % width:
+    cdef Elements e
+    cdef lg_way way
+    cdef int status, storage = storage_of(a)
+    cdef Py_ssize_t k, number
+    start_elements(&e, op, LG_FORWARD, storage, ())
+    a = box(&e, a, False, &e.job.inp[0], storage)
+    b = beside(&e, b, &e.job.inp[1])
+    if lg_ops[op].inputs != 2 or e.job.shape[0] != 1 or width < 1 or e.job.shape[2] % width:
         raise ValueError("operands have different shapes")
-    sums.width, sums.number = width, sums.job.shape[2] // width
-    sums.sums = <lg_sum *> calloc(sums.number, sizeof(lg_sum))
-    if sums.sums == NULL:
+    number = e.job.shape[2] // width
+    begin(&way, storage, <double> e.job.shape[1] * (e.job.shape[2] + PER_ROW), num_threads)
+    cdef lg_sum *sums = <lg_sum *> calloc(number, sizeof(lg_sum))
+    if sums == NULL:
         raise MemoryError()
-    cdef Py_ssize_t rows = sums.job.shape[1], columns = sums.job.shape[2]
-    if columns >= 2 * LG_BLOCK and rows <= 16 * LG_BLOCK:
-        sums.together = max(1, LG_BLOCK // width)
-        sums.run((sums.number + sums.together - 1) // sums.together, rows * sums.together * width, num_threads)
-    else:
-        sums.run(rows, columns + PER_ROW, num_threads)
-    return [lg_sum_value(&sums.sums[k]) for k in range(sums.number)]
+    try:
+        with nogil:
+            status = lg_column_sums(&way, &e.job, width, sums)
+        ended(status)
+        return [lg_sum_value(&sums[k]) for k in range(number)]
+    finally:
+        free(sums)
 
 
 # ---- rows ----
 
 
-cdef class Rows(Job):
-    """One of the softmax family. While `checks` is set, a look at the labels instead."""
+cdef struct Rows:
+    # One of the softmax family.
+    lg_rows_job job
+    int storage
+    lg_sum sum
+    lg_label_check found
+    int strange
 
-    cdef lg_rows_job job
-    cdef bint checks
-    cdef lg_label_check found
 
-    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
-        if self.checks:
-            self.check(begin, end, sum)
-            return 0
-        cdef char small[16384]
-        cdef void *memory = NULL
-        cdef size_t size
-        cdef lg_rows_job own
-        cdef lg_rows_job *job = &self.job
-        if sum != &self.sum:  # beside other parts
-            own, job = self.job, &own
-            own.sum = sum if own.sum != NULL else NULL
-        size = lg_rows_scratch(job, end - begin, lg_size(self.computed)) + 64
-        if size <= sizeof(small):
-            job.scratch = small
-        else:
-            memory = job.scratch = malloc(size)
-            if memory == NULL:
-                raise MemoryError()
-        job.scratch = <void *> ((<uintptr_t> job.scratch + 63) & ~<uintptr_t> 63)
-        if self.quick:
-            lg_rows(active, self.computed, job, begin, end)
-        else:
-            with nogil:
-                lg_rows(active, self.computed, job, begin, end)
-        free(memory)
-        return 0
+cdef int start_rows(Rows *rows, int what, object x, int axis, Py_ssize_t *shape) except -1:
+    memset(&rows.job, 0, sizeof(lg_rows_job))
+    rows.storage, rows.strange = storage_of(x), 0
+    rows.job.what, rows.job.scale, rows.job.strange = what, 1.0, &rows.strange
+    shape[0] = -1
+    return 0
 
-    cdef int check(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *weights) except -1:
-        cdef lg_label_check found
-        if self.quick:
-            found = lg_check_labels(&self.job, self.computed, weights, begin, end)
-        else:
-            with nogil:
-                found = lg_check_labels(&self.job, self.computed, weights, begin, end)
-        with cython.critical_section(self):
-            self.found.kept += found.kept
-            if found.bad >= 0 and (self.found.bad < 0 or found.bad < self.found.bad):
-                self.found.bad = found.bad
-        return 0
 
-    cdef int check_labels(self, object num_threads) except -1:
-        """Sets what was found; the sum is then that of the kept rows' weights."""
-        self.found.bad, self.found.kept, self.checks = -1, 0, True
-        self.run(self.job.outer * self.job.inner, 4, num_threads)
-        self.checks = False
-        return 0
+cdef int set_shape(Rows *rows, Py_ssize_t *shape) except -1:
+    rows.job.outer, rows.job.classes, rows.job.inner = shape[0], shape[1], shape[2]
+    return 0
 
-    cdef int start(self, int what, Py_ssize_t *shape, int storage) except -1:
-        self.job.what, self.job.scale, self.computed = what, 1.0, lg_computed(storage)
-        self.job.outer, self.job.classes, self.job.inner = shape[0], shape[1], shape[2]
-        return 0
 
-    cdef int take_weight(self, object weight) except -1:
-        """A weight for each class."""
-        cdef ndarray a = operand(weight, False, self.computed)
-        if PyArray_NDIM(a) != 1 or PyArray_DIM(a, 0) != self.job.classes or not PyArray_IS_C_CONTIGUOUS(a):
-            raise ValueError("weight is not a contiguous vector of the classes")
-        self.job.weight = PyArray_BYTES(a)
-        return 0
+cdef int take_weight(Rows *rows, object weight) except -1:
+    """A weight for each class."""
+    cdef ndarray a = operand(weight, False, lg_computed(rows.storage))
+    if PyArray_NDIM(a) != 1 or PyArray_DIM(a, 0) != rows.job.classes or not PyArray_IS_C_CONTIGUOUS(a):
+        raise ValueError("weight is not a contiguous vector of the classes")
+    rows.job.weight = PyArray_BYTES(a)
+    return 0
 
-    cdef int run_all(self, object num_threads) except -1:
-        cdef Py_ssize_t n = self.job.classes
-        if self.job.what == LG_SOFTMAX_JACOBIAN:
-            n *= n
-        return self.run(self.job.outer * self.job.inner, n + PER_ROW, num_threads)
+
+cdef int check_labels(Rows *rows, object num_threads) except -1:
+    """Sets what is found; the weights' sum is that of the kept rows."""
+    cdef lg_way way
+    cdef int status
+    cdef double work = 4.0 * rows.job.outer * rows.job.inner
+    begin(&way, rows.storage, work, num_threads)
+    if work <= QUICK:
+        status = lg_check_labels(&way, &rows.job, &rows.found)
+    else:
+        with nogil:
+            status = lg_check_labels(&way, &rows.job, &rows.found)
+    return ended(status)
+
+
+cdef int run_rows(Rows *rows, object num_threads) except -1:
+    cdef lg_way way
+    cdef int status
+    cdef double n = rows.job.classes, work
+    if rows.job.what == LG_SOFTMAX_JACOBIAN:
+        n *= n
+    work = (n + PER_ROW) * rows.job.outer * rows.job.inner
+    begin(&way, rows.storage, work, num_threads)
+    if work <= QUICK:
+        status = lg_rows(&way, &rows.job)
+    else:
+        with nogil:
+            status = lg_rows(&way, &rows.job)
+    ended(status)
+    if rows.strange:
+        raise IndexError(
+            f"targets were changed during the call: a label that was a class is outside [0, {rows.job.classes}) now; "
+            "what was written is of no use"
+        )
+    return 0
 
 
 cpdef softmax_like(x, int axis, grad, row_grad, factor, out, value, int what, num_threads):
     """The softmax family along axis; what is one of LOGSUMEXP, SOFTMAX, ... ; factor is logsumexp's b."""
-    cdef Rows rows = Rows.__new__(Rows)
+    cdef Rows rows
     cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t shape[3]
-    cdef int storage = storage_of(x)
-    shape[0] = -1
-    x = grid(x, axis, False, &job.x, shape, storage)
-    rows.start(what, shape, storage)
+    start_rows(&rows, what, x, axis, shape)
+    x = grid(x, axis, False, &job.x, shape, rows.storage)
+    set_shape(&rows, shape)
     if grad is not None:
-        grad = grid(grad, axis, False, &job.grad, shape, storage)
+        grad = grid(grad, axis, False, &job.grad, shape, rows.storage)
     if row_grad is not None:
-        row_grad = row_grid(row_grad, False, &job.row_grad, shape, storage)
+        row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage)
     if factor is not None:
-        factor = grid(factor, axis, False, &job.factor, shape, rows.computed)
+        factor = grid(factor, axis, False, &job.factor, shape, lg_computed(rows.storage))
     if out is not None:
-        out = grid(out, axis, True, &job.out, shape, storage)
+        out = grid(out, axis, True, &job.out, shape, rows.storage)
     if value is not None:
-        value = row_grid(value, True, &job.value, shape, storage)
-    rows.run_all(num_threads)
+        value = row_grid(value, True, &job.value, shape, rows.storage)
+    run_rows(&rows, num_threads)
 
 
 def softmax_jacobian(x, int axis, out, num_threads):
     """A matrix of classes for each row."""
-    cdef Rows rows = Rows.__new__(Rows)
+    cdef Rows rows
     cdef Py_ssize_t shape[3]
     cdef Py_ssize_t matrices[3]
-    cdef int storage = storage_of(x)
-    shape[0] = -1
-    x = grid(x, axis, False, &rows.job.x, shape, storage)
-    rows.start(LG_SOFTMAX_JACOBIAN, shape, storage)
+    start_rows(&rows, LG_SOFTMAX_JACOBIAN, x, axis, shape)
+    x = grid(x, axis, False, &rows.job.x, shape, rows.storage)
+    set_shape(&rows, shape)
     matrices = [shape[0] * shape[2], shape[1], shape[1]]
-    out = grid(out, 1, True, &rows.job.out, matrices, storage)
-    rows.run_all(num_threads)
+    out = grid(out, 1, True, &rows.job.out, matrices, rows.storage)
+    run_rows(&rows, num_threads)
 
 
 cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smoothing, row_grad, double up,
@@ -792,32 +728,28 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
     Nothing is written if there is a bad row. Row losses go to value, gradients (times up and row_grad,
     over the weights if mean) to out; each may be None.
     """
-    cdef Rows rows = Rows.__new__(Rows)
+    cdef Rows rows
     cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t n
     cdef Py_ssize_t shape[3]
     cdef double divisor
-    cdef int storage = storage_of(x)
-    shape[0] = -1
-    x = grid(x, axis, False, &job.x, shape, storage)
-    rows.start(what, shape, storage)
+    start_rows(&rows, what, x, axis, shape)
+    x = grid(x, axis, False, &job.x, shape, rows.storage)
+    set_shape(&rows, shape)
     job.ignore_index, job.smoothing = ignore_index, smoothing
     if weight is not None:
-        rows.take_weight(weight)
+        take_weight(&rows, weight)
     n = shape[0] * shape[2]
     divisor = n
     if soft is not None:
-        soft = grid(soft, axis, False, &job.soft, shape, rows.computed)
+        soft = grid(soft, axis, False, &job.soft, shape, lg_computed(rows.storage))
     else:
         job.label_type = label_type(labels)
         labels = row_values(labels, &job.label, shape)
-        rows.check_labels(num_threads)
-        if rows.found.bad >= 0:
-            return rows.found.bad, 0.0, 0.0
-        divisor = rows.found.kept
-        if weight is not None:
-            divisor = lg_sum_value(&rows.sum)
-            lg_sum_clear(&rows.sum)
+        check_labels(&rows, num_threads)
+        if rows.found.bad:
+            return rows.found.bad - 1, 0.0, 0.0
+        divisor = rows.found.kept if weight is None else lg_sum_value(&rows.found.weights)
     job.scale = lg_quotient(up, divisor) if mean else up
     if lse is not None:
         if lse.shape[0] != n:
@@ -825,14 +757,15 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
         job.lse = &lse[0] if n else NULL
         job.lse_given = lse_given
     if row_grad is not None:
-        row_grad = row_grid(row_grad, False, &job.row_grad, shape, storage)
+        row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage)
     if out is not None:
-        out = grid(out, axis, True, &job.out, shape, storage)
+        out = grid(out, axis, True, &job.out, shape, rows.storage)
     if value is not None:
-        value = row_grid(value, True, &job.value, shape, storage)
+        value = row_grid(value, True, &job.value, shape, rows.storage)
     if summed:
+        lg_sum_clear(&rows.sum)
         job.sum = &rows.sum
-    rows.run_all(num_threads)
+    run_rows(&rows, num_threads)
     return -1, divisor, lg_sum_value(&rows.sum) if summed else 0.0
 
 
@@ -843,41 +776,31 @@ def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, lo
     Nothing is written if there is a bad row. The losses are of the computed type; figures are the
     confidences, entropies, sums of squares and Brier scores.
     """
-    cdef Rows rows = Rows.__new__(Rows)
+    cdef Rows rows
     cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t n
     cdef Py_ssize_t shape[3]
-    cdef int storage = storage_of(x)
-    shape[0] = -1
-    x = grid(x, 1, False, &job.x, shape, storage)
+    start_rows(&rows, LG_STATISTICS, x, 1, shape)
+    x = grid(x, 1, False, &job.x, shape, rows.storage)
+    set_shape(&rows, shape)
     n = shape[0]
-    rows.start(LG_STATISTICS, shape, storage)
     job.ignore_index, job.smoothing = ignore_index, smoothing
     job.label_type = label_type(labels)
     labels = row_values(labels, &job.label, shape)
-    rows.check_labels(num_threads)
-    if rows.found.bad >= 0 or n == 0:
-        return rows.found.bad
+    check_labels(&rows, num_threads)
+    if rows.found.bad or n == 0:
+        return rows.found.bad - 1
     if weight is not None:
-        rows.take_weight(weight)
-    loss = row_grid(loss, True, &job.value, shape, rows.computed)
+        take_weight(&rows, weight)
+    loss = row_grid(loss, True, &job.value, shape, lg_computed(rows.storage))
     if lse.shape[0] != n or predicted.shape[0] != n or rank.shape[0] != n or figures.shape[0] != 4 or figures.shape[1] != n:
         raise ValueError("operands have different shapes")
     job.lse = &lse[0]
     job.statistics.predicted, job.statistics.rank = &predicted[0], &rank[0]
     job.statistics.confidence, job.statistics.entropy = &figures[0, 0], &figures[1, 0]
     job.statistics.squares, job.statistics.brier = &figures[2, 0], &figures[3, 0]
-    rows.run_all(num_threads)
+    run_rows(&rows, num_threads)
     return -1
-
-
-cdef class Labels(Job):
-    cdef lg_label_job job
-
-    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
-        with nogil:
-            lg_label_statistics(active, self.computed, &self.job, begin, end)
-        return 0
 
 
 def label_statistics(x, const double[::1] targets, double limit, loss, double[:, ::1] figures, uint8_t[::1] outcome,
@@ -885,12 +808,11 @@ def label_statistics(x, const double[::1] targets, double limit, loss, double[:,
     """Figures of runs of logits against targets in [0, 1], to the arrays after limit: probabilities, entropies and
     Brier scores; the losses are of the computed type.
     """
-    cdef Labels labels = Labels.__new__(Labels)
-    cdef lg_label_job *job = &labels.job
+    cdef lg_label_job job
+    cdef lg_way way
     cdef Py_ssize_t n = targets.shape[0]
-    cdef int storage = storage_of(x)
-    labels.computed = lg_computed(storage)
-    cdef ndarray logits = operand(x, False, storage), to = operand(loss, True, labels.computed)
+    cdef int status, storage = storage_of(x)
+    cdef ndarray logits = operand(x, False, storage), to = operand(loss, True, lg_computed(storage))
     if not PyArray_IS_C_CONTIGUOUS(logits) or not PyArray_IS_C_CONTIGUOUS(to):
         raise ValueError("operands are no runs")
     if (PyArray_SIZE(logits) != n or PyArray_SIZE(to) != n or figures.shape[0] != 3 or figures.shape[1] != n
@@ -901,96 +823,50 @@ def label_statistics(x, const double[::1] targets, double limit, loss, double[:,
     job.x, job.storage, job.loss, job.limit = PyArray_BYTES(logits), storage, PyArray_BYTES(to), limit
     job.target, job.outcome = &targets[0], &outcome[0]
     job.probability, job.entropy, job.brier = &figures[0, 0], &figures[1, 0], &figures[2, 0]
-    labels.run(n, 8, num_threads)
+    begin(&way, storage, 8.0 * n, num_threads)
+    with nogil:
+        status = lg_label_statistics(&way, &job, n)
+    ended(status)
 
 
 # ---- norms ----
 
 
-cdef enum:
-    WHOLE_ROWS, SQUARES, SLOPES
-
-
-cdef class Norms(Job):
-    """Norms of rows and their gradients; of a row that is long first its squares, then its slopes, in parts."""
-
-    cdef lg_norm_job job
-    cdef int phase
-    cdef double unit
-    cdef lg_squares found
-    cdef lg_norm norm
-
-    cdef int part(self, Py_ssize_t begin, Py_ssize_t end, lg_sum *sum) except -1:
-        cdef lg_squares found
-        if self.phase == SQUARES:
-            with nogil:
-                found = lg_norm_measure(active, self.computed, &self.job, self.unit, begin, end, sum)
-            with cython.critical_section(self):
-                self.found.slack += found.slack
-                self.found.max = max(self.found.max, found.max)
-        elif self.phase == SLOPES:
-            with nogil:
-                lg_norm_slopes(active, self.computed, &self.job, &self.norm, begin, end)
-        elif self.quick:
-            lg_norm_rows(active, self.computed, &self.job, begin, end)
-        else:
-            with nogil:
-                lg_norm_rows(active, self.computed, &self.job, begin, end)
-        return 0
-
-    cdef int measure(self, double unit, object num_threads) except -1:
-        self.phase, self.unit, self.found.max, self.found.slack = SQUARES, unit, 0, 0
-        lg_sum_clear(&self.sum)
-        return self.run(self.job.n, 1, num_threads)
-
-    cdef int long_row(self, object num_threads) except -1:
-        self.measure(1, num_threads)
-        if lg_norm_is_far(self.found.max, self.computed):
-            self.measure(lg_norm_unit(self.found.max, self.computed), num_threads)
+cdef int run_norms(lg_norm_job *job, int storage, Py_ssize_t rows, object num_threads) except -1:
+    cdef lg_way way
+    cdef int status
+    cdef double work = <double> rows * (job.n + PER_ROW)
+    begin(&way, storage, work, num_threads)
+    if work <= QUICK:
+        status = lg_norms(&way, job, rows)
+    else:
         with nogil:
-            self.norm = lg_norm_finish(active, self.computed, &self.job, self.unit, &self.found, &self.sum)
-        if self.job.out.at != NULL:
-            self.phase = SLOPES
-            self.run(self.job.n, 1, num_threads)
-        return 0
-
-    cdef int run_rows(self, Py_ssize_t rows, object num_threads) except -1:
-        cdef Py_ssize_t row, outer, inner
-        cdef lg_norm_job job = self.job
-        if job.n <= SHORT:
-            return self.run(rows, job.n + PER_ROW, num_threads)
-        for row in range(rows):
-            outer, inner = row // job.inner, row % job.inner
-            self.job.x.at = job.x.at + outer * job.x.stride[0] + inner * job.x.stride[2]
-            if job.out.at != NULL:
-                self.job.out.at = job.out.at + outer * job.out.stride[0] + inner * job.out.stride[2]
-            self.job.value = job.value + row if job.value != NULL else NULL
-            self.job.grad = job.grad + row if job.grad != NULL else NULL
-            self.long_row(num_threads)
-        return 0
+            status = lg_norms(&way, job, rows)
+    return ended(status)
 
 
 def norms(x, int axis, const double[::1] grad, double up, out, double[::1] value, num_threads):
     """The norms along axis to value, and their gradients to out, times grad or up; either may be None."""
-    cdef Norms job = Norms.__new__(Norms)
+    cdef lg_norm_job job
     cdef Py_ssize_t rows
     cdef Py_ssize_t shape[3]
     cdef int storage = storage_of(x)
+    memset(&job, 0, sizeof(job))
     shape[0] = -1
-    x = grid(x, axis, False, &job.job.x, shape, storage)
+    x = grid(x, axis, False, &job.x, shape, storage)
     if out is not None:
-        out = grid(out, axis, True, &job.job.out, shape, storage)
+        out = grid(out, axis, True, &job.out, shape, storage)
     rows = shape[0] * shape[2]
     if value is not None and value.shape[0] != rows or grad is not None and grad.shape[0] != rows:
         raise ValueError("operands have different shapes")
     if rows == 0:
         return
-    job.computed, job.job.n, job.job.inner, job.job.up = lg_computed(storage), shape[1], shape[2], up
+    job.n, job.inner, job.up = shape[1], shape[2], up
     if value is not None:
-        job.job.value = &value[0]
+        job.value = &value[0]
     if grad is not None:
-        job.job.grad = &grad[0]
-    job.run_rows(rows, num_threads)
+        job.grad = &grad[0]
+    run_norms(&job, storage, rows, num_threads)
 
 
 # ---- the usual call: everything checked, and room made for the result, in a fraction of the time ----
@@ -1015,16 +891,17 @@ cdef bint is_free(ndarray out, ndarray a) noexcept:
     return PyArray_IS_C_CONTIGUOUS(a) and (p + PyArray_NBYTES(out) <= q or q + PyArray_NBYTES(a) <= p)
 
 
-def plain_within(x, double most):
-    """Whether x is plain and all its elements are from 0 to most."""
-    if not is_plain(x):
+def run_within(ndarray x, double most, num_threads):
+    """Whether all elements are from 0 to most; False as well if they are not next to each other in memory."""
+    cdef lg_way way
+    cdef int status, good, storage = storage_of(x)
+    if not PyArray_IS_C_CONTIGUOUS(x):
         return False
-    cdef ndarray a = x
-    cdef int computed = lg_computed(storage_of(a))
-    cdef bint good
+    begin(&way, storage, PyArray_SIZE(x), num_threads)
     with nogil:
-        good = lg_within(active, computed, PyArray_BYTES(a), PyArray_SIZE(a), most)
-    return good
+        status = lg_within(&way, PyArray_BYTES(x), storage, PyArray_SIZE(x), most, &good)
+    ended(status)
+    return bool(good)
 
 
 cdef object result_like(ndarray x, object out, object other):
@@ -1150,16 +1027,16 @@ def plain_norm(upstream, x, axis, keepdims, out, bint value, num_threads):
     gradient = result_like(x, out, None) if type(upstream) is float else None
     if gradient is None and (upstream is not None or out is not None):
         return None
-    cdef Norms job = Norms.__new__(Norms)
+    cdef lg_norm_job job
     cdef double norm
     cdef int storage = storage_of(x)
-    job.computed, job.job.n, job.job.inner = lg_computed(storage), PyArray_SIZE(x), 1
-    job.job.x.at, job.job.x.stride, job.job.x.storage = PyArray_BYTES(x), [0, lg_size(storage), 0], storage
-    job.job.value = &norm
+    memset(&job, 0, sizeof(job))
+    job.n, job.inner, job.value = PyArray_SIZE(x), 1, &norm
+    job.x.at, job.x.stride, job.x.storage = PyArray_BYTES(x), [0, lg_size(storage), 0], storage
     if gradient is not None:
-        job.job.out, job.job.up = job.job.x, upstream
-        job.job.out.at = PyArray_BYTES(gradient)
-    job.run_rows(1, num_threads)
+        job.out, job.up = job.x, upstream
+        job.out.at = PyArray_BYTES(gradient)
+    run_norms(&job, storage, 1, num_threads)
     return norm if value else None, gradient
 
 

@@ -66,7 +66,7 @@ def information_content(
     >>> lossgrad.information_content([1.0, 0.5, 0.125], base=2)
     array([0., 1., 3.])
     """
-    x = check.probabilities(check.floating(p, "p"), "p")
+    x = check.probabilities(check.floating(p, "p"), "p", num_threads)
     result = check.output(out, x.shape, x.dtype, x)
     _cross("information_content", kernels.FORWARD, None, x, None, result, base, num_threads)
     return check.finished(result, out)
@@ -90,7 +90,7 @@ def information_content_backward(
     >>> lossgrad.information_content_backward([1.0], [0.5])
     array([-2.])
     """
-    x = check.probabilities(check.floating(p, "p"), "p")
+    x = check.probabilities(check.floating(p, "p"), "p", num_threads)
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "p")
     result = check.output(out, x.shape, x.dtype, x, g)
     _cross("information_content", kernels.BACKWARD, g, x, None, result, base, num_threads)
@@ -115,14 +115,14 @@ def _cross(
     )
 
 
-def _distribution(p: ArrayLike, name: str) -> Array:
-    return check.masses(check.floating(p, name), name)
+def _distribution(p: ArrayLike, name: str, num_threads: int | None) -> Array:
+    return check.masses(check.floating(p, name), name, num_threads)
 
 
-def _pair(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
-    x = _distribution(p, "p")
+def _pair(p: ArrayLike, q: ArrayLike, num_threads: int | None) -> tuple[Array, Array]:
+    x = _distribution(p, "p", num_threads)
     y = check.same_shape(check.converted(q, x.dtype, "q"), x.shape, "q", "p")
-    return x, check.masses(y, "q")
+    return x, check.masses(y, "q", num_threads)
 
 
 def _measure(
@@ -216,7 +216,9 @@ def entropy(
     >>> float(lossgrad.entropy([0.5, 0.25, 0.25, 0.0], base=2))
     1.5
     """
-    return _measure("entropy", _distribution(p, "p"), None, axis, base, out, num_threads)
+    return _measure(
+        "entropy", _distribution(p, "p", num_threads), None, axis, base, out, num_threads
+    )
 
 
 def entropy_backward(
@@ -259,7 +261,7 @@ def entropy_backward(
     array([-1., -1.])
     """
     return _measure_backward(
-        "entropy", grad, _distribution(p, "p"), None, axis, base, out, num_threads
+        "entropy", grad, _distribution(p, "p", num_threads), None, axis, base, out, num_threads
     )
 
 
@@ -303,7 +305,7 @@ def cross_entropy_of_distributions(
     >>> float(lossgrad.cross_entropy_of_distributions([0.5, 0.5], [0.25, 0.75], base=2))
     1.207518749639422
     """
-    x, y = _pair(p, q)
+    x, y = _pair(p, q, num_threads)
     return _measure("cross_entropy_of_distributions", x, y, axis, base, out, num_threads)
 
 
@@ -346,7 +348,7 @@ def cross_entropy_of_distributions_backward(
     >>> lossgrad.cross_entropy_of_distributions_backward(1.0, [0.5, 0.0], [1.0, 0.5])[1]
     array([-0.5,  0. ])
     """
-    x, y = _pair(p, q)
+    x, y = _pair(p, q, num_threads)
     name = "cross_entropy_of_distributions"
     return (
         _measure_backward(name, grad, x, y, axis, base, None, num_threads),
@@ -394,7 +396,7 @@ def relative_entropy(
     >>> float(lossgrad.relative_entropy([1.0, 0.0], [0.25, 0.75], base=2))
     2.0
     """
-    x, y = _pair(p, q)
+    x, y = _pair(p, q, num_threads)
     return _measure("relative_entropy", x, y, axis, base, out, num_threads)
 
 
@@ -437,7 +439,7 @@ def relative_entropy_backward(
     >>> lossgrad.relative_entropy_backward(1.0, [0.5, 0.5], [0.5, 0.5])
     (array([1., 1.]), array([-1., -1.]))
     """
-    x, y = _pair(p, q)
+    x, y = _pair(p, q, num_threads)
     return (
         _measure_backward("relative_entropy", grad, x, y, axis, base, None, num_threads),
         _measure_backward("relative_entropy_q", grad, y, x, axis, base, None, num_threads),

@@ -288,8 +288,8 @@ def _binary_cross_entropy(
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
-    x = check.probabilities(check.floating(probs, "probs"), "probs")
-    t = check.probabilities(check.binary_targets(targets, x, "probs"), "targets")
+    x = check.probabilities(check.floating(probs, "probs"), "probs", num_threads)
+    t = check.probabilities(check.binary_targets(targets, x, "probs"), "targets", num_threads)
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     floors = (-math.inf, 0.0) if log_floor is None else (float(log_floor), 1e-12)

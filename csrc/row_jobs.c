@@ -1,0 +1,195 @@
+/* Jobs over rows, whatever the instruction set: labels, which are checked before anything is written and once more
+ * where they are used, and the parts in which rows are done. */
+#include "environment.h"
+#include "lossgrad.h"
+#include "pool.h"
+#include <stdlib.h>
+#include <string.h>
+
+int lg_by_class(const lg_view *view, ptrdiff_t inner) {
+    const int together = view->stride[1] == lg_size(view->storage);
+    return view->at && !together && llabs(lg_row_stride(view, inner)) < llabs(view->stride[1]);
+}
+
+ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
+    ptrdiff_t batch = 8192 / (job->classes > 0 ? job->classes : 1);
+    const lg_view *views[] = {&job->x, &job->grad, &job->out};
+    int wide = 0;
+    for (int v = 0; v < 3; v++) wide |= lg_by_class(views[v], job->inner);
+    if (wide) batch *= 64; /* many rows of a class beside each other */
+    const ptrdiff_t least = wide ? 16 : 1;
+    return batch < least ? least : batch > LG_ROWS ? LG_ROWS : batch;
+}
+
+size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) {
+    if (job->what == LG_NLL_LOSS) return 0;
+    const ptrdiff_t most = lg_rows_batch(job), batch = rows < most ? rows : most;
+    const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? 16 : 1; /* few.h: a whole vector of them */
+    return 3 * (size_t)(batch < least ? least : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
+}
+
+static void read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
+    const lg_view *label = &job->label;
+    const ptrdiff_t inner = job->inner;
+    while (rows > 0) { /* a run of one outer row, or of all if each has one */
+        const ptrdiff_t outer = inner == 1 ? row : row / inner, within = inner == 1 ? 0 : row % inner;
+        const ptrdiff_t step = label->stride[inner == 1 ? 0 : 2], left = inner == 1 ? rows : inner - within;
+        const ptrdiff_t n = left < rows ? left : rows;
+        const char *p = label->at + outer * label->stride[0] + within * label->stride[2];
+#define READ_RUN(T, step) \
+    for (ptrdiff_t i = 0; i < n; i++) { \
+        T v; \
+        memcpy(&v, p + i * (step), sizeof v); \
+        to[i] = (int64_t)v; \
+    }
+#define READ(T) \
+    if (step == (ptrdiff_t)sizeof(T)) READ_RUN(T, (ptrdiff_t)sizeof(T)) \
+    else READ_RUN(T, step) \
+    break;
+        switch (job->label_type) {
+        case LG_I8: READ(int8_t)
+        case LG_I16: READ(int16_t)
+        case LG_I32: READ(int32_t)
+        case LG_U8: READ(uint8_t)
+        case LG_U16: READ(uint16_t)
+        case LG_U32: READ(uint32_t)
+        default: READ(int64_t) /* of unsigned ones what no int64 holds is negative */
+        }
+#undef READ
+#undef READ_RUN
+        to += n;
+        row += n;
+        rows -= n;
+    }
+}
+
+/* A negative number is none of unsigned 64-bit labels, though it may look like the largest. */
+static int ignores_none(const lg_rows_job *job) { return job->label_type == LG_U64 && job->ignore_index < 0; }
+
+/* The first label of a block that is neither a class nor ignored, or -1, and how many are kept: without a
+ * branch a label. A label is a class if neither it nor its distance to the last one is negative. */
+static ptrdiff_t first_bad(const lg_rows_job *job, const int64_t *label, ptrdiff_t n, ptrdiff_t *kept) {
+    const int64_t last = job->classes - 1, ignored = job->ignore_index;
+    const int none_ignored = ignores_none(job);
+    const uint64_t always = none_ignored ? ~UINT64_C(0) : 0;
+    uint64_t strange = 0, minus = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint64_t keep = -(uint64_t)(label[i] != ignored) | always;
+        strange |= ((uint64_t)label[i] | ((uint64_t)last - (uint64_t)label[i])) & keep;
+        minus += keep;
+    }
+    *kept = -(ptrdiff_t)minus;
+    if (!(strange >> 63)) return -1;
+    for (ptrdiff_t i = 0;; i++)
+        if ((none_ignored || label[i] != ignored) && (uint64_t)label[i] > (uint64_t)last) return i;
+}
+
+void lg_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
+    const uint64_t last = (uint64_t)job->classes - 1;
+    uint64_t strange = 0;
+    read_labels(job, row, rows, to);
+    for (ptrdiff_t i = 0; i < rows; i++) strange |= (uint64_t)to[i] | (last - (uint64_t)to[i]);
+    if (!(strange >> 63)) return;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        if ((uint64_t)to[i] <= last || (to[i] == job->ignore_index && !ignores_none(job))) continue;
+        to[i] = job->ignore_index;
+        *job->strange = 1;
+    }
+}
+
+typedef struct {
+    const lg_way *way;
+    const lg_rows_job *job;
+    lg_label_check *check;
+} label_call;
+
+static void check_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const label_call *c = call;
+    const lg_rows_job *job = c->job;
+    lg_label_check *check = total;
+    const float *f32 = job->weight;
+    const double *f64 = job->weight;
+    (void)unused;
+    for (ptrdiff_t row = begin; row < end; row += LG_BLOCK) {
+        int64_t label[LG_BLOCK];
+        const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
+        ptrdiff_t kept;
+        read_labels(job, row, n, label);
+        const ptrdiff_t bad = first_bad(job, label, n, &kept);
+        if (bad >= 0) {
+            if (!check->bad || row + bad + 1 < check->bad) check->bad = row + bad + 1;
+            return;
+        }
+        check->kept += kept;
+        for (ptrdiff_t i = 0; job->weight && i < n; i++)
+            if (label[i] != job->ignore_index)
+                lg_sum_add(&check->weights, c->way->computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
+    }
+}
+
+static void merge_checks(void *call, const void *total) {
+    const lg_label_check *more = total;
+    lg_label_check *check = ((label_call *)call)->check;
+    check->kept += more->kept;
+    if (more->bad && (!check->bad || more->bad < check->bad)) check->bad = more->bad;
+    lg_sum_merge(&check->weights, &more->weights);
+}
+
+int lg_check_labels(const lg_way *way, const lg_rows_job *job, lg_label_check *check) {
+    label_call call = {way, job, check};
+    const lg_work work = {check_part, merge_checks, &call, check, sizeof *check, 0, job->outer * job->inner, 4};
+    memset(check, 0, sizeof *check);
+    return lg_share(&work, way->threads, way->look);
+}
+
+/* ---- rows ---- */
+
+typedef struct {
+    const lg_way *way;
+    const lg_rows_job *job;
+} rows_call;
+
+static void rows_part(void *call, void *total, void *scratch, ptrdiff_t begin, ptrdiff_t end) {
+    const rows_call *c = call;
+    const lg_environment found = lg_enter();
+    const lg_kernels *kernels = c->way->level->kernels[c->way->computed];
+    lg_rows_job own = *c->job;
+    own.sum = total;
+    own.scratch = scratch;
+    (own.what == LG_STATISTICS ? kernels->statistics : own.what == LG_NLL_LOSS ? kernels->nll : kernels->rows)(&own, begin, end);
+    lg_leave(found);
+}
+
+static void merge_rows(void *call, const void *total) { lg_sum_merge(((rows_call *)call)->job->sum, total); }
+
+/* What a row costs besides its elements, in elements. */
+enum { PER_ROW = 32 };
+
+int lg_rows(const lg_way *way, const lg_rows_job *job) {
+    rows_call call = {way, job};
+    const ptrdiff_t rows = job->outer * job->inner, n = job->classes, lines = job->what == LG_SOFTMAX_JACOBIAN ? n : 1;
+    const size_t scratch = lg_rows_scratch(job, rows, (size_t)lg_size(way->computed));
+    const lg_work work = {rows_part, merge_rows, &call, job->sum, sizeof *job->sum, scratch, rows, n * lines + PER_ROW};
+    return lg_share(&work, way->threads, way->look);
+}
+
+/* ---- binary targets ---- */
+
+typedef struct {
+    const lg_way *way;
+    const lg_label_job *job;
+} figures_call;
+
+static void figures_part(void *call, void *total, void *scratch, ptrdiff_t begin, ptrdiff_t end) {
+    const figures_call *c = call;
+    const lg_environment found = lg_enter();
+    (void)total, (void)scratch;
+    c->way->level->kernels[c->way->computed]->labels(c->job, begin, end);
+    lg_leave(found);
+}
+
+int lg_label_statistics(const lg_way *way, const lg_label_job *job, ptrdiff_t n) {
+    figures_call call = {way, job};
+    const lg_work work = {figures_part, NULL, &call, NULL, 0, 0, n, 8};
+    return lg_share(&work, way->threads, way->look);
+}
