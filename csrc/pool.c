@@ -10,7 +10,7 @@
 
 enum {
     DIRECT = 1 << 16, /* float32 elements that are computed without a look at the clock */
-    FIRST = 1 << 14,  /* that are done first, to see how long they take */
+    FIRST = 1 << 13,  /* that are done first, to see how long they take */
     MOST_HELPERS = 1023,
     SMALL = 1 << 14   /* bytes of scratch on the stack */
 };
@@ -79,13 +79,13 @@ static int must_stop(place *at) {
 
 int lg_stopped(void) { return here && must_stop(here); }
 
-/* Parts get smaller towards the end, so that all finish together. */
+/* Parts get smaller towards the end, so that all finish together; one alone takes them as long as may be. */
 static int take(call *c, ptrdiff_t *begin, ptrdiff_t *end) {
     const ptrdiff_t count = c->work->count;
     ptrdiff_t at = atomic_load_explicit(&c->next, memory_order_relaxed), size;
     do {
         if (at >= count) return 0;
-        size = (count - at) / (2 * c->threads);
+        size = c->threads == 1 ? count - at : (count - at) / (2 * c->threads);
         size = size < c->least ? c->least : size > c->most ? c->most : size;
         if (size > count - at) size = count - at;
     } while (!atomic_compare_exchange_weak_explicit(&c->next, &at, at + size, memory_order_relaxed, memory_order_relaxed));

@@ -310,15 +310,15 @@ INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *n
         const S shift = shift_of(reference);
         const unit u = unit_of(reference - shift, BIAS);
         running a = nothing();
-        for (ptrdiff_t i = 0; shift == 0 && i < n && !(i && lg_stopped()); i += PIECE)
-            sum_terms(x + i, in_place, n - i < PIECE ? n - i : PIECE, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a, NULL);
-        if (shift != 0)
+        if (shift == 0 && n <= PIECE) sum_terms(x, in_place, n, &u, keep, next, &a, NULL);
+        else
             for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
-                if (i && i % PIECE == 0 && lg_stopped()) break;
                 S buffer[ROW_BLOCK];
                 const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
-                for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-                sum_terms(buffer, 0, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a, NULL);
+                const S *from = shift == 0 ? x + i : buffer;
+                if (i && i % PIECE == 0 && lg_stopped()) break;
+                for (ptrdiff_t c = 0; shift != 0 && c < k; c++) buffer[c] = x[i + c] - shift;
+                sum_terms(from, in_place && shift == 0, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a, NULL);
             }
         lg_row row;
         const S max = largest(&a) + shift;
