@@ -55,6 +55,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.json")
     run.set_defaults(run=measure)
 
+    threads = commands.add_parser("scaling", help="measure, on 1, 2, 4, ... cores: four minutes")
+    threads.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="add them to FILE")
+    threads.set_defaults(run=scaled)
+
     compare = commands.add_parser("compare", help="what got slower; exit status 1 if anything did")
     compare.add_argument("old", type=Path, metavar="OLD.json")
     compare.add_argument("new", type=Path, metavar="NEW.json")
@@ -78,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measure(arguments: argparse.Namespace) -> int:
     old = results.read(arguments.output) if arguments.update else None
-    files = ["ops.py", "scaling.py", *(["peers.py"] if arguments.peers else [])]
+    files = ["ops.py", *(["peers.py"] if arguments.peers else [])]
     only = ["-k", arguments.only] if arguments.only else []
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.json"
@@ -95,6 +99,17 @@ def measure(arguments: argparse.Namespace) -> int:
 
         new["accuracy"] = accuracy.record()
     results.write(arguments.output, results.merge(old, new) if old else new)
+    return 0
+
+
+def scaled(arguments: argparse.Namespace) -> int:
+    from . import scaling
+
+    new = {"results": scaling.measure()}
+    if arguments.output:
+        old = results.read(arguments.output) if arguments.output.exists() else {"results": {}}
+        new["setup"] = results.setup(results.processor())
+        results.write(arguments.output, results.merge(old, new))
     return 0
 
 

@@ -83,19 +83,22 @@ def kind(r: Result) -> str:
 
 
 def scaling(results: list[Result]) -> Any:
-    """How many times faster more threads are, for calls that take long and short on one."""
-    figure, panel = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    found: dict[str, list[tuple[int, float]]] = {}
+    """How many times faster more threads are than one of ours: ours, and dotted torch's."""
+    figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
+    found: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
     for r in results:
         if r.library.endswith("threads"):
-            shape = r.shape.replace("x", " x ")
-            count = int(r.library.split()[0])
-            found.setdefault(f"{r.function}, {shape}", []).append((count, r.seconds))
-    counts: tuple[int, ...] = ()
-    for label, pairs in found.items():
-        counts, seconds = zip(*sorted(pairs), strict=True)
-        title = f"{label}: {1e3 * seconds[0]:.2g} ms"
-        panel.plot(counts, [seconds[0] / s for s in seconds], "o-", label=title)
+            *peer, count, _ = r.library.split()
+            job = found.setdefault((r.function, r.shape), {})
+            job.setdefault(peer[0] if peer else "ours", {})[int(count)] = r.seconds
+    counts: list[int] = []
+    for (function, shape), job in found.items():
+        one = job["ours"][1]
+        title = f"{function}, {shape.replace('x', ' x ')}: {1e3 * one:.2g} ms"
+        counts = sorted(job["ours"])
+        (line,) = panel.plot(counts, [one / job["ours"][n] for n in counts], "o-", label=title)
+        if "torch" in job:
+            panel.plot(counts, [one / job["torch"][n] for n in counts], ":", color=line.get_color())
     if counts:
         panel.plot(counts, counts, "--", color="gray", label="ideal")
         panel.set_xticks(counts)

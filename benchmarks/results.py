@@ -37,6 +37,13 @@ def setup(cpu: str) -> dict[str, str]:
     return {"cpu": cpu, "level": level, "python": platform.python_version(), **versions}
 
 
+def processor() -> str:
+    """Its name, as pytest-benchmark says it."""
+    import cpuinfo
+
+    return str(cpuinfo.get_cpu_info()["brand_raw"])
+
+
 def strip(raw: dict[str, Any]) -> dict[str, Any]:
     """What is worth keeping of pytest-benchmark's JSON."""
     results = {

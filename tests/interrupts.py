@@ -200,7 +200,9 @@ def labels_changed(number):
     writer = threading.Thread(target=write)
     writer.start()
     for k in range(number):
-        call = (lossgrad.nll_loss, lossgrad.cross_entropy_value_and_grad, lossgrad.cross_entropy)[k % 3]
+        call = (lossgrad.nll_loss, lossgrad.cross_entropy_value_and_grad, lossgrad.cross_entropy)[
+            k % 3
+        ]
         try:
             call(logits, labels)
         except IndexError as error:

@@ -20,7 +20,18 @@ def build(tmp_path, *flags):
     """The compiled test, None if the compiler cannot."""
     program = tmp_path / "pool_test"
     warnings = ["-Wall", "-Wextra", "-Wundef", "-Werror"]
-    command = [CC, "-std=gnu11", "-O1", "-g", *warnings, *flags, *SOURCES, "-pthread", "-o", program]
+    command = [
+        CC,
+        "-std=gnu11",
+        "-O1",
+        "-g",
+        *warnings,
+        *flags,
+        *SOURCES,
+        "-pthread",
+        "-o",
+        program,
+    ]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     return program if built.returncode == 0 else built.stderr
 
