@@ -1,8 +1,9 @@
-"""Programs that interrupt calls, each in a process of its own: `python -m tests.interrupts NAME THREADS CALLS`.
+"""Programs that interrupt calls: `python -m tests.interrupts NAME THREADS CALLS`.
 
-`test_interrupts.py` runs them for some seconds; with more calls they are what crashed a pool that Python led.
+`test_interrupts.py` runs each for a second or two; ten thousand calls take some minutes.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -101,7 +102,7 @@ def handlers(number):
 
 
 def forks(number):
-    """Children forked by another thread while calls are under way, each of which makes calls itself."""
+    """Children forked by another thread while calls are under way; they make calls, too."""
     functions = calls()
     expected, done = [function() for function in functions], threading.Event()
 
@@ -200,13 +201,9 @@ def labels_changed(number):
     writer = threading.Thread(target=write)
     writer.start()
     for k in range(number):
-        call = (lossgrad.nll_loss, lossgrad.cross_entropy_value_and_grad, lossgrad.cross_entropy)[
-            k % 3
-        ]
-        try:
-            call(logits, labels)
-        except IndexError as error:
-            assert "outside [0, 10)" in str(error), error
+        function = ("nll_loss", "cross_entropy_value_and_grad", "cross_entropy")[k % 3]
+        with contextlib.suppress(IndexError):
+            getattr(lossgrad, function)(logits, labels)
     done.set()
     writer.join()
 

@@ -1,4 +1,4 @@
-"""The pool in C on its own (`pool_test.c`), also under the thread sanitizer where the compiler has it."""
+"""The pool in C on its own (`pool_test.c`), also under the thread sanitizer if there is one."""
 
 import shutil
 import subprocess
