@@ -1,0 +1,353 @@
+"""Random calls of every function, each on all levels and in the reference, against exact values.
+
+``python -m tests.fuzz --seconds 600 --seed N`` prints its seed, a line for each kind of finding, and
+how many cases and checks there were; its exit status is 1 if there are findings. Case K of seed N is
+always the same call: ``python -m tests.fuzz --case N:K`` makes it again.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import ulp
+import ways
+from calls import bits, calls
+from conftest import FUSED_LEVELS, LEVELS, kernels
+from wanted import wanted
+
+import lossgrad
+from lossgrad import reference
+from lossgrad._registry import OPS
+
+HALVES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
+FLOATS = [*HALVES, np.dtype(np.float32), np.dtype(np.float64)]
+WHOLE = [np.dtype(t) for t in (np.int8, np.int64, np.uint16, bool)]
+SHAPES = [(1,), (3,), (17,), (70,), (0,), (1, 1), (4, 3), (9, 10), (2, 33), (3, 5, 4), (2, 3, 2, 3)]
+SHAPES += [(3, 130), (2, 1030), (2, 0), (40, 2)]
+# What rounding adds where a gradient is multiplied by one more number: g over the sum of weights.
+SCALED = 1.5
+ORDINARY = 0.02  # and to a half type by its own rounding, which a bound in float32 does not know
+
+
+# ---- cases ---------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Case:
+    """A call, the layouts of its arrays, and where its result goes."""
+
+    name: str  # "SEED:K"
+    call: object
+    layouts: dict
+    target: tuple | None  # (the array that out= overlaps, by how many elements it is shifted)
+
+    def __str__(self):
+        call = self.call
+        arrays = [f"{k}={_literal(a)}{self._layout(k)}" for k, a in call.arrays.items()]
+        options = [f"{k}={v!r}" for k, v in call.options.items()]
+        out = [f"out over {self.target[0]} + {self.target[1]}"] if self.target else []
+        return f"{call.function}({', '.join([*arrays, *options, *out])})"
+
+    def _layout(self, key):
+        layout = self.layouts.get(key, ways.contiguous)
+        return "" if layout is ways.contiguous else f" [{layout.__name__}]"
+
+
+def _literal(a):
+    """An array as an expression; of a larger one what stands in its bits."""
+    if a.size > 40:
+        return f"<{a.dtype} {a.shape}>"
+    if a.dtype.kind in "biu":
+        return f"np.array({a.tolist()}, {a.dtype.name!r})"
+    return f"np.array({a.tolist()}, {a.dtype.name!r})".replace("nan", "np.nan").replace(
+        "inf", "np.inf"
+    )
+
+
+def case(name):
+    """The case that is called so."""
+    seed, k = map(int, name.split(":"))
+    rng = np.random.default_rng([seed, k])
+    while True:
+        op = OPS[rng.integers(len(OPS))]
+        dtype = FLOATS[rng.integers(4)]
+        shape = SHAPES[rng.integers(len(SHAPES))]
+        axis = int(rng.integers(len(shape)))
+        if shape[axis] or op.kind not in ("softmax", "loss_rows", "distribution"):
+            found = calls(op, shape, dtype, rng, axis)
+            if found:
+                break
+    call = found[rng.integers(len(found))]
+    call.arrays = {k: _varied(rng, a, call, k) for k, a in call.arrays.items()}
+    layouts = {k: _layout(rng, a) for k, a in call.arrays.items()}
+    return Case(name, call, layouts, _target(rng, call))
+
+
+def _layout(rng, a):
+    if a.ndim == 0 or a.size == 0:
+        return ways.contiguous
+    return [ways.contiguous, *ways.LAYOUTS][rng.integers(len(ways.LAYOUTS) + 1)]
+
+
+def _target(rng, call):
+    """out= over one of the arrays, sometimes."""
+    keys = [k for k, a in call.arrays.items() if a.size]
+    if not call.takes_out or not keys or rng.integers(3):
+        return None
+    return keys[rng.integers(len(keys))], int(rng.choice([0, 0, 1, 2, 5]))
+
+
+def specials(dtype):
+    """Ends of the range, subnormals, powers of two around its square root, and what is no number."""
+    info = ulp.info(dtype)
+    n = int(info.maxexp)
+    ends = [info.max, info.tiny, info.smallest_subnormal, info.tiny / 2, 0.0, 1.0, 1 + info.eps]
+    powers = [2.0**k for k in (n // 2 - 1, n // 2, n // 2 + 1, -n // 2, -n // 2 - 3, n - 2, 3 - n)]
+    usual = [0.5, 3.0, 20.0, 88.7, 104.0, 710.0, 746.0]
+    values = np.array([*map(float, ends), *powers, *usual, np.inf])
+    with np.errstate(all="ignore"):
+        return np.append(values, -values).astype(dtype)
+
+
+def _nans(rng, dtype, size):
+    """NaN of every payload and sign."""
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    exponent = np.array(np.inf, dtype).view(unsigned)
+    mantissa = int(np.array(ulp.info(dtype).nmant))
+    payload = rng.integers(1, 1 << mantissa, size, endpoint=False).astype(unsigned)
+    payload = np.where(rng.integers(3, size=size) == 0, (1 << mantissa) - 1, payload)
+    sign = rng.integers(2, size=size).astype(unsigned) << unsigned.type(8 * dtype.itemsize - 1)
+    return (payload.astype(unsigned) | exponent | sign.astype(unsigned)).view(dtype)
+
+
+def _varied(rng, a, call, key):
+    """The array with special values among its own, or of integers, or with whole rows masked."""
+    if a.dtype.kind in "iu" or a.size == 0:
+        return a
+    values = _allowed(specials(a.dtype), call, key)
+    how = rng.integers(8)
+    if how == 0:
+        return a
+    if how == 1 and a.ndim and call.takes_any_number:
+        return (np.clip(np.nan_to_num(a.astype(np.float64)), 0, 9)).astype(WHOLE[rng.integers(4)])
+    special = rng.choice(values.astype(np.float64), a.shape).astype(a.dtype)
+    if call.takes_any_number and rng.integers(3) == 0:
+        special = np.where(rng.random(a.shape) < 0.3, _nans(rng, a.dtype, a.shape), special)
+    if how == 2 and a.ndim and call.takes_any_number:
+        special = np.full_like(a, -np.inf)
+    share = [0.05, 0.3, 1.0][rng.integers(3)]
+    return np.asarray(np.where(rng.random(a.shape) < share, special, a), a.dtype)
+
+
+def _allowed(values, call, key):
+    """Those that are in the domain of an argument."""
+    if call.takes_any_number or key in ("grad", "weight"):
+        return values
+    most = 1 if call.op.inputs[0] == "probabilities" else np.inf
+    with np.errstate(all="ignore"):
+        return values[(values >= 0) & (values <= most)]
+
+
+# ---- running -------------------------------------------------------------------------------------
+
+
+def run(case, module):
+    """The results of a case, or the error it ends with; and whether an error wrote to out=."""
+    arrays = {k: case.layouts[k](a.copy()) for k, a in case.call.arrays.items()}
+    before = None
+    options = {}
+    if case.target and case.shape is not None:
+        out, key, own = _overlapping(case, arrays)
+        arrays[key], options["out"] = own, out
+        before = out.tobytes()
+    try:
+        results = case.call(module, arrays, **options)
+    except Exception as error:
+        wrote = before is not None and options["out"].tobytes() != before
+        return error, wrote
+    if options:
+        assert results[-1] is options["out"], "out= is not what comes back"
+    return [a.copy() for a in results], False
+
+
+def _overlapping(case, arrays):
+    """(out, the key of an array, that array in the memory of out)"""
+    key, shift = case.target
+    a = case.call.arrays[key]
+    shape, dtype = case.shape
+    size = max(a.nbytes, int(np.prod(shape)) * dtype.itemsize)
+    memory = np.zeros(size + 8 * shift + 16, np.uint8)
+    start = shift * dtype.itemsize
+    own = memory[: a.nbytes].view(a.dtype).reshape(a.shape)
+    own[...] = a
+    nbytes = int(np.prod(shape)) * dtype.itemsize
+    return memory[start : start + nbytes].view(dtype).reshape(shape), key, own
+
+
+def backends():
+    for level in LEVELS:
+        kernels.set_level(level)
+        yield level, lossgrad
+    if kernels:
+        kernels.set_level(None)
+    yield "reference", reference
+
+
+# ---- checks --------------------------------------------------------------------------------------
+
+
+def findings(case, count):
+    """(what, backend, message) of all that is wrong with a case."""
+    case.shape = None
+    fresh = {name: run(case, module)[0] for name, module in backends()}
+    want = fresh["reference"]
+    found = _same_errors(fresh, count)
+    if found or isinstance(want, Exception):
+        return found
+    found += _same_bits(fresh, count)
+    found += _near(case, fresh, count)
+    if case.target:
+        case.shape = want[-1].shape, want[-1].dtype
+        for name, module in backends():
+            count["out over an input"] += 1
+            got, _ = run(case, module)
+            if isinstance(got, Exception) or not _alike(got, fresh[name]):
+                found.append(("out over an input", name, f"{got!r}, not {fresh[name]!r}"))
+    return found
+
+
+def _alike(a, b):
+    return all(
+        x.dtype == y.dtype and x.shape == y.shape and (bits(x) == bits(y)).all()
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def _same_errors(fresh, count):
+    count["errors of one type"] += 1
+    kinds = {
+        name: type(r).__name__ if isinstance(r, Exception) else "a result"
+        for name, r in fresh.items()
+    }
+    if len(set(kinds.values())) == 1:
+        return []
+    return [("errors", "-", ", ".join(f"{name}: {kind}" for name, kind in kinds.items()))]
+
+
+def _same_bits(fresh, count):
+    fused = [name for name in FUSED_LEVELS if name in fresh]
+    found = []
+    for name in fused[1:]:
+        count["bits of levels"] += 1
+        if not _alike(fresh[name], fresh[fused[0]]):
+            found.append(("bits", name, f"{fresh[name]!r}, {fused[0]}: {fresh[fused[0]]!r}"))
+    return found
+
+
+def bound(call, which):
+    """ULP that a result of a call may be from its exact value."""
+    stated = kernels.bounds() if kernels else {}
+    name = call.op.name
+    pairs = [pair for key, pair in stated.items() if key == name or key.startswith(f"{name}_")]
+    return max((pair[which] for pair in pairs), default=4.0)
+
+
+def _near(case, fresh, count):
+    """Results beyond the bound; where no exact value is known, those that differ in kind."""
+    call, exact = case.call, wanted(case.call)
+    found = []
+    for k, want in enumerate(fresh["reference"]):
+        slope = call.function.endswith("_backward") or k == 1
+        limit = bound(call, int(slope)) + SCALED * (slope or call.is_reduced) + ORDINARY
+        pair = exact[k] if exact is not None and k < len(exact) else None
+        for name, results in fresh.items():
+            count["exact" if pair else "kinds"] += 1
+            got = results[k]
+            if pair:
+                message = _beyond(got, *pair, limit)
+                if message:
+                    found.append(("exact", _who(name), message))
+            message = _differ(got, want)
+            if message:
+                found.append(("limits", _who(name), message))
+    return found
+
+
+def _who(name):
+    return name if name == "reference" else "kernels"
+
+
+def _beyond(got, exact, larger, limit):
+    exact, larger = (np.broadcast_to(a, got.shape) for a in (exact, larger))
+    known = np.isfinite(exact)
+    if not known.any():
+        return None
+    apart = ulp.distance(got[known], exact[known], larger[known])
+    at = int(apart.argmax())
+    if apart[at] <= limit:
+        return None
+    index = tuple(map(int, np.argwhere(known)[at]))
+    return f"got {got[index]!r}, right: {exact[index]!r} at {index} ({apart[at]:.3g} ULP)"
+
+
+def _differ(got, want):
+    """Where one is NaN or infinite and the other is not the same."""
+    with np.errstate(all="ignore"):
+        a, b = got.astype(np.float64), want.astype(np.float64)
+        top = np.float64(ulp.info(want.dtype).max) if want.dtype.kind not in "iu" else np.inf
+        near = (abs(a) > top / 2) & (abs(b) > top / 2) & (np.sign(a) == np.sign(b))
+        differ = (np.isnan(a) != np.isnan(b)) | ((np.isinf(a) != np.isinf(b)) & ~near)
+        differ |= np.isinf(a) & np.isinf(b) & (a != b)
+    if not differ.any():
+        return None
+    index = tuple(map(int, np.argwhere(differ)[0]))
+    return f"got {got[index]!r}, reference: {want[index]!r} at {index}"
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def one_line(case, what, name, message):
+    text = " ".join(message.split())
+    return f"python -m tests.fuzz --case '{case.name}'  # {what}, {name}: {case}: {text[:300]}"
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=None, help="a fresh one if it is not given")
+    parser.add_argument("--case", help="SEED:K, the one case to make")
+    options = parser.parse_args(arguments)
+    count, seen = Counter(), {}
+    if options.case:
+        names = [options.case]
+    else:
+        seed = options.seed if options.seed is not None else time.time_ns() % 10**9
+        print(f"seed {seed}", flush=True)
+        names = (f"{seed}:{k}" for k in range(1 << 60))
+    end = time.monotonic() + options.seconds
+    for name in names:
+        made = case(name)
+        count["cases"] += 1
+        for what, where, message in findings(made, count):
+            key = (made.call.function, what, where)
+            if key not in seen:
+                print(one_line(made, what, where, message), flush=True)
+            seen[key] = seen.get(key, 0) + 1
+        if time.monotonic() > end:
+            break
+    print(", ".join(f"{key}: {number}" for key, number in count.items()))
+    print(f"{len(seen)} kinds of finding, {sum(seen.values())} in all")
+    return 1 if seen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
