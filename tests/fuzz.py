@@ -7,6 +7,8 @@ always the same call: ``python -m tests.fuzz --case N:K`` makes it again.
 
 import argparse
 import dataclasses
+import itertools
+import multiprocessing
 import sys
 import time
 from collections import Counter
@@ -320,33 +322,50 @@ def one_line(case, what, name, message):
     return f"python -m tests.fuzz --case '{case.name}'  # {what}, {name}: {case}: {text[:300]}"
 
 
-def main(arguments):
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=None, help="a fresh one if it is not given")
-    parser.add_argument("--case", help="SEED:K, the one case to make")
-    options = parser.parse_args(arguments)
-    count, seen = Counter(), {}
-    if options.case:
-        names = [options.case]
-    else:
-        seed = options.seed if options.seed is not None else time.time_ns() % 10**9
-        print(f"seed {seed}", flush=True)
-        names = (f"{seed}:{k}" for k in range(1 << 60))
-    end = time.monotonic() + options.seconds
+def search(names, seconds, place):
+    """Make cases for so long and print what is found; ends the process with 1 if that is anything."""
+    count, seen, end = Counter(), Counter(), time.monotonic() + seconds
     for name in names:
+        place.value = name.encode()
         made = case(name)
         count["cases"] += 1
         for what, where, message in findings(made, count):
             key = (made.call.function, what, where)
             if key not in seen:
                 print(one_line(made, what, where, message), flush=True)
-            seen[key] = seen.get(key, 0) + 1
+            seen[key] += 1
         if time.monotonic() > end:
             break
     print(", ".join(f"{key}: {number}" for key, number in count.items()))
-    print(f"{len(seen)} kinds of finding, {sum(seen.values())} in all")
-    return 1 if seen else 0
+    print(f"{len(seen)} kinds of finding, {seen.total()} findings", flush=True)
+    sys.exit(bool(seen))
+
+
+def search_all(seed, seconds, place):
+    search((f"{seed}:{k}" for k in itertools.count()), seconds, place)
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, help="a fresh one if it is not given")
+    parser.add_argument("--case", help="SEED:K, the one case to make")
+    options = parser.parse_args(arguments)
+    context = multiprocessing.get_context("spawn")  # a crash is a finding as well
+    place = context.Array("c", 64)
+    seed = time.time_ns() % 10**9 if options.seed is None else options.seed
+    if options.case:
+        target, given = search, ([options.case], 0, place)
+    else:
+        print(f"seed {seed}", flush=True)
+        target, given = search_all, (seed, options.seconds, place)
+    child = context.Process(target=target, args=given)
+    child.start()
+    child.join()
+    if child.exitcode not in (0, 1):
+        made = case(place.value.decode())
+        print(one_line(made, "crash", "-", f"exit status {child.exitcode}"))
+    return int(child.exitcode != 0)
 
 
 if __name__ == "__main__":
