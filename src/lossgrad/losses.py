@@ -72,8 +72,6 @@ def _loss(
         losses_out = out
     if value and not reduced:
         losses = check.output(losses_out, shape, dtype, *inputs)
-    if gradient is not None and op == "kl_div_log_target":
-        extra, g = np.broadcast_to(check.converted(g, check.computed(dtype), "grad"), shape), 1.0
     slope = g if type(g) is np.ndarray else None
     loss: Any = kernels.elementwise(
         slope,
