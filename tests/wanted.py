@@ -111,6 +111,8 @@ def _loss_elementwise(call):
     value, slope = ([w * term for term in terms] for terms in (value, slope))
     reduction, result = call.options.get("reduction", "mean"), []
     count = {"mean": x.size, "batchmean": x.shape[0]}.get(reduction, 1)
+    if call.op.name == "mse_loss" and reduction == "mean" and "weight" in arrays:
+        count = np.broadcast_to(w, x.shape).sum()
     used = x + t + w + arrays.get("pos_weight", 0)
     if not call.function.endswith("_backward"):
         exact, larger = _known(value[0], value[1], used)
