@@ -139,15 +139,15 @@ def output(
     out: Array | None,
     shape: Shape,
     dtype: np.dtype[Any],
-    *inputs: Array | None,
+    *,
     axis: int | None = None,
     rows: bool = False,
     name: str = "out",
 ) -> Array:
     """The array to write a result to; ``finished`` turns it into what is handed back.
 
-    That is `out` itself, unless it overlaps an input in another way than by being it, is not
-    aligned, or has no view as a grid along `axis` (of its own axes if axis is None and those are at
+    It may overlap what is read: who computes sees to that, the kernels where arrays cross into C.
+    That is `out` itself, unless it is not aligned or has no view as a grid along `axis` (of its own axes if axis is None and those are at
     most three; as one run if it holds one value a row).
     """
     if out is None:
@@ -165,11 +165,6 @@ def output(
         plain.flags.c_contiguous or (not rows and _has_view(plain, axis))
     ):
         return np.empty(shape, dtype)
-    for a in inputs:
-        if a is None or a is plain:
-            continue
-        if np.may_share_memory(plain, a) and not _identical(plain, a):
-            return np.empty(shape, dtype)
     return plain
 
 
@@ -186,22 +181,11 @@ def _has_view(out: Array, axis: int | None) -> bool:
     return out.ndim <= 3 if axis is None else np.may_share_memory(grid(out, axis), out)
 
 
-def _identical(a: Array, b: Array) -> bool:
-    return bool(
-        a.ctypes.data == b.ctypes.data
-        and a.shape == b.shape
-        and a.strides == b.strides
-        and a.itemsize == b.itemsize
-    )
-
-
-def lse_output(
-    lse: Array | None, shape: Shape, dtype: np.dtype[Any], *inputs: Array | None
-) -> Array | None:
+def lse_output(lse: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
     """The array to write each row's log-sum-exp to (see ``output``), None if not asked for."""
     if lse is None:
         return None
-    return output(lse, shape, _lse_dtype(lse, dtype), *inputs, name="lse")
+    return output(lse, shape, _lse_dtype(lse, dtype), name="lse")
 
 
 def lse_input(lse: ArrayLike | None, shape: Shape, dtype: np.dtype[Any]) -> Array | None:

@@ -57,7 +57,6 @@ def _loss(
     """(loss if value is asked for, gradient unless upstream is None); divisor is the mean's."""
     dtype, shape = x.dtype, x.shape
     reduced = reduction != "none"
-    inputs = (x, targets, extra, weights)
     direction, losses_out, gradient, losses = kernels.FORWARD, None, None, None
     g: Any = 1.0
     if upstream is not None:
@@ -66,12 +65,12 @@ def _loss(
             g = check.upstream(upstream, reduction, shape, dtype)
         if reduction in ("mean", "batchmean"):
             g = kernels.quotient(g, divisor)
-        gradient = check.output(out, shape, dtype, *inputs, g if type(g) is np.ndarray else None)
+        gradient = check.output(out, shape, dtype)
     else:
         check.loss_out(out, reduction)
         losses_out = out
     if value and not reduced:
-        losses = check.output(losses_out, shape, dtype, *inputs)
+        losses = check.output(losses_out, shape, dtype)
     slope = g if type(g) is np.ndarray else None
     loss: Any = kernels.elementwise(
         slope,

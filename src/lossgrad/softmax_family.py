@@ -50,7 +50,7 @@ def _softmax_like(
         return plain
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     _cross(what, x, axis, out=result, num_threads=num_threads)
     return check.finished(result, out)
 
@@ -69,7 +69,7 @@ def _softmax_like_backward(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     _cross(what, x, axis, grad=grad, out=result, num_threads=num_threads)
     return check.finished(result, out)
 
@@ -297,7 +297,7 @@ def logsumexp(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)
-    result = check.output(out, shape, x.dtype, x, rows=True)
+    result = check.output(out, shape, x.dtype, rows=True)
     factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
     _cross(kernels.LOGSUMEXP, x, axis, factor=factor, value=result, num_threads=num_threads)
     return check.finished(result, out)
@@ -352,7 +352,7 @@ def logsumexp_backward(
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
     _cross(
         kernels.LOGSUMEXP_BACKWARD,
@@ -405,7 +405,7 @@ def softmin(
     """
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     with arithmetic():
         softmax(np.negative(x, out=result), axis, out=result, num_threads=num_threads)
     return check.finished(result, out)
@@ -454,7 +454,7 @@ def softmin_backward(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     shared = result is grad or np.may_share_memory(result, grad)
     with arithmetic():
         turned = np.negative(x, out=None if shared else result)
@@ -505,7 +505,7 @@ def softmax_jacobian(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     shape, classes = check.rows_shape(x.shape, axis), x.shape[axis]
-    result = check.output(out, (*shape, classes, classes), x.dtype, x, rows=True)
+    result = check.output(out, (*shape, classes, classes), x.dtype, rows=True)
     matrices = result.reshape(math.prod(shape), classes, classes)
     kernels.softmax_jacobian(x, axis, matrices, num_threads)
     return check.finished(result, out)

@@ -47,7 +47,7 @@ def parameters_of(dtype: np.dtype[Any], *values: float) -> list[float]:
 def forward(formula: Formula, x: ArrayLike, out: Array | None, *parameters: float) -> Array:
     x = check.floating(x)
     given = parameters_of(x.dtype, *parameters)
-    result = check.output(out, x.shape, x.dtype, x)
+    result = check.output(out, x.shape, x.dtype)
     with np.errstate(all="ignore"):
         each(result, lambda v: formula(v, *given).rounded(), x)
     return check.finished(result, out)
@@ -59,7 +59,7 @@ def backward(
     x = check.floating(x)
     given = parameters_of(x.dtype, *parameters)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, grad, x)
+    result = check.output(out, x.shape, x.dtype)
     with np.errstate(all="ignore"):
         each(result, lambda g, v: times(g, slope(v, *given), v), grad, x)
     return check.finished(result, out)

@@ -117,7 +117,7 @@ def _softmax_like(
 ) -> Array:
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     rows = flatten(x, axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
@@ -137,7 +137,7 @@ def _softmax_like_backward(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     rows, slopes = flatten(x, axis), flatten(grad, axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
@@ -251,7 +251,7 @@ def softmax_jacobian(
     axis = check.class_axis(x, axis)
     classes = x.shape[axis]
     shape = (*check.rows_shape(x.shape, axis), classes, classes)
-    result = check.output(out, shape, x.dtype, x)
+    result = check.output(out, shape, x.dtype)
     rows = flatten(x, axis)
     values = np.empty((len(rows), classes, classes), x.dtype)
     for part in blocks(len(rows), classes * classes):
@@ -315,7 +315,7 @@ def logsumexp(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
-    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x)
+    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype)
     rows = flatten(x, axis)
     values = np.empty(len(rows), x.dtype)
     for part in blocks(*rows.shape):
@@ -345,7 +345,7 @@ def logsumexp_backward(
     weights = check.element_weight(b, x.shape, x.dtype, "b")
     shape = check.rows_shape(x.shape, axis, keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     rows, slopes = flatten(x, axis), grad.reshape(-1)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
