@@ -1,8 +1,8 @@
 """Random calls of every function, each on all levels and in the reference, against exact values.
 
-``python -m tests.fuzz --seconds 600 --seed N`` prints its seed, a line for each kind of finding, and
-how many cases and checks there were; its exit status is 1 if there are findings. Case K of seed N is
-always the same call: ``python -m tests.fuzz --case N:K`` makes it again.
+``python -m tests.fuzz --seconds 600 --seed N`` prints its seed, a line for each kind of finding,
+and how many cases and checks there were; its exit status is 1 if there are findings. Case K of seed
+N is always the same call: ``python -m tests.fuzz --case N:K`` makes it again.
 """
 
 import argparse
@@ -51,9 +51,10 @@ class Case:
     call: object
     layouts: dict
     target: tuple | None  # (the array that out= overlaps, by how many elements it is shifted)
+    mistake: object = None  # the call as it must be refused, if that is what is tried
 
     def __str__(self):
-        call = self.call
+        call = self.mistake or self.call
         arrays = [f"{k}={_literal(a)}{self._layout(k)}" for k, a in call.arrays.items()]
         options = [f"{k}={v!r}" for k, v in call.options.items()]
         out = [f"out over {self.target[0]} + {self.target[1]}"] if self.target else []
@@ -91,7 +92,26 @@ def case(name):
     call = found[rng.integers(len(found))]
     call.arrays = {k: _varied(rng, a, call, k) for k, a in call.arrays.items()}
     layouts = {k: _layout(rng, a) for k, a in call.arrays.items()}
-    return Case(name, call, layouts, _target(rng, call))
+    mistake = _mistaken(rng, call) if rng.integers(12) == 0 else None
+    return Case(name, call, layouts, None if mistake else _target(rng, call), mistake)
+
+
+def _mistaken(rng, call):
+    """The call with a label, a shape, a dtype or an option that is none."""
+    arrays, options = dict(call.arrays), dict(call.options)
+    key = list(arrays)[rng.integers(len(arrays))]
+    a, how = arrays[key], rng.integers(4)
+    if how == 0 and "targets" in arrays and arrays["targets"].dtype.kind in "iu":
+        labels = arrays["targets"].copy()
+        labels[rng.random(labels.shape) < 0.5] = 10**6
+        arrays["targets"] = labels
+    elif how == 1:
+        arrays[key] = a.astype(np.float32).astype(np.complex64)
+    elif how == 2:
+        options |= {k: v for k, v in {"axis": 9, "reduction": "all"}.items() if k in options}
+    else:
+        arrays[key] = np.concatenate([a, a], axis=-1) if a.ndim else np.zeros((2, 3), a.dtype)
+    return dataclasses.replace(call, arrays=arrays, options=options)
 
 
 def _layout(rng, a):
@@ -109,7 +129,7 @@ def _target(rng, call):
 
 
 def specials(dtype):
-    """Ends of the range, subnormals, powers of two around its square root, and what is no number."""
+    """Ends of the range, subnormals, powers of two around its square root, and infinities."""
     info = ulp.info(dtype)
     n = int(info.maxexp)
     ends = [info.max, info.tiny, info.smallest_subnormal, info.tiny / 2, 0.0, 1.0, 1 + info.eps]
@@ -162,26 +182,26 @@ def _allowed(values, call, key):
 # ---- running -------------------------------------------------------------------------------------
 
 
-def run(case, module):
-    """The results of a case, or the error it ends with; and whether an error wrote to out=."""
-    arrays = {k: case.layouts[k](a.copy()) for k, a in case.call.arrays.items()}
-    before = None
-    options = {}
-    if case.target and case.shape is not None:
-        key, shift = case.target
-        out, arrays[key] = ways.overlapping(case.call.arrays[key], *case.shape, shift)
-        options["out"] = out
-        before = out.tobytes()
+def attempt(call, module, arrays, **options):
+    """The results, or the error that the call ends with; a warning is one."""
     try:
         with np.errstate(all="raise"), warnings.catch_warnings():
             warnings.simplefilter("error")
-            results = case.call(module, arrays, **options)
+            return [a.copy() for a in call(module, arrays, **options)]
     except Exception as error:
-        wrote = before is not None and options["out"].tobytes() != before
-        return error, wrote
-    if options:
-        assert results[-1] is options["out"], "out= is not what comes back"
-    return [a.copy() for a in results], False
+        return error
+
+
+def laid_out(case):
+    return {k: case.layouts[k](a.copy()) for k, a in case.call.arrays.items()}
+
+
+def over_an_input(case, module, like):
+    """What is in out=, which overlaps an input, and the error if there is one."""
+    key, shift = case.target
+    arrays = laid_out(case)
+    out, arrays[key] = ways.overlapping(case.call.arrays[key], like.shape, like.dtype, shift)
+    return attempt(case.call, module, arrays, out=out)
 
 
 def backends():
@@ -198,21 +218,37 @@ def backends():
 
 def findings(case, count):
     """(what, backend, message) of all that is wrong with a case."""
-    case.shape = None
-    fresh = {name: run(case, module)[0] for name, module in backends()}
-    want = fresh["reference"]
+    if case.mistake:
+        return _refused(case, count)
+    fresh = {name: attempt(case.call, module, laid_out(case)) for name, module in backends()}
     found = _same_errors(fresh, count)
-    if found or isinstance(want, Exception):
+    if found or isinstance(fresh["reference"], Exception):
         return found
-    found += _same_bits(fresh, count)
-    found += _near(case, fresh, count)
-    if case.target:
-        case.shape = want[-1].shape, want[-1].dtype
-        for name, module in backends():
-            count["out over an input"] += 1
-            got, _ = run(case, module)
-            if isinstance(got, Exception) or not _alike(got, fresh[name]):
-                found.append(("out over an input", name, f"{got!r}, not {fresh[name]!r}"))
+    found += _same_bits(fresh, count) + _near(case, fresh, count)
+    return found + (_overlaps(case, fresh, count) if case.target else [])
+
+
+def _refused(case, count):
+    """A mistake is the same error everywhere, and nothing is written."""
+    like = attempt(case.call, reference, {})
+    options, raised, found = {}, {}, []
+    for name, module in backends():
+        if case.call.takes_out and not isinstance(like, Exception):
+            options["out"] = np.full_like(like[-1], 7)
+        raised[name] = attempt(case.mistake, module, {}, **options)
+        count["nothing written on an error"] += 1
+        if options and isinstance(raised[name], Exception) and not (options["out"] == 7).all():
+            found.append(("written on an error", name, repr(raised[name])))
+    return found + _same_errors(raised, count)
+
+
+def _overlaps(case, fresh, count):
+    found = []
+    for name, module in backends():
+        count["out over an input"] += 1
+        got = over_an_input(case, module, fresh[name][-1])
+        if isinstance(got, Exception) or not _alike(got, fresh[name]):
+            found.append(("out over an input", name, f"{got!r}, not {fresh[name]!r}"))
     return found
 
 
@@ -321,7 +357,7 @@ def one_line(case, what, name, message):
 
 
 def search(names, seconds, place):
-    """Make cases for so long and print what is found; ends the process with 1 if that is anything."""
+    """Make cases for so long and print what is found; ends the process, with 1 if that is any."""
     count, seen, end = Counter(), Counter(), time.monotonic() + seconds
     for name in names:
         place.value = name.encode()
@@ -348,6 +384,7 @@ def main(arguments):
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, help="a fresh one if it is not given")
     parser.add_argument("--case", help="SEED:K, the one case to make")
+    parser.add_argument("--crashes-only", action="store_true", help="for builds with a sanitizer")
     options = parser.parse_args(arguments)
     context = multiprocessing.get_context("spawn")  # a crash is a finding as well
     place = context.Array("c", 64)
@@ -360,6 +397,8 @@ def main(arguments):
     child = context.Process(target=target, args=given)
     child.start()
     child.join()
+    if options.crashes_only and child.exitcode == 1:
+        return 0
     if child.exitcode not in (0, 1):
         made = case(place.value.decode())
         print(one_line(made, "crash", "-", f"exit status {child.exitcode}"))

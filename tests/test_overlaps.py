@@ -23,9 +23,7 @@ def _beyond_the_registry(call):
     if call.function == "rrelu_backward":
         slopes = np.full_like(call.arrays["x"], 0.25)
         options = {**call.options, "training": True}
-        yield dataclasses.replace(
-            call, arrays={**call.arrays, "slopes": slopes}, options=options
-        )
+        yield dataclasses.replace(call, arrays={**call.arrays, "slopes": slopes}, options=options)
 
 
 def written(call):

@@ -150,7 +150,7 @@ def _divergence(x, t, positive, options):
     if options.get("log_target"):
         e = np.exp(t)
         return (e * (t - x), e * np.maximum(abs(t), abs(x))), (-e, e)
-    log = np.where(t > 0, t * np.log(t), 0)
+    log = np.where(t == 0, 0, t * np.log(t))
     return (log - t * x, np.maximum(abs(log), abs(t * x))), (-t, t)
 
 
@@ -200,7 +200,9 @@ def _softmax(call):
         exact, larger = getattr(rows, f"{name}_backward")(g)
         exact = sign * exact
     exact = np.where(good[:, None], exact, UNKNOWN)
-    return [_known(_back(exact, shape, axis), None if larger is None else _back(larger, shape, axis))]
+    return [
+        _known(_back(exact, shape, axis), None if larger is None else _back(larger, shape, axis))
+    ]
 
 
 def _logsumexp(x, b, axis, shape):

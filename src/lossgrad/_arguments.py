@@ -146,9 +146,10 @@ def output(
 ) -> Array:
     """The array to write a result to; ``finished`` turns it into what is handed back.
 
-    It may overlap what is read: who computes sees to that, the kernels where arrays cross into C.
-    That is `out` itself, unless it is not aligned or has no view as a grid along `axis` (of its own axes if axis is None and those are at
-    most three; as one run if it holds one value a row).
+    That is `out` itself, unless it is not aligned, or has no view as a grid along `axis` (of its
+    own axes if axis is None and those are at most three; as one run if it holds one value a row).
+    It may overlap what is read: the kernels see to that where arrays cross into C, and the reference
+    writes when all is computed.
     """
     if out is None:
         return np.empty(shape, dtype)
