@@ -120,9 +120,9 @@ def _distribution(p: ArrayLike, name: str) -> Array:
 
 
 def _pair(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:
-    x = _distribution(p, "p")
-    y = check.same_shape(check.converted(q, x.dtype, "q"), x.shape, "q", "p")
-    return x, check.masses(y, "q")
+    x, y = check.promoted(p, q, "p", "q")
+    y = check.same_shape(check.converted(y, x.dtype, "q"), x.shape, "q", "p")
+    return check.masses(x, "p"), check.masses(y, "q")
 
 
 def _measure(

@@ -312,6 +312,8 @@ def logsumexp(
     num_threads: int | None = None,
 ) -> Array:
     """log(sum(b exp(x))) along axis."""
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
@@ -340,6 +342,8 @@ def logsumexp_backward(
     num_threads: int | None = None,
 ) -> Array:
     """grad * softmax(x); with b, grad * b exp(x) / sum(b exp(x))."""
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
