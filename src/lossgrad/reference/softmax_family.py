@@ -8,7 +8,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
 from ._apply import BLOCK, times
-from ._double import Wide, log, log1p, scaled_exp, select, sum_first, two_part_sum, two_product, two_sum
+from ._double import (
+    Wide,
+    log,
+    log1p,
+    scaled_exp,
+    select,
+    sum_first,
+    two_part_sum,
+    two_product,
+    two_sum,
+)
 
 __all__ = [
     "log_softmax",
