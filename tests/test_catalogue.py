@@ -332,7 +332,10 @@ def test_logsumexp_of_weighted_terms(lg, dtype, near):
     assert one([-INF, -INF], [1, 1])[0] == -INF
     near(one([0, 0], [3, -1]), [math.log(2), 1.5, -0.5])
     near(one([0, -20], [1, 2])[0], math.log1p(2 * math.exp(-20)), rtol=4 * np.finfo(dtype).eps)
-    same(lg.logsumexp(np.zeros((2, 3), dtype), b=np.array([[1], [0]], dtype)), [dtype(math.log(3)), -INF])
+    same(
+        lg.logsumexp(np.zeros((2, 3), dtype), b=np.array([[1], [0]], dtype)),
+        [dtype(math.log(3)), -INF],
+    )
     with pytest.raises(ValueError, match="b of shape"):
         lg.logsumexp(np.zeros((2, 3), dtype), b=np.ones(2))
 
