@@ -242,10 +242,10 @@ INLINE void softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_bat
     }
     w_values(dot_abreast(e, g, n), dot);
     for (int r = 0; r < VL; r++) {
-        scale[r] = (S)(1 / b->total[at + r]);
+        scale[r] = (S)(LIFT / b->total[at + r]);
         d[r] = (S)(dot[r] / b->total[at + r]);
     }
-    for (ptrdiff_t c = 0; c < n; c++) e[c] = (e[c] * ld(scale)) * (g[c] - ld(d));
+    for (ptrdiff_t c = 0; c < n; c++) e[c] = (e[c] * ld(scale)) * (g[c] - ld(d)) * set1(1 / LIFT);
     for (int r = 0; r < VL; r++)
         for (ptrdiff_t c = 0; c < n && is_far(size[r]); c++) ((S *)(e + c))[r] = far[r][c];
 }

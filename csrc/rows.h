@@ -80,7 +80,7 @@ INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
 typedef struct { const S *terms, *grad; V scale, dot; } softmax_slope;
 INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const softmax_slope *s = of;
-    return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot);
+    return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot) * set1(1 / LIFT);
 }
 INLINE void softmax_gradient(const lg_row *w, const S *e, const S *g, S *out, ptrdiff_t n, int stream) {
     if (is_far(largest_size(g, n))) {
@@ -88,7 +88,7 @@ INLINE void softmax_gradient(const lg_row *w, const S *e, const S *g, S *out, pt
         return;
     }
     const double dot = value_of(row_dot(e, g, n, 1)) / w->total;
-    const softmax_slope s = {e, g, set1((S)(1 / w->total)), set1((S)dot)};
+    const softmax_slope s = {e, g, set1((S)(LIFT / w->total)), set1((S)dot)};
     write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
 }
 

@@ -37,6 +37,9 @@ INLINE S largest_size(const S *x, ptrdiff_t n) {
     return fold_max(most);
 }
 
+/* A softmax is multiplied by its gradient as LIFT times itself, so that nothing but the result is subnormal. */
+#define LIFT C_(0x1p64f, 0x1p512)
+
 /* part / total * g, in the order in which nothing but the result can underflow. */
 INLINE S share(double part, double total, double g) {
     return (S)(fabs(g) > 1 ? part * (g / total) : part / total * g);

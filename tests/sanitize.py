@@ -17,9 +17,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 COPIED = ("csrc", "src", "tests", "benchmarks", "docs", "setup.py", "pyproject.toml", "README.md")
+# -O1 is built in a third of the time, and says more of what it finds.
 FLAGS = {
-    "address": ["-fsanitize=address", "-fno-omit-frame-pointer", "-g"],
-    "undefined": ["-fsanitize=undefined", "-fno-sanitize-recover=all", "-g"],
+    "address": ["-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer"],
+    "undefined": ["-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=all"],
 }
 # Leaks are those of the interpreter at its end; a leak of ours is for the tests of memory.
 OPTIONS = {

@@ -264,6 +264,7 @@ def logsumexp(
     b : array_like, optional
         Factors of the exponentials, which broadcast to the shape of `x`; 1 if not given. They may
         be negative: the logarithm of a negative sum is NaN. Where one is 0, `x` is not looked at.
+        `x` and `b` are computed in the dtype that NumPy promotes both to.
     keepdims : bool, default False
         Keep the axis with length 1.
     out : ndarray, optional
@@ -274,8 +275,8 @@ def logsumexp(
     Returns
     -------
     ndarray
-        Of the dtype of `x`, without the axis; within 4 ULP of the larger of the result and the
-        largest logit. -inf throughout gives -inf.
+        Of the dtype of `x` and `b`, without the axis; within 4 ULP of the larger of the result and
+        the largest logit. -inf throughout gives -inf; one +inf or more, inf.
 
     Raises
     ------
@@ -294,6 +295,8 @@ def logsumexp(
         plain = kernels.plain_logsumexp(x, axis, num_threads)
         if plain is not None:
             return plain
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)
@@ -335,7 +338,8 @@ def logsumexp_backward(
     Returns
     -------
     ndarray
-        Gradient with respect to `x`, of its shape and dtype; every entry within 4 ULP.
+        Gradient with respect to `x`, of its shape and the forward's dtype; every entry within
+        4 ULP.
 
     Raises
     ------
@@ -348,6 +352,8 @@ def logsumexp_backward(
     >>> lossgrad.logsumexp_backward(2.0, [0.0, 0.0])
     array([1., 1.])
     """
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)

@@ -207,7 +207,7 @@ def _mse_loss(
     out: Array | None,
     value: bool,
 ) -> tuple[Any, Any]:
-    x, t = _pair(input, target)
+    x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     divisor = x.size if w is None else exact_sum(w)
@@ -223,19 +223,13 @@ def _kl_div(
     out: Array | None,
     value: bool,
 ) -> tuple[Any, Any]:
-    x, t = _pair(input, target)
+    x, t = check.input_and_target(input, target)
     reduction = check.batch_reduction_name(reduction)
     divisor = check.batch_size(x) if reduction == "batchmean" else x.size
     formulas: tuple[Formula, Formula] = (_kl, _kl_slope)
     if log_target:
         formulas = _kl_log(check.computed(x.dtype)), _kl_log_slope
     return _loss(*formulas, upstream, reduction, divisor, out, value, x, t)
-
-
-def _pair(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
-    x = check.floating(input, "input")
-    t = check.converted(target, check.computed(x.dtype), "target")
-    return x, check.same_shape(t, x.shape, "target", "input")
 
 
 # ---- public functions ----------------------------------------------------------------------------

@@ -8,7 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
 from ._apply import BLOCK, times
-from ._double import Wide, log, log1p, scaled_exp, select, sum_first, two_part_sum, two_product, two_sum
+from ._double import (
+    Wide,
+    log,
+    log1p,
+    scaled_exp,
+    select,
+    sum_first,
+    two_part_sum,
+    two_sum,
+)
 
 __all__ = [
     "log_softmax",
@@ -312,6 +321,8 @@ def logsumexp(
     num_threads: int | None = None,
 ) -> Array:
     """log(sum(b exp(x))) along axis."""
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
@@ -340,6 +351,8 @@ def logsumexp_backward(
     num_threads: int | None = None,
 ) -> Array:
     """grad * softmax(x); with b, grad * b exp(x) / sum(b exp(x))."""
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
