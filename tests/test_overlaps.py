@@ -54,6 +54,17 @@ def test_out_over_every_operand(either, op, kind, rng):
     assert checked
 
 
+@pytest.mark.parametrize("function", ["cross_entropy", "nll_loss"])
+def test_out_is_a_weight_of_as_many_classes_as_rows(lg, dtype, function, rng):
+    """A weight is read for any row: one that is out itself is not read in step with it."""
+    n = 300
+    x, w = rng.normal(size=(n, n)).astype(dtype), rng.uniform(0.5, 2, n).astype(dtype)
+    y = rng.integers(0, n, n)
+    loss = getattr(lg, function)
+    want = loss(x, y, w.copy(), reduction="none")
+    same_bits([loss(x, y, w, reduction="none", out=w)], [want])
+
+
 def test_out_over_a_view_with_gaps(either, rng):
     """The extent of an array counts, not its elements alone."""
     m = np.zeros(40)

@@ -166,8 +166,8 @@ def output(
 
     That is `out` itself, unless it is not aligned, or has no view as a grid along `axis` (of its
     own axes if axis is None and those are at most three; as one run if it holds one value a row).
-    It may overlap what is read: the kernels see to that where arrays cross into C, and the reference
-    writes when all is computed.
+    It may overlap what is read: the kernels see to that where arrays cross into C, and the
+    reference writes when all is computed.
     """
     if out is None:
         return np.empty(shape, dtype)

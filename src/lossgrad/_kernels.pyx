@@ -341,13 +341,14 @@ cdef struct Reads:
     # Borrowed: who crosses holds its arguments for as long as the call lasts.
     int number
     void *array[MOST]
+    bint in_step[MOST]
 
 
-cdef int reads_too(Reads *reads, object a) except -1:
-    """Note an array that the call reads."""
+cdef int reads_too(Reads *reads, object a, bint in_step) except -1:
+    """Note an array that the call reads; in step if it is done with an element when the result there is written."""
     if reads.number == MOST:
         raise RuntimeError("more operands than were thought of")
-    reads.array[reads.number] = <void *> a
+    reads.array[reads.number], reads.in_step[reads.number] = <void *> a, in_step
     reads.number += 1
     return 0
 
@@ -380,15 +381,15 @@ cdef void extent(ndarray a, char **low, char **high) noexcept:
                 high[0] += reach
 
 
-cdef bint is_free(ndarray out, ndarray a) noexcept:
-    """Whether out may be written to while a is read: it is the same array, or elsewhere."""
+cdef bint is_free(ndarray out, ndarray a, bint in_step) noexcept:
+    """Whether out may be written to while a is read: it is elsewhere, or the same array and read in step."""
     cdef char *p
     cdef char *p_end
     cdef char *q
     cdef char *q_end
     extent(out, &p, &p_end)
     extent(a, &q, &q_end)
-    return p_end <= q or q_end <= p or is_same(out, a)
+    return p_end <= q or q_end <= p or in_step and is_same(out, a)
 
 
 cdef object place_for(object out, Reads *reads):
@@ -396,7 +397,7 @@ cdef object place_for(object out, Reads *reads):
     cdef ndarray a = out
     cdef int k
     for k in range(reads.number):
-        if not is_free(a, <ndarray> reads.array[k]):
+        if not is_free(a, <ndarray> reads.array[k], reads.in_step[k]):
             return PyArray_EMPTY(PyArray_NDIM(a), PyArray_DIMS(a), PyArray_TYPE(a), 0)
     return out
 
@@ -431,13 +432,13 @@ cdef int storage_of(ndarray a) except -1:
     return LG_BF16
 
 
-cdef ndarray operand(object given, bint writes, int storage, Reads *reads):
+cdef ndarray operand(object given, bint writes, int storage, Reads *reads, bint in_step):
     """An array that is stored so, noted if it is read."""
     cdef ndarray a = given
     if storage_of(a) != storage:
         raise ValueError("operands have different dtypes")
     if not writes:
-        reads_too(reads, given)
+        reads_too(reads, given, in_step)
     elif not PyArray_ISWRITEABLE(a):
         raise ValueError("an operand is read-only")
     return a
@@ -454,7 +455,7 @@ cdef int match(Py_ssize_t outer, Py_ssize_t middle, Py_ssize_t inner, Py_ssize_t
 
 cdef ndarray grid(object given, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int storage, Reads *reads):
     """View an array as (outer, classes, inner) with axis in the middle; what is returned holds the memory."""
-    cdef ndarray a = operand(given, writes, storage, reads)
+    cdef ndarray a = operand(given, writes, storage, reads, True)
     cdef Py_ssize_t outer = 1, inner = 1, classes = PyArray_DIM(a, axis), size = lg_size(storage)
     cdef int k, ndim = PyArray_NDIM(a)
     for k in range(axis):
@@ -492,7 +493,7 @@ cdef ndarray row_values(ndarray a, lg_view *view, Py_ssize_t *shape):
 cdef ndarray row_grid(object given, bint writes, lg_view *view, Py_ssize_t *shape, int storage, Reads *reads):
     """The same of an array that is stored so."""
     view.storage = storage
-    return row_values(operand(given, writes, storage, reads), view, shape)
+    return row_values(operand(given, writes, storage, reads, False), view, shape)
 
 
 cdef int label_type(ndarray a) except -1:
@@ -554,7 +555,7 @@ cdef int start_elements(Elements *e, int op, int direction, int storage, tuple p
 
 cdef ndarray box(Elements *e, object given, bint writes, lg_view *view, int storage):
     """View an array of the shape of the others; what is returned holds the memory."""
-    cdef ndarray a = operand(given, writes, storage, &e.reads)
+    cdef ndarray a = operand(given, writes, storage, &e.reads, True)
     cdef Py_ssize_t shape[3]
     cdef int k, lead = 3 - PyArray_NDIM(a)
     shape, view.stride = [1, 1, 1], [0, 0, 0]
@@ -725,7 +726,7 @@ cdef int set_shape(Rows *rows, Py_ssize_t *shape) except -1:
 
 cdef int take_weight(Rows *rows, object weight) except -1:
     """A weight for each class."""
-    cdef ndarray a = operand(weight, False, lg_computed(rows.storage), &rows.reads)
+    cdef ndarray a = operand(weight, False, lg_computed(rows.storage), &rows.reads, False)
     if PyArray_NDIM(a) != 1 or PyArray_DIM(a, 0) != rows.job.classes or not PyArray_IS_C_CONTIGUOUS(a):
         raise ValueError("weight is not a contiguous vector of the classes")
     rows.job.weight = PyArray_BYTES(a)
@@ -831,7 +832,7 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
         soft = grid(soft, axis, False, &job.soft, shape, lg_computed(rows.storage), &rows.reads)
     else:
         job.label_type = label_type(labels)
-        reads_too(&rows.reads, labels)
+        reads_too(&rows.reads, labels, False)
         labels = row_values(labels, &job.label, shape)
         check_labels(&rows, num_threads)
         if rows.found.bad:
@@ -844,7 +845,7 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
             raise ValueError("lse has the wrong size")
         job.lse = &saved[0] if n else NULL
         job.lse_given = lse_given
-        reads_too(&rows.reads, lse)
+        reads_too(&rows.reads, lse, False)
     if row_grad is not None:
         row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage, &rows.reads)
     to = None if out is None else place_for(out, &rows.reads)
@@ -905,7 +906,8 @@ def label_statistics(x, const double[::1] targets, double limit, loss, double[:,
     cdef int status, storage = storage_of(x)
     cdef Reads reads
     reads.number = 0
-    cdef ndarray logits = operand(x, False, storage, &reads), to = operand(loss, True, lg_computed(storage), &reads)
+    cdef ndarray logits = operand(x, False, storage, &reads, True)
+    cdef ndarray to = operand(loss, True, lg_computed(storage), &reads, True)
     if not PyArray_IS_C_CONTIGUOUS(logits) or not PyArray_IS_C_CONTIGUOUS(to):
         raise ValueError("operands are no runs")
     if (PyArray_SIZE(logits) != n or PyArray_SIZE(to) != n or figures.shape[0] != 3 or figures.shape[1] != n
@@ -950,7 +952,7 @@ def norms(x, int axis, grad, double up, out, double[::1] value, num_threads):
     shape[0], reads.number = -1, 0
     x = grid(x, axis, False, &job.x, shape, storage, &reads)
     if grad is not None:
-        reads_too(&reads, grad)
+        reads_too(&reads, grad, False)
     to = None if out is None else place_for(out, &reads)
     outs = None if to is None else grid(to, axis, True, &job.out, shape, storage, &reads)
     rows = shape[0] * shape[2]
@@ -1112,7 +1114,7 @@ def plain_norm(upstream, x, axis, keepdims, out, bint value, num_threads):
     if axis is not None or keepdims or not is_plain(x):
         return None
     gradient = result_like(x, out) if type(upstream) is float else None
-    if gradient is None and (upstream is not None or out is not None) or gradient is not None and not is_free(gradient, x):
+    if gradient is None and (upstream is not None or out is not None) or gradient is not None and not is_free(gradient, x, True):
         return None
     cdef lg_norm_job job
     cdef double norm
