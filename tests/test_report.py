@@ -122,15 +122,11 @@ def test_the_same_result_gives_the_same_file(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_report(tmp_path, full_disk):
     path = tmp_path / "r.html"
     path.write_text("old")
 
-    def full(self, content):
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    full_disk()
     with pytest.raises(FileError, match="cannot be written: No space left on device"):
         report.write(path, evaluate(np.eye(3), [0, 1, 1]))
     assert path.read_text() == "old"

@@ -14,18 +14,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossgrad._backend import kernels
+from lossgrad._environment import arithmetic_within
 
 _BITS = 32
 _LOWEST = -34  # the limb of 2**-1074
 _UNIT = 1 << (-_BITS * _LOWEST)
-_HIGHEST = 40  # 2**1024 is in limb 32; the rest is room for carries
+_LARGEST = 33  # of 2**62 values below 2**1024
+_HIGHEST = 40  # the rest is room for carries
 _INFINITE = _HIGHEST + 1  # stands for the count of infinities
 _CHUNK = 1 << 15  # values at a time: temporaries stay in the cache, sums of limbs below 2**53
 _ROOM = 1 << 30  # values until a limb of 63 bits may be full
+_MOST = 1 << 53  # infinities: as many values take years
 _COLUMN = struct.Struct("<i")
 _COUNT = struct.Struct("<I")
 
 
+@arithmetic_within
 class ExactSums:
     """Exact sums of non-negative numbers, one for each of `size` groups.
 
@@ -188,10 +192,14 @@ class ExactSums:
         return Fraction(_units(limbs), _UNIT)
 
     def to_bytes(self) -> bytes:
-        """The sums, little-endian; equal sums give equal bytes."""
+        """The sums, little-endian; equal sums give equal bytes.
+
+        Limb 0 is always written, so that the size of the bytes vouches for that of the sums.
+        """
         self._carry()
-        parts = [_COUNT.pack(len(self._limbs))]
-        for limb, column in self._limbs.items():
+        limbs = {0: np.zeros(self.size, np.int64), **self._limbs}
+        parts = [_COUNT.pack(len(limbs))]
+        for limb, column in sorted(limbs.items()):
             parts += [_COLUMN.pack(limb), column.astype("<u4").tobytes()]
         some = self._infinities is not None and self._infinities.any()
         parts.append(_COUNT.pack(int(some)))
@@ -213,16 +221,25 @@ class ExactSums:
         (columns,), data = _COUNT.unpack(data[:4]), data[4:]
         for _ in range(columns):
             (limb,), data = _COLUMN.unpack(data[:4]), data[4:]
-            if not _LOWEST <= limb <= _HIGHEST:
-                raise ValueError(f"no value has a limb {limb}")
-            sums._limbs[limb] = np.frombuffer(data[: 4 * size], "<u4", size).astype(np.int64)
-            data = data[4 * size :]
+            if not max(sums._limbs, default=_LOWEST - 1) < limb <= _LARGEST:
+                raise ValueError(f"a limb {limb} that no value has, or out of order")
+            sums._limbs[limb], data = _read_column(data, "<u4", size)
+        if 0 not in sums._limbs:
+            raise ValueError("sums without limb 0")
         (some,), data = _COUNT.unpack(data[:4]), data[4:]
         if some:
-            sums._infinities = np.frombuffer(data[: 8 * size], "<i8", size).astype(np.int64)
-            data = data[8 * size :]
+            sums._infinities, data = _read_column(data, "<i8", size)
+            if not 0 <= sums._infinities.min() <= sums._infinities.max() <= _MOST:
+                raise ValueError("counts of infinities out of range")
         sums._carry()
         return sums, data
+
+
+def _read_column(data: memoryview, dtype: str, size: int) -> tuple[NDArray[np.int64], memoryview]:
+    end = size * np.dtype(dtype).itemsize
+    if end > len(data):  # before memory is asked for
+        raise ValueError(f"{end} bytes of sums announced, {len(data)} are there")
+    return np.frombuffer(data[:end], dtype).astype(np.int64), data[end:]
 
 
 def _scaled(values: NDArray[np.float64], limbs: int) -> NDArray[np.float64]:

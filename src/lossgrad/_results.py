@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad._environment import arithmetic_within
+
 Task = Literal["multiclass", "binary"]
 Doubles = NDArray[np.float64]
 
@@ -33,6 +35,7 @@ class Average(NamedTuple):
     f1: float
 
 
+@arithmetic_within
 @dataclass(frozen=True, eq=False)
 class Result:
     """What an evaluation found.

@@ -15,7 +15,7 @@ from typing import Any
 import lossgrad
 from lossgrad import _command
 from lossgrad._formats import holds_both
-from lossgrad._problems import FileError, InputError
+from lossgrad._problems import FileError, InputError, visible
 
 _EXAMPLES = """\
 examples:
@@ -58,7 +58,7 @@ def _drop_output() -> None:
 
 def _fail(message: str, status: int = 2) -> int:
     with contextlib.suppress(OSError):
-        print(f"lossgrad: error: {message}", file=sys.stderr)
+        print(f"lossgrad: error: {visible(message)}", file=sys.stderr)
     return status
 
 

@@ -6,10 +6,8 @@ the data are reported with the row's index in the block; the walk over whole arr
 that the row of the whole.
 """
 
-import json
 import math
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lossgrad import _frame
+from lossgrad._environment import arithmetic_within
 from lossgrad._exact import ExactSums
+from lossgrad._possible import badness, check_range, check_totals, check_worst
 from lossgrad._problems import DtypeError, FileError, InputError, LabelError
 from lossgrad._results import Average, Result, Task, WorstRow, means, standard_error
 from lossgrad._statistics import label_statistics, native, row_statistics
@@ -35,9 +36,7 @@ __all__ = [
 ]
 
 MAGIC = b"lossgrad-evaluation\n"
-VERSION = 1
-_START = struct.Struct("<HI")  # version, length of the header
-_CHECK = struct.Struct("<I")  # CRC-32 of all that precedes
+_BINS = 1 << 20
 _LOSS_BINS = 64
 # Groups of the tally "scalars": with s the sample weight, w the class weight, l the loss
 _SCALARS = _ENTROPY, _BRIER, _DIVISOR, _LL, _LW, _WW = range(6)
@@ -55,6 +54,7 @@ class Block:
     worst: list[WorstRow] = field(default_factory=list)
 
 
+@arithmetic_within
 class Evaluation:
     """Running totals over blocks of logits and targets.
 
@@ -112,8 +112,10 @@ class Evaluation:
     ) -> None:
         if task not in ("multiclass", "binary"):
             raise ValueError(f"task is {task!r}, not 'multiclass' or 'binary'")
-        if bins < 1 or worst < 0:
-            raise ValueError(f"bins is {bins} and worst {worst}: at least 1 and 0 are needed")
+        if not 1 <= bins <= _BINS or worst < 0:
+            raise ValueError(
+                f"bins is {bins} and worst {worst}: 1 to {_BINS} bins and 0 rows or more are needed"
+            )
         if not 0.0 <= label_smoothing <= 1.0 or not 0.0 < threshold < 1.0:
             raise ValueError(
                 f"label_smoothing is {label_smoothing} and threshold {threshold}: "
@@ -390,7 +392,7 @@ class Evaluation:
 
     def _keep_worst(self, rows: list[WorstRow]) -> None:
         rows = [*self._worst, *rows]
-        self._worst = sorted(rows, key=lambda row: (-row.loss, *row[1:]))[: self.worst]
+        self._worst = sorted(rows, key=badness)[: self.worst]
 
     def renumber(self, number: Callable[[int], int]) -> None:
         """Give the worst rows other numbers, in the same order."""
@@ -458,10 +460,8 @@ class Evaluation:
             "counts": self._counts,
             "worst_rows": rows,
         }
-        text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
         sums = (self._tallies[name].to_bytes() for name in sorted(self._tallies))
-        content = b"".join((MAGIC, _START.pack(VERSION, len(text)), text, *sums))
-        return content + _CHECK.pack(zlib.crc32(content))
+        return _frame.pack(MAGIC, header, b"".join(sums))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Evaluation":
@@ -472,21 +472,18 @@ class Evaluation:
         ValueError
             The bytes are not a state, are damaged, or of a version that is not known here.
         """
-        if not data.startswith(MAGIC):
-            raise ValueError("not a saved evaluation")
+        header, sums = _frame.unpack(MAGIC, data, "evaluation")
         try:
-            version, length = _START.unpack_from(data, len(MAGIC))
-            if version != VERSION:
-                raise ValueError(
-                    f"a saved evaluation of version {version}; this lossgrad reads {VERSION}"
-                )
-            if _CHECK.unpack(data[-4:])[0] != zlib.crc32(data[:-4]):
-                raise ValueError("a damaged evaluation: its checksum is wrong")
-            start = len(MAGIC) + _START.size
-            header = json.loads(data[start : start + length])
-            return cls._restored(header, memoryview(data)[start + length : -4])
-        except (struct.error, KeyError, TypeError, json.JSONDecodeError) as error:
+            state = cls._restored(header, sums)
+            binary = state.task == "binary"
+            check_totals(state._classes, state._counts, state._tallies, binary)
+            most = 0 if binary else min(state.worst, state._counts["terms"])
+            check_worst(state._worst, state._classes or 0, most)
+        except (struct.error, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"a damaged evaluation: {error}") from None
+        if state.to_bytes() != data:  # a key too many, say, or a count of 1.0
+            raise ValueError("a damaged evaluation: not as it is written")
+        return state
 
     @classmethod
     def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Evaluation":
@@ -496,17 +493,20 @@ class Evaluation:
         if options["weight"] is not None:
             options["weight"] = [_number(text) for text in options["weight"]]
         state = cls(**options)
-        state._counts = {name: int(header["counts"][name]) for name in _COUNTERS}
+        state._counts = {name: header["counts"][name] for name in _COUNTERS}
         for loss, source, row, label, predicted, confidence in header["worst_rows"]:
             place = (source, row, label, predicted)
             state._worst.append(WorstRow(_number(loss), *place, _number(confidence)))
         if (classes := header["classes"]) is not None:
+            check_range("classes", classes, 1)
+            if state.weight is not None and len(state.weight) != classes:
+                raise ValueError(f"{len(state.weight)} class weights for {classes} classes")
             state._open(classes)
             for name in sorted(state._tallies):
                 size = state._tallies[name].size
                 state._tallies[name], rest = ExactSums.from_bytes(size, rest)
         if rest:
-            raise ValueError(f"a damaged evaluation: {len(rest)} bytes too many")
+            raise ValueError(f"{len(rest)} bytes too many")
         return state
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -520,6 +520,11 @@ class Evaluation:
     __hash__ = None  # type: ignore[assignment]
 
     # ---- reading ----
+
+    @property
+    def rows(self) -> int:
+        """The rows seen so far."""
+        return self._counts["rows"]
 
     def result(self) -> Result:
         """The figures so far."""
@@ -640,7 +645,10 @@ def _hexed(value: Any) -> Any:
 
 
 def _number(text: str) -> float:
-    return float.fromhex(text)
+    try:
+        return float.fromhex(text)
+    except OverflowError:
+        raise ValueError(f"{text} is beyond every float64") from None
 
 
 def _label(place: tuple[int, ...], array: NDArray[Any]) -> str:
