@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lossgrad import _arguments as check
 from lossgrad import _frame
 from lossgrad._environment import arithmetic_within
 from lossgrad._exact import ExactSums
@@ -124,7 +125,7 @@ class Evaluation:
         if task == "binary" and (weight is not None or label_smoothing):
             raise ValueError("weight and label_smoothing are for the multiclass task")
         self.task = task
-        self.ignore_index = int(ignore_index)
+        self.ignore_index = check.ignored_label(ignore_index)
         self.weight = None if weight is None else _weights(weight, "weight", None)
         self.label_smoothing = float(label_smoothing)
         self.bins = int(bins)
