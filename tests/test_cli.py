@@ -645,7 +645,6 @@ def test_names_of_files_and_arrays_are_shown_escaped(fail, files, tmp_path, seem
     missing = tmp_path / f"{name}.npy"
     assert fail("evaluate", missing, files()[1]) == f"{tmp_path}/{shown}.npy: no such file"
     np.savez(tmp_path / "x.npz", **{name: np.eye(3), "other": 1})
-    shown = "a b" if name == "a\rb" else shown  # messages keep to a line
     assert f"only {shown}, other" in fail("evaluate", tmp_path / "x.npz")
     assert f"has no '{shown}s'" in fail("evaluate", tmp_path / "x.npz", "--logits-key", f"{name}s")
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lossgrad._problems import FileError
+from lossgrad._problems import FileError, visible
 from lossgrad._sequential import Rows
 
 __all__ = ["FileError", "open_npy", "open_npz"]
@@ -196,6 +196,6 @@ def choose(path: Path, names: list[str], key: str | None, usual: str) -> str:
     if key is None:
         key = names[0] if len(names) == 1 else usual
     if key not in names:
-        there = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
+        there = ", ".join(map(visible, sorted(names)[:8])) + (", ..." if len(names) > 8 else "")
         raise FileError(path, f"has no {key!r}, only {there or 'nothing'}")
     return key
