@@ -1,8 +1,9 @@
 """Sums with no rounding until they are read, so that parts add up to the same bits in any order.
 
-A sum is an integer in units of 2**-1088 cut into limbs of 32 bits; `ExactSums` holds many sums at
-once, limb by limb, with only those limbs that some value has reached. A value is cut into limbs by
-float64 operations that are exact, a count is a value in limb 0.
+A sum is an integer cut into limbs of 32 bits; `ExactSums` holds many sums at once, limb by limb,
+with only those limbs that some value has reached. A value is cut into limbs by float64 operations
+that are exact, a count is a value in limb 0. Values may come with a factor of 2**(32 k), and so lie
+beyond the range of float64.
 """
 
 import math
@@ -17,11 +18,13 @@ from lossgrad._backend import kernels
 from lossgrad._environment import arithmetic_within
 
 _BITS = 32
-_LOWEST = -34  # the limb of 2**-1074
+_FIRST = -34  # the limb of 2**-1074, of which the compiled columns are counted
+_SHIFT = 64  # limbs by which values may be shifted
+_LOWEST = _FIRST - _SHIFT
 _UNIT = 1 << (-_BITS * _LOWEST)
-_LARGEST = 33  # of 2**62 values below 2**1024
-_HIGHEST = 40  # the rest is room for carries
-_INFINITE = _HIGHEST + 1  # stands for the count of infinities
+_LARGEST = 33 + _SHIFT  # of 2**62 values below 2**1024
+_INFINITE = 1 << 20  # stands for the count of infinities
+_INFINITE_COLUMN = 75  # LG_INFINITIES
 _CHUNK = 1 << 15  # values at a time: temporaries stay in the cache, sums of limbs below 2**53
 _ROOM = 1 << 30  # values until a limb of 63 bits may be full
 _MOST = 1 << 53  # infinities: as many values take years
@@ -42,7 +45,7 @@ class ExactSums:
         self._infinities: NDArray[np.int64] | None = None
         self._added = 0  # values since limbs were last carried
 
-    def add(self, values: ArrayLike | None, groups: ArrayLike = 0) -> None:
+    def add(self, values: ArrayLike | None, groups: ArrayLike = 0, shift: int = 0) -> None:
         """Add each value to its group's sum; None stands for a one in each group named.
 
         Parameters
@@ -51,7 +54,17 @@ class ExactSums:
             Numbers from 0 to infinity.
         groups : int or array_like
             The group of each value, or one group for all of them.
+        shift : int
+            The values count 2**(32 shift) times.
         """
+        limbs = self._limbs  # moved, so that the shifted values are ordinary ones
+        self._limbs = {limb - shift: column for limb, column in limbs.items()}
+        try:
+            self._add(values, groups)
+        finally:
+            self._limbs = {limb + shift: column for limb, column in self._limbs.items()}
+
+    def _add(self, values: ArrayLike | None, groups: ArrayLike) -> None:
         every = np.asarray(groups, np.int64)
         every = every.reshape(-1) if every.ndim or values is None else every
         flat = None if values is None else np.asarray(values).reshape(-1)
@@ -77,15 +90,19 @@ class ExactSums:
         ]
         missing = 0
         while missing >= 0:
-            columns = {limb - _LOWEST: column for limb, column in self._limbs.items()}
+            columns = {
+                limb - _FIRST: column
+                for limb, column in self._limbs.items()
+                if 0 <= limb - _FIRST < _INFINITE_COLUMN
+            }
             if self._infinities is not None:
-                columns[_INFINITE - _LOWEST] = self._infinities
+                columns[_INFINITE_COLUMN] = self._infinities
             if one:
                 columns = {k: column[one] for k, column in columns.items()}
             added, missing = kernels.add_to_columns(columns, sums, *rest)
             rest = [None if array is None else array[added:] for array in rest]
             if missing >= 0:
-                self._column(missing + _LOWEST)
+                self._column(_INFINITE if missing == _INFINITE_COLUMN else missing + _FIRST)
         if any(array is not None and array.size for array in rest):
             raise ValueError("only numbers from 0 to infinity can be summed")
 
@@ -158,29 +175,34 @@ class ExactSums:
             mine = 0 if self._infinities is None else self._infinities
             self._infinities = other._infinities + mine
 
-    def values(self) -> NDArray[np.float64]:
-        """The float64 nearest to each sum."""
+    @property
+    def infinite(self) -> bool:
+        """Whether any sum is."""
+        return self._infinities is not None and bool(self._infinities.any())
+
+    def values(self, shift: int = 0) -> NDArray[np.float64]:
+        """The float64 nearest to each sum times 2**(32 shift)."""
         self._carry()
         result = np.zeros(self.size)
         low, high = self._limbs.get(0), self._limbs.get(1)
-        if set(self._limbs) <= {0, 1} and (high is None or high.max() < 1 << 21):
+        if not shift and set(self._limbs) <= {0, 1} and (high is None or high.max() < 1 << 21):
             for limb, column in ((0, low), (1, high)):  # counts: whole numbers below 2**53
                 if column is not None:
                     result += column * 2.0 ** (_BITS * limb)
         else:
             for group in np.flatnonzero(np.any(list(self._limbs.values()), axis=0)):
                 units = {limb: int(column[group]) for limb, column in self._limbs.items()}
-                result[group] = _rounded(units)
+                result[group] = _rounded(units, shift)
         if self._infinities is not None:
             result[self._infinities > 0] = math.inf
         return result
 
-    def total(self) -> float:
-        """The float64 nearest to the sum of all groups."""
-        if self._infinities is not None and self._infinities.any():
+    def total(self, shift: int = 0) -> float:
+        """The float64 nearest to the sum of all groups, times 2**(32 shift)."""
+        if self.infinite:
             return math.inf
         self._carry()
-        return _rounded({limb: _whole(column) for limb, column in self._limbs.items()})
+        return _rounded({limb: _whole(column) for limb, column in self._limbs.items()}, shift)
 
     def fraction(self, group: int | None = None) -> Fraction:
         """The sum of one group, or of all, as it is. Infinities are left out."""
@@ -201,9 +223,8 @@ class ExactSums:
         parts = [_COUNT.pack(len(limbs))]
         for limb, column in sorted(limbs.items()):
             parts += [_COLUMN.pack(limb), column.astype("<u4").tobytes()]
-        some = self._infinities is not None and self._infinities.any()
-        parts.append(_COUNT.pack(int(some)))
-        if some:
+        parts.append(_COUNT.pack(int(self.infinite)))
+        if self.infinite:
             assert self._infinities is not None
             parts.append(self._infinities.astype("<i8").tobytes())
         return b"".join(parts)
@@ -259,8 +280,9 @@ def _units(limbs: dict[int, int]) -> int:
     return sum(value << (_BITS * (limb - _LOWEST)) for limb, value in limbs.items())
 
 
-def _rounded(limbs: dict[int, int]) -> float:
+def _rounded(limbs: dict[int, int], shift: int) -> float:
+    up, down = _BITS * max(shift, 0), _BITS * max(-shift, 0)
     try:
-        return _units(limbs) / _UNIT  # division of integers rounds correctly
+        return (_units(limbs) << up) / (_UNIT << down)  # division of integers rounds correctly
     except OverflowError:
         return math.inf

@@ -56,6 +56,8 @@ class Result:
         Losses that the mean is over: the kept rows, or rows times labels in the binary task.
     correct, infinite : int
         Terms predicted right, and terms whose loss is infinite.
+    loss : float
+        Mean loss in nats; nan when there was nothing to average.
     total, divisor : float
         The correctly rounded sums of the losses, in nats, and of their weights.
     weight : float
@@ -100,6 +102,7 @@ class Result:
     terms: int
     correct: int
     infinite: int
+    loss: float
     total: float
     divisor: float
     weight: float
@@ -139,11 +142,6 @@ class Result:
         return self.terms
 
     @property
-    def loss(self) -> float:
-        """Mean loss in nats; nan when there was nothing to average."""
-        return _ratio(self.total, self.divisor)
-
-    @property
     def loss_bits(self) -> float:
         """Mean loss in bits."""
         return self.loss / math.log(2.0)
@@ -165,7 +163,7 @@ class Result:
             raise ValueError("top-k accuracy is for the multiclass task")
         if k < 1:
             raise ValueError(f"k is {k}, not 1 or more")
-        return _ratio(float(self.ranks[:k].sum()), self.weight)
+        return ratio(float(self.ranks[:k].sum()), self.weight)
 
     @property
     def precision(self) -> Doubles:
@@ -201,7 +199,7 @@ class Result:
     def _average(self, weights: Doubles) -> Average:
         total = float(weights.sum())
         means = (self.precision, self.recall, self.f1)
-        return Average(*(_ratio(float(weights @ values), total) for values in means))
+        return Average(*(ratio(float(weights @ values), total) for values in means))
 
     def to_dict(
         self, *, top_k: Sequence[int] = (), class_names: Sequence[str] | None = None
@@ -278,7 +276,8 @@ def standard_error(
         return math.inf
 
 
-def _ratio(a: float, b: float) -> float:
+def ratio(a: float, b: float) -> float:
+    """a / b; nan where there is nothing to divide by."""
     return a / b if b else math.nan
 
 

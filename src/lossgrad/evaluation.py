@@ -7,6 +7,7 @@ that the row of the whole.
 """
 
 import math
+import operator
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ from lossgrad._environment import arithmetic_within
 from lossgrad._exact import ExactSums
 from lossgrad._possible import badness, check_range, check_totals, check_worst
 from lossgrad._problems import DtypeError, FileError, InputError, LabelError
-from lossgrad._results import Average, Result, Task, WorstRow, means, standard_error
+from lossgrad._results import Average, Result, Task, WorstRow, means, ratio, standard_error
+from lossgrad._scale import bands, common_shift
 from lossgrad._statistics import label_statistics, native, row_statistics
 
 __all__ = [
@@ -41,6 +43,7 @@ _BINS = 1 << 20
 _LOSS_BINS = 64
 # Groups of the tally "scalars": with s the sample weight, w the class weight, l the loss
 _SCALARS = _ENTROPY, _BRIER, _DIVISOR, _LL, _LW, _WW = range(6)
+_SQUARES = _LL, _LW, _WW  # where a sample weight counts twice
 _COUNTERS = ("rows", "ignored", "undefined", "terms", "correct", "infinite")
 
 
@@ -50,8 +53,8 @@ class Block:
 
     classes: int
     counts: dict[str, int]
-    # tally -> (values or None for ones, groups)
-    adds: list[tuple[str, Any, Any]] = field(default_factory=list)
+    # (tally, values or None for ones, groups), and the limbs to shift them by
+    adds: list[tuple[Any, ...]] = field(default_factory=list)
     worst: list[WorstRow] = field(default_factory=list)
 
 
@@ -189,14 +192,20 @@ class Evaluation:
         s = None
         if sample_weight is not None:
             s = _weights(sample_weight, "sample_weight", x.shape[:-1])
+        measure = self._measure_labels if self.task == "binary" else self._measure_rows
+        found, adds = [], []
         try:
-            if self.task == "binary":
-                return self._measure_labels(x, t, s, strict, num_threads)
-            return self._measure_rows(x, t, s, strict, num_threads)
+            for shift, part in bands(s):  # what a row counts is in its own band; the rest is alike
+                found.append(measure(x, t, part, strict, num_threads))
+                for tally, values, groups in found[-1].adds:
+                    twice = tally == "scalars" and groups in _SQUARES
+                    adds.append((tally, values, groups, 2 * shift if twice else shift))
         except TypeError as error:
             if isinstance(error, DtypeError):
                 raise
             raise DtypeError("logits", str(error)) from None
+        found[0].adds = adds
+        return found[0]
 
     def _check_shapes(self, logits: NDArray[Any], targets: NDArray[Any]) -> None:
         if logits.ndim == 0 or logits.shape[-1] == 0:
@@ -381,12 +390,14 @@ class Evaluation:
 
     def absorb(self, block: Block, *, source: str = "", first_row: int | None = None) -> None:
         """Add what `measure` found."""
+        start = self._counts["rows"] if first_row is None else operator.index(first_row)
+        if start < 0:
+            raise ValueError(f"first_row is {start}, not 0 or more")
         self._open(block.classes)
-        start = self._counts["rows"] if first_row is None else first_row
         for name, number in block.counts.items():
             self._counts[name] += number
-        for tally, values, groups in block.adds:
-            self._tallies[tally].add(values, groups)
+        for tally, *added in block.adds:
+            self._tallies[tally].add(*added)
         if block.worst:
             rows = (w._replace(source=source, row=start + w.row) for w in block.worst)
             self._keep_worst([*rows])
@@ -532,38 +543,41 @@ class Evaluation:
         classes = self._classes or 0
         tallies = self._tallies or {k: ExactSums(n) for k, n in self._sizes(classes).items()}
         values = {name: tally.values() for name, tally in tallies.items()}
-        scalars, bins = values["scalars"], values["bin_weight"]
         weight = tallies["bin_weight"].total()
-        confidence = means(values["bin_confidence"], bins)
-        accuracy = means(values["bin_right"], bins)
+        by = common_shift(weight)  # quotients of sums that are near the ends of the range
+        near = {name: tally.values(by) for name, tally in tallies.items()} if by else values
+        sums = {name: tally.total(by) for name, tally in tallies.items()}
+        scalars, bins, over = near["scalars"], near["bin_weight"], sums["bin_weight"] or math.nan
+        confidence = means(near["bin_confidence"], bins)
+        accuracy = means(near["bin_right"], bins)
         gaps = np.abs(confidence - accuracy)[bins > 0]
         binary = self.task == "binary"
-        hits, support, predicted = (tallies[k].total() for k in ("hits", "support", "predicted"))
-        right = weight - support - predicted + 2.0 * hits if binary else hits
-        total = tallies["loss"].total()
-        over = weight or math.nan
+        right = sums["hits"]
+        if binary:
+            right = sums["bin_weight"] - sums["support"] - sums["predicted"] + 2.0 * right
         return Result(
             task=self.task,
             classes=classes,
             **self._counts,
-            total=total,
-            divisor=float(scalars[_DIVISOR]),
+            loss=ratio(sums["loss"], float(scalars[_DIVISOR])),
+            total=tallies["loss"].total(),
+            divisor=float(values["scalars"][_DIVISOR]),
             weight=weight,
             loss_error=self._loss_error(tallies["scalars"], tallies["loss"]),
             accuracy=right / over,
             entropy=float(scalars[_ENTROPY]) / over,
-            confidence=tallies["bin_confidence"].total() / over,
+            confidence=sums["bin_confidence"] / over,
             brier=float(scalars[_BRIER]) / over,
             ece=float(gaps @ bins[bins > 0]) / over,
             mce=float(gaps.max()) if gaps.size else math.nan,
             bin_edges=np.linspace(0.0, 1.0, self.bins + 1),
-            bin_weight=bins,
+            bin_weight=values["bin_weight"],
             bin_confidence=confidence,
             bin_accuracy=accuracy,
             support=values["support"],
             predicted=values["predicted"],
             hits=values["hits"],
-            class_loss=means(values["loss"], values["seen" if binary else "support"]),
+            class_loss=means(near["loss"], near["seen" if binary else "support"]),
             ranks=values.get("ranks"),
             confusion=(
                 values["confusion"].reshape(classes, classes) if "confusion" in values else None
@@ -573,7 +587,7 @@ class Evaluation:
         )
 
     def _loss_error(self, scalars: ExactSums, losses: ExactSums) -> float:
-        if not np.isfinite(scalars.values()).all():
+        if scalars.infinite:
             return math.nan
         squares = [scalars.fraction(group) for group in (_LL, _LW, _WW)]
         total, divisor = losses.fraction(), scalars.fraction(_DIVISOR)
