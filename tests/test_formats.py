@@ -1,6 +1,7 @@
 """Every file format: the figures are those of the arrays, and what is wrong with a file is said."""
 
 import json
+import os
 import re
 import sys
 import zipfile
@@ -400,3 +401,16 @@ def test_fill_values_that_zarr_wrote(tmp_path):
         else:
             with pytest.raises(FileError, match=r"c/0 of targets is missing; .*write_empty_chunks"):
                 evaluate(tmp_path / "a.zarr")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_never_read(tmp_path, arrays):
+    for name in WRITERS:
+        os.mkfifo(tmp_path / f"pipe.{name}")
+        with pytest.raises(FileError, match=r"is not a regular file|nor a regular file"):
+            evaluate(tmp_path / f"pipe.{name}")
+    write_zarr(tmp_path / "a.zarr", arrays)
+    (tmp_path / "a.zarr" / "targets" / "c" / "1").unlink()
+    os.mkfifo(tmp_path / "a.zarr" / "targets" / "c" / "1")
+    with pytest.raises(FileError, match="chunk c/1 of targets is missing"):
+        evaluate(tmp_path / "a.zarr")

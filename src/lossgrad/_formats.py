@@ -159,7 +159,7 @@ class _Written(_Guarded):
             touched.append(range(start // size, -(-stop // size)))
         for place in itertools.product(*touched):
             key = self._array.metadata.encode_chunk_key(place)
-            if not (self._path / self._array.path / key).exists():
+            if not (self._path / self._array.path / key).is_file():
                 raise FileError(
                     self._path,
                     f"chunk {key} of {self._array.path or 'the array'} is missing; if it is all "
@@ -172,6 +172,8 @@ def _open_zarr(path: Path, key: str | None, usual: str) -> Any:
     zarr = need("zarr", "zarr", "a .zarr store")
     if not path.exists():
         raise FileError(path, "no such file")
+    if not (path.is_dir() or path.is_file()):
+        raise FileError(path, "is neither a directory nor a regular file")
     with _as_file_errors(path, "a zarr store"):
         found: Any = zarr.open(path, mode="r")
         if isinstance(found, zarr.Array):
