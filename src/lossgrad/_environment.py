@@ -36,6 +36,8 @@ def arithmetic_within(cls: Class) -> Class:
             continue
         if isinstance(member, FunctionType):
             setattr(cls, name, arithmetic()(member))
+        elif isinstance(member, classmethod):
+            setattr(cls, name, classmethod(arithmetic()(member.__func__)))
         elif isinstance(member, property) and member.fget is not None:
             setattr(cls, name, property(arithmetic()(member.fget)))
     return cls

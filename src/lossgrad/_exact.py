@@ -15,24 +15,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossgrad._backend import kernels
-from lossgrad._environment import arithmetic_within
 
 _BITS = 32
 _FIRST = -34  # the limb of 2**-1074, of which the compiled columns are counted
 _SHIFT = 64  # limbs by which values may be shifted
 _LOWEST = _FIRST - _SHIFT
-_UNIT = 1 << (-_BITS * _LOWEST)
+UNITS = 1 << (-_BITS * _LOWEST)
 _LARGEST = 33 + _SHIFT  # of 2**62 values below 2**1024
 _INFINITE = 1 << 20  # stands for the count of infinities
 _INFINITE_COLUMN = 75  # LG_INFINITIES
 _CHUNK = 1 << 15  # values at a time: temporaries stay in the cache, sums of limbs below 2**53
+_CARRIED = 1  # every limb is below 2**32: as much as one value a group
 _ROOM = 1 << 30  # values until a limb of 63 bits may be full
 _MOST = 1 << 53  # infinities: as many values take years
 _COLUMN = struct.Struct("<i")
 _COUNT = struct.Struct("<I")
 
 
-@arithmetic_within
 class ExactSums:
     """Exact sums of non-negative numbers, one for each of `size` groups.
 
@@ -43,7 +42,7 @@ class ExactSums:
         self.size = size
         self._limbs: dict[int, NDArray[np.int64]] = {}
         self._infinities: NDArray[np.int64] | None = None
-        self._added = 0  # values since limbs were last carried
+        self._added = _CARRIED  # and values since
 
     def add(self, values: ArrayLike | None, groups: ArrayLike = 0, shift: int = 0) -> None:
         """Add each value to its group's sum; None stands for a one in each group named.
@@ -57,6 +56,9 @@ class ExactSums:
         shift : int
             The values count 2**(32 shift) times.
         """
+        if not shift:
+            self._add(values, groups)
+            return
         limbs = self._limbs  # moved, so that the shifted values are ordinary ones
         self._limbs = {limb - shift: column for limb, column in limbs.items()}
         try:
@@ -150,6 +152,8 @@ class ExactSums:
 
     def _carry(self) -> None:
         """Bring every limb below 2**32: the one form that equal sums have."""
+        if self._added == _CARRIED:
+            return
         limb = min(self._limbs, default=0)
         while limb <= max(self._limbs, default=-1):
             column = self._limbs.get(limb)
@@ -160,7 +164,7 @@ class ExactSums:
                     self._limbs[limb + 1] = self._column(limb + 1) + over
             limb += 1
         self._limbs = {k: v for k, v in sorted(self._limbs.items()) if v.any()}
-        self._added = 1  # as much as one value a group
+        self._added = _CARRIED
 
     def merge(self, other: "ExactSums") -> None:
         """Add the sums of another object of the same size."""
@@ -204,14 +208,19 @@ class ExactSums:
         self._carry()
         return _rounded({limb: _whole(column) for limb, column in self._limbs.items()}, shift)
 
+    def units(self, group: int | None = None) -> int:
+        """The sum of one group, or of all, as it is, in multiples of 1 / UNITS; no infinities."""
+        self._carry()
+        return _units(
+            {
+                limb: _whole(column) if group is None else int(column[group])
+                for limb, column in self._limbs.items()
+            }
+        )
+
     def fraction(self, group: int | None = None) -> Fraction:
         """The sum of one group, or of all, as it is. Infinities are left out."""
-        self._carry()
-        limbs = {
-            limb: _whole(column) if group is None else int(column[group])
-            for limb, column in self._limbs.items()
-        }
-        return Fraction(_units(limbs), _UNIT)
+        return Fraction(self.units(group), UNITS)
 
     def to_bytes(self) -> bytes:
         """The sums, little-endian; equal sums give equal bytes.
@@ -252,7 +261,7 @@ class ExactSums:
             sums._infinities, data = _read_column(data, "<i8", size)
             if not 0 <= sums._infinities.min() <= sums._infinities.max() <= _MOST:
                 raise ValueError("counts of infinities out of range")
-        sums._carry()
+        sums._added += 1  # limbs of zeros are yet to be dropped
         return sums, data
 
 
@@ -283,6 +292,6 @@ def _units(limbs: dict[int, int]) -> int:
 def _rounded(limbs: dict[int, int], shift: int) -> float:
     up, down = _BITS * max(shift, 0), _BITS * max(-shift, 0)
     try:
-        return (_units(limbs) << up) / (_UNIT << down)  # division of integers rounds correctly
+        return (_units(limbs) << up) / (UNITS << down)  # division of integers rounds correctly
     except OverflowError:
         return math.inf

@@ -17,6 +17,8 @@ _START = struct.Struct("<HI")  # version, length of the header
 _CHECK = struct.Struct("<I")  # CRC-32 of all that precedes
 _HEADER_BYTES = 1 << 28
 _DEPTH = 4  # of a header: an object, its lists, their rows
+_STEPS = np.zeros(256, np.int8)  # what each character adds to the depth
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
@@ -59,8 +61,7 @@ def unpack(name: bytes, content: bytes, what: str) -> tuple[dict[str, Any], memo
 def _header(text: bytes, what: str) -> dict[str, Any]:
     # Before it is parsed: the parser calls itself for each level, and so runs out of stack.
     marks = np.frombuffer(_TEXT.sub(b"", text), np.uint8)
-    opened = np.isin(marks, list(b"[{")).astype(np.int64) - np.isin(marks, list(b"]}"))
-    if opened.cumsum().max(initial=0) > _DEPTH:
+    if _STEPS[marks].cumsum(dtype=np.int64).max(initial=0) > _DEPTH:
         raise ValueError(f"a damaged {what}: its header is nested too deeply")
     try:
         header = json.loads(text)

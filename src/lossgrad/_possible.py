@@ -25,7 +25,7 @@ def check_totals(
         raise ValueError(f"counts that no rows have: {counts}")
     if (classes is None and counts["rows"]) or (binary and counts["ignored"]):
         raise ValueError(f"counts of rows that such an evaluation never saw: {counts}")
-    if len({tallies[name].fraction() for name in _ALIKE[binary] if name in tallies}) > 1:
+    if len({tallies[name].units() for name in _ALIKE[binary] if name in tallies}) > 1:
         raise ValueError("sums of the same weights that differ")
 
 

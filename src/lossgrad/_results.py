@@ -4,7 +4,6 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -261,17 +260,18 @@ class Result:
         return plain
 
 
-def standard_error(
-    squares: Sequence[Fraction], total: Fraction, divisor: Fraction, n: int
-) -> float:
-    """The ratio estimator's, from sums of (s l)**2, (s l)(s w) and (s w)**2."""
+def standard_error(squares: Sequence[int], total: int, divisor: int, units: int, n: int) -> float:
+    """The ratio estimator's, from sums of (s l)**2, (s l)(s w) and (s w)**2, all times `units`.
+
+    With m = total / divisor: sqrt(n / (n - 1) (ll - 2 m lw + m**2 ww)) / divisor, in whole numbers
+    up to the root.
+    """
     if n < 2 or not divisor:
         return math.nan
-    mean = total / divisor
-    residual = squares[0] - 2 * mean * squares[1] + mean * mean * squares[2]
-    variance = max(residual, Fraction(0)) * n / (n - 1) / (divisor * divisor)
+    ll, lw, ww = squares
+    residual = ll * divisor**2 - 2 * total * divisor * lw + total**2 * ww
     try:
-        return math.sqrt(variance)
+        return math.sqrt(max(residual, 0) * n * units / ((n - 1) * divisor**4))
     except OverflowError:
         return math.inf
 

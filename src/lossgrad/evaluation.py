@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad import _arguments as check
 from lossgrad import _frame
 from lossgrad._environment import arithmetic_within
-from lossgrad._exact import ExactSums
+from lossgrad._exact import UNITS, ExactSums
 from lossgrad._possible import badness, check_range, check_totals, check_worst
 from lossgrad._problems import DtypeError, FileError, InputError, LabelError
 from lossgrad._results import Average, Result, Task, WorstRow, means, ratio, standard_error
@@ -546,7 +546,8 @@ class Evaluation:
         weight = tallies["bin_weight"].total()
         by = common_shift(weight)  # quotients of sums that are near the ends of the range
         near = {name: tally.values(by) for name, tally in tallies.items()} if by else values
-        sums = {name: tally.total(by) for name, tally in tallies.items()}
+        summed = ("loss", "bin_weight", "bin_confidence", "support", "predicted", "hits")
+        sums = {name: tallies[name].total(by) for name in summed}
         scalars, bins, over = near["scalars"], near["bin_weight"], sums["bin_weight"] or math.nan
         confidence = means(near["bin_confidence"], bins)
         accuracy = means(near["bin_right"], bins)
@@ -589,9 +590,9 @@ class Evaluation:
     def _loss_error(self, scalars: ExactSums, losses: ExactSums) -> float:
         if scalars.infinite:
             return math.nan
-        squares = [scalars.fraction(group) for group in (_LL, _LW, _WW)]
-        total, divisor = losses.fraction(), scalars.fraction(_DIVISOR)
-        return standard_error(squares, total, divisor, self._counts["terms"])
+        squares = [scalars.units(group) for group in _SQUARES]
+        total, divisor = losses.units(), scalars.units(_DIVISOR)
+        return standard_error(squares, total, divisor, UNITS, self._counts["terms"])
 
 
 def _weights(values: ArrayLike, name: str, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
