@@ -180,7 +180,7 @@ def test_the_numbers_of_the_loss_axis_stand_apart():
 def test_names_that_are_not_what_they_seem(tmp_path):
     """Escaped on the page and in the drawings; two dollars are no formula."""
     names = ["a\x1b[31mb", "\u202egnp.exe", "$\\frac{$"]
-    about = {"logits": "\u2066x\nname"}
+    about = {"logits": "\u2066x\nname", "targets": "\udc80"}  # a byte that is no text
     result = evaluate(np.eye(3), [0, 1, 1], worst=1)
     state = Evaluation(worst=1)
     state.update(np.eye(3), [0, 1, 1], source="two\rfiles\x9b")
@@ -189,7 +189,7 @@ def test_names_that_are_not_what_they_seem(tmp_path):
     text = (tmp_path / "r.html").read_text()
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
     words = page(tmp_path / "r.html").words
-    assert "logits: \\u2066x\\nname" in words
+    assert "logits: \\u2066x\\nname, targets: \\udc80" in words
     for shown in ("a\\x1b[31mb", "\\u202egnp.exe", "$\\frac{$", "two\\rfiles\\x9b 2"):
         assert shown in words
 

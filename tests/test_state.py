@@ -390,6 +390,8 @@ def test_different_options_do_not_merge(options):
     "options",
     [
         {"bins": 0},
+        {"bins": 2**20 + 1},
+        {"ignore_index": 2**63},
         {"worst": -1},
         {"label_smoothing": 1.5},
         {"threshold": 0.0},
