@@ -152,23 +152,24 @@ def test_what_cannot_be_summed(bad):
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_values_beyond_the_range(compiled, monkeypatch):
-    """Shifted by limbs both ways, in any order, and read at any scale."""
+def test_sums_beyond_the_range(compiled, monkeypatch):
+    """Merged with shifts both ways, in any order, some groups with twice the shift."""
     if not compiled:
         monkeypatch.setattr("lossgrad._exact.kernels", None)
     random = np.random.default_rng(8)
     values = np.ldexp(random.random(400), random.integers(-1073, 1024, 400))
-    groups, shifts = random.integers(0, 3, 400), random.integers(-64, 65, 400)
+    groups, shifts = random.integers(0, 3, 400), random.integers(-32, 33, 400)
     expected = [Fraction(0)] * 3
     for value, group, shift in zip(values.tolist(), groups, shifts.tolist(), strict=True):
-        expected[group] += Fraction(value) * Fraction(2) ** (32 * shift)
+        expected[group] += Fraction(value) * Fraction(2) ** (32 * shift * (2 if group == 2 else 1))
     seen = set()
     for _ in range(3):
         sums = ExactSums(3)
         for k in random.permutation(400):
-            sums.add(values[k : k + 1], groups[k : k + 1], int(shifts[k]))
-        sums.add(math.inf, 1, -64)
-        sums.add(math.inf, 1, 64)
+            part = ExactSums(3)
+            part.add(values[k : k + 1], groups[k : k + 1])
+            sums.merge(part, int(shifts[k]), [2])
+        sums.add(math.inf, 1)
         seen.add(sums.to_bytes())
     assert len(seen) == 1
     sums, _ = ExactSums.from_bytes(3, memoryview(seen.pop()))

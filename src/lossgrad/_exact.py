@@ -2,12 +2,13 @@
 
 A sum is an integer cut into limbs of 32 bits; `ExactSums` holds many sums at once, limb by limb,
 with only those limbs that some value has reached. A value is cut into limbs by float64 operations
-that are exact, a count is a value in limb 0. Values may come with a factor of 2**(32 k), and so lie
-beyond the range of float64.
+that are exact, a count is a value in limb 0. Sums of values with a factor of 2**(32 k), beyond the
+range of float64, are made apart and merged.
 """
 
 import math
 import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -18,7 +19,7 @@ from lossgrad._backend import kernels
 
 _BITS = 32
 _FIRST = -34  # the limb of 2**-1074, of which the compiled columns are counted
-_SHIFT = 64  # limbs by which values may be shifted
+_SHIFT = 64  # limbs by which sums may be shifted
 _LOWEST = _FIRST - _SHIFT
 UNITS = 1 << (-_BITS * _LOWEST)
 _LARGEST = 33 + _SHIFT  # of 2**62 values below 2**1024
@@ -44,7 +45,7 @@ class ExactSums:
         self._infinities: NDArray[np.int64] | None = None
         self._added = _CARRIED  # and values since
 
-    def add(self, values: ArrayLike | None, groups: ArrayLike = 0, shift: int = 0) -> None:
+    def add(self, values: ArrayLike | None, groups: ArrayLike = 0) -> None:
         """Add each value to its group's sum; None stands for a one in each group named.
 
         Parameters
@@ -53,20 +54,7 @@ class ExactSums:
             Numbers from 0 to infinity.
         groups : int or array_like
             The group of each value, or one group for all of them.
-        shift : int
-            The values count 2**(32 shift) times.
         """
-        if not shift:
-            self._add(values, groups)
-            return
-        limbs = self._limbs  # moved, so that the shifted values are ordinary ones
-        self._limbs = {limb - shift: column for limb, column in limbs.items()}
-        try:
-            self._add(values, groups)
-        finally:
-            self._limbs = {limb + shift: column for limb, column in self._limbs.items()}
-
-    def _add(self, values: ArrayLike | None, groups: ArrayLike) -> None:
         every = np.asarray(groups, np.int64)
         every = every.reshape(-1) if every.ndim or values is None else every
         flat = None if values is None else np.asarray(values).reshape(-1)
@@ -92,11 +80,8 @@ class ExactSums:
         ]
         missing = 0
         while missing >= 0:
-            columns = {
-                limb - _FIRST: column
-                for limb, column in self._limbs.items()
-                if 0 <= limb - _FIRST < _INFINITE_COLUMN
-            }
+            near = range(_FIRST, _FIRST + _INFINITE_COLUMN)  # where a value may go
+            columns = {k - _FIRST: column for k, column in self._limbs.items() if k in near}
             if self._infinities is not None:
                 columns[_INFINITE_COLUMN] = self._infinities
             if one:
@@ -166,14 +151,28 @@ class ExactSums:
         self._limbs = {k: v for k, v in sorted(self._limbs.items()) if v.any()}
         self._added = _CARRIED
 
-    def merge(self, other: "ExactSums") -> None:
-        """Add the sums of another object of the same size."""
+    def merge(self, other: "ExactSums", shift: int = 0, twice: Sequence[int] = ()) -> None:
+        """Add the sums of another object of the same size.
+
+        Parameters
+        ----------
+        other : ExactSums
+        shift : int
+            The others count 2**(32 shift) times.
+        twice : sequence of int
+            And those of these groups 2**(64 shift) times: they are of squares.
+        """
         if other.size != self.size:
             raise ValueError(f"{other.size} sums do not merge with {self.size}")
         self._carry()
         other._carry()
         for limb, column in other._limbs.items():
-            self._limbs[limb] = self._column(limb) + column
+            if shift and twice:
+                squares = np.zeros_like(column)
+                squares[list(twice)] = column[list(twice)]
+                self._limbs[limb + 2 * shift] = self._column(limb + 2 * shift) + squares
+                column = column - squares
+            self._limbs[limb + shift] = self._column(limb + shift) + column
         self._added += 1
         if other._infinities is not None:
             mine = 0 if self._infinities is None else self._infinities

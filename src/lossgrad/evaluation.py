@@ -53,8 +53,10 @@ class Block:
 
     classes: int
     counts: dict[str, int]
-    # (tally, values or None for ones, groups), and the limbs to shift them by
-    adds: list[tuple[Any, ...]] = field(default_factory=list)
+    # tally -> (values or None for ones, groups)
+    adds: list[tuple[str, Any, Any]] = field(default_factory=list)
+    # the same of rows whose weights are beyond the ordinary, and the limbs to shift their sums by
+    others: list[tuple[int, list[tuple[str, Any, Any]]]] = field(default_factory=list)
     worst: list[WorstRow] = field(default_factory=list)
 
 
@@ -193,19 +195,21 @@ class Evaluation:
         if sample_weight is not None:
             s = _weights(sample_weight, "sample_weight", x.shape[:-1])
         measure = self._measure_labels if self.task == "binary" else self._measure_rows
-        found, adds = [], []
         try:
-            for shift, part in bands(s):  # what a row counts is in its own band; the rest is alike
-                found.append(measure(x, t, part, strict, num_threads))
-                for tally, values, groups in found[-1].adds:
-                    twice = tally == "scalars" and groups in _SQUARES
-                    adds.append((tally, values, groups, 2 * shift if twice else shift))
+            (shift, part), *others = bands(s)
+            block = measure(x, t, part, strict, num_threads)
+            # What the rows of other bands count is counted already: here they add to sums alone.
+            for more, part in others:
+                again = measure(x, t, part, strict, num_threads)
+                block.others.append((more, again.adds))
         except TypeError as error:
             if isinstance(error, DtypeError):
                 raise
             raise DtypeError("logits", str(error)) from None
-        found[0].adds = adds
-        return found[0]
+        if shift:
+            block.others.append((shift, block.adds))
+            block.adds = []
+        return block
 
     def _check_shapes(self, logits: NDArray[Any], targets: NDArray[Any]) -> None:
         if logits.ndim == 0 or logits.shape[-1] == 0:
@@ -396,8 +400,15 @@ class Evaluation:
         self._open(block.classes)
         for name, number in block.counts.items():
             self._counts[name] += number
-        for tally, *added in block.adds:
-            self._tallies[tally].add(*added)
+        for tally, values, groups in block.adds:
+            self._tallies[tally].add(values, groups)
+        for shift, adds in block.others:
+            apart = {name: ExactSums(tally.size) for name, tally in self._tallies.items()}
+            for name, values, groups in adds:
+                apart[name].add(values, groups)
+            for name, sums in apart.items():
+                twice = _SQUARES if name == "scalars" else ()
+                self._tallies[name].merge(sums, shift, twice)
         if block.worst:
             rows = (w._replace(source=source, row=start + w.row) for w in block.worst)
             self._keep_worst([*rows])
