@@ -275,18 +275,14 @@ def test_a_file_that_is_no_state_is_never_overwritten(run, shards):
         assert state.read_bytes() == first
 
 
-def test_a_state_where_nothing_can_be_written(run, shards, monkeypatch):
+def test_a_state_where_nothing_can_be_written(run, shards, full_disk):
     directory, *_ = shards
     pair = directory / "logits-0.npy", directory / "targets-0.npy"
     state = directory / "state"
     run("evaluate", *pair, "--state", state)
     before = state.read_bytes()
 
-    def full(self, content):
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(_checkpoint.Path, "write_bytes", full)
+    full_disk()
     message = run("evaluate", *pair, "--state", state, status=2)
     assert message == f"{state}: cannot be written: No space left on device"
     assert state.read_bytes() == before

@@ -383,3 +383,47 @@ def test_as_many_threads_as_asked_for(monkeypatch, task, threads):
 def test_a_number_of_threads_is_checked():
     with pytest.raises(ValueError, match="num_threads must be at least 1, got 0"):
         evaluate([[0.0, 1.0]], [0], num_threads=0)
+
+
+SCALES = [5e-324, 1e-320, 1e-310, 1e-200, 1e-100, 2.0**-256, 2.0**256, 1e100, 1e200, 1e300]
+FIGURES = ["loss", "loss_error", "accuracy", "entropy", "confidence", "brier", "ece", "mce"]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
+def test_figures_do_not_depend_on_the_scale_of_weights(task, scale, backend, rng, monkeypatch):
+    """Nor do those of parts that were merged, some of them of another scale."""
+    if backend == "reference":
+        monkeypatch.setattr("lossgrad._exact.kernels", None)
+    x, weights = 3 * rng.standard_normal((200, 4)), rng.integers(0, 9, 200).astype(float)
+    y = rng.integers(0, 4, 200)
+    y = np.eye(4)[y] if task == "binary" else y
+    expected = evaluate(x, y, task=task, sample_weight=weights)
+    found = evaluate(x, y, task=task, sample_weight=scale * weights)
+    for name in FIGURES:
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-13)
+    for name in ("class_loss", "precision", "recall", "f1", "bin_confidence", "bin_accuracy"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-13)
+    mixed = np.where(np.arange(200) % 2, weights, scale * weights)
+    whole, *parts = (Evaluation(task, worst=2 * (task == "multiclass")) for _ in range(3))
+    whole.update(x, y, mixed)
+    for part, rows in zip(parts, np.split(np.arange(200), [77]), strict=True):
+        part.update(x[rows], y[rows], mixed[rows], first_row=rows[0])
+    parts[1].merge(Evaluation.from_bytes(parts[0].to_bytes()))
+    assert parts[1].to_bytes() == whole.to_bytes()
+    heavy = np.arange(200) % 2 == (scale < 1)  # beside which the others are nothing
+    if not 1e-50 < scale < 1e50:
+        alone = evaluate(x[heavy], y[heavy], task=task, sample_weight=mixed[heavy])
+        for name in ("loss", "entropy", "brier", "accuracy"):
+            found = getattr(whole.result(), name)
+            np.testing.assert_allclose(found, getattr(alone, name), rtol=1e-13)
+
+
+def test_the_first_row_is_a_row():
+    state = Evaluation(worst=1)
+    with pytest.raises(ValueError, match="first_row is -1, not 0 or more"):
+        state.update(np.eye(3), [0, 1, 1], first_row=-1)
+    assert state == Evaluation(worst=1)
+    state.update(np.eye(3), [0, 1, 1], first_row=np.int64(7))
+    assert Evaluation.from_bytes(state.to_bytes()).result().worst[0].row == 9

@@ -81,7 +81,7 @@ def merge(arguments: argparse.Namespace) -> None:
     result = state.result()
     names = _check_outputs(arguments, result.classes)
     if arguments.state is not None:
-        _checkpoint.resume(arguments.state, state, None)  # no other state is replaced
+        _checkpoint.resume(arguments.state, state, "", ())  # no other state is replaced
         _checkpoint.save(arguments.state, state)
     _show(arguments, result, None, names, {"states": arguments.states})
 
@@ -188,14 +188,18 @@ def _sample_job(directory: str | None) -> Job:
 
 def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Evaluation, int]:
     """Add the job's rows; with --state, go on from an interrupted run. Also the rows it had."""
-    fresh, start, before, identity = state, Position(), 0, None
+    fresh, start, identity = state, Position(), None
     path, shards = arguments.state, job.shards
     if path is not None:
-        rows = shards.fingerprint() if isinstance(shards, FileShards) else job.targets
+        named: Any = job.targets
+        rows = [job.rows]
+        if isinstance(shards, FileShards):
+            named, rows = shards.fingerprint(), shards.rows
         keys = arguments.logits_key, arguments.targets_key
         blocks = BLOCK_BYTES, BLOCK_FIGURES  # in which the position counts
-        identity = [rows, state.options(), arguments.axis, *keys, blocks]
-        state, start, before = _checkpoint.resume(path, state, identity)
+        identity = _checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks])
+        state, start = _checkpoint.resume(path, state, identity, rows)
+    before = state.rows
     if arguments.dask is not None:
         from lossgrad._dask import add_files
 
@@ -214,7 +218,7 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
             progress(done, job.rows, size / max(now - began, 1e-9) / 1e9)
         stop = asked.is_set()
         if identity is not None and (stop or now - saved > _SAVE_SECONDS):
-            unfinished = _checkpoint.Unfinished(identity, position, done, job.rows)
+            unfinished = _checkpoint.Unfinished(identity, position, job.rows)
             _checkpoint.save(path, state, unfinished)
             saved = now
         if stop and done < job.rows:

@@ -5,6 +5,7 @@ which the walk reads in blocks.
 """
 
 import importlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,10 +147,33 @@ class _Guarded:
             return np.asarray(self._array[index])
 
 
+class _Written(_Guarded):
+    """An array of a zarr store, where a chunk that is not there would be read as fill values."""
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        sizes = self._array.shards or self._array.chunks  # a file each
+        whole = [slice(None)] * (self.ndim - len(index))
+        touched = []
+        for one, length, size in zip([*index, *whole], self.shape, sizes, strict=True):
+            start, stop, _ = (slice(one, one + 1) if isinstance(one, int) else one).indices(length)
+            touched.append(range(start // size, -(-stop // size)))
+        for place in itertools.product(*touched):
+            key = self._array.metadata.encode_chunk_key(place)
+            if not (self._path / self._array.path / key).is_file():
+                raise FileError(
+                    self._path,
+                    f"chunk {key} of {self._array.path or 'the array'} is missing; if it is all "
+                    "fill values, write it with zarr's write_empty_chunks",
+                )
+        return super().__getitem__(index)
+
+
 def _open_zarr(path: Path, key: str | None, usual: str) -> Any:
     zarr = need("zarr", "zarr", "a .zarr store")
     if not path.exists():
         raise FileError(path, "no such file")
+    if not (path.is_dir() or path.is_file()):
+        raise FileError(path, "is neither a directory nor a regular file")
     with _as_file_errors(path, "a zarr store"):
         found: Any = zarr.open(path, mode="r")
         if isinstance(found, zarr.Array):
@@ -157,7 +181,7 @@ def _open_zarr(path: Path, key: str | None, usual: str) -> Any:
                 raise FileError(path, f"is one array and has no {key!r}")
         else:
             found = found[choose(path, list(found.array_keys()), key, usual)]
-    return _Guarded(found, path, "a zarr store")
+    return _Written(found, path, "a zarr store")
 
 
 def _open_hdf5(path: Path, key: str | None, usual: str) -> Any:
@@ -168,7 +192,14 @@ def _open_hdf5(path: Path, key: str | None, usual: str) -> Any:
         file.visititems(
             lambda name, one: names.append(name) if isinstance(one, h5py.Dataset) else None
         )
+        name = key or usual
+        if name not in names and isinstance(file.get(name, getlink=True), h5py.ExternalLink):
+            raise FileError(path, f"{name} is a link to another file: name that file")
         found = file[choose(path, names, key, usual)]
+        if found.external or found.is_virtual:  # a file that is sent could read any other
+            raise FileError(
+                path, f"{found.name} has its data in other places, which are not read: copy them"
+            )
         if found.shape is None:
             raise FileError(path, f"{found.name} holds no values")
     return _Guarded(found, path, "an HDF5 file")

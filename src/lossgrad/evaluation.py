@@ -6,10 +6,9 @@ the data are reported with the row's index in the block; the walk over whole arr
 that the row of the whole.
 """
 
-import json
 import math
+import operator
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,9 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lossgrad._exact import ExactSums
+from lossgrad import _arguments as check
+from lossgrad import _frame
+from lossgrad._environment import arithmetic_within
+from lossgrad._exact import UNITS, ExactSums
+from lossgrad._possible import badness, check_range, check_totals, check_worst
 from lossgrad._problems import DtypeError, FileError, InputError, LabelError
-from lossgrad._results import Average, Result, Task, WorstRow, means, standard_error
+from lossgrad._results import Average, Result, Task, WorstRow, means, ratio, standard_error
+from lossgrad._scale import bands, common_shift
 from lossgrad._statistics import label_statistics, native, row_statistics
 
 __all__ = [
@@ -35,12 +39,11 @@ __all__ = [
 ]
 
 MAGIC = b"lossgrad-evaluation\n"
-VERSION = 1
-_START = struct.Struct("<HI")  # version, length of the header
-_CHECK = struct.Struct("<I")  # CRC-32 of all that precedes
+_BINS = 1 << 20
 _LOSS_BINS = 64
 # Groups of the tally "scalars": with s the sample weight, w the class weight, l the loss
 _SCALARS = _ENTROPY, _BRIER, _DIVISOR, _LL, _LW, _WW = range(6)
+_SQUARES = _LL, _LW, _WW  # where a sample weight counts twice
 _COUNTERS = ("rows", "ignored", "undefined", "terms", "correct", "infinite")
 
 
@@ -52,9 +55,12 @@ class Block:
     counts: dict[str, int]
     # tally -> (values or None for ones, groups)
     adds: list[tuple[str, Any, Any]] = field(default_factory=list)
+    # the same of rows whose weights are beyond the ordinary, and the limbs to shift their sums by
+    others: list[tuple[int, list[tuple[str, Any, Any]]]] = field(default_factory=list)
     worst: list[WorstRow] = field(default_factory=list)
 
 
+@arithmetic_within
 class Evaluation:
     """Running totals over blocks of logits and targets.
 
@@ -112,8 +118,10 @@ class Evaluation:
     ) -> None:
         if task not in ("multiclass", "binary"):
             raise ValueError(f"task is {task!r}, not 'multiclass' or 'binary'")
-        if bins < 1 or worst < 0:
-            raise ValueError(f"bins is {bins} and worst {worst}: at least 1 and 0 are needed")
+        if not 1 <= bins <= _BINS or worst < 0:
+            raise ValueError(
+                f"bins is {bins} and worst {worst}: 1 to {_BINS} bins and 0 rows or more are needed"
+            )
         if not 0.0 <= label_smoothing <= 1.0 or not 0.0 < threshold < 1.0:
             raise ValueError(
                 f"label_smoothing is {label_smoothing} and threshold {threshold}: "
@@ -122,7 +130,7 @@ class Evaluation:
         if task == "binary" and (weight is not None or label_smoothing):
             raise ValueError("weight and label_smoothing are for the multiclass task")
         self.task = task
-        self.ignore_index = int(ignore_index)
+        self.ignore_index = check.ignored_label(ignore_index)
         self.weight = None if weight is None else _weights(weight, "weight", None)
         self.label_smoothing = float(label_smoothing)
         self.bins = int(bins)
@@ -186,14 +194,22 @@ class Evaluation:
         s = None
         if sample_weight is not None:
             s = _weights(sample_weight, "sample_weight", x.shape[:-1])
+        measure = self._measure_labels if self.task == "binary" else self._measure_rows
         try:
-            if self.task == "binary":
-                return self._measure_labels(x, t, s, strict, num_threads)
-            return self._measure_rows(x, t, s, strict, num_threads)
+            (shift, part), *others = bands(s)
+            block = measure(x, t, part, strict, num_threads)
+            # What the rows of other bands count is counted already: here they add to sums alone.
+            for more, part in others:
+                again = measure(x, t, part, strict, num_threads)
+                block.others.append((more, again.adds))
         except TypeError as error:
             if isinstance(error, DtypeError):
                 raise
             raise DtypeError("logits", str(error)) from None
+        if shift:
+            block.others.append((shift, block.adds))
+            block.adds = []
+        return block
 
     def _check_shapes(self, logits: NDArray[Any], targets: NDArray[Any]) -> None:
         if logits.ndim == 0 or logits.shape[-1] == 0:
@@ -378,19 +394,28 @@ class Evaluation:
 
     def absorb(self, block: Block, *, source: str = "", first_row: int | None = None) -> None:
         """Add what `measure` found."""
+        start = self._counts["rows"] if first_row is None else operator.index(first_row)
+        if start < 0:
+            raise ValueError(f"first_row is {start}, not 0 or more")
         self._open(block.classes)
-        start = self._counts["rows"] if first_row is None else first_row
         for name, number in block.counts.items():
             self._counts[name] += number
         for tally, values, groups in block.adds:
             self._tallies[tally].add(values, groups)
+        for shift, adds in block.others:
+            apart = {name: ExactSums(tally.size) for name, tally in self._tallies.items()}
+            for name, values, groups in adds:
+                apart[name].add(values, groups)
+            for name, sums in apart.items():
+                twice = _SQUARES if name == "scalars" else ()
+                self._tallies[name].merge(sums, shift, twice)
         if block.worst:
             rows = (w._replace(source=source, row=start + w.row) for w in block.worst)
             self._keep_worst([*rows])
 
     def _keep_worst(self, rows: list[WorstRow]) -> None:
         rows = [*self._worst, *rows]
-        self._worst = sorted(rows, key=lambda row: (-row.loss, *row[1:]))[: self.worst]
+        self._worst = sorted(rows, key=badness)[: self.worst]
 
     def renumber(self, number: Callable[[int], int]) -> None:
         """Give the worst rows other numbers, in the same order."""
@@ -458,10 +483,8 @@ class Evaluation:
             "counts": self._counts,
             "worst_rows": rows,
         }
-        text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
         sums = (self._tallies[name].to_bytes() for name in sorted(self._tallies))
-        content = b"".join((MAGIC, _START.pack(VERSION, len(text)), text, *sums))
-        return content + _CHECK.pack(zlib.crc32(content))
+        return _frame.pack(MAGIC, header, b"".join(sums))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Evaluation":
@@ -472,21 +495,18 @@ class Evaluation:
         ValueError
             The bytes are not a state, are damaged, or of a version that is not known here.
         """
-        if not data.startswith(MAGIC):
-            raise ValueError("not a saved evaluation")
+        header, sums = _frame.unpack(MAGIC, data, "evaluation")
         try:
-            version, length = _START.unpack_from(data, len(MAGIC))
-            if version != VERSION:
-                raise ValueError(
-                    f"a saved evaluation of version {version}; this lossgrad reads {VERSION}"
-                )
-            if _CHECK.unpack(data[-4:])[0] != zlib.crc32(data[:-4]):
-                raise ValueError("a damaged evaluation: its checksum is wrong")
-            start = len(MAGIC) + _START.size
-            header = json.loads(data[start : start + length])
-            return cls._restored(header, memoryview(data)[start + length : -4])
-        except (struct.error, KeyError, TypeError, json.JSONDecodeError) as error:
+            state = cls._restored(header, sums)
+            binary = state.task == "binary"
+            check_totals(state._classes, state._counts, state._tallies, binary)
+            most = 0 if binary else min(state.worst, state._counts["terms"])
+            check_worst(state._worst, state._classes or 0, most)
+        except (struct.error, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"a damaged evaluation: {error}") from None
+        if state.to_bytes() != data:  # a key too many, say, or a count of 1.0
+            raise ValueError("a damaged evaluation: not as it is written")
+        return state
 
     @classmethod
     def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Evaluation":
@@ -496,17 +516,20 @@ class Evaluation:
         if options["weight"] is not None:
             options["weight"] = [_number(text) for text in options["weight"]]
         state = cls(**options)
-        state._counts = {name: int(header["counts"][name]) for name in _COUNTERS}
+        state._counts = {name: header["counts"][name] for name in _COUNTERS}
         for loss, source, row, label, predicted, confidence in header["worst_rows"]:
             place = (source, row, label, predicted)
             state._worst.append(WorstRow(_number(loss), *place, _number(confidence)))
         if (classes := header["classes"]) is not None:
+            check_range("classes", classes, 1)
+            if state.weight is not None and len(state.weight) != classes:
+                raise ValueError(f"{len(state.weight)} class weights for {classes} classes")
             state._open(classes)
             for name in sorted(state._tallies):
                 size = state._tallies[name].size
                 state._tallies[name], rest = ExactSums.from_bytes(size, rest)
         if rest:
-            raise ValueError(f"a damaged evaluation: {len(rest)} bytes too many")
+            raise ValueError(f"{len(rest)} bytes too many")
         return state
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -521,43 +544,52 @@ class Evaluation:
 
     # ---- reading ----
 
+    @property
+    def rows(self) -> int:
+        """The rows seen so far."""
+        return self._counts["rows"]
+
     def result(self) -> Result:
         """The figures so far."""
         classes = self._classes or 0
         tallies = self._tallies or {k: ExactSums(n) for k, n in self._sizes(classes).items()}
         values = {name: tally.values() for name, tally in tallies.items()}
-        scalars, bins = values["scalars"], values["bin_weight"]
         weight = tallies["bin_weight"].total()
-        confidence = means(values["bin_confidence"], bins)
-        accuracy = means(values["bin_right"], bins)
+        by = common_shift(weight)  # quotients of sums that are near the ends of the range
+        near = {name: tally.values(by) for name, tally in tallies.items()} if by else values
+        summed = ("loss", "bin_weight", "bin_confidence", "support", "predicted", "hits")
+        sums = {name: tallies[name].total(by) for name in summed}
+        scalars, bins, over = near["scalars"], near["bin_weight"], sums["bin_weight"] or math.nan
+        confidence = means(near["bin_confidence"], bins)
+        accuracy = means(near["bin_right"], bins)
         gaps = np.abs(confidence - accuracy)[bins > 0]
         binary = self.task == "binary"
-        hits, support, predicted = (tallies[k].total() for k in ("hits", "support", "predicted"))
-        right = weight - support - predicted + 2.0 * hits if binary else hits
-        total = tallies["loss"].total()
-        over = weight or math.nan
+        right = sums["hits"]
+        if binary:
+            right = sums["bin_weight"] - sums["support"] - sums["predicted"] + 2.0 * right
         return Result(
             task=self.task,
             classes=classes,
             **self._counts,
-            total=total,
-            divisor=float(scalars[_DIVISOR]),
+            loss=ratio(sums["loss"], float(scalars[_DIVISOR])),
+            total=tallies["loss"].total(),
+            divisor=float(values["scalars"][_DIVISOR]),
             weight=weight,
             loss_error=self._loss_error(tallies["scalars"], tallies["loss"]),
             accuracy=right / over,
             entropy=float(scalars[_ENTROPY]) / over,
-            confidence=tallies["bin_confidence"].total() / over,
+            confidence=sums["bin_confidence"] / over,
             brier=float(scalars[_BRIER]) / over,
             ece=float(gaps @ bins[bins > 0]) / over,
             mce=float(gaps.max()) if gaps.size else math.nan,
             bin_edges=np.linspace(0.0, 1.0, self.bins + 1),
-            bin_weight=bins,
+            bin_weight=values["bin_weight"],
             bin_confidence=confidence,
             bin_accuracy=accuracy,
             support=values["support"],
             predicted=values["predicted"],
             hits=values["hits"],
-            class_loss=means(values["loss"], values["seen" if binary else "support"]),
+            class_loss=means(near["loss"], near["seen" if binary else "support"]),
             ranks=values.get("ranks"),
             confusion=(
                 values["confusion"].reshape(classes, classes) if "confusion" in values else None
@@ -567,11 +599,11 @@ class Evaluation:
         )
 
     def _loss_error(self, scalars: ExactSums, losses: ExactSums) -> float:
-        if not np.isfinite(scalars.values()).all():
+        if scalars.infinite:
             return math.nan
-        squares = [scalars.fraction(group) for group in (_LL, _LW, _WW)]
-        total, divisor = losses.fraction(), scalars.fraction(_DIVISOR)
-        return standard_error(squares, total, divisor, self._counts["terms"])
+        squares = [scalars.units(group) for group in _SQUARES]
+        total, divisor = losses.units(), scalars.units(_DIVISOR)
+        return standard_error(squares, total, divisor, UNITS, self._counts["terms"])
 
 
 def _weights(values: ArrayLike, name: str, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
@@ -640,7 +672,10 @@ def _hexed(value: Any) -> Any:
 
 
 def _number(text: str) -> float:
-    return float.fromhex(text)
+    try:
+        return float.fromhex(text)
+    except OverflowError:
+        raise ValueError(f"{text} is beyond every float64") from None
 
 
 def _label(place: tuple[int, ...], array: NDArray[Any]) -> str:

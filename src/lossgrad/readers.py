@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lossgrad._problems import FileError
+from lossgrad._problems import FileError, visible
 from lossgrad._sequential import Rows
 
 __all__ = ["FileError", "open_npy", "open_npz"]
@@ -87,7 +87,9 @@ def _check_header(path: Path, file: BinaryIO) -> None:
         )
 
 
-def _read_header(path: Path, file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_header(
+    path: Path, file: Any, member: str = ""
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran order, and dtype; `file` is then at the numbers."""
     try:
         version = np.lib.format.read_magic(file)
@@ -106,7 +108,8 @@ def _read_header(path: Path, file: Any) -> tuple[tuple[int, ...], bool, np.dtype
     if any(type(length) is not int or length < 0 for length in shape):
         raise FileError(path, f"has a damaged .npy header: shape {shape}")
     if dtype.hasobject:
-        raise FileError(path, "holds Python objects, which are never unpickled; save numbers")
+        problem = "holds Python objects, which are never unpickled; save numbers"
+        raise FileError(path, f"{member} {problem}".lstrip())
     if 0 in shape:
         raise FileError(path, f"holds no values: its shape is {shape}")
     return shape, fortran, dtype
@@ -128,7 +131,8 @@ def open_npz(path: str | os.PathLike[str], key: str | None, usual: str) -> Any:
                 names = [name.removesuffix(".npy") for name in archive.namelist()]
                 member = archive.getinfo(choose(path, names, key, usual) + ".npy")
                 with archive.open(member) as file:
-                    shape, fortran, dtype = _read_header(path, file)
+                    shape, fortran, dtype = _read_header(path, file, member.filename)
+                    _check_numbers(path, member.filename, dtype)
                     header = file.tell()
         except zipfile.BadZipFile as error:
             raise FileError(path, f"is not a .npz archive: {error}") from None
@@ -146,6 +150,18 @@ def open_npz(path: str | os.PathLike[str], key: str | None, usual: str) -> Any:
                 path, f"{member.filename} is compressed and in Fortran order: use numpy.savez"
             )
         return Rows(shape, dtype, lambda: _unpacked(path, member.filename, shape, dtype))
+
+
+def _check_numbers(path: Path, member: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind in "biufc":
+        return
+    hint = "numbers are needed"
+    if dtype.kind == "V" and dtype.names is None and dtype.itemsize:
+        hint = (
+            "numpy.savez does not keep the name of types that NumPy lacks, such as bfloat16; save "
+            "them with .astype(numpy.float32), or in a .safetensors file"
+        )
+    raise FileError(path, f"{member} has dtype {dtype}: {hint}")
 
 
 def _data_start(path: Path, member: zipfile.ZipInfo) -> int:
@@ -180,6 +196,6 @@ def choose(path: Path, names: list[str], key: str | None, usual: str) -> str:
     if key is None:
         key = names[0] if len(names) == 1 else usual
     if key not in names:
-        there = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
+        there = ", ".join(map(visible, sorted(names)[:8])) + (", ..." if len(names) > 8 else "")
         raise FileError(path, f"has no {key!r}, only {there or 'nothing'}")
     return key
