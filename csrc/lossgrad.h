@@ -28,11 +28,13 @@ double lg_sum_value(lg_sum *sum); /* correctly rounded */
 /* Many such sums, of numbers from 0 to infinity: column[k][group] counts units of 2^(32 k - 1088), and one
  * column counts infinities. NULL stands for a column of zeros. */
 enum { LG_COLUMNS_BELOW = 14, LG_ONES = 34, LG_INFINITIES = 75, LG_COLUMNS = LG_INFINITIES + 3 };
-/* Adds each value to its group of `size` (the first if group is NULL), or 1 to each group that is named (if
- * value is NULL), at most 2^30 between two carries. How many were added: fewer than n if column[*missing] is
- * missing for the next or, if *missing is -1, the next is not such a number or group. */
-ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t size, const double *value, const int64_t *group,
-                         ptrdiff_t n, int *missing);
+/* Adds each value to its group of the `size` from `first` on (the first if group is NULL), or 1 to each group that
+ * is named (if value is NULL), at most 2^30 between two carries. How many were added: fewer than n if
+ * column[*missing] is missing for the next or, if *missing is -1, the next is not such a number or group. */
+ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t first, ptrdiff_t size, const double *value,
+                         const int64_t *group, ptrdiff_t n, int *missing);
+/* Adds all of a sum that is not negative to one group: 0, or -1 with *missing set as above and nothing added. */
+int lg_columns_add_sum(int64_t *const *column, ptrdiff_t group, const lg_sum *sum, int *missing);
 
 /* ---- a strided operand: byte strides over (outer, middle, inner) ---- */
 typedef struct {
