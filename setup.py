@@ -78,7 +78,9 @@ class BuildExt(build_ext):
             for level, (source, flags) in chosen.items()
             for dtype, is_double in DTYPES.items()
         ]
-        jobs += [(f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "norms", "totals")]
+        jobs += [
+            (f"csrc/{name}.c", self.build_temp, []) for name in ("sum", "jobs", "norms", "totals")
+        ]
         table = "-DLG_LEVELS(X)=" + " ".join(f"X({level})" for level in chosen)
         jobs.append(("csrc/dispatch.c", self.build_temp, [table]))
 

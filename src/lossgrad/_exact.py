@@ -122,6 +122,15 @@ class ExactSums:
             return self._infinities
         return self._limbs.setdefault(limb, np.zeros(self.size, np.int64))
 
+    @classmethod
+    def of_columns(cls, size: int, columns: dict[int, NDArray[np.int64]]) -> "ExactSums":
+        """What C has added up, in columns as `lg_columns_add` has them."""
+        sums = cls(size)
+        sums._limbs = {k + _LOWEST: column for k, column in columns.items()}
+        sums._infinities = sums._limbs.pop(_INFINITE, None)
+        sums._carry()
+        return sums
+
     def _room_for(self, values: int) -> None:
         if self._added + values > _ROOM:
             self._carry()

@@ -45,7 +45,7 @@ cdef extern from "lossgrad.h":
     void lg_sum_add(lg_sum *, double) nogil
     void lg_sum_merge(lg_sum *, const lg_sum *) nogil
     double lg_sum_value(lg_sum *) nogil
-    enum: LG_COLUMNS, LG_BLOCK
+    enum: LG_COLUMNS, LG_ONES, LG_BLOCK
     Py_ssize_t lg_columns_add(int64_t **, Py_ssize_t, Py_ssize_t, const double *, const int64_t *, Py_ssize_t, int *) nogil
     ctypedef struct lg_view:
         char *at
@@ -999,7 +999,7 @@ def norms(x, int axis, const double[::1] grad, double up, out, double[::1] value
 
 cdef extern from "totals.h":
     enum: LG_SCALARS, LG_TALLIES
-    enum: LG_FINE, LG_BAD_TARGET, LG_UNDEFINED, LG_NO_SUM, LG_NO_MEMORY
+    enum: LG_FINE, LG_NO_SUM, LG_NO_MEMORY
     ctypedef struct lg_worst_row:
         double loss, confidence
         int64_t row, label, predicted
@@ -1027,7 +1027,6 @@ cdef extern from "totals.h":
     lg_problem lg_add_logits(lg_totals *, const lg_level *, int, const lg_terms *, Py_ssize_t, Py_ssize_t) nogil
     int lg_totals_settle(lg_totals *) nogil
 
-BAD_TARGET, UNDEFINED = LG_BAD_TARGET, LG_UNDEFINED
 # as the C enum numbers them
 TALLIES = ("support", "predicted", "hits", "loss", "ranks", "seen", "confusion", "bin_weight", "bin_confidence",
            "bin_right", "loss_histogram", "scalars")
@@ -1048,9 +1047,9 @@ cdef class Totals:
         for k, name in enumerate(TALLIES):
             self.totals.start[k], self.totals.size[k] = self.totals.groups, sizes.get(name, 0)
             self.totals.groups += self.totals.size[k]
-        self.totals.column[<int> LG_ONES] = zeros(self.totals.groups)
+        self.totals.column[LG_ONES] = zeros(self.totals.groups)
         self.totals.worst = <lg_worst_row *> calloc(max(1, worst), sizeof(lg_worst_row))
-        if self.totals.column[<int> LG_ONES] == NULL or self.totals.worst == NULL:
+        if self.totals.column[LG_ONES] == NULL or self.totals.worst == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
