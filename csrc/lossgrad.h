@@ -33,8 +33,6 @@ enum { LG_COLUMNS_BELOW = 14, LG_ONES = 34, LG_INFINITIES = 75, LG_COLUMNS = LG_
  * column[*missing] is missing for the next or, if *missing is -1, the next is not such a number or group. */
 ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t first, ptrdiff_t size, const double *value,
                          const int64_t *group, ptrdiff_t n, int *missing);
-/* Adds all of a sum that is not negative to one group: 0, or -1 with *missing set as above and nothing added. */
-int lg_columns_add_sum(int64_t *const *column, ptrdiff_t group, const lg_sum *sum, int *missing);
 
 /* ---- a strided operand: byte strides over (outer, middle, inner) ---- */
 typedef struct {

@@ -95,23 +95,6 @@ ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t first, ptrdiff_t size
     return n;
 }
 
-int lg_columns_add_sum(int64_t *const *column, ptrdiff_t group, const lg_sum *sum, int *missing) {
-    lg_sum all;
-    lg_sum_clear(&all);
-    lg_sum_merge(&all, sum); /* every limb is carried */
-    int64_t limb[LG_SUM_LIMBS + 1] = {0};
-    for (int i = 0; i < LG_SUM_LIMBS; i++) { /* whose units are 2^LG_COLUMNS_BELOW times those of the columns */
-        const uint64_t part = (uint64_t)all.limb[i] << LG_COLUMNS_BELOW;
-        limb[i] += (int64_t)(part & LOW32);
-        limb[i + 1] += (int64_t)(part >> 32);
-    }
-    for (*missing = LG_SUM_LIMBS; *missing >= 0; --*missing)
-        if (limb[*missing] && !column[*missing]) return -1;
-    for (int i = 0; i <= LG_SUM_LIMBS; i++)
-        if (limb[i]) column[i][group] += limb[i];
-    return 0;
-}
-
 void lg_sum_merge(lg_sum *sum, const lg_sum *other) {
     lg_sum add = *other;
     carry(sum);

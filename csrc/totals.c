@@ -5,6 +5,9 @@
 #include <float.h>
 #include <string.h>
 
+#define LOW32 UINT64_C(0xffffffff)
+#define INFINITE (UINT64_C(0x7ff) << 52) /* its bits; those of negative numbers and NaN are more */
+
 enum { PIECE = 512 };
 /* Terms of a piece that have a loss, by field. */
 typedef struct {
@@ -17,15 +20,49 @@ typedef struct {
     double s[PIECE], sw[PIECE];
 } piece;
 
-/* Adds values, or 1 for each (if value is NULL), to groups of a tally, the first if group is NULL. */
+static int64_t *column(lg_totals *t, int k) {
+    if (!t->column[k]) t->column[k] = t->zeros(t->groups);
+    return t->column[k];
+}
+
+/* Where sums of few groups are, apart: the compiler cannot know that what is stored there changes nothing else. */
+typedef struct {
+    lg_cell *cell;
+    uint8_t *seen;
+    ptrdiff_t few;
+} cells;
+static cells cells_of(lg_totals *t) { return (cells){t->cell, t->seen, t->few}; }
+
+/* Adds a number to one of the groups of few; what is not from 0 to infinity sets a bit of `strange`. */
+static inline void put(const cells c, ptrdiff_t group, double value, uint64_t *strange) {
+    uint64_t bits;
+    value += 0.0; /* no -0 */
+    memcpy(&bits, &value, sizeof bits);
+    const uint64_t exponent = bits >> 52 & (LG_EXPONENTS - 1);
+    const uint64_t m = (bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(exponent != 0) << 52;
+    lg_cell *cell = c.cell + (ptrdiff_t)exponent * c.few + group;
+    *strange |= bits > INFINITE;
+    c.seen[exponent] = 1;
+    cell->low += m & LOW32;
+    cell->high += m >> 32;
+}
+
+/* Adds values, or 1 for each (if value is NULL), to groups of a tally. */
 static int add(lg_totals *t, int tally, const double *value, const int64_t *group, ptrdiff_t n) {
+    if (value && t->size[tally] && t->size[tally] <= LG_FEW_GROUPS) {
+        const cells c = cells_of(t);
+        const ptrdiff_t first = t->cell_start[tally];
+        uint64_t strange = 0;
+        for (ptrdiff_t i = 0; i < n; i++) put(c, first + group[i], value[i], &strange);
+        return strange ? LG_NO_SUM : LG_FINE;
+    }
     while (t->size[tally]) {
         int missing;
         const ptrdiff_t done = lg_columns_add(t->column, t->start[tally], t->size[tally], value, group, n, &missing);
         if (missing < 0) return done == n ? LG_FINE : LG_NO_SUM;
-        if (!(t->column[missing] = t->zeros(t->groups))) return LG_NO_MEMORY;
-        value += done;
-        if (group) group += done;
+        if (!column(t, missing)) return LG_NO_MEMORY;
+        if (value) value += done;
+        group += done;
         n -= done;
     }
     return LG_FINE;
@@ -37,47 +74,28 @@ static const double *times(const double *s, const double *a, ptrdiff_t n, double
     return to;
 }
 
-/* Adds values, which it spoils, to a scalar. */
-static int add_scalar(lg_totals *t, const lg_kernels *doubles, int scalar, double *value, ptrdiff_t n) {
-    ptrdiff_t infinite = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const int is = value[i] > DBL_MAX;
-        infinite += is;
-        value[i] = is ? 0 : value[i];
-    }
-    doubles->sum(value, n, &t->scalar[scalar]);
-    if (!infinite) return LG_FINE;
-    int64_t **column = &t->column[LG_INFINITIES];
-    if (!*column && !(*column = t->zeros(t->groups))) return LG_NO_MEMORY;
-    (*column)[t->start[LG_SCALARS] + scalar] += infinite;
-    return LG_FINE;
-}
-
 static int64_t *ones(lg_totals *t, int tally) { return t->column[LG_ONES] + t->start[tally]; }
 
-static int add_scalars(lg_totals *t, const lg_kernels *doubles, piece *p, const double *weighted) {
-    double value[PIECE];
-    const size_t size = (size_t)p->n * sizeof(double);
-    int kind = LG_FINE;
-    for (int k = 0; k < 2; k++) {
-        const double *from = k == LG_ENTROPY ? p->entropy : p->brier;
-        if (p->weighted) times(p->s, from, p->n, value);
-        else memcpy(value, from, size);
-        kind |= add_scalar(t, doubles, k, value, p->n);
+/* In one loop: numbers that have an exponent in common wait for each other. */
+static int add_scalars(lg_totals *t, const piece *p, const double *weighted) {
+    const cells c = cells_of(t);
+    const ptrdiff_t first = t->cell_start[LG_SCALARS];
+    uint64_t strange = 0;
+    for (ptrdiff_t i = 0; i < p->n; i++) {
+        const double s = p->weighted ? p->s[i] : 1, sw = p->divided ? p->sw[i] : 1;
+        put(c, first + LG_ENTROPY, s == 0 ? 0 : s * p->entropy[i], &strange);
+        put(c, first + LG_BRIER, s == 0 ? 0 : s * p->brier[i], &strange);
+        put(c, first + LG_LL, weighted[i] * weighted[i], &strange);
+        put(c, first + LG_LW, sw == 0 ? 0 : sw * weighted[i], &strange);
+        if (!p->divided) continue;
+        put(c, first + LG_DIVISOR, sw, &strange);
+        put(c, first + LG_WW, sw * sw, &strange);
     }
-    for (ptrdiff_t i = 0; i < p->n; i++) value[i] = weighted[i] * weighted[i];
-    kind |= add_scalar(t, doubles, LG_LL, value, p->n);
-    if (p->divided) times(p->sw, weighted, p->n, value);
-    else memcpy(value, weighted, size);
-    kind |= add_scalar(t, doubles, LG_LW, value, p->n);
     if (!p->divided) {
         ones(t, LG_SCALARS)[LG_DIVISOR] += p->n;
         ones(t, LG_SCALARS)[LG_WW] += p->n;
-        return kind;
     }
-    for (ptrdiff_t i = 0; i < p->n; i++) value[i] = p->sw[i] * p->sw[i];
-    kind |= add_scalar(t, doubles, LG_WW, value, p->n);
-    return kind | add_scalar(t, doubles, LG_DIVISOR, p->sw, p->n);
+    return strange ? LG_NO_SUM : LG_FINE;
 }
 
 /* The bin of each confidence, (k, k+1] / bins, and of each loss, by its binary exponent; no loss is in bin 0. */
@@ -96,7 +114,7 @@ static void place(const lg_totals *t, piece *p) {
 }
 
 /* What both tasks add. */
-static int add_common(lg_totals *t, const lg_kernels *doubles, piece *p) {
+static int add_common(lg_totals *t, const piece *p) {
     double product[PIECE], confidence[PIECE], right[PIECE];
     const double *weighted = p->weighted ? times(p->s, p->loss, p->n, product) : p->loss;
     const double *s = p->weighted ? p->s : NULL;
@@ -108,7 +126,7 @@ static int add_common(lg_totals *t, const lg_kernels *doubles, piece *p) {
     }
     for (ptrdiff_t i = 0; i < p->n; i++) t->infinite += p->loss[i] > DBL_MAX;
     t->terms += p->n;
-    return kind | add_scalars(t, doubles, p, weighted);
+    return kind | add_scalars(t, p, weighted);
 }
 
 /* Takes over what is kept of a term from place i. */
@@ -210,7 +228,7 @@ static void list_worst(lg_totals *t, const piece *p) {
     }
 }
 
-static int add_kept_rows(lg_totals *t, const lg_level *level, piece *p) {
+static int add_kept_rows(lg_totals *t, piece *p) {
     for (ptrdiff_t i = 0; i < p->n; i++) t->correct += p->rank[i] == 0;
     for (ptrdiff_t i = 0; i < p->n; i++) p->right[i] = p->rank[i] == 0;
     place(t, p);
@@ -218,7 +236,7 @@ static int add_kept_rows(lg_totals *t, const lg_level *level, piece *p) {
     if (p->weighted) kind |= weigh_rows(t, p);
     else count_rows(t, p);
     if (t->most) list_worst(t, p);
-    return kind | add_common(t, level->kernels[LG_F64], p);
+    return kind | add_common(t, p);
 }
 
 /* The statistics of n rows from `row` on, whose labels have been copied. */
@@ -258,7 +276,7 @@ static lg_problem add_row_piece(lg_totals *t, const lg_level *level, int compute
         take_weights(terms, computed, row, &p);
         const ptrdiff_t undefined = keep(t, &p);
         if (terms->strict && undefined >= 0) return (lg_problem){LG_UNDEFINED, row + undefined};
-        const int kind = p.n ? add_kept_rows(t, level, &p) : LG_FINE;
+        const int kind = p.n ? add_kept_rows(t, &p) : LG_FINE;
         if (kind) return (lg_problem){kind, row};
     }
     return (lg_problem){good < n ? LG_BAD_TARGET : LG_FINE, row + good};
@@ -301,7 +319,7 @@ static int weigh_logits(lg_totals *t, const piece *p) {
     return kind | add(t, LG_HITS, some, p->label, p->n);
 }
 
-static int add_kept_logits(lg_totals *t, const lg_level *level, piece *p) {
+static int add_kept_logits(lg_totals *t, piece *p) {
     for (ptrdiff_t i = 0; i < p->n; i++) t->correct += p->outcome[i] == 0 || p->outcome[i] == 3;
     place(t, p);
     int kind = LG_FINE;
@@ -310,7 +328,7 @@ static int add_kept_logits(lg_totals *t, const lg_level *level, piece *p) {
         count_logits(t, p);
         kind = add(t, LG_BIN_RIGHT, p->right, p->bin, p->n);
     }
-    return kind | add_common(t, level->kernels[LG_F64], p);
+    return kind | add_common(t, p);
 }
 
 /* Copies targets: how many there are before one that is not in [0, 1]. */
@@ -370,7 +388,7 @@ static lg_problem add_logit_piece(lg_totals *t, const lg_level *level, int compu
         take_columns(t, terms, at, &p);
         const ptrdiff_t undefined = keep(t, &p);
         if (terms->strict && undefined >= 0) return (lg_problem){LG_UNDEFINED, at + undefined};
-        const int kind = p.n ? add_kept_logits(t, level, &p) : LG_FINE;
+        const int kind = p.n ? add_kept_logits(t, &p) : LG_FINE;
         if (kind) return (lg_problem){kind, at};
     }
     return (lg_problem){good < n ? LG_BAD_TARGET : LG_FINE, at + good};
@@ -388,11 +406,40 @@ lg_problem lg_add_logits(lg_totals *t, const lg_level *level, int computed, cons
 
 /* ---- reading ---- */
 
-int lg_totals_settle(lg_totals *t) {
-    for (int k = 0, missing; k < LG_SCALAR_GROUPS; k++) {
-        while (lg_columns_add_sum(t->column, t->start[LG_SCALARS] + k, &t->scalar[k], &missing))
-            if (!(t->column[missing] = t->zeros(t->groups))) return LG_NO_MEMORY;
-        lg_sum_clear(&t->scalar[k]);
+/* Brings the sum of one exponent, in units of 2^place of the columns', to a group. */
+static int spread(lg_totals *t, ptrdiff_t group, int place, uint64_t sum) {
+    const int shift = place & 31;
+    const uint64_t low = (sum & LOW32) << shift, high = (sum >> 32 << shift) + (low >> 32);
+    const uint64_t limb[3] = {low & LOW32, high & LOW32, high >> 32};
+    for (int k = 0; k < 3; k++) {
+        if (!limb[k]) continue;
+        int64_t *to = column(t, (place >> 5) + k);
+        if (!to) return LG_NO_MEMORY;
+        to[group] += (int64_t)limb[k];
     }
     return LG_FINE;
+}
+
+static int settle_cell(lg_totals *t, ptrdiff_t group, int exponent, lg_cell *cell) {
+    const lg_cell sum = *cell;
+    if (!(sum.low | sum.high)) return LG_FINE;
+    *cell = (lg_cell){0, 0};
+    if (exponent == LG_EXPONENTS - 1) { /* one in bit 52 for each infinity */
+        int64_t *to = column(t, LG_INFINITIES);
+        if (to) to[group] += (int64_t)(sum.high >> 20);
+        return to ? LG_FINE : LG_NO_MEMORY;
+    }
+    const int place = (exponent ? exponent - 1 : 0) + LG_COLUMNS_BELOW;
+    return spread(t, group, place, sum.low) | spread(t, group, place + 32, sum.high);
+}
+
+int lg_totals_settle(lg_totals *t) {
+    int kind = LG_FINE;
+    for (int exponent = 0; exponent < LG_EXPONENTS; exponent++) {
+        lg_cell *cell = t->cell + exponent * t->few;
+        for (int tally = 0; t->seen[exponent] && tally < LG_TALLIES; tally++)
+            for (ptrdiff_t g = 0; t->size[tally] <= LG_FEW_GROUPS && g < t->size[tally]; g++)
+                kind |= settle_cell(t, t->start[tally] + g, exponent, cell + t->cell_start[tally] + g);
+    }
+    return kind;
 }

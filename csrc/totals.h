@@ -14,6 +14,10 @@ enum {
  * entropy and the Brier score, of s w, (s l)^2, s w s l and (s w)^2. */
 enum { LG_ENTROPY, LG_BRIER, LG_DIVISOR, LG_LL, LG_LW, LG_WW, LG_SCALAR_GROUPS };
 
+enum { LG_EXPONENTS = 2048, LG_FEW_GROUPS = 64 };
+typedef struct {
+    uint64_t low, high; /* the sums of significands' lower 32 bits, and of the others */
+} lg_cell;
 typedef struct {
     double loss, confidence;
     int64_t row, label, predicted;
@@ -24,7 +28,11 @@ typedef struct {
     ptrdiff_t start[LG_TALLIES], size[LG_TALLIES]; /* its groups; size is 0 where it is not kept */
     int64_t *column[LG_COLUMNS];
     int64_t *(*zeros)(ptrdiff_t groups);           /* a new column, or NULL; LG_ONES is there from the start */
-    lg_sum scalar[LG_SCALAR_GROUPS];               /* until lg_totals_settle */
+    /* Sums of the groups of few (the tallies of LG_FEW_GROUPS and less) until lg_totals_settle: one cell for
+     * each exponent of a double, to which whole significands are added. (The "large superaccumulator" of Neal.) */
+    ptrdiff_t few, cell_start[LG_TALLIES];
+    lg_cell *cell;
+    uint8_t seen[LG_EXPONENTS];
     int64_t ignored, undefined, terms, correct, infinite;
     lg_worst_row *worst; /* those of largest loss, in descending order, the earlier first among equals */
     ptrdiff_t listed, most;

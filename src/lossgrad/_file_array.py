@@ -96,7 +96,16 @@ class FileArray:
         """Ask the system to have this at hand when it is read."""
         if hasattr(os, "posix_fadvise"):
             for start, size in self._runs(self._spans(index)):
-                os.posix_fadvise(self._descriptor, start, size, os.POSIX_FADV_WILLNEED)
+                if not self._is_cached(start + size - 1):  # what is costs time to ask for
+                    os.posix_fadvise(self._descriptor, start, size, os.POSIX_FADV_WILLNEED)
+
+    def _is_cached(self, offset: int) -> bool:
+        """Whether a byte can be had without a wait, if the system tells."""
+        try:
+            flags = os.RWF_NOWAIT
+            return bool(os.preadv(self._descriptor, [bytearray(1)], offset, flags))
+        except (AttributeError, OSError):
+            return False
 
     def _spans(self, index: Index) -> list[Span]:
         """The range of each axis."""

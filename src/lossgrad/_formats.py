@@ -81,7 +81,7 @@ _TENSOR_DTYPES = {
 
 
 def _open_tensor(path: Path, key: str | None, usual: str) -> FileArray:
-    """A tensor of a .safetensors file: one range of it, as its header says. The library checks it."""
+    """A tensor of a .safetensors file: one range of it, once the library has checked the header."""
     safe_open = need("safetensors", "safetensors", "a .safetensors file").safe_open
     with reading(path), _as_file_errors(path, "a .safetensors file"):
         with safe_open(path, framework="np") as tensors:

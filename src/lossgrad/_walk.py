@@ -103,19 +103,15 @@ def walk(
                     asked.append(work)
 
         asked: list[Work] = []
-        all_work = _all_work(state, shards, axis, block_bytes, start, rows)
-        try:
-            for work in all_work:
-                report(team.give(work))
-                if asked:
-                    report(team.rest())
-                    team.settle()
-                    if checkpoint is not None:
-                        checkpoint(work.after)
-                    asked.clear()
-        except (InputError, FileError, OSError):
-            report(team.rest())  # what was given out comes before: the first problem, if it has one
-            raise
+        every = _all_work(state, shards, axis, block_bytes, start, rows)
+        for work in _or_before(every, lambda: report(team.rest())):
+            report(team.give(work))
+            if asked:
+                report(team.rest())
+                team.settle()
+                if checkpoint is not None:
+                    checkpoint(work.after)
+                asked.clear()
         report(team.rest())
         team.settle()
 
@@ -151,6 +147,15 @@ def _all_work(
             bytes_ = size * classes * shard.logits.dtype.itemsize
             places = _places(shard, index, following)
             yield Work(shard, index, size, bytes_, Position(number, done), places)
+
+
+def _or_before(every: Iterator[Work], finish: Callable[[], None]) -> Iterator[Work]:
+    """All of it; where the next cannot be had, what comes before it may have the first problem."""
+    try:
+        yield from every
+    except Exception:
+        finish()
+        raise
 
 
 def _pairs(cut: Iterator[Index]) -> Iterator[tuple[Index, Index | None]]:
