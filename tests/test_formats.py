@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lossgrad import FileError, cli, evaluate
+from lossgrad._file_array import FileArray
 from lossgrad._formats import open_array
 from lossgrad._sequential import Rows
-from lossgrad._file_array import FileArray
 from lossgrad._shard import Reordered
 
 

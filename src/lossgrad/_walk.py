@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from lossgrad._file_array import Buffer, Index
 from lossgrad._part import Part
-from lossgrad._problems import FileError, InputError
+from lossgrad._problems import InputError
 from lossgrad._results import Task
 from lossgrad._shard import Shard, blocks, is_concurrent, moved_on, read, request
 from lossgrad.evaluation import Evaluation
