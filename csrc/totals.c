@@ -56,6 +56,7 @@ static int add(lg_totals *t, int tally, const double *value, const int64_t *grou
         for (ptrdiff_t i = 0; i < n; i++) put(c, first + group[i], value[i], &strange);
         return strange ? LG_NO_SUM : LG_FINE;
     }
+    t->valued[tally] |= value != NULL;
     while (t->size[tally]) {
         int missing;
         const ptrdiff_t done = lg_columns_add(t->column, t->start[tally], t->size[tally], value, group, n, &missing);
@@ -442,4 +443,13 @@ int lg_totals_settle(lg_totals *t) {
                 kind |= settle_cell(t, t->start[tally] + g, exponent, cell + t->cell_start[tally] + g);
     }
     return kind;
+}
+
+int lg_tally_has(const lg_totals *t, int tally, int column) {
+    const int64_t *from = t->column[column];
+    if (!from || (column != LG_ONES && !t->valued[tally] && t->size[tally] > LG_FEW_GROUPS)) return 0;
+    from += t->start[tally];
+    for (ptrdiff_t g = 0; g < t->size[tally]; g++)
+        if (from[g]) return 1;
+    return 0;
 }

@@ -26,6 +26,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t classes, groups;
     ptrdiff_t start[LG_TALLIES], size[LG_TALLIES]; /* its groups; size is 0 where it is not kept */
+    int valued[LG_TALLIES];                        /* whether it has more than ones */
     int64_t *column[LG_COLUMNS];
     int64_t *(*zeros)(ptrdiff_t groups);           /* a new column, or NULL; LG_ONES is there from the start */
     /* Sums of the groups of few (the tallies of LG_FEW_GROUPS and less) until lg_totals_settle: one cell for
@@ -62,4 +63,5 @@ lg_problem lg_add_logits(lg_totals *t, const lg_level *level, int computed, cons
                          ptrdiff_t end);
 /* Brings all sums into the columns, which are then to be read and cleared: LG_FINE or LG_NO_MEMORY. */
 int lg_totals_settle(lg_totals *t);
+int lg_tally_has(const lg_totals *t, int tally, int column); /* whether any group has something there */
 #endif

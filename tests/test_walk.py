@@ -79,6 +79,15 @@ def test_threads_and_both_totals_give_the_same_bytes(monkeypatch, option, weight
     assert bytes_of(options, x, y, s) == expected
 
 
+@pytest.mark.parametrize("option", ["plain", "class weights", "binary"])
+def test_totals_are_read_before_they_are_full(monkeypatch, option):
+    options, x, y, s = case(option, "f4", 9)
+    expected = bytes_of(options, x, y, s)
+    monkeypatch.setattr(_part, "_STEP", 11 * x[0].nbytes)
+    monkeypatch.setattr(_part, "_ROOM", 500)
+    assert bytes_of(options, x, y, s) == expected
+
+
 @pytest.mark.parametrize("dtype", ["?", "i1", "u1", "<i2", ">i4", "u8", "f2", ">f4", "f8"])
 def test_targets_of_any_type(dtype):
     rng = np.random.default_rng(1)

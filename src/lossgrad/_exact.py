@@ -128,7 +128,7 @@ class ExactSums:
         sums = cls(size)
         sums._limbs = {k + _LOWEST: column for k, column in columns.items()}
         sums._infinities = sums._limbs.pop(_INFINITE, None)
-        sums._carry()
+        sums._added = _ROOM
         return sums
 
     def _room_for(self, values: int) -> None:
@@ -154,11 +154,11 @@ class ExactSums:
         """Add the sums of another object of the same size."""
         if other.size != self.size:
             raise ValueError(f"{other.size} sums do not merge with {self.size}")
-        self._carry()
         other._carry()
+        self._room_for(1)  # other's limbs are as small as one value's
         for limb, column in other._limbs.items():
-            self._limbs[limb] = self._column(limb) + column
-        self._added += 1
+            own = self._limbs.get(limb)
+            self._limbs[limb] = column.copy() if own is None else own + column
         if other._infinities is not None:
             mine = 0 if self._infinities is None else self._infinities
             self._infinities = other._infinities + mine

@@ -1031,6 +1031,7 @@ cdef extern from "totals.h":
     lg_problem lg_add_rows(lg_totals *, const lg_level *, int, const lg_terms *, Py_ssize_t, Py_ssize_t) nogil
     lg_problem lg_add_logits(lg_totals *, const lg_level *, int, const lg_terms *, Py_ssize_t, Py_ssize_t) nogil
     int lg_totals_settle(lg_totals *) nogil
+    bint lg_tally_has(const lg_totals *, int, int) nogil
 
 # as the C enum numbers them
 TALLIES = ("support", "predicted", "hits", "loss", "ranks", "seen", "confusion", "bin_weight", "bin_confidence",
@@ -1149,7 +1150,7 @@ cdef class Totals:
                 "correct": self.totals.correct, "infinite": self.totals.infinite}
 
     def columns(self):
-        """The columns of each tally, of those that hold anything: {name: {index: numbers}}."""
+        """The columns of each tally that hold anything: {name: {index: numbers}}."""
         cdef int k, tally
         cdef npy_intp size[1]
         cdef ndarray column
@@ -1160,7 +1161,7 @@ cdef class Totals:
             size[0] = self.totals.size[tally]
             own = {}
             for k in range(LG_COLUMNS):
-                if size[0] and self.totals.column[k] != NULL:
+                if lg_tally_has(&self.totals, tally, k):
                     own[k] = column = PyArray_EMPTY(1, size, NPY_INT64, 0)
                     memcpy(PyArray_BYTES(column), self.totals.column[k] + self.totals.start[tally], size[0] * sizeof(int64_t))
             found[name] = own

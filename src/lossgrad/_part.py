@@ -40,6 +40,8 @@ class Part:
         self._state, self._stopped = of._empty(), stopped
         self._totals: Any = None
         self._terms = 0  # that the totals have taken
+        self._settled = False  # whether the state has any
+        self._worst: list[Any] = []  # of the rows that are being added
         self.buffers = Buffer(), Buffer(), Buffer()  # to read logits, targets and weights into
 
     def state(self) -> "Evaluation":
@@ -76,7 +78,10 @@ class Part:
             self._add(x, t, (matrix, t.reshape(-1), s, strict))
         self._state._counts["rows"] += len(matrix)
         if self._state.worst:
-            self._keep_worst(source, first_row)
+            self._list_worst()
+            rows = [WorstRow(loss, source, first_row + row, *of) for loss, row, *of in self._worst]
+            self._state._keep_worst(rows)
+            self._worst.clear()
 
     def _add(self, x: NDArray[Any], t: NDArray[Any], rows: tuple[Any, ...]) -> None:
         each = x.shape[-1] if self._state.task == "binary" else 1  # terms of a row
@@ -98,19 +103,20 @@ class Part:
         """Bring the totals into the state."""
         if self._totals is None:
             return
+        self._list_worst()
         for name, number in self._totals.counts().items():
             self._state._counts[name] += number
-        for name, sums in self._totals.sums().items():
-            self._state._tallies[name].merge(sums)
-        self._totals, self._terms = None, 0
+        if self._settled:
+            for name, sums in self._totals.sums().items():
+                self._state._tallies[name].merge(sums)
+        else:
+            self._state._tallies = self._totals.sums()
+        self._totals, self._terms, self._settled = None, 0, True
 
-    def _keep_worst(self, source: str, first_row: int) -> None:
-        before = self._state._worst
-        least = before[-1].loss if len(before) == self._state.worst else 0.0
-        found = self._totals.worst(least)
-        if found:
-            rows = (WorstRow(loss, source, first_row + row, *of) for loss, row, *of in found)
-            self._state._keep_worst([*rows])
+    def _list_worst(self) -> None:
+        kept = self._state._worst
+        least = kept[-1].loss if 0 < self._state.worst == len(kept) else 0.0
+        self._worst += self._totals.worst(least)
 
 
 def _totals(state: "Evaluation") -> Any:
