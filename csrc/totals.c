@@ -43,8 +43,8 @@ static inline void put(const cells c, ptrdiff_t group, double value, uint64_t *s
     lg_cell *cell = c.cell + (ptrdiff_t)exponent * c.few + group;
     *strange |= bits > INFINITE;
     c.seen[exponent] = 1;
-    cell->low += m & LOW32;
-    cell->high += m >> 32;
+    cell->low += m;
+    if (cell->low < m) cell->high++; /* of 2^11 times once */
 }
 
 /* Adds values, or 1 for each (if value is NULL), to groups of a tally. */
@@ -105,7 +105,7 @@ static void place(const lg_totals *t, piece *p) {
     for (ptrdiff_t i = 0; i < p->n; i++) {
         const double scaled = p->confidence[i] * (double)bins, most = (double)bins;
         const double within = scaled > 0 ? scaled < most ? scaled : most : 0; /* 0 where NaN */
-        const int64_t whole = (int64_t)within;
+        const int whole = (int)within;
         p->bin[i] = whole - (whole > 0 && (double)whole == within);
         uint64_t bits;
         memcpy(&bits, &p->loss[i], sizeof bits);
@@ -180,7 +180,7 @@ static void take_weights(const lg_terms *terms, int computed, ptrdiff_t row, pie
     p->weighted = terms->weight != NULL;
     p->divided = p->weighted || f32;
     if (p->weighted) memcpy(p->s, terms->weight + row, (size_t)p->n * sizeof *p->s);
-    if (!f32) memcpy(p->sw, p->s, (size_t)p->n * sizeof *p->s);
+    if (p->weighted && !f32) memcpy(p->sw, p->s, (size_t)p->n * sizeof *p->s);
     for (ptrdiff_t i = 0; f32 && i < p->n; i++) {
         if (p->predicted[i] < 0) continue;
         p->sw[i] = computed == LG_F64 ? f64[p->label[i]] : (double)f32[p->label[i]];
@@ -427,11 +427,11 @@ static int settle_cell(lg_totals *t, ptrdiff_t group, int exponent, lg_cell *cel
     *cell = (lg_cell){0, 0};
     if (exponent == LG_EXPONENTS - 1) { /* one in bit 52 for each infinity */
         int64_t *to = column(t, LG_INFINITIES);
-        if (to) to[group] += (int64_t)(sum.high >> 20);
+        if (to) to[group] += (int64_t)(sum.high << 12 | sum.low >> 52);
         return to ? LG_FINE : LG_NO_MEMORY;
     }
     const int place = (exponent ? exponent - 1 : 0) + LG_COLUMNS_BELOW;
-    return spread(t, group, place, sum.low) | spread(t, group, place + 32, sum.high);
+    return spread(t, group, place, sum.low) | spread(t, group, place + 64, sum.high);
 }
 
 int lg_totals_settle(lg_totals *t) {

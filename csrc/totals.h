@@ -16,7 +16,7 @@ enum { LG_ENTROPY, LG_BRIER, LG_DIVISOR, LG_LL, LG_LW, LG_WW, LG_SCALAR_GROUPS }
 
 enum { LG_EXPONENTS = 2048, LG_FEW_GROUPS = 64 };
 typedef struct {
-    uint64_t low, high; /* the sums of significands' lower 32 bits, and of the others */
+    uint64_t low, high; /* the sum of significands, in 128 bits */
 } lg_cell;
 typedef struct {
     double loss, confidence;

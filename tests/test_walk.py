@@ -269,6 +269,15 @@ def test_a_file_array_indexes_like_an_array(tmp_path, monkeypatch, whole, fortra
         np.testing.assert_array_equal(lazy.read(tuple(index), buffer), array[tuple(index)])
 
 
+def test_what_was_written_to_a_map_stays(tmp_path):
+    """A copy-on-write map is the caller's own memory, whatever is read of it."""
+    path = saved(tmp_path / "x.npy", np.zeros((2_000_000, 10), np.float32))
+    x = np.load(path, mmap_mode="c")
+    x[0, 0] = 5
+    assert evaluate(x, np.zeros(2_000_000, int)).loss < np.log(10)
+    assert x[0, 0] == 5
+
+
 def test_a_file_that_shrinks_is_an_error(tmp_path):
     path = saved(tmp_path / "x.npy", np.zeros((1000, 7)))
     with path.open("rb") as file:
