@@ -36,7 +36,7 @@ ARM = {"portable": ("isa_portable.c", []), "neon": ("isa_neon.c", [])}
 OTHER = {"portable": ("isa_portable.c", [])}
 KNOWN = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}.get(platform.machine(), OTHER)
 DTYPES = {"f32": 0, "f64": 1}
-COMMON = ("pool", "sum", "jobs", "row_jobs", "norms")  # the same for all levels
+COMMON = ("pool", "sum", "jobs", "row_jobs", "norms", "totals")  # the same for all levels
 
 # -ffp-contract=off: only an explicit fma is fused, so that every level rounds alike.
 C_FLAGS = [

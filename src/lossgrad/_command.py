@@ -17,10 +17,11 @@ from lossgrad import _checkpoint, _tables, sample
 from lossgrad._formats import need
 from lossgrad._problems import FileError
 from lossgrad._save import check_place, reason
+from lossgrad._shard import Shard
 from lossgrad._shards import FileShards, find_shards
 from lossgrad._tables import Speed, say
 from lossgrad._threads import get_num_threads
-from lossgrad._walk import BLOCK_BYTES, BLOCK_FIGURES, Interrupted, Position, Shard, walk
+from lossgrad._walk import BLOCK_BYTES, BLOCK_FIGURES, Interrupted, Position, walk
 from lossgrad.evaluation import Evaluation, Result
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
@@ -209,18 +210,21 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
     done, size, began = before, 0, time.perf_counter()
     saved = began
 
-    def after_block(rows: int, more: int, position: Position) -> None:
-        nonlocal done, size, saved
+    def after_block(rows: int, more: int) -> bool:
+        nonlocal done, size
         done += rows
         size += more
         now = time.perf_counter()
         if progress is not None:
             progress(done, job.rows, size / max(now - began, 1e-9) / 1e9)
+        return identity is not None and (asked.is_set() or now - saved > _SAVE_SECONDS)
+
+    def checkpoint(position: Position) -> None:
+        nonlocal saved
         stop = asked.is_set()
-        if identity is not None and (stop or now - saved > _SAVE_SECONDS):
-            unfinished = _checkpoint.Unfinished(identity, position, job.rows)
-            _checkpoint.save(path, state, unfinished)
-            saved = now
+        unfinished = _checkpoint.Unfinished(identity, position, job.rows)
+        _checkpoint.save(path, state, unfinished)
+        saved = time.perf_counter()
         if stop and done < job.rows:
             raise Interrupted(position)
 
@@ -234,6 +238,7 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
                 threads=arguments.threads or get_num_threads(),
                 start=start,
                 after_block=after_block,
+                checkpoint=checkpoint,
             )
         except Interrupted:
             raise KeyboardInterrupt(

@@ -130,6 +130,15 @@ class ExactSums:
             return self._infinities
         return self._limbs.setdefault(limb, np.zeros(self.size, np.int64))
 
+    @classmethod
+    def of_columns(cls, size: int, columns: dict[int, NDArray[np.int64]]) -> "ExactSums":
+        """What C has added up, in columns as `lg_columns_add` has them."""
+        sums = cls(size)
+        sums._limbs = {k + _FIRST: c for k, c in columns.items() if k != _INFINITE_COLUMN}
+        sums._infinities = columns.get(_INFINITE_COLUMN)
+        sums._added = _ROOM
+        return sums
+
     def _room_for(self, values: int) -> None:
         if self._added + values > _ROOM:
             self._carry()
@@ -164,19 +173,22 @@ class ExactSums:
         """
         if other.size != self.size:
             raise ValueError(f"{other.size} sums do not merge with {self.size}")
-        self._carry()
         other._carry()
+        self._room_for(2)  # other's limbs are as small as one value's, and so are its squares'
         for limb, column in other._limbs.items():
             if shift and twice:
                 squares = np.zeros_like(column)
                 squares[list(twice)] = column[list(twice)]
-                self._limbs[limb + 2 * shift] = self._column(limb + 2 * shift) + squares
+                self._add_limb(limb + 2 * shift, squares)
                 column = column - squares
-            self._limbs[limb + shift] = self._column(limb + shift) + column
-        self._added += 1
+            self._add_limb(limb + shift, column)
         if other._infinities is not None:
             mine = 0 if self._infinities is None else self._infinities
             self._infinities = other._infinities + mine
+
+    def _add_limb(self, limb: int, column: NDArray[np.int64]) -> None:
+        own = self._limbs.get(limb)
+        self._limbs[limb] = column.copy() if own is None else own + column
 
     @property
     def infinite(self) -> bool:
