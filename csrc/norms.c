@@ -149,7 +149,7 @@ static void rows_part(void *call, void *total, void *unused, ptrdiff_t begin, pt
     const norm_call *c = call;
     const lg_environment found = lg_enter();
     (void)total, (void)unused;
-    for (ptrdiff_t row = begin, between = 1 + LONG_ROW / c->job.n; row < end; row++) {
+    for (ptrdiff_t row = begin, between = 1 + LONG_ROW / (c->job.n + 1); row < end; row++) {
         if ((row - begin) % between == between - 1 && lg_stopped()) break;
         one_row(c, c->way->level->kernels[c->way->computed], row);
     }

@@ -11,13 +11,23 @@ import mpmath
 import numpy as np
 
 
+def info(dtype):
+    """The limits of a floating-point type; NumPy does not know those of bfloat16."""
+    dtype = np.dtype(dtype)
+    if dtype.name == "bfloat16":
+        import ml_dtypes
+
+        return ml_dtypes.finfo(dtype)
+    return np.finfo(dtype)
+
+
 def unit(exact, dtype):
     """The gap between neighbours of the dtype at a value of a wider type, in that type."""
-    info = np.finfo(dtype)
-    lowest = info.minexp - info.nmant
+    limits = info(dtype)
+    lowest = limits.minexp - limits.nmant
     if exact.dtype == object:
-        return np.frompyfunc(lambda v: _mp_unit(v, info.nmant, lowest), 1, 1)(exact)
-    exponent = np.frexp(exact)[1].astype(np.int64) - 1 - info.nmant
+        return np.frompyfunc(lambda v: _mp_unit(v, limits.nmant, lowest), 1, 1)(exact)
+    exponent = np.frexp(exact)[1].astype(np.int64) - 1 - limits.nmant
     exponent = np.where(exact == 0, lowest, np.maximum(exponent, lowest))
     return np.ldexp(np.ones((), exact.dtype), exponent)
 
@@ -38,15 +48,15 @@ def distance(result, exact, larger=None):
     assert result.shape == exact.shape, (result.shape, exact.shape)
     dtype = result.dtype
     scale = unit(exact if larger is None else np.maximum(abs(exact), abs(larger)), dtype)
-    info = np.finfo(dtype)
+    limits = info(dtype)
     if exact.dtype == object:
-        limit = mpmath.ldexp(2 - mpmath.mpf(float(info.eps)) / 2, info.maxexp - 1)
+        limit = mpmath.ldexp(2 - mpmath.mpf(float(limits.eps)) / 2, limits.maxexp - 1)
         measure = np.frompyfunc(functools.partial(_mp_distance, limit=limit), 3, 1)
         with np.errstate(all="ignore"):
             return measure(result.astype(object), exact, scale).astype(np.float64)
     with np.errstate(all="ignore"):
         gap = abs(result.astype(exact.dtype) - exact) / scale
-        limit = np.ldexp(np.asarray(2 - info.eps / 2, exact.dtype), info.maxexp - 1)
+        limit = np.ldexp(np.asarray(2 - float(limits.eps) / 2, exact.dtype), limits.maxexp - 1)
         overflow = (abs(exact) >= limit) & (result == np.sign(exact) * np.inf)
     same = (result == exact) | (np.isnan(result) & np.isnan(exact)) | overflow
     gap = np.where(same, 0, gap)

@@ -91,6 +91,20 @@ def misaligned(a, offset):
     return view, (buffer, start, start + a.nbytes)
 
 
+def overlapping(a, shape, dtype, shift):
+    """(an array of the shape and dtype, a copy of a) in one memory, the first so many of its
+    elements after the second's beginning, before it if that is negative."""
+    ahead = shift * dtype.itemsize
+    starts = max(0, ahead), max(0, -ahead)
+    nbytes = int(np.prod(shape, dtype=int)) * dtype.itemsize
+    memory = np.zeros(max(starts[0] + nbytes, starts[1] + a.nbytes) + 64, np.uint8)
+    memory = memory[-memory.ctypes.data % 64 :]
+    out = memory[starts[0] : starts[0] + nbytes].view(dtype).reshape(shape)
+    own = memory[starts[1] : starts[1] + a.nbytes].view(a.dtype).reshape(a.shape)
+    own[...] = a
+    return out, own
+
+
 def canaries_live(place):
     buffer, start, end = place
     return (buffer[:start] == CANARY).all() and (buffer[end:] == CANARY).all()

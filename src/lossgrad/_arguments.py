@@ -54,6 +54,24 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
         return _plain(a.astype(dtype, copy=False))
 
 
+def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Array, Any]:
+    """x and another operand of the same rank, in the dtype that NumPy promotes both to.
+
+    A Python number takes on the dtype of x, lists are arrays. What says how to weigh or to combine
+    (weights, targets of classification, gradients) is no such operand: it is ``converted``.
+    """
+    a = floating(x, name)
+    if isinstance(other, bool | int | float) and not isinstance(other, np.generic):
+        return a, other
+    b = _array(other, other_name)
+    if b.dtype == a.dtype:
+        return a, floating(b, other_name)
+    if b.dtype.kind not in "biu" and b.dtype.name not in SUPPORTED:
+        _unsupported(other_name, b.dtype)
+    dtype = np.result_type(a.dtype, b.dtype)
+    return converted(a, dtype, name), converted(b, dtype, other_name)
+
+
 def _array(x: Any, name: str) -> Array:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
@@ -139,16 +157,17 @@ def output(
     out: Array | None,
     shape: Shape,
     dtype: np.dtype[Any],
-    *inputs: Array | None,
+    *,
     axis: int | None = None,
     rows: bool = False,
     name: str = "out",
 ) -> Array:
     """The array to write a result to; ``finished`` turns it into what is handed back.
 
-    That is `out` itself, unless it overlaps an input in another way than by being it, is not
-    aligned, or has no view as a grid along `axis` (of its own axes if axis is None and those are at
-    most three; as one run if it holds one value a row).
+    That is `out` itself, unless it is not aligned, or has no view as a grid along `axis` (of its
+    own axes if axis is None and those are at most three; as one run if it holds one value a row).
+    It may overlap what is read: the kernels see to that where arrays cross into C, and the reference
+    writes when all is computed.
     """
     if out is None:
         return np.empty(shape, dtype)
@@ -165,11 +184,6 @@ def output(
         plain.flags.c_contiguous or (not rows and _has_view(plain, axis))
     ):
         return np.empty(shape, dtype)
-    for a in inputs:
-        if a is None or a is plain:
-            continue
-        if np.may_share_memory(plain, a) and not _identical(plain, a):
-            return np.empty(shape, dtype)
     return plain
 
 
@@ -186,22 +200,11 @@ def _has_view(out: Array, axis: int | None) -> bool:
     return out.ndim <= 3 if axis is None else np.may_share_memory(grid(out, axis), out)
 
 
-def _identical(a: Array, b: Array) -> bool:
-    return bool(
-        a.ctypes.data == b.ctypes.data
-        and a.shape == b.shape
-        and a.strides == b.strides
-        and a.itemsize == b.itemsize
-    )
-
-
-def lse_output(
-    lse: Array | None, shape: Shape, dtype: np.dtype[Any], *inputs: Array | None
-) -> Array | None:
+def lse_output(lse: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
     """The array to write each row's log-sum-exp to (see ``output``), None if not asked for."""
     if lse is None:
         return None
-    return output(lse, shape, _lse_dtype(lse, dtype), *inputs, name="lse")
+    return output(lse, shape, _lse_dtype(lse, dtype), name="lse")
 
 
 def lse_input(lse: ArrayLike | None, shape: Shape, dtype: np.dtype[Any]) -> Array | None:
@@ -242,10 +245,8 @@ def batch_reduction_name(reduction: str) -> str:
 
 
 def batch_size(x: Array) -> int:
-    """Entries of the first axis."""
-    if x.ndim == 0:
-        raise ValueError('reduction="batchmean" needs an array, not a number')
-    return x.shape[0]
+    """Entries of the first axis; a number is one."""
+    return x.shape[0] if x.ndim else 1
 
 
 def loss_out(out: Array | None, reduction: str) -> None:
@@ -458,6 +459,12 @@ def class_weight(weight: ArrayLike | None, classes: int, dtype: np.dtype[Any]) -
             f"weight has shape {a.shape}, but there are {classes} classes: it must be ({classes},)"
         )
     return np.ascontiguousarray(a)
+
+
+def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
+    """Two arrays of one shape that are compared, in the dtype that NumPy promotes both to."""
+    x, t = promoted(input, target, "input", "target")
+    return x, same_shape(converted(t, computed(x.dtype), "target"), x.shape, "target", "input")
 
 
 def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:

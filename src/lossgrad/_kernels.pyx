@@ -332,6 +332,84 @@ def pool():
     return now.threads, now.shared
 
 
+# ---- what a call reads, which decides where it may write ----
+
+
+cdef enum:
+    MOST = 8  # arrays that a call reads
+
+
+cdef struct Reads:
+    # Borrowed: who crosses holds its arguments for as long as the call lasts.
+    int number
+    void *array[MOST]
+
+
+cdef int reads_too(Reads *reads, object a) except -1:
+    """Note an array that the call reads."""
+    if reads.number == MOST:
+        raise RuntimeError("more operands than were thought of")
+    reads.array[reads.number] = <void *> a
+    reads.number += 1
+    return 0
+
+
+cdef bint is_same(ndarray a, ndarray b) noexcept:
+    """Whether elements of one index have one place, and are of one type."""
+    cdef int k
+    if PyArray_BYTES(a) != PyArray_BYTES(b) or PyArray_TYPE(a) != PyArray_TYPE(b) or not PyArray_SAMESHAPE(a, b):
+        return False
+    for k in range(PyArray_NDIM(a)):
+        if PyArray_STRIDE(a, k) != PyArray_STRIDE(b, k):
+            return False
+    return True
+
+
+cdef void extent(ndarray a, char **low, char **high) noexcept:
+    """The memory from an array's first byte to past its last."""
+    cdef int k
+    cdef npy_intp reach
+    low[0] = high[0] = PyArray_BYTES(a)
+    if PyArray_IS_C_CONTIGUOUS(a):
+        high[0] += PyArray_NBYTES(a)
+    elif PyArray_SIZE(a):
+        high[0] += PyArray_ITEMSIZE(a)
+        for k in range(PyArray_NDIM(a)):
+            reach = (PyArray_DIM(a, k) - 1) * PyArray_STRIDE(a, k)
+            if reach < 0:
+                low[0] += reach
+            else:
+                high[0] += reach
+
+
+cdef bint is_free(ndarray out, ndarray a) noexcept:
+    """Whether out may be written to while a is read: it is the same array, or elsewhere."""
+    cdef char *p
+    cdef char *p_end
+    cdef char *q
+    cdef char *q_end
+    extent(out, &p, &p_end)
+    extent(a, &q, &q_end)
+    return p_end <= q or q_end <= p or is_same(out, a)
+
+
+cdef object place_for(object out, Reads *reads):
+    """Where to write what is for out: there, or to a new array if that would change what is still to be read."""
+    cdef ndarray a = out
+    cdef int k
+    for k in range(reads.number):
+        if not is_free(a, <ndarray> reads.array[k]):
+            return PyArray_EMPTY(PyArray_NDIM(a), PyArray_DIMS(a), PyArray_TYPE(a), 0)
+    return out
+
+
+cdef int deliver(object out, object place) except -1:
+    """What was written to its place is in out."""
+    if out is not place:
+        out[...] = place
+    return 0
+
+
 # ---- arrays of any rank and dtype as the views that C walks ----
 
 
@@ -355,12 +433,14 @@ cdef int storage_of(ndarray a) except -1:
     return LG_BF16
 
 
-cdef ndarray operand(object given, bint writes, int storage):
-    """An array that is stored so."""
+cdef ndarray operand(object given, bint writes, int storage, Reads *reads):
+    """An array that is stored so, noted if it is read."""
     cdef ndarray a = given
     if storage_of(a) != storage:
         raise ValueError("operands have different dtypes")
-    if writes and not PyArray_ISWRITEABLE(a):
+    if not writes:
+        reads_too(reads, given)
+    elif not PyArray_ISWRITEABLE(a):
         raise ValueError("an operand is read-only")
     return a
 
@@ -374,9 +454,9 @@ cdef int match(Py_ssize_t outer, Py_ssize_t middle, Py_ssize_t inner, Py_ssize_t
     return 0
 
 
-cdef ndarray grid(object given, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int storage):
+cdef ndarray grid(object given, int axis, bint writes, lg_view *view, Py_ssize_t *shape, int storage, Reads *reads):
     """View an array as (outer, classes, inner) with axis in the middle; what is returned holds the memory."""
-    cdef ndarray a = operand(given, writes, storage)
+    cdef ndarray a = operand(given, writes, storage, reads)
     cdef Py_ssize_t outer = 1, inner = 1, classes = PyArray_DIM(a, axis), size = lg_size(storage)
     cdef int k, ndim = PyArray_NDIM(a)
     for k in range(axis):
@@ -411,10 +491,10 @@ cdef ndarray row_values(ndarray a, lg_view *view, Py_ssize_t *shape):
     return a
 
 
-cdef ndarray row_grid(object given, bint writes, lg_view *view, Py_ssize_t *shape, int storage):
+cdef ndarray row_grid(object given, bint writes, lg_view *view, Py_ssize_t *shape, int storage, Reads *reads):
     """The same of an array that is stored so."""
     view.storage = storage
-    return row_values(operand(given, writes, storage), view, shape)
+    return row_values(operand(given, writes, storage, reads), view, shape)
 
 
 cdef int label_type(ndarray a) except -1:
@@ -457,13 +537,14 @@ cdef struct Elements:
     double up64, one64  # what stands for an incoming gradient and for an input that are not given
     float up32, one32
     lg_sum sum
+    Reads reads
 
 
 cdef int start_elements(Elements *e, int op, int direction, int storage, tuple parameters) except -1:
     cdef int k
     memset(e, 0, sizeof(lg_map_job))
     e.computed = lg_computed(storage)
-    e.runs = False
+    e.runs, e.reads.number = False, 0
     e.job.op, e.job.direction, e.job.inputs = op, direction, lg_ops[op].inputs
     e.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
     e.job.shape[0] = -1
@@ -475,7 +556,7 @@ cdef int start_elements(Elements *e, int op, int direction, int storage, tuple p
 
 cdef ndarray box(Elements *e, object given, bint writes, lg_view *view, int storage):
     """View an array of the shape of the others; what is returned holds the memory."""
-    cdef ndarray a = operand(given, writes, storage)
+    cdef ndarray a = operand(given, writes, storage, &e.reads)
     cdef Py_ssize_t shape[3]
     cdef int k, lead = 3 - PyArray_NDIM(a)
     shape, view.stride = [1, 1, 1], [0, 0, 0]
@@ -557,16 +638,16 @@ cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, d
         c = box_or(&e, c, &e.one64, &e.one32, &job.inp[k + 2])
     if weight is not None:
         weight = beside(&e, weight, &job.weight)
-    if direction == LG_BACKWARD:
-        out_grad = box(&e, out_grad, True, &job.out[0], storage)
-    else:
-        if out is None:
-            sum_values(&e)
-        else:
-            out = box(&e, out, True, &job.out[0], storage)
-        if direction == LG_VALUE_AND_GRAD:
-            out_grad = box(&e, out_grad, True, &job.out[1], storage)
+    value = None if out is None else place_for(out, &e.reads)
+    slope = None if out_grad is None else place_for(out_grad, &e.reads)
+    if direction != LG_BACKWARD and value is None:
+        sum_values(&e)
+    values = None if value is None else box(&e, value, True, &job.out[0], storage)
+    k = 0 if direction == LG_BACKWARD else 1
+    slopes = None if slope is None else box(&e, slope, True, &job.out[k], storage)
     run_elements(&e, num_threads)
+    deliver(out, value)
+    deliver(out_grad, slope)
     return lg_sum_value(&e.sum) if job.sum != NULL else None
 
 
@@ -628,11 +709,12 @@ cdef struct Rows:
     lg_sum sum
     lg_label_check found
     int strange
+    Reads reads
 
 
 cdef int start_rows(Rows *rows, int what, object x, int axis, Py_ssize_t *shape) except -1:
     memset(&rows.job, 0, sizeof(lg_rows_job))
-    rows.storage, rows.strange = storage_of(x), 0
+    rows.storage, rows.strange, rows.reads.number = storage_of(x), 0, 0
     rows.job.what, rows.job.scale, rows.job.strange = what, 1.0, &rows.strange
     shape[0] = -1
     return 0
@@ -645,7 +727,7 @@ cdef int set_shape(Rows *rows, Py_ssize_t *shape) except -1:
 
 cdef int take_weight(Rows *rows, object weight) except -1:
     """A weight for each class."""
-    cdef ndarray a = operand(weight, False, lg_computed(rows.storage))
+    cdef ndarray a = operand(weight, False, lg_computed(rows.storage), &rows.reads)
     if PyArray_NDIM(a) != 1 or PyArray_DIM(a, 0) != rows.job.classes or not PyArray_IS_C_CONTIGUOUS(a):
         raise ValueError("weight is not a contiguous vector of the classes")
     rows.job.weight = PyArray_BYTES(a)
@@ -694,19 +776,21 @@ cpdef softmax_like(x, int axis, grad, row_grad, factor, out, value, int what, nu
     cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t shape[3]
     start_rows(&rows, what, x, axis, shape)
-    x = grid(x, axis, False, &job.x, shape, rows.storage)
+    x = grid(x, axis, False, &job.x, shape, rows.storage, &rows.reads)
     set_shape(&rows, shape)
     if grad is not None:
-        grad = grid(grad, axis, False, &job.grad, shape, rows.storage)
+        grad = grid(grad, axis, False, &job.grad, shape, rows.storage, &rows.reads)
     if row_grad is not None:
-        row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage)
+        row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage, &rows.reads)
     if factor is not None:
-        factor = grid(factor, axis, False, &job.factor, shape, lg_computed(rows.storage))
-    if out is not None:
-        out = grid(out, axis, True, &job.out, shape, rows.storage)
-    if value is not None:
-        value = row_grid(value, True, &job.value, shape, rows.storage)
+        factor = grid(factor, axis, False, &job.factor, shape, lg_computed(rows.storage), &rows.reads)
+    to = None if out is None else place_for(out, &rows.reads)
+    to_value = None if value is None else place_for(value, &rows.reads)
+    outs = None if to is None else grid(to, axis, True, &job.out, shape, rows.storage, &rows.reads)
+    values = None if to_value is None else row_grid(to_value, True, &job.value, shape, rows.storage, &rows.reads)
     run_rows(&rows, num_threads)
+    deliver(out, to)
+    deliver(value, to_value)
 
 
 def softmax_jacobian(x, int axis, out, num_threads):
@@ -715,15 +799,17 @@ def softmax_jacobian(x, int axis, out, num_threads):
     cdef Py_ssize_t shape[3]
     cdef Py_ssize_t matrices[3]
     start_rows(&rows, LG_SOFTMAX_JACOBIAN, x, axis, shape)
-    x = grid(x, axis, False, &rows.job.x, shape, rows.storage)
+    x = grid(x, axis, False, &rows.job.x, shape, rows.storage, &rows.reads)
     set_shape(&rows, shape)
     matrices = [shape[0] * shape[2], shape[1], shape[1]]
-    out = grid(out, 1, True, &rows.job.out, matrices, rows.storage)
+    to = place_for(out, &rows.reads)
+    outs = grid(to, 1, True, &rows.job.out, matrices, rows.storage, &rows.reads)
     run_rows(&rows, num_threads)
+    deliver(out, to)
 
 
 cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smoothing, row_grad, double up,
-             bint mean, out, value, double[::1] lse, bint lse_given, bint summed, int what,
+             bint mean, out, value, lse, bint lse_given, bint summed, int what,
              num_threads):
     """cross_entropy or nll_loss: (first bad row or -1, sum of the kept rows' weights, sum of the losses).
 
@@ -736,7 +822,7 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
     cdef Py_ssize_t shape[3]
     cdef double divisor
     start_rows(&rows, what, x, axis, shape)
-    x = grid(x, axis, False, &job.x, shape, rows.storage)
+    x = grid(x, axis, False, &job.x, shape, rows.storage, &rows.reads)
     set_shape(&rows, shape)
     job.ignore_index, job.smoothing = ignore_index, smoothing
     if weight is not None:
@@ -744,30 +830,35 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
     n = shape[0] * shape[2]
     divisor = n
     if soft is not None:
-        soft = grid(soft, axis, False, &job.soft, shape, lg_computed(rows.storage))
+        soft = grid(soft, axis, False, &job.soft, shape, lg_computed(rows.storage), &rows.reads)
     else:
         job.label_type = label_type(labels)
+        reads_too(&rows.reads, labels)
         labels = row_values(labels, &job.label, shape)
         check_labels(&rows, num_threads)
         if rows.found.bad:
             return rows.found.bad - 1, 0.0, 0.0
         divisor = rows.found.kept if weight is None else lg_sum_value(&rows.found.weights)
     job.scale = lg_quotient(up, divisor) if mean else up
+    cdef double[::1] saved = lse
     if lse is not None:
-        if lse.shape[0] != n:
+        if saved.shape[0] != n:
             raise ValueError("lse has the wrong size")
-        job.lse = &lse[0] if n else NULL
+        job.lse = &saved[0] if n else NULL
         job.lse_given = lse_given
+        reads_too(&rows.reads, lse)
     if row_grad is not None:
-        row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage)
-    if out is not None:
-        out = grid(out, axis, True, &job.out, shape, rows.storage)
-    if value is not None:
-        value = row_grid(value, True, &job.value, shape, rows.storage)
+        row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage, &rows.reads)
+    to = None if out is None else place_for(out, &rows.reads)
+    to_value = None if value is None else place_for(value, &rows.reads)
+    outs = None if to is None else grid(to, axis, True, &job.out, shape, rows.storage, &rows.reads)
+    values = None if to_value is None else row_grid(to_value, True, &job.value, shape, rows.storage, &rows.reads)
     if summed:
         lg_sum_clear(&rows.sum)
         job.sum = &rows.sum
     run_rows(&rows, num_threads)
+    deliver(out, to)
+    deliver(value, to_value)
     return -1, divisor, lg_sum_value(&rows.sum) if summed else 0.0
 
 
@@ -783,7 +874,7 @@ def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, lo
     cdef Py_ssize_t n
     cdef Py_ssize_t shape[3]
     start_rows(&rows, LG_STATISTICS, x, 1, shape)
-    x = grid(x, 1, False, &job.x, shape, rows.storage)
+    x = grid(x, 1, False, &job.x, shape, rows.storage, &rows.reads)
     set_shape(&rows, shape)
     n = shape[0]
     job.ignore_index, job.smoothing = ignore_index, smoothing
@@ -794,7 +885,7 @@ def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, lo
         return rows.found.bad - 1
     if weight is not None:
         take_weight(&rows, weight)
-    loss = row_grid(loss, True, &job.value, shape, lg_computed(rows.storage))
+    loss = row_grid(loss, True, &job.value, shape, lg_computed(rows.storage), &rows.reads)
     if lse.shape[0] != n or predicted.shape[0] != n or rank.shape[0] != n or figures.shape[0] != 4 or figures.shape[1] != n:
         raise ValueError("operands have different shapes")
     job.lse = &lse[0]
@@ -814,7 +905,9 @@ def label_statistics(x, const double[::1] targets, double limit, loss, double[:,
     cdef lg_way way
     cdef Py_ssize_t n = targets.shape[0]
     cdef int status, storage = storage_of(x)
-    cdef ndarray logits = operand(x, False, storage), to = operand(loss, True, lg_computed(storage))
+    cdef Reads reads
+    reads.number = 0
+    cdef ndarray logits = operand(x, False, storage, &reads), to = operand(loss, True, lg_computed(storage), &reads)
     if not PyArray_IS_C_CONTIGUOUS(logits) or not PyArray_IS_C_CONTIGUOUS(to):
         raise ValueError("operands are no runs")
     if (PyArray_SIZE(logits) != n or PyArray_SIZE(to) != n or figures.shape[0] != 3 or figures.shape[1] != n
@@ -847,19 +940,23 @@ cdef int run_norms(lg_norm_job *job, int storage, Py_ssize_t rows, object num_th
     return ended(status)
 
 
-def norms(x, int axis, const double[::1] grad, double up, out, double[::1] value, num_threads):
+def norms(x, int axis, grad, double up, out, double[::1] value, num_threads):
     """The norms along axis to value, and their gradients to out, times grad or up; either may be None."""
     cdef lg_norm_job job
     cdef Py_ssize_t rows
     cdef Py_ssize_t shape[3]
     cdef int storage = storage_of(x)
+    cdef const double[::1] factors = grad
+    cdef Reads reads
     memset(&job, 0, sizeof(job))
-    shape[0] = -1
-    x = grid(x, axis, False, &job.x, shape, storage)
-    if out is not None:
-        out = grid(out, axis, True, &job.out, shape, storage)
+    shape[0], reads.number = -1, 0
+    x = grid(x, axis, False, &job.x, shape, storage, &reads)
+    if grad is not None:
+        reads_too(&reads, grad)
+    to = None if out is None else place_for(out, &reads)
+    outs = None if to is None else grid(to, axis, True, &job.out, shape, storage, &reads)
     rows = shape[0] * shape[2]
-    if value is not None and value.shape[0] != rows or grad is not None and grad.shape[0] != rows:
+    if value is not None and value.shape[0] != rows or grad is not None and factors.shape[0] != rows:
         raise ValueError("operands have different shapes")
     if rows == 0:
         return
@@ -867,8 +964,9 @@ def norms(x, int axis, const double[::1] grad, double up, out, double[::1] value
     if value is not None:
         job.value = &value[0]
     if grad is not None:
-        job.grad = &grad[0]
+        job.grad = &factors[0]
     run_norms(&job, storage, rows, num_threads)
+    deliver(out, to)
 
 
 # ---- totals: what an evaluation adds up ----
@@ -1065,15 +1163,6 @@ cdef bint is_alike(object a, ndarray x) noexcept:
     return PyArray_CheckExact(a) and PyArray_ISCARRAY_RO(a) and PyArray_TYPE(a) == PyArray_TYPE(x) and PyArray_SAMESHAPE(a, x)
 
 
-cdef bint is_free(ndarray out, ndarray a) noexcept:
-    """Whether out, which is plain, may be written to while a is read: it is the same array, or elsewhere."""
-    cdef char *p = PyArray_BYTES(out)
-    cdef char *q = PyArray_BYTES(a)
-    if p == q and is_alike(a, out):
-        return True
-    return PyArray_IS_C_CONTIGUOUS(a) and (p + PyArray_NBYTES(out) <= q or q + PyArray_NBYTES(a) <= p)
-
-
 def run_within(ndarray x, double most, num_threads):
     """Whether all elements are from 0 to most; False as well if they are not next to each other in memory."""
     cdef lg_way way
@@ -1087,13 +1176,11 @@ def run_within(ndarray x, double most, num_threads):
     return bool(good)
 
 
-cdef object result_like(ndarray x, object out, object other):
+cdef object result_like(ndarray x, object out):
     """An array for a result of x's dtype and shape: out, a new one if that is None; None if it does not fit."""
     if out is None:
         return PyArray_EMPTY(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x), 0)
-    if not is_alike(out, x) or not PyArray_ISWRITEABLE(out) or not is_free(out, x):
-        return None
-    return out if other is None or is_free(out, other) else None
+    return out if is_alike(out, x) and PyArray_ISWRITEABLE(out) else None
 
 
 cdef object result_of_rows(ndarray x, int axis):
@@ -1120,7 +1207,7 @@ def plain_elementwise(int op, int direction, grad, x, out, tuple parameters, num
     """The result of an op of one input, forward or backward (out if given); None if it is for others to say."""
     if not is_plain(x) or PyArray_NDIM(x) == 0 or not (grad is None or is_alike(grad, x)):
         return None
-    result = result_like(x, out, grad)
+    result = result_like(x, out)
     if result is None:
         return None
     if direction == LG_FORWARD:
@@ -1137,7 +1224,7 @@ def plain_softmax(int what, grad, x, axis, out, num_threads):
     cdef int along = plain_axis(axis, x)
     if along < 0:
         return None
-    result = result_like(x, out, grad)
+    result = result_like(x, out)
     if result is not None:
         softmax_like(x, along, grad, None, None, result, None, what, num_threads)
     return result
@@ -1173,7 +1260,7 @@ def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoot
     cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
     if overflow or not (mean or each or reduction == "sum"):
         return None
-    gradient = result_like(x, out, t) if type(upstream) is float else None
+    gradient = result_like(x, out) if type(upstream) is float else None
     losses = result_of_rows(x, along) if each and value else None
     if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
@@ -1192,7 +1279,7 @@ def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple p
     cdef bint mean = reduction == "mean"
     if not is_plain(x) or PyArray_NDIM(x) == 0 or not is_alike(targets, x) or not (mean or reduction == "sum"):
         return None
-    gradient = result_like(x, out, targets) if type(upstream) is float else None
+    gradient = result_like(x, out) if type(upstream) is float else None
     if gradient is None and (upstream is not None or out is not None):
         return None
     cdef double n = PyArray_SIZE(x), up = 1.0 if upstream is None else upstream
@@ -1207,8 +1294,8 @@ def plain_norm(upstream, x, axis, keepdims, out, bint value, num_threads):
     """(norm of all elements if value is asked for, gradient unless upstream is None); None if it is for others to say."""
     if axis is not None or keepdims or not is_plain(x):
         return None
-    gradient = result_like(x, out, None) if type(upstream) is float else None
-    if gradient is None and (upstream is not None or out is not None):
+    gradient = result_like(x, out) if type(upstream) is float else None
+    if gradient is None and (upstream is not None or out is not None) or gradient is not None and not is_free(gradient, x):
         return None
     cdef lg_norm_job job
     cdef double norm

@@ -79,7 +79,7 @@ def _forward(
         if plain is not None:
             return plain
     x = check.floating(x)
-    result = check.output(out, x.shape, x.dtype, x, other)
+    result = check.output(out, x.shape, x.dtype)
     _cross(name, kernels.FORWARD, None, x, other, result, parameters, num_threads)
     return check.finished(result, out)
 
@@ -101,7 +101,7 @@ def _backward(
             return plain
     x = check.floating(x)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad, other)
+    result = check.output(out, x.shape, x.dtype)
     _cross(name, kernels.BACKWARD, grad, x, other, result, parameters, num_threads)
     return check.finished(result, out)
 
@@ -788,7 +788,7 @@ def prelu(
     """
     x = check.floating(x)
     w, axis = check.channel_weight(weight, x, axis)
-    result = check.output(out, x.shape, x.dtype, x, w)
+    result = check.output(out, x.shape, x.dtype)
     (rows, to), slopes = _matrices(axis, w, x, result)
     _cross("prelu", kernels.FORWARD, None, rows, slopes, to, (), num_threads)
     return check.finished(result, out)
@@ -858,7 +858,7 @@ def prelu_backward(
     with arithmetic():
         sums = _weight_sums(g, x, axis, math.prod(shape), num_threads)
         grad_weight = np.array(sums, x.dtype).reshape(shape)
-    result = check.output(out, x.shape, x.dtype, x, g, w)
+    result = check.output(out, x.shape, x.dtype)
     (g, x, to), slopes = _matrices(axis, w, g, x, result)
     _cross("prelu", kernels.BACKWARD, g, x, slopes, to, (), num_threads)
     return check.finished(result, out), check.finished(grad_weight, None)
@@ -874,7 +874,9 @@ def _weight_sums(
         matrix = (-1, channels * inner)
         return kernels.column_sums(x.reshape(matrix), g.reshape(matrix), inner, op, num_threads)
     parts: list[Any] = (
-        [(slice(None),) * axis + (k,) for k in range(channels)] if channels != 1 else [...]
+        [(slice(None),) * axis + (slice(k, k + 1),) for k in range(channels)]
+        if channels != 1
+        else [...]
     )
     return [
         kernels.elementwise(

@@ -67,7 +67,7 @@ def information_content(
     array([0., 1., 3.])
     """
     x = check.probabilities(check.floating(p, "p"), "p", num_threads)
-    result = check.output(out, x.shape, x.dtype, x)
+    result = check.output(out, x.shape, x.dtype)
     _cross("information_content", kernels.FORWARD, None, x, None, result, base, num_threads)
     return check.finished(result, out)
 
@@ -92,7 +92,7 @@ def information_content_backward(
     """
     x = check.probabilities(check.floating(p, "p"), "p", num_threads)
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "p")
-    result = check.output(out, x.shape, x.dtype, x, g)
+    result = check.output(out, x.shape, x.dtype)
     _cross("information_content", kernels.BACKWARD, g, x, None, result, base, num_threads)
     return check.finished(result, out)
 
@@ -120,9 +120,9 @@ def _distribution(p: ArrayLike, name: str, num_threads: int | None) -> Array:
 
 
 def _pair(p: ArrayLike, q: ArrayLike, num_threads: int | None) -> tuple[Array, Array]:
-    x = _distribution(p, "p", num_threads)
-    y = check.same_shape(check.converted(q, x.dtype, "q"), x.shape, "q", "p")
-    return x, check.masses(y, "q", num_threads)
+    x, y = check.promoted(p, q, "p", "q")
+    y = check.same_shape(check.converted(y, x.dtype, "q"), x.shape, "q", "p")
+    return check.masses(x, "p", num_threads), check.masses(y, "q", num_threads)
 
 
 def _measure(
@@ -137,7 +137,7 @@ def _measure(
     """The sum of an op along the axis, exact before it is rounded."""
     axis = check.class_axis(x, axis, "p")
     shape = check.rows_shape(x.shape, axis)
-    result = check.output(out, shape, x.dtype, x, other, rows=True)
+    result = check.output(out, shape, x.dtype, rows=True)
     box = check.grid(x, axis)
     second = None
     if other is not None:
@@ -163,7 +163,7 @@ def _measure_backward(
     axis = check.class_axis(x, axis, "p")
     shape = check.rows_shape(x.shape, axis)
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "the result")
-    result = check.output(out, x.shape, x.dtype, x, other, g)
+    result = check.output(out, x.shape, x.dtype)
     wide = np.broadcast_to(np.expand_dims(g, axis), x.shape)
     second = None if other is None else other.astype(check.computed(x.dtype), copy=False)
     _cross(name, kernels.BACKWARD, wide, x, second, result, base, num_threads)

@@ -46,7 +46,7 @@ def _norm(
             g = check.converted(upstream, check.FLOAT64, "grad")
             g = check.same_shape(g, shape, "grad", "the norm")
             given = np.ascontiguousarray(g).reshape(-1)
-        gradient = check.output(out, x.shape, x.dtype, x, axis=axis)
+        gradient = check.output(out, x.shape, x.dtype, axis=axis)
     elif number:
         check.norm_out(out)
     rows, slopes = x, gradient
@@ -60,7 +60,7 @@ def _norm(
     if norms is not None and number:
         loss = float(norms[0])
     elif norms is not None:
-        losses = check.output(None if upstream is not None else out, shape, x.dtype, x)
+        losses = check.output(None if upstream is not None else out, shape, x.dtype)
         with arithmetic():
             losses[...] = norms.reshape(shape)
         loss = check.finished(losses, None if upstream is not None else out)

@@ -75,7 +75,7 @@ def _row_loss(
     saved: Any = None
     if lse is not None:
         if value:
-            lse_result = check.lse_output(lse, rows_shape, dtype, x, t)
+            lse_result = check.lse_output(lse, rows_shape, dtype)
             saved = np.empty(lse_result.size)
         else:
             with arithmetic():
@@ -85,13 +85,12 @@ def _row_loss(
         if not value:
             g = check.upstream(upstream, reduction, rows_shape, dtype)
         row_grad = g if type(g) is np.ndarray else None
-        inputs = (x, t, weights, row_grad, saved)
-        gradient = check.output(out, shape, dtype, *inputs, axis=axis)
+        gradient = check.output(out, shape, dtype, axis=axis)
     else:
         check.loss_out(out, reduction)
         losses_out = out
     if value and not reduced:
-        losses = check.output(losses_out, rows_shape, dtype, x, t, weights, rows=True)
+        losses = check.output(losses_out, rows_shape, dtype, rows=True)
 
     labelled = t.dtype.kind in "iu"
     bad, divisor, total = kernels.row_loss(

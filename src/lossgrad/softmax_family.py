@@ -50,7 +50,7 @@ def _softmax_like(
         return plain
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     _cross(what, x, axis, out=result, num_threads=num_threads)
     return check.finished(result, out)
 
@@ -69,7 +69,7 @@ def _softmax_like_backward(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     _cross(what, x, axis, grad=grad, out=result, num_threads=num_threads)
     return check.finished(result, out)
 
@@ -264,6 +264,7 @@ def logsumexp(
     b : array_like, optional
         Factors of the exponentials, which broadcast to the shape of `x`; 1 if not given. They may
         be negative: the logarithm of a negative sum is NaN. Where one is 0, `x` is not looked at.
+        `x` and `b` are computed in the dtype that NumPy promotes both to.
     keepdims : bool, default False
         Keep the axis with length 1.
     out : ndarray, optional
@@ -274,8 +275,8 @@ def logsumexp(
     Returns
     -------
     ndarray
-        Of the dtype of `x`, without the axis; within 4 ULP of the larger of the result and the
-        largest logit. -inf throughout gives -inf.
+        Of the dtype of `x` and `b`, without the axis; within 4 ULP of the larger of the result and
+        the largest logit. -inf throughout gives -inf; one +inf or more, inf.
 
     Raises
     ------
@@ -294,10 +295,12 @@ def logsumexp(
         plain = kernels.plain_logsumexp(x, axis, num_threads)
         if plain is not None:
             return plain
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)
-    result = check.output(out, shape, x.dtype, x, rows=True)
+    result = check.output(out, shape, x.dtype, rows=True)
     factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
     _cross(kernels.LOGSUMEXP, x, axis, factor=factor, value=result, num_threads=num_threads)
     return check.finished(result, out)
@@ -335,7 +338,8 @@ def logsumexp_backward(
     Returns
     -------
     ndarray
-        Gradient with respect to `x`, of its shape and dtype; every entry within 4 ULP.
+        Gradient with respect to `x`, of its shape and the forward's dtype; every entry within
+        4 ULP.
 
     Raises
     ------
@@ -348,11 +352,13 @@ def logsumexp_backward(
     >>> lossgrad.logsumexp_backward(2.0, [0.0, 0.0])
     array([1., 1.])
     """
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     shape = check.rows_shape(x.shape, axis, keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
     _cross(
         kernels.LOGSUMEXP_BACKWARD,
@@ -405,7 +411,7 @@ def softmin(
     """
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     with arithmetic():
         softmax(np.negative(x, out=result), axis, out=result, num_threads=num_threads)
     return check.finished(result, out)
@@ -454,7 +460,7 @@ def softmin_backward(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     shared = result is grad or np.may_share_memory(result, grad)
     with arithmetic():
         turned = np.negative(x, out=None if shared else result)
@@ -505,7 +511,7 @@ def softmax_jacobian(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     shape, classes = check.rows_shape(x.shape, axis), x.shape[axis]
-    result = check.output(out, (*shape, classes, classes), x.dtype, x, rows=True)
+    result = check.output(out, (*shape, classes, classes), x.dtype, rows=True)
     matrices = result.reshape(math.prod(shape), classes, classes)
     kernels.softmax_jacobian(x, axis, matrices, num_threads)
     return check.finished(result, out)

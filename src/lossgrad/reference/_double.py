@@ -3,6 +3,9 @@
 ``Wide`` also has an exponent of its own, so that nothing overflows or underflows on the way. An
 infinity is taken in as 2**5000, far beyond every float64 and every gap between exponentials, so
 that limits at infinity come out of the formulas by themselves; rounding makes it infinite again.
+
+Exponentials and logarithms are series of sums, products and quotients, which IEEE 754 defines:
+NumPy's own differ from one processor to the next.
 """
 
 import math
@@ -17,9 +20,10 @@ Doubles = NDArray[np.float64]
 Integers = NDArray[np.intc]
 
 _INFINITE = 5000
-_FAR = 2.0**20  # exp(-_FAR) is 0 to every purpose
+_FAR = 2.0**19  # exp(-_FAR) is 0 to every purpose but its sign
 _ZERO = -(1 << 20)  # exponent of 0, so that it never decides how a sum is aligned
 _LN2, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
+_PER_LN2 = float.fromhex("0x1.71547652b82fep+0")
 
 
 def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
@@ -65,9 +69,9 @@ def scaled_exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles, Integers]:
 
     power is exp(x + low) 2**-n rounded; with rest it is within 2**-59 of the exact value, relative.
     """
-    nothing = x <= -_FAR
+    nothing = x == -np.inf
     x = np.clip(x, -_FAR, _FAR)
-    n = np.rint(x / math.log(2))
+    n = np.rint(x * _PER_LN2)
     r, low = two_sum(x - n * _LN2, low - n * _LN2_LOW)
     series = np.full_like(r, 1 / math.factorial(14))
     for k in range(13, 2, -1):
@@ -110,7 +114,8 @@ class Wide:
         total, rest = two_sum(high, low)
         self.high, more = np.frexp(np.where(total == 0, high, total))  # -0.0 stays
         self.low = np.ldexp(rest, -more)
-        self.n: Any = np.where(self.high == 0, _ZERO, n + more).astype(np.intc)
+        more = np.where(np.isnan(total), 0, n + more)
+        self.n: Any = np.where(self.high == 0, _ZERO, more).astype(np.intc)
 
     def __neg__(self) -> "Wide":
         return Wide(-self.high, -self.low, self.n)
@@ -180,7 +185,7 @@ def select(mask: Any, a: Any, b: Any) -> Wide:
 
 def exp(x: Any) -> Wide:
     x = wide(x)
-    high = np.clip(x.rounded(), -_FAR, _FAR)
+    high = x.rounded()
     return Wide(*scaled_exp(high, np.where(abs(high) < _FAR, np.ldexp(x.low, x.n), 0.0)))
 
 
@@ -196,15 +201,30 @@ def expm1(x: Any) -> Wide:
     return select(small, x + x * x * (x * series + 0.5), exp(x) - 1.0)
 
 
+def _log1p_near(f: Wide) -> Wide:
+    """log(1 + f) for f from sqrt(1/2) - 1 to sqrt(2) - 1, as 2 artanh(s) with s = f / (2 + f)."""
+    s = f / (f + 2.0)
+    square = s * s
+    w = square.rounded()
+    series = np.full_like(w, 1 / 25)  # w < 0.03
+    for k in range(23, 7, -2):
+        series = series * w + 1 / k
+    total = wide(series)
+    for k in (7, 5, 3):  # where rounding could show
+        total = total * square + wide(1.0) / k
+    return 2.0 * (s + s * square * total)
+
+
 def log1p(x: Any) -> Wide:
-    """log(1 + x) for x > -1: a Newton step from what NumPy says."""
+    """log(1 + x) for x > -1."""
     x = wide(x)
-    y = select(abs(x.rounded()) < 2.0**-30, x, np.log1p(x.rounded()))
-    return y + (x - expm1(y)) / (1.0 + x)
+    near = abs(x.rounded()) < 0.29
+    return select(near, _log1p_near(select(near, x, 0.0)), log(1.0 + x))
 
 
 def log(x: Any) -> Wide:
     x = wide(x)
     shift = x.n - (x.high < math.sqrt(0.5))
-    y = log1p(Wide(x.high, x.low, x.n - shift) - 1.0) + LN2 * shift.astype(np.float64)
+    y = _log1p_near(Wide(x.high, x.low, x.n - shift) - 1.0) + LN2 * shift.astype(np.float64)
+    y = select(x.high < 0, np.nan, y)
     return select(x.high == 0, -np.inf, select((x.high > 0) & (x.n == _INFINITE + 1), np.inf, y))

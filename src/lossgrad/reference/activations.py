@@ -498,7 +498,7 @@ def gelu_backward(
 
 def _sloped(x: Array, slopes: Array, out: Array | None) -> Array:
     """x, or slopes * x below 0."""
-    result = check.output(out, x.shape, x.dtype, x)
+    result = check.output(out, x.shape, x.dtype)
     with np.errstate(all="ignore"):
         each(result, lambda v, w: _leaky_relu(v, w).rounded(), x, slopes)
     return check.finished(result, out)
@@ -506,7 +506,7 @@ def _sloped(x: Array, slopes: Array, out: Array | None) -> Array:
 
 def _sloped_backward(grad: ArrayLike, x: Array, slopes: Array, out: Array | None) -> Array:
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, grad, x)
+    result = check.output(out, x.shape, x.dtype)
     with np.errstate(all="ignore"):
         slopes = slopes
         each(result, lambda g, v, w: times(g, _step(v, w)), grad, x, slopes)

@@ -95,11 +95,11 @@ def _relative_slope(p: Doubles, q: Doubles) -> Wide:
 
 
 def _distributions(p: ArrayLike, q: ArrayLike | None = None) -> tuple[Array, ...]:
-    x = check.masses(check.floating(p, "p"), "p")
     if q is None:
-        return (x,)
-    y = check.same_shape(check.converted(q, x.dtype, "q"), x.shape, "q", "p")
-    return x, check.masses(y, "q")
+        return (check.masses(check.floating(p, "p"), "p"),)
+    x, y = check.promoted(p, q, "p", "q")
+    y = check.same_shape(check.converted(y, x.dtype, "q"), x.shape, "q", "p")
+    return check.masses(x, "p"), check.masses(y, "q")
 
 
 def _sums(
@@ -107,7 +107,7 @@ def _sums(
 ) -> Array:
     unit, x = _log_of_base(base), arrays[0]
     axis = check.class_axis(x, axis, "p")
-    result = check.output(out, check.rows_shape(x.shape, axis), x.dtype, *arrays)
+    result = check.output(out, check.rows_shape(x.shape, axis), x.dtype)
     rows = [flatten(a, axis) for a in arrays]
     values = np.empty(len(rows[0]), x.dtype)
     with np.errstate(all="ignore"):
@@ -132,7 +132,7 @@ def _slopes(
     axis = check.class_axis(x, axis, "p")
     shape = check.rows_shape(x.shape, axis)
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "the result")
-    result = check.output(out, x.shape, x.dtype, g, *arrays, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     rows, factors = [flatten(a, axis) for a in arrays], g.reshape(-1)
     values = np.empty(rows[0].shape, x.dtype)
     with np.errstate(all="ignore"):

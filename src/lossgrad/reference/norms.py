@@ -61,7 +61,7 @@ def _norm(
             if not value:
                 g = check.converted(upstream, check.FLOAT64, "grad")
                 g = check.same_shape(g, shape, "grad", "the norm")
-            result = check.output(out, x.shape, x.dtype, x)
+            result = check.output(out, x.shape, x.dtype)
             slopes = _slopes(g.reshape(-1), columns, norm).T.astype(x.dtype)
             if axis is None:
                 result[...] = slopes.reshape(x.shape)
@@ -72,7 +72,7 @@ def _norm(
             check.norm_out(out)
             loss = float(norm.rounded()[0])
         elif value:
-            result = check.output(out, shape, x.dtype, x)
+            result = check.output(out, shape, x.dtype)
             result[...] = norm.rounded().reshape(shape)
             loss = check.finished(result, out)
     return loss, gradient

@@ -7,8 +7,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
-from ._apply import BLOCK
-from ._double import scaled_exp, sum_first, two_product, two_sum
+from ._apply import BLOCK, times
+from ._double import (
+    Wide,
+    log,
+    log1p,
+    scaled_exp,
+    select,
+    sum_first,
+    two_part_sum,
+    two_sum,
+)
 
 __all__ = [
     "log_softmax",
@@ -37,11 +46,13 @@ class Rows(NamedTuple):
     power: Doubles  # exp(x - pivot) is power * 2**n
     n: Integers
     total: Doubles
-    log: Doubles  # log(total)
+    log: Wide  # of the total
 
     @property
     def lse(self) -> Doubles:
-        result: Doubles = np.where(self.pivot == -np.inf, self.pivot, self.pivot + self.log)
+        result: Doubles = np.where(
+            np.isinf(self.pivot), self.pivot, (self.pivot + self.log).rounded()
+        )
         return result
 
     def probabilities(self, factor: Any = 1.0) -> Doubles:
@@ -53,15 +64,15 @@ class Rows(NamedTuple):
         """factor * (1 - softmax(x)) of the class `at`, without cancellation."""
         power = self.power.copy()
         power[at] = 0
-        mass, n = _mass(power, self.n)
-        result: Doubles = np.ldexp(mass / self.total * factor, n)
+        result: Doubles = (_mass(power, 0.0 * power, self.n) * factor / self.total).rounded()
         return result
 
 
-def _mass(power: Doubles, n: Integers) -> tuple[Doubles, Integers]:
-    """The sum of power * 2**n, likewise."""
+def _mass(power: Doubles, rest: Doubles, n: Integers) -> Wide:
+    """The sum of (power + rest) * 2**n."""
     most = np.where(power == 0, -5000, n).max(axis=0).astype(np.intc)
-    return sum_first(np.ldexp(power, n - most)), most
+    terms = np.concatenate([np.ldexp(power, n - most), np.ldexp(rest, n - most)])
+    return Wide(*two_part_sum(terms), most)
 
 
 def measure(x: Doubles, lse: Doubles | None = None) -> Rows:
@@ -73,16 +84,16 @@ def measure(x: Doubles, lse: Doubles | None = None) -> Rows:
         top &= ~known
     far, far_low = two_sum(x, -pivot)
     far = np.where(top, 0.0, far)
-    power, _, n = scaled_exp(far, far_low)
+    power, low, n = scaled_exp(far, far_low)
     # The maximum is counted apart: log(count + rest) is log1p(rest) when it is alone.
     count = top.sum(axis=0, dtype=np.float64)
-    rest = np.ldexp(*_mass(np.where(top, 0.0, power), n))
+    rest = _mass(np.where(top, 0.0, power), np.where(top, 0.0, low), n)
     # The limit is one-hot if one logit alone is +inf; otherwise infinite maxima have none.
-    rest[~np.isfinite(pivot) & ((pivot != np.inf) | (count > 1))] = np.nan
-    total, log = count + rest, np.log1p((count - 1) + rest)
+    rest = select(~np.isfinite(pivot) & ((pivot != np.inf) | (count > 1)), np.nan, rest)
+    total, log_total = (count + rest).rounded(), log1p((count - 1) + rest)
     if lse is not None:
-        total, log = np.where(known, 1.0, total), np.where(known, 0.0, log)
-    return Rows(x, pivot, far, far_low, power, n, total, log)
+        total, log_total = np.where(known, 1.0, total), select(known, 0.0, log_total)
+    return Rows(x, pivot, far, far_low, power, n, total, log_total)
 
 
 def flatten(x: Array, axis: int) -> Array:
@@ -115,7 +126,7 @@ def _softmax_like(
 ) -> Array:
     x = check.floating(x)
     axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     rows = flatten(x, axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
@@ -135,7 +146,7 @@ def _softmax_like_backward(
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     rows, slopes = flatten(x, axis), flatten(grad, axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
@@ -150,7 +161,7 @@ def top_class(rows: Rows) -> tuple[Any, Any]:
 
 
 def _log_probabilities(rows: Rows) -> Doubles:
-    return rows.far + (rows.far_low - rows.log)
+    return rows.far + (rows.far_low - rows.log.rounded())
 
 
 def _softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
@@ -249,7 +260,7 @@ def softmax_jacobian(
     axis = check.class_axis(x, axis)
     classes = x.shape[axis]
     shape = (*check.rows_shape(x.shape, axis), classes, classes)
-    result = check.output(out, shape, x.dtype, x)
+    result = check.output(out, shape, x.dtype)
     rows = flatten(x, axis)
     values = np.empty((len(rows), classes, classes), x.dtype)
     for part in blocks(len(rows), classes * classes):
@@ -269,28 +280,34 @@ class _Weighted(NamedTuple):
     """A block of rows as b exp(x - pivot)."""
 
     lse: Doubles
-    power: Doubles  # b exp(x - pivot) is power * 2**n
-    n: Integers
-    total: Doubles
+    terms: Wide
+    total: Wide
 
 
 def _measure_weighted(x: Doubles, b: Doubles) -> _Weighted:
     x = np.where(b == 0, -np.inf, x)  # what has no weight is not read
     pivot = x.max(axis=0)
     far, far_low = two_sum(x, -pivot)
-    far = np.where(x == pivot, 0.0, far)
-    power, rest, n = scaled_exp(far, far_low)
-    high, low = two_product(b, power)
-    terms = np.ldexp([high, low + b * rest], n).reshape(-1, x.shape[1])
-    # log(total) is log1p(total - 1), where that is summed as a whole
-    beyond = sum_first(np.concatenate([terms, -np.ones_like(pivot)[None]]))
-    total = 1 + beyond
-    # As in measure: an infinite maximum has a limit if it is +inf and alone.
-    alone = (pivot == np.inf) & ((x == pivot).sum(axis=0) == 1)
-    total[~np.isfinite(pivot) & ~alone] = np.nan
-    lse = pivot + np.where(total > 0, np.log1p(beyond), np.where(total < 0, np.nan, np.log(total)))
-    lse[np.isneginf(pivot)] = -np.inf
-    return _Weighted(lse, high, n, total)
+    terms = b * Wide(*scaled_exp(np.where(x == pivot, 0.0, far), far_low))
+    total = _sum_of(terms)
+    lse = (pivot + log(total)).rounded()
+    # The limit of infinite terms is infinite if all are positive, and one-hot if one is alone.
+    infinite = (x == np.inf) | (np.isinf(b) & (x > -np.inf))
+    count, positive = infinite.sum(axis=0), (infinite & (b > 0)).sum(axis=0)
+    lse = np.where(count > 0, np.where(positive == count, np.inf, np.nan), lse)
+    terms = select(count > 0, infinite.astype(np.float64), terms)
+    total = select(count > 0, np.where(count > 1, np.nan, 1.0), total)
+    lost = np.isnan(x).any(axis=0) | np.isnan(b).any(axis=0)
+    total = select(lost | (pivot == -np.inf), np.nan, total)
+    lse = np.where(pivot == -np.inf, pivot, np.where(lost, np.nan, lse))
+    return _Weighted(lse, terms, total)
+
+
+def _sum_of(terms: Wide) -> Wide:
+    """The sum along the first axis."""
+    most = terms.n.max(axis=0)
+    parts = [np.ldexp(part, terms.n - most) for part in (terms.high, terms.low)]
+    return Wide(*two_part_sum(np.concatenate(parts)), most)
 
 
 @np.errstate(all="ignore")
@@ -304,10 +321,12 @@ def logsumexp(
     num_threads: int | None = None,
 ) -> Array:
     """log(sum(b exp(x))) along axis."""
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
-    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x)
+    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype)
     rows = flatten(x, axis)
     values = np.empty(len(rows), x.dtype)
     for part in blocks(*rows.shape):
@@ -332,12 +351,14 @@ def logsumexp_backward(
     num_threads: int | None = None,
 ) -> Array:
     """grad * softmax(x); with b, grad * b exp(x) / sum(b exp(x))."""
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     axis = check.class_axis(x, axis)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
     shape = check.rows_shape(x.shape, axis, keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
+    result = check.output(out, x.shape, x.dtype, axis=axis)
     rows, slopes = flatten(x, axis), grad.reshape(-1)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
@@ -346,6 +367,6 @@ def logsumexp_backward(
             values[part] = measure(block).probabilities(slope).T
         else:
             w = _measure_weighted(block, doubles(flatten(weights, axis)[part]))
-            values[part] = np.ldexp(w.power / w.total * slope, w.n).T
+            values[part] = times(slope, w.terms / w.total).T
     store(values, result, axis)
     return check.finished(result, out)
