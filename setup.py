@@ -47,7 +47,7 @@ C_FLAGS = [
     "-Wundef",
     "-Wno-unknown-pragmas",
 ]
-CYTHON_FLAGS = ["-O2", "-g0", "-Wno-unused-function"]
+CYTHON_FLAGS = ["-O1", "-g0", "-Wno-unused-function"]
 
 # What is asked of the compiler before it begins, each by a source that is accepted only then.
 OLDEST = "GCC 9 or Clang 12"
@@ -83,6 +83,13 @@ def accepts(command, source):
         return False
 
 
+def translated(ext):
+    """The C that Cython makes of the extension's source."""
+    from Cython.Build import cythonize
+
+    return cythonize([ext], build_dir="build/cython")[0].sources[0]
+
+
 class BuildExt(build_ext):
     """Compiles the levels and the Cython source side by side, then links them together."""
 
@@ -114,16 +121,18 @@ class BuildExt(build_ext):
 
     def build_extension(self, ext):
         self.check_compiler()
-        include, macros = [*self.compiler.include_dirs, *ext.include_dirs], ext.define_macros
+        include = [*self.compiler.include_dirs, *ext.include_dirs]
 
         def compiled(job):
             source, folder, flags = job
+            if source.endswith(".pyx"):
+                source = translated(ext)
             return self.compiler.compile(
-                [source], folder, macros, include, depends=ext.depends, extra_postargs=flags
+                [source], folder, ext.define_macros, include, extra_postargs=flags
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = pool.map(compiled, self.sources(ext))
+            objects = pool.map(compiled, [*self.sources(ext)])
             ext.extra_objects += [name for names in objects for name in names]
         ext.sources = []
         asked = os.environ.get("LOSSGRAD_CFLAGS", "").split()
@@ -135,7 +144,6 @@ def extensions():
     if os.environ.get("LOSSGRAD_PURE") == "1":
         return []
     import numpy
-    from Cython.Build import cythonize
 
     module = Extension(
         "lossgrad._kernels",
@@ -147,7 +155,7 @@ def extensions():
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
         ],
     )
-    return cythonize([module], build_dir="build/cython")
+    return [module]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})
