@@ -3,19 +3,31 @@
  * result does not depend on where it stands. */
 
 #define ABREAST (AVX512 ? 3 : 1) /* vectors of a step: as registers allow */
-typedef void op_fn(const V *in, const S *p, V *y, V *d);
+typedef void op_fn(const V *in, const S *p, V *y, slope *d);
+
+/* The gradients v[.][0] times their slopes; all at once in the usual way if all are usual. */
+INLINE void multiply_slopes(V v[][LG_MAX_INPUTS + 1], const slope *d, V *product, int many) {
+    int usual = 0;
+    for (int g = 0; g < many; g++) product[g] = usual_product(v[g][0], d[g]);
+    if (!d[0].shifted) return;
+    for (int g = 0; g < many; g++) usual += count_(is_usual(v[g][0]));
+    if (usual == many * VL) return;
+    for (int g = 0; g < many; g++) product[g] = any_product(v[g][0], d[g]);
+}
 
 /* `many` vectors side by side, so that their chains overlap; all are read before any is written. */
 INLINE void map_step(op_fn *op, int inputs, int direction, const S *const *in, S *const *out, ptrdiff_t i, int many,
                      ptrdiff_t k, int stream, const S *p) {
     const int first = direction != LG_FORWARD, both = direction == LG_VALUE_AND_GRAD;
-    V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], d[ABREAST];
+    V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], product[ABREAST];
+    slope d[ABREAST];
     for (int g = 0; g < many; g++)
         for (int j = 0; j < inputs + first; j++) v[g][j] = k == VL ? ld(in[j] + i + g * VL) : ld_n(in[j] + i, k, 0);
     for (int g = 0; g < many; g++) op(v[g] + first, p, &y[g], &d[g]);
+    if (first) multiply_slopes(v, d, product, many);
     for (int g = 0; g < many; g++)
         for (int j = 0; j < 1 + both; j++) {
-            const V result = direction == LG_FORWARD || (both && j == 0) ? y[g] : v[g][0] * d[g];
+            const V result = direction == LG_FORWARD || (both && j == 0) ? y[g] : product[g];
             S *to = out[j] + i + g * VL;
             if (k != VL) st_n(to, result, k);
             else if (stream && j == both) stream_(to, result);

@@ -1,11 +1,28 @@
 /* Every elementwise op and loss term: formula, derivative, error bounds, and its row in the table.
  *
  * An op maps inputs in[0..], the first of them the variable of the derivative, and parameters p[0..]
- * to its value y and derivative d; the compiler drops whichever a loop does not store.
+ * to its value y and derivative d; the compiler drops whichever a loop does not store. A derivative that may
+ * leave the range is given with its exponent, since a gradient may bring it back.
  * Bounds are ULP of the result, over all inputs, on every level (tests/test_accuracy.py holds them). */
 
 #ifndef LG_TABLE_ONLY
-#define OP(name) INLINE void op_##name(const V *in, const S *p, V *y, V *d)
+/* of 2^n, an ordinary number times a power of 2; n counts only if `shifted`, a constant of the op. */
+typedef struct { V of, n; int shifted; } slope;
+INLINE slope plain_(V of) { return (slope){of, set1(0), 0}; }
+INLINE slope shifted_(V of, V n) { return (slope){of, n, 1}; }
+
+/* g times a slope, rounded once where the result is subnormal; `usual`: if |g| is 0 or in [2^-30, 2^30]. */
+INLINE V usual_product(V g, slope d) { return d.shifted ? scale_(g * d.of, d.n) : g * d.of; }
+INLINE M is_usual(V g) {
+    const V size = abs_(g);
+    return (M)(and_(lt_(size, set1(0x1p30f)), nlt_(size, set1(0x1p-30f))) | eq_(g, set1(0)));
+}
+INLINE V any_product(V g, slope d) {
+    V k, m = mantissa_(g, &k);
+    return d.shifted ? scale_(m * d.of, d.n + k) : g * d.of;
+}
+
+#define OP(name) INLINE void op_##name(const V *in, const S *p, V *y, slope *d)
 #define UNUSED (void)p
 #define ZERO set1(0)
 #define ONE set1(1)
@@ -31,10 +48,10 @@ INLINE V once_times(pair a, V b) { return NO_FMA ? once_(a, exact_(b)) : fma_(a.
 /* s(x), for x > 0 as 1 - s(-x); derivative s(x) s(-x). */
 OP(sigmoid) {
     UNUSED;
-    const logistic_tail a = logistic_tail_(exact_(min_(set1(C_(120, 800)), abs_(in[0]))), 1);
+    const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(in[0]))), 1);
     V q = fma_(a.q, a.rest, a.q), small = scale_(q, a.n);
     *y = select_(negative_(in[0]), small, ONE - small);
-    *d = scale_(fnma_(q, small, q), a.n);
+    *d = shifted_(fnma_(q, small, q), a.n);
 }
 
 /* log(1 + exp(x)) = max(x, 0) + log(1 + z), z = exp(-|x|) = 2^n (1 + t), or near 0 log 2 + x/2 + log(cosh(x/2)). */
@@ -56,18 +73,18 @@ OP(log_sigmoid) {
     UNUSED;
     V x = in[0];
     *y = -softplus_(-x);
-    const logistic_tail a = logistic_tail_(exact_(min_(set1(C_(120, 800)), abs_(x))), 1);
+    const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(x))), 1);
     V q = fma_(a.q, a.rest, a.q);
-    *d = select_(negative_(x), fnma_(q, a.least, ONE), scale_(q, a.n));
+    *d = shifted_(select_(negative_(x), fnma_(q, a.least, ONE), q), drop_(negative_(x), a.n));
 }
 
 /* log(1 + exp(x)); derivative s(x). */
 OP(softplus) {
     UNUSED;
-    const logistic_tail a = logistic_tail_(exact_(min_(set1(C_(120, 800)), abs_(in[0]))), 1);
+    const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(in[0]))), 1);
     V q = fma_(a.q, a.rest, a.q);
     *y = softplus_(in[0]);
-    *d = select_(negative_(in[0]), scale_(q, a.n), fnma_(q, a.least, ONE));
+    *d = shifted_(select_(negative_(in[0]), q, fnma_(q, a.least, ONE)), keep_(negative_(in[0]), a.n));
 }
 
 /* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x). */
@@ -82,7 +99,7 @@ OP(softplus_beta) {
     l = div_(pick_(tiny, a.p, l), exact_(b));
     V sum = round_(plus_(max_(ZERO, u), l)), n = keep_(tiny, a.n) - k;
     *y = select_(lt_(HUGE_, scaled.h), m, scale_(select_(tiny, round_(l), sum), n));
-    *d = select_(negative_(x), scale_(round_(a.small), a.n), round_(a.large));
+    *d = shifted_(select_(negative_(x), round_(a.small), round_(a.large)), keep_(negative_(x), a.n));
 }
 
 /* x s(-a) where x is below 0, else x s(a) = x - x s(-a), rounded once; near is x within what s does not round. */
@@ -91,17 +108,17 @@ INLINE V times_logistic(V x, V near, logistic_tail a, M below) {
     return select_(below, scale_(product, a.n), fnma_(product, a.least, x));
 }
 /* slope times s(-a) where x is below 0, else s(a) = 1 - small. */
-INLINE V slope_of(logistic_tail a, pair slope, int exact, V small, M below) {
+INLINE slope slope_of(logistic_tail a, pair slope, int exact, V small, M below) {
     V large = ONE - small, s = select_(below, a.q, large), h = slope.h * s, rest = residual_(slope.h, s, h);
     V low = select_(below, a.q * a.rest, (ONE - large) - small);
     V product = h + fma_(slope.h, low, exact ? rest : fma_(slope.l, s, rest));
-    return select_(below, scale_(product, a.n), product);
+    return shifted_(product, keep_(below, a.n));
 }
 
 /* x s(x); derivative s(x) (1 + x s(-x)), whose sum cancels near -1.28. */
 OP(silu) {
     UNUSED;
-    const V far = set1(C_(130, 850));
+    const V far = set1(FADED);
     V x = clamp_(in[0], -far, far), size = min_(far, abs_(in[0]));
     M below = negative_(in[0]);
     const logistic_tail a = logistic_tail_(exact_(size), 1);
@@ -117,7 +134,7 @@ OP(gelu_tanh) {
     UNUSED;
     const pair c1 = constant_(1.5957691216057308, -9.96930880911092e-17);
     const pair c3 = constant_(0.07135481627260025, -6.175149918155315e-19);
-    const V far = set1(C_(14, 26));
+    const V far = set1(C_(14, 27.5));
     V x = clamp_(in[0], -far, far), size = min_(far, abs_(in[0]));
     M below = negative_(in[0]);
     pair cube = mul_(product_(size, size), c3), sum = plus_(c1.h, cube);
@@ -140,7 +157,7 @@ OP(gelu_tanh) {
 OP(gelu) {
     UNUSED;
     const pair peak = constant_(0.3989422804014327, -2.49232720227773e-17);
-    const V t = min_(set1(C_(14.625, 39)), abs_(in[0]));
+    const V t = min_(set1(C_(20.75, 56.5)), abs_(in[0]));
     const normal a = normal_tail(t);
     const V v = t * a.i, lost = a.i * fma_(v, a.d.l, residual_(v, a.d.h, t));
     const V root = fnma_(set1(C_(1.46f, 1.1)), v, set1(C_(1.21f, 1.18))), square = root * root;
@@ -152,7 +169,8 @@ OP(gelu) {
     h = fnma_(t, peak.h, g.h);
     low = near_fma_(-t, peak.h, g.h - h) + fnma_(t, peak.l, g.l);
     const V slope = times_normal(h, low, a.e, 0);
-    *d = select_(negative_(in[0]), scale_(slope, a.n), fnma_(slope, pow2_or_0(a.n + set1(MAGIC)), ONE));
+    const M below = negative_(in[0]);
+    *d = shifted_(select_(below, slope, fnma_(slope, pow2_or_0(a.n + set1(MAGIC)), ONE)), keep_(below, a.n));
 }
 
 /* (A + B u) / (B + A u), A = 2^n - 1, B = 2^n + 1, u = tanh(r), |x| = n ln 2 / 2 + r, with the sign of x;
@@ -162,9 +180,9 @@ OP(tanh) {
     V x = in[0], a = abs_(x);
     const V t = tanh_(min_(set1(C_(10, 20)), a));
     *y = from_bits(bits_(t) | (bits_(x) ^ bits_(a)));
-    const logistic_tail l = logistic_tail_(exact_(min_(set1(C_(130, 850)), a + a)), 1);
+    const logistic_tail l = logistic_tail_(exact_(min_(set1(FADED), a + a)), 1);
     V q = set1(2) * fma_(l.q, l.rest, l.q);
-    *d = scale_(fnma_(q, q * l.least, q + q), l.n);
+    *d = shifted_(fnma_(q, q * l.least, q + q), l.n);
 }
 
 /* x tanh(log(1 + e^x)) = x N / (2 + N), N = z (2 + z), z = e^x = 2^n e. A rounded quotient q = N / (2 + N), both it
@@ -173,7 +191,7 @@ OP(tanh) {
 OP(mish) {
     UNUSED;
     const V most = set1(C_(12, 22)), two = set1(2);
-    V n, x = clamp_(in[0], set1(C_(-130, -850)), most), unit;
+    V n, x = clamp_(in[0], set1(-FADED), most), unit;
     const pair t = exp_less_pair(exp_reduce(x, &n));
     unit = pow2_or_0(n + set1(MAGIC));
     pair e = exact_(ONE + t.h), top;
@@ -188,7 +206,7 @@ OP(mish) {
     const V other = top.h - e.h, share = p_h + fnma_(unit, rest, p_l);
     const pair tail = {other, ((top.h - other) - e.h) + (top.l - e.l)};
     const pair slope = plus_(q, times_(times_(times_(tail, x), share), share));
-    *d = scale_(slope.h + (slope.l + rest), n);
+    *d = shifted_(slope.h + (slope.l + rest), n);
 }
 
 /* ---- the ReLU family: x above 0, something else below ---- */
@@ -197,7 +215,7 @@ OP(relu) {
     UNUSED;
     V x = in[0];
     *y = select_(negative_(x), ZERO, x);
-    *d = number_(x, keep_(positive_(x), ONE));
+    *d = plain_(number_(x, keep_(positive_(x), ONE)));
 }
 /* s x, -0 at a slope of 0 even if x is -inf */
 INLINE V sloped(V s, V x) {
@@ -207,7 +225,7 @@ OP(leaky_relu) {
     V x = in[0], slope = set1(p[0]);
     M above = positive_(x);
     *y = select_(above, x, sloped(slope, x));
-    *d = number_(x, select_(above, ONE, slope));
+    *d = plain_(number_(x, select_(above, ONE, slope)));
 }
 /* x or, below 0, the second input times x: prelu, and rrelu with the slopes it drew. */
 OP(prelu) {
@@ -215,14 +233,14 @@ OP(prelu) {
     V x = in[0];
     M above = positive_(x);
     *y = select_(above, x, sloped(in[1], x));
-    *d = number_(x, select_(above, ONE, in[1]));
+    *d = plain_(number_(x, select_(above, ONE, in[1])));
 }
 /* A term of prelu's gradient for the weight: the second input times min(x, 0). */
 OP(prelu_weight) {
     UNUSED;
     M below = negative_(in[0]);
     *y = number_(in[0], keep_(below, in[1] * in[0]));
-    *d = number_(in[0], keep_(below, in[1]));
+    *d = plain_(number_(in[0], keep_(below, in[1])));
 }
 
 /* exp(x) - 1 for min(x, 0), 0.3 ulp: with exp(x) = 2^n (1 + t) it is (2^n - 1) + 2^n t. In float32 without
@@ -240,10 +258,11 @@ INLINE V times_expm1(V a, V x) {
     V n, r = exp_reduce(max_(set1(-40), min_(ZERO, x)), &n), unit = a * pow2_(n);
     return fma_(unit, exp_less(r), unit - a);
 }
-/* factor 2^k exp(x) for min(x, 0) */
-INLINE V exp_below(V x, V factor, V k) {
+/* above for x > 0, else factor 2^k exp(x) */
+INLINE slope exp_below(V x, V above, V factor, V k) {
+    const M positive = positive_(x);
     V n, r = exp_reduce(max_(set1(DEAD), min_(ZERO, x)), &n);
-    return scale_(fma_(factor, exp_less(r), factor), n + k);
+    return shifted_(number_(x, select_(positive, above, fma_(factor, exp_less(r), factor))), drop_(positive, n + k));
 }
 /* x, or a (exp(x) - 1) below 0; derivative 1, or a exp(x) up to and with 0. */
 OP(elu) {
@@ -254,7 +273,7 @@ OP(elu) {
         low = select_(tiny, set1(p[0]) * x, once_times(expm1_below(x), a) * scale_(ONE, k));
     }
     *y = select_(negative_(x), low, x);
-    *d = number_(x, select_(positive_(x), ONE, exp_below(x, a, k)));
+    *d = exp_below(x, ONE, a, k);
 }
 /* l x = x + (l - 1) x, or l a (exp(x) - 1) below 0. */
 OP(selu) {
@@ -263,7 +282,7 @@ OP(selu) {
     const V both = set1(C_(0x1.c212ccp+0f, 0x1.c212cc640f031p+0));
     V x = in[0], low = NO_FMA ? once_times(expm1_below(x), both) : times_expm1(both, x);
     *y = select_(negative_(x), low, fma_(x, more, x));
-    *d = number_(x, select_(positive_(x), scale, exp_below(x, both, ZERO)));
+    *d = exp_below(x, scale, both, ZERO);
 }
 /* x, or a (exp(x / a) - 1) below 0, which is x where x / a is tiny. */
 OP(celu) {
@@ -274,7 +293,7 @@ OP(celu) {
     V low = round_(times_(expm1_pair(at, 0), a)) * scale_(ONE, k), n;
     *y = select_(negative_(x), select_(tiny, x, low), x);
     pair e = exp_pair((pair){max_(set1(DEAD), scaled.h), drop_(lt_(scaled.h, set1(DEAD)), scaled.l)}, 0, &n);
-    *d = number_(x, select_(positive_(x), ONE, scale_(round_(e), n)));
+    *d = shifted_(number_(x, select_(positive_(x), ONE, round_(e))), drop_(positive_(x), n));
 }
 
 /* ---- piecewise rational ---- */
@@ -285,7 +304,7 @@ OP(hardsigmoid) {
     const V three = set1(3), sixth = ONE / set1(6);
     V x = in[0], a = clamp_(x, -three, three);
     *y = (a + three) * sixth;
-    *d = number_(x, keep_(lt_(abs_(x), three), sixth));
+    *d = plain_(number_(x, keep_(lt_(abs_(x), three), sixth)));
 }
 /* x hardsigmoid(x); derivative x/3 + 1/2 inside. */
 OP(hardswish) {
@@ -293,15 +312,19 @@ OP(hardswish) {
     const V three = set1(3), sixth = ONE / set1(6);
     V x = in[0], a = clamp_(x, -three, three), sum = three + a, excess = (sum - three) - a;
     *y = select_(lt_(three, x), x, fma_(sum, a, -(excess * a)) / set1(6)); /* no -0 below -3 */
-    *d = number_(x, select_(lt_(abs_(x), three), (a + a + three) * sixth, keep_(nlt_(x, three), ONE)));
+    *d = plain_(number_(x, select_(lt_(abs_(x), three), (a + a + three) * sixth, keep_(nlt_(x, three), ONE))));
 }
 /* x / (1 + |x|); derivative 1 / (1 + |x|)^2. */
 OP(softsign) {
     UNUSED;
     V x = in[0], a = min_(HUGE_, abs_(x)), q = a / (ONE + a);
     *y = from_bits(bits_(q) | (bits_(x) ^ bits_(abs_(x))));
-    const pair i = inverse_(sum_(ONE, a));
-    *d = fma_(i.h + i.h, i.l, i.h * i.h);
+    V k, size = mantissa_(max_(ONE, abs_(x)), &k); /* all over 2^k */
+    const V least = scale_(ONE, -k);
+    const M finite = lt_(abs_(x), set1((S)INFINITY));
+    size = select_(lt_(abs_(x), ONE), abs_(x), size);
+    const pair i = inverse_(sum_(least, keep_(finite, size)));
+    *d = shifted_(number_(x, keep_(finite, fma_(i.h + i.h, i.l, i.h * i.h))), -(k + k));
 }
 
 /* ---- losses: the first input is what the model says, the second what is so ---- */
@@ -319,7 +342,7 @@ OP(binary_cross_entropy_with_logits) {
     const exponential e = exp_minus(a);
     *y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
     V small = logistic_of(e), large = ONE - small;
-    *d = negative * select_(below, small, large) - positive * select_(below, large, small);
+    *d = plain_(negative * select_(below, small, large) - positive * select_(below, large, small));
 }
 
 /* -(t max(log x, f) + (1 - t) max(log(1 - x), f)) of a probability x, f the floor of the logarithm.
@@ -328,8 +351,9 @@ OP(binary_cross_entropy) {
     V x = abs_(in[0]), t = in[1], floor = set1(p[0]), rest = ONE - x; /* no -0 */
     V a = max_(round_(log_pair(x)), floor), b = max_(round_(log1p_pair(-x)), floor);
     *y = number_(x, ZERO - (weighted(t, a) + weighted(ONE - t, b)));
-    *d = (x - t) / max_(x * rest, set1(p[1]));
-    if (p[1] == 0) *d = select_(eq_(t, ZERO), ONE / rest, select_(eq_(t, ONE), -ONE / x, *d));
+    V inside = (x - t) / max_(x * rest, set1(p[1]));
+    if (p[1] == 0) inside = select_(eq_(t, ZERO), ONE / rest, select_(eq_(t, ONE), -ONE / x, inside));
+    *d = plain_(inside);
 }
 
 /* (x - t)^2; derivative 2 (x - t). */
@@ -338,7 +362,7 @@ OP(mse_loss) {
     pair gap = sum_(in[0], -in[1]);
     V plain = gap.h * gap.h;
     *y = select_(lt_(abs_(gap.h), set1(C_(0x1p60f, 0x1p500))), round_(mul_(gap, gap)), plain);
-    *d = set1(2) * gap.h;
+    *d = plain_(set1(2) * gap.h);
 }
 
 /* t (log t - x), x a log-probability; derivative -t. */
@@ -349,7 +373,7 @@ OP(kl_div) {
     V gap = round_(plus_(-x, l));
     gap = select_(lt_(abs_(x), HUGE_), gap, l.h - x);
     *y = number_(x, weighted(t, gap));
-    *d = number_(x, -t);
+    *d = plain_(number_(x, -t));
 }
 /* a e 2^n, rounded once */
 INLINE V times_exp(V a, pair e, V n) {
@@ -365,7 +389,7 @@ OP(kl_div_log_target) {
     M dead = lt_(t, far);
     pair e = exp_pair(exact_(clamp_(t, far, -far)), 1, &n);
     *y = number_(x, drop_(dead, times_exp(t - x, e, n)));
-    *d = number_(x, drop_(dead, times_exp(-in[2], e, n)));
+    *d = plain_(number_(x, drop_(dead, times_exp(-in[2], e, n))));
 }
 
 /* ---- distributions: terms that are summed over a row; c = 1 / log(base) in two parts ---- */
@@ -388,41 +412,55 @@ INLINE pair log_ratio(V a, V b) {
     return pick_(close, log1p_pair((a - b) / b), far);
 }
 
+/* a / b */
+INLINE slope over_(V a, V b) {
+    V i, j, m = mantissa_(a, &i), q = m / mantissa_(b, &j);
+    return shifted_(q, i - j);
+}
+/* -c x / q, 0 where x is */
+INLINE slope share_over(V x, V q, const S *p) {
+    V k, m = mantissa_(x, &k);
+    slope d = over_(-(set1(p[0]) * m), q);
+    d.of = drop_(eq_(x, ZERO), d.of);
+    d.n = d.n + k;
+    return d;
+}
+
 /* -c log x; derivative -c / x. */
 OP(information_content) {
     V x = abs_(in[0]); /* no -0 */
     *y = number_(x, ZERO - in_base(log_pair(x), p));
-    *d = -set1(p[0]) / x;
+    *d = over_(-set1(p[0]), x);
 }
 /* -c x log x; derivative -c (log x + 1). */
 OP(entropy) {
     pair l = log_pair(in[0]), slope = plus_(ONE, l);
     M finite = lt_(abs_(l.h), HUGE_);
     *y = ZERO - mass_in_base(in[0], l, p);
-    *d = -in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p);
+    *d = plain_(-in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p));
 }
 /* -c x log q; derivative -c log q; and its derivative for q: -c x / q. */
 OP(cross_entropy_of_distributions) {
     pair l = log_pair(in[1]);
     *y = ZERO - mass_in_base(in[0], l, p);
-    *d = number_(in[0], ZERO - in_base(l, p));
+    *d = plain_(number_(in[0], ZERO - in_base(l, p)));
 }
 OP(cross_entropy_of_distributions_q) {
     V q = abs_(in[0]), x = in[1];
     *y = ZERO - mass_in_base(x, log_pair(q), p);
-    *d = drop_(eq_(x, ZERO), -(set1(p[0]) * x) / q);
+    *d = share_over(x, q, p);
 }
 /* c x log(x / q); derivative c (log(x / q) + 1); and its derivative for q: -c x / q. */
 OP(relative_entropy) {
     pair l = log_ratio(in[0], in[1]), slope = plus_(ONE, l);
     M finite = lt_(abs_(l.h), HUGE_);
     *y = mass_in_base(in[0], l, p);
-    *d = in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p);
+    *d = plain_(in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p));
 }
 OP(relative_entropy_q) {
     V q = abs_(in[0]), x = in[1];
     *y = mass_in_base(x, log_ratio(x, q), p);
-    *d = drop_(eq_(x, ZERO), -(set1(p[0]) * x) / q);
+    *d = share_over(x, q, p);
 }
 #endif
 

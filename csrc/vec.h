@@ -304,11 +304,11 @@ INLINE V near_fma_(V a, V b, V c) {
 /* Adding MAGIC rounds to the nearest integer (ties to even) and leaves it in the low bits. */
 #define MAGIC C_(0x1.8p23f, 0x1.8p52)
 INLINE V pow2_(V n) { /* 2^n for integral n in [1 - EXPONENT, EXPONENT] */
-    return from_bits((bits_(n + set1(MAGIC)) + iset1(EXPONENT)) << MANTISSA);
+    return from_bits((I)(((U)bits_(n + set1(MAGIC)) + (SU)EXPONENT) << MANTISSA));
 }
-/* 2^n, but 0 below the normal numbers, where t = MAGIC + n and n in [-2 EXPONENT, EXPONENT] */
+/* 2^n, but 0 below the normal numbers, where t = MAGIC + n and n in [-3 EXPONENT, EXPONENT] */
 INLINE V pow2_or_0(V t) {
-    const I i = (I)((U)(bits_(t) + iset1(EXPONENT)) << MANTISSA);
+    const I i = (I)(((U)bits_(t) + (SU)EXPONENT) << MANTISSA);
     return from_bits(i & ~(i >> (SBITS - 1)));
 }
 /* p * 2^n where the result is a normal number and t = MAGIC + n; 0 where not keep. */

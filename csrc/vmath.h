@@ -6,8 +6,10 @@
 #define LN2_HI C_(0x1.62ep-1f, 0x1.62e42fefa2p-1)
 #define LN2_LO C_(0x1.0bfbe8p-15f, 0x1.9ef35793c7673p-41)
 
-/* exp of it is 0 even over the least number, and of its opposite infinite even times that. */
-#define DEAD C_(-220.0f, -1600.0)
+/* exp of it is 0 even times the square of the largest number, and of its opposite infinite times the least. */
+#define DEAD C_(-360.0f, -2200.0)
+/* exp(-FADED) is 0 even times the largest number. */
+#define FADED C_(220.0f, 1600.0)
 
 /* x = n ln 2 + r with |r| <= 0.3466, n integral. Exact but for the rounding of r (2^-2 ulp of exp). */
 INLINE V exp_rest(V x, V n) { return fnma_(n, set1(LN2_LO), fnma_(n, set1(LN2_HI), x)); }
@@ -205,7 +207,7 @@ INLINE pair log_pair(V x) {
     return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
 }
 
-/* s(-a) = 1 / (1 + exp(a)) for a in [0, 218] (float32), [0, 1400] (float64): with exp(a) = 2^-n (1 + t) it is
+/* s(-a) = 1 / (1 + exp(a)) for a in [0, FADED]: with exp(a) = 2^-n (1 + t) it is
  * 2^n / D, D = (1 + 2^n) + t; what D rounds away is put back into the quotient q (1 + rest). 0.45 ulp before
  * that is rounded. */
 typedef struct { V n, q, rest, least; } logistic_tail;
@@ -304,7 +306,7 @@ INLINE V tanh_(V a) {
     const V magic = set1(MAGIC), one = set1(1), k = fma_(a - set1((S)0.083), set1(2 * LOG2E), magic);
     const V n = k - magic, r = fnma_(n, set1(C_(0x1.62e43p-2f, 0x1.62e42fefa39efp-2)), a), w = r * r;
     const V cube = w * r, p = polynomial(c, degree, w, w * w), u = fma_(p, cube, r);
-    const V B = from_bits((bits_(k) + iset1(EXPONENT)) << MANTISSA) + one, A = B - set1(2);
+    const V B = from_bits((I)(((U)bits_(k) + (SU)EXPONENT) << MANTISSA)) + one, A = B - set1(2);
     const V i = one / fma_(A, u, B), q = fma_(B, u, A) * i, slope = fnma_(q, A, B);
     V rest = near_fma_(u, slope, near_fma_(-q, B, A));
     if (LG_DOUBLE) {
@@ -332,8 +334,8 @@ INLINE logistic logistic_(pair x, int exact) {
     return a;
 }
 
-/* ---- Phi(-t) = exp(-t^2 / 2) G, G = P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 14.625] (float32),
- * [0, 39] (float64), Phi the normal distribution; exp(-t^2 / 2) = 2^n (1 + e) ---- */
+/* ---- Phi(-t) = exp(-t^2 / 2) G, G = P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 20.75] (float32),
+ * [0, 56.5] (float64), Phi the normal distribution; exp(-t^2 / 2) = 2^n (1 + e) ---- */
 enum { NORMAL_A = C_(3, 4) };
 typedef struct { V n, i; pair e, d; } normal; /* d = t + A, i = 1 / d */
 INLINE normal normal_tail(V t) {

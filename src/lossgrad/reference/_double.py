@@ -3,6 +3,9 @@
 ``Wide`` also has an exponent of its own, so that nothing overflows or underflows on the way. An
 infinity is taken in as 2**5000, far beyond every float64 and every gap between exponentials, so
 that limits at infinity come out of the formulas by themselves; rounding makes it infinite again.
+
+Exponentials and logarithms are series of sums, products and quotients, which IEEE 754 defines: NumPy's
+own differ from one processor to the next.
 """
 
 import math
@@ -20,6 +23,7 @@ _INFINITE = 5000
 _FAR = 2.0**20  # exp(-_FAR) is 0 to every purpose
 _ZERO = -(1 << 20)  # exponent of 0, so that it never decides how a sum is aligned
 _LN2, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
+_PER_LN2 = float.fromhex("0x1.71547652b82fep+0")
 
 
 def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
@@ -67,7 +71,7 @@ def scaled_exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles, Integers]:
     """
     nothing = x <= -_FAR
     x = np.clip(x, -_FAR, _FAR)
-    n = np.rint(x / math.log(2))
+    n = np.rint(x * _PER_LN2)
     r, low = two_sum(x - n * _LN2, low - n * _LN2_LOW)
     series = np.full_like(r, 1 / math.factorial(14))
     for k in range(13, 2, -1):
@@ -196,15 +200,30 @@ def expm1(x: Any) -> Wide:
     return select(small, x + x * x * (x * series + 0.5), exp(x) - 1.0)
 
 
+def _log1p_near(f: Wide) -> Wide:
+    """log(1 + f) for f from sqrt(1/2) - 1 to sqrt(2) - 1, as 2 artanh(s) with s = f / (2 + f)."""
+    s = f / (f + 2.0)
+    square = s * s
+    w = square.rounded()
+    series = np.full_like(w, 1 / 25)  # w < 0.03
+    for k in range(23, 7, -2):
+        series = series * w + 1 / k
+    total = wide(series)
+    for k in (7, 5, 3):  # where rounding could show
+        total = total * square + wide(1.0) / k
+    return 2.0 * (s + s * square * total)
+
+
 def log1p(x: Any) -> Wide:
-    """log(1 + x) for x > -1: a Newton step from what NumPy says."""
+    """log(1 + x) for x > -1."""
     x = wide(x)
-    y = select(abs(x.rounded()) < 2.0**-30, x, np.log1p(x.rounded()))
-    return y + (x - expm1(y)) / (1.0 + x)
+    near = abs(x.rounded()) < 0.29
+    return select(near, _log1p_near(select(near, x, 0.0)), log(1.0 + x))
 
 
 def log(x: Any) -> Wide:
     x = wide(x)
     shift = x.n - (x.high < math.sqrt(0.5))
-    y = log1p(Wide(x.high, x.low, x.n - shift) - 1.0) + LN2 * shift.astype(np.float64)
+    y = _log1p_near(Wide(x.high, x.low, x.n - shift) - 1.0) + LN2 * shift.astype(np.float64)
+    y = select(x.high < 0, np.nan, y)
     return select(x.high == 0, -np.inf, select((x.high > 0) & (x.n == _INFINITE + 1), np.inf, y))

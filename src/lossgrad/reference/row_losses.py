@@ -53,7 +53,7 @@ class _Targets(NamedTuple):
 
 def _row_losses(q: Doubles, rows: Rows) -> Doubles:
     """sum_c q_c (lse - x_c), where a class without mass adds nothing even if x_c is -inf."""
-    minus_log_p = rows.log - rows.far_low - rows.far
+    minus_log_p = rows.log.rounded() - rows.far_low - rows.far
     return sum_first(np.where(q == 0, 0.0, q * minus_log_p)) + 0 * rows.total
 
 

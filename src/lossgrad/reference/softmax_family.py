@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
-from ._apply import BLOCK
-from ._double import scaled_exp, sum_first, two_product, two_sum
+from ._apply import BLOCK, times
+from ._double import Wide, log, log1p, scaled_exp, select, sum_first, two_part_sum, two_product, two_sum, wide
 
 __all__ = [
     "log_softmax",
@@ -37,11 +37,13 @@ class Rows(NamedTuple):
     power: Doubles  # exp(x - pivot) is power * 2**n
     n: Integers
     total: Doubles
-    log: Doubles  # log(total)
+    log: Wide  # of the total
 
     @property
     def lse(self) -> Doubles:
-        result: Doubles = np.where(self.pivot == -np.inf, self.pivot, self.pivot + self.log)
+        result: Doubles = np.where(
+            np.isinf(self.pivot), self.pivot, (self.pivot + self.log).rounded()
+        )
         return result
 
     def probabilities(self, factor: Any = 1.0) -> Doubles:
@@ -53,15 +55,15 @@ class Rows(NamedTuple):
         """factor * (1 - softmax(x)) of the class `at`, without cancellation."""
         power = self.power.copy()
         power[at] = 0
-        mass, n = _mass(power, self.n)
-        result: Doubles = np.ldexp(mass / self.total * factor, n)
+        result: Doubles = (_mass(power, 0.0 * power, self.n) * factor / self.total).rounded()
         return result
 
 
-def _mass(power: Doubles, n: Integers) -> tuple[Doubles, Integers]:
-    """The sum of power * 2**n, likewise."""
+def _mass(power: Doubles, rest: Doubles, n: Integers) -> Wide:
+    """The sum of (power + rest) * 2**n."""
     most = np.where(power == 0, -5000, n).max(axis=0).astype(np.intc)
-    return sum_first(np.ldexp(power, n - most)), most
+    terms = np.concatenate([np.ldexp(power, n - most), np.ldexp(rest, n - most)])
+    return Wide(*two_part_sum(terms), most)
 
 
 def measure(x: Doubles, lse: Doubles | None = None) -> Rows:
@@ -73,16 +75,16 @@ def measure(x: Doubles, lse: Doubles | None = None) -> Rows:
         top &= ~known
     far, far_low = two_sum(x, -pivot)
     far = np.where(top, 0.0, far)
-    power, _, n = scaled_exp(far, far_low)
+    power, low, n = scaled_exp(far, far_low)
     # The maximum is counted apart: log(count + rest) is log1p(rest) when it is alone.
     count = top.sum(axis=0, dtype=np.float64)
-    rest = np.ldexp(*_mass(np.where(top, 0.0, power), n))
+    rest = _mass(np.where(top, 0.0, power), np.where(top, 0.0, low), n)
     # The limit is one-hot if one logit alone is +inf; otherwise infinite maxima have none.
-    rest[~np.isfinite(pivot) & ((pivot != np.inf) | (count > 1))] = np.nan
-    total, log = count + rest, np.log1p((count - 1) + rest)
+    rest = select(~np.isfinite(pivot) & ((pivot != np.inf) | (count > 1)), np.nan, rest)
+    total, log_total = (count + rest).rounded(), log1p((count - 1) + rest)
     if lse is not None:
-        total, log = np.where(known, 1.0, total), np.where(known, 0.0, log)
-    return Rows(x, pivot, far, far_low, power, n, total, log)
+        total, log_total = np.where(known, 1.0, total), select(known, 0.0, log_total)
+    return Rows(x, pivot, far, far_low, power, n, total, log_total)
 
 
 def flatten(x: Array, axis: int) -> Array:
@@ -150,7 +152,7 @@ def top_class(rows: Rows) -> tuple[Any, Any]:
 
 
 def _log_probabilities(rows: Rows) -> Doubles:
-    return rows.far + (rows.far_low - rows.log)
+    return rows.far + (rows.far_low - rows.log.rounded())
 
 
 def _softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
@@ -269,28 +271,31 @@ class _Weighted(NamedTuple):
     """A block of rows as b exp(x - pivot)."""
 
     lse: Doubles
-    power: Doubles  # b exp(x - pivot) is power * 2**n
-    n: Integers
-    total: Doubles
+    terms: Wide
+    total: Wide
 
 
 def _measure_weighted(x: Doubles, b: Doubles) -> _Weighted:
     x = np.where(b == 0, -np.inf, x)  # what has no weight is not read
     pivot = x.max(axis=0)
     far, far_low = two_sum(x, -pivot)
-    far = np.where(x == pivot, 0.0, far)
-    power, rest, n = scaled_exp(far, far_low)
-    high, low = two_product(b, power)
-    terms = np.ldexp([high, low + b * rest], n).reshape(-1, x.shape[1])
-    # log(total) is log1p(total - 1), where that is summed as a whole
-    beyond = sum_first(np.concatenate([terms, -np.ones_like(pivot)[None]]))
-    total = 1 + beyond
-    # As in measure: an infinite maximum has a limit if it is +inf and alone.
-    alone = (pivot == np.inf) & ((x == pivot).sum(axis=0) == 1)
-    total[~np.isfinite(pivot) & ~alone] = np.nan
-    lse = pivot + np.where(total > 0, np.log1p(beyond), np.where(total < 0, np.nan, np.log(total)))
-    lse[np.isneginf(pivot)] = -np.inf
-    return _Weighted(lse, high, n, total)
+    top = x == pivot
+    terms = b * Wide(*scaled_exp(np.where(top, 0.0, far), far_low))
+    total = _sum_of(terms)
+    # An infinite maximum has a limit if it is +inf and alone, but for the sum's own.
+    infinite, count = pivot == np.inf, top.sum(axis=0)
+    none = ~np.isfinite(pivot) & ~(infinite & (count == 1))
+    lse = (pivot + log(total)).rounded()
+    lse = np.where(infinite & (top & (b > 0)).sum(axis=0) == count, np.inf, lse)
+    total = select(none, np.nan, total)
+    return _Weighted(np.where(pivot == -np.inf, pivot, lse), terms, total)
+
+
+def _sum_of(terms: Wide) -> Wide:
+    """The sum along the first axis."""
+    most = terms.n.max(axis=0)
+    parts = [np.ldexp(part, terms.n - most) for part in (terms.high, terms.low)]
+    return Wide(*two_part_sum(np.concatenate(parts)), most)
 
 
 @np.errstate(all="ignore")
@@ -346,6 +351,6 @@ def logsumexp_backward(
             values[part] = measure(block).probabilities(slope).T
         else:
             w = _measure_weighted(block, doubles(flatten(weights, axis)[part]))
-            values[part] = np.ldexp(w.power / w.total * slope, w.n).T
+            values[part] = times(slope, w.terms / w.total).T
     store(values, result, axis)
     return check.finished(result, out)

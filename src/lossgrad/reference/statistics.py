@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .. import _arguments as check
 from .._statistics import NOTHING, LabelStatistics, RowStatistics
-from ._double import sum_first
+from ._double import exp, log1p, sum_first
 from .losses import binary_cross_entropy_with_logits
 from .row_losses import cross_entropy
 from .softmax_family import blocks, doubles, measure
@@ -78,7 +78,7 @@ def _figures(x: Doubles, labels: NDArray[np.int64]) -> tuple[Doubles, ...]:
         others = np.where(right, squares, np.maximum(squares - own * own, 0.0) + 1.0)
         missing = np.where(right, rest, total - own)
         brier = (others + missing**2) / total**2
-    return 1.0 / total, found.log + spread / total, (1.0 + squares) / total**2, brier
+    return 1.0 / total, found.log.rounded() + spread / total, (1.0 + squares) / total**2, brier
 
 
 def label_figures(x: NDArray[Any], targets: Doubles, limit: float) -> LabelStatistics:
@@ -88,10 +88,10 @@ def label_figures(x: NDArray[Any], targets: Doubles, limit: float) -> LabelStati
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
         gap = np.minimum(np.abs(wide), 700.0)
-        power = np.exp(-gap)
+        power = exp(-gap).rounded()
         large = 1.0 / (1.0 + power)
         small = power * large
-        entropy = np.log1p(power) + gap * small
+        entropy = log1p(power).rounded() + gap * small
         off = np.where(wide < 0, small - targets, (1.0 - targets) - small)
         probability = np.where(wide < 0, small, large)
         return LabelStatistics(loss, probability, entropy, off * off, targets > 0.5, wide > limit)
