@@ -7,7 +7,7 @@ in about a microsecond; the most usual calls do not come here (``plain_`` in ``_
 
 import math
 import operator
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, overload
 
 import numpy as np
 from numpy.exceptions import AxisError
@@ -18,6 +18,7 @@ from ._environment import arithmetic
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+Axis = int | tuple[int, ...] | None
 
 # What may be given and comes back. bfloat16 (of ml_dtypes) is known by its name alone.
 SUPPORTED: Final = ("float16", "bfloat16", "float32", "float64")
@@ -119,6 +120,80 @@ def rows_shape(shape: Shape, axis: int, keepdims: bool = False) -> Shape:
     return shape[:axis] + shape[axis + 1 :] if axis < len(shape) - 1 else shape[:axis]
 
 
+class Classes:
+    """The class axis of arrays of one shape: one of their own axes, or what several are merged to.
+
+    Several are a tuple of axes, in any order, or all (None). They are merged where the first of
+    them is, which moves no memory if they are neighbours. A number is one class.
+    """
+
+    def __init__(self, x: Array, axis: Axis, name: str = "x") -> None:
+        shape, self.axes = x.shape, _several(axis, x.ndim)
+        self._own = self._moved = self.shape = shape
+        if self.axes is None:
+            self.axis = class_axis(x, operator.index(axis), name)  # type: ignore[arg-type]
+            return
+        classes = math.prod(shape[k] for k in self.axes)
+        if classes == 0:
+            raise ValueError(f"{name} of shape {shape} has no classes along axis={axis}")
+        rest = [k for k in range(x.ndim) if k not in self.axes]
+        self.axis = min(self.axes, default=x.ndim)
+        order = [*rest[: self.axis], *self.axes, *rest[self.axis :]]
+        self._moved = tuple(shape[k] for k in order)
+        left = tuple(shape[k] for k in rest)
+        self.shape = (*left[: self.axis], classes, *left[self.axis :])
+
+    @property
+    def _places(self) -> range:
+        """Where the merged axes are before they are one."""
+        return range(self.axis, self.axis + len(self.axes or ()))
+
+    def rows_shape(self, keepdims: bool = False) -> Shape:
+        """The shape that is left when the classes are reduced."""
+        if self.axes is None or not keepdims:
+            return rows_shape(self.shape, self.axis, keepdims)
+        return tuple(1 if k in self.axes else n for k, n in enumerate(self._own))
+
+    @overload
+    def merged(self, a: Array) -> Array: ...
+    @overload
+    def merged(self, a: Array | None) -> Array | None: ...
+    def merged(self, a: Array | None) -> Array | None:
+        """An array of the shape with its classes along one axis, `axis`; a view if there is one."""
+        if self.axes is None or a is None:
+            return a
+        return np.moveaxis(a, self.axes, self._places).reshape(self.shape)
+
+    def output(self, out: Array | None, dtype: np.dtype[Any], *inputs: Array | None) -> Array:
+        """As the function ``output``, for a result of all classes; the inputs are merged."""
+        if self.axes is not None and out is not None:
+            out = self.merged(_fitting(out, self._own, dtype, "out"))
+        return output(out, self.shape, dtype, *inputs, axis=self.axis)
+
+    def finished(self, result: Array, out: Array | None) -> Array:
+        """Hand back a result written to what `output` gave."""
+        if self.axes is None:
+            return finished(result, out)
+        result = np.moveaxis(result.reshape(self._moved), self._places, self.axes)
+        if out is None:
+            return finished(np.ascontiguousarray(result).reshape(result.shape), None)
+        if not np.may_share_memory(result, out):
+            np.copyto(out, result)
+        return out
+
+
+def _several(axis: Axis, ndim: int) -> tuple[int, ...] | None:
+    """The axes to merge, in order; None if it is an axis of its own."""
+    if axis is None:
+        return tuple(range(ndim))
+    if not isinstance(axis, tuple):
+        return () if ndim == 0 and axis_index(axis, 1) == 0 else None
+    axes = sorted(axis_index(k, ndim) for k in axis)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"axis={axis} names an axis twice")
+    return tuple(axes)
+
+
 def grid(x: Array, axis: int) -> Array:
     """x as (outer, classes, inner), axis counted from the front; a view unless none exists."""
     shape = x.shape
@@ -152,15 +227,7 @@ def output(
     """
     if out is None:
         return np.empty(shape, dtype)
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
-    if out.shape != shape:
-        raise ValueError(f"{name} has shape {out.shape}, but the result has shape {shape}")
-    if out.dtype != dtype:
-        raise TypeError(f"{name} has dtype {out.dtype}, but the result has dtype {dtype}")
-    if not out.flags.writeable:
-        raise ValueError(f"{name} is read-only")
-    plain = np.asarray(out)  # a memory map, say, as the base class
+    plain = _fitting(out, shape, dtype, name)
     if not plain.flags.aligned or not (
         plain.flags.c_contiguous or (not rows and _has_view(plain, axis))
     ):
@@ -171,6 +238,19 @@ def output(
         if np.may_share_memory(plain, a) and not _identical(plain, a):
             return np.empty(shape, dtype)
     return plain
+
+
+def _fitting(out: Array, shape: Shape, dtype: np.dtype[Any], name: str) -> Array:
+    """`out` as a plain array, which must be able to hold the result."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"{name} has shape {out.shape}, but the result has shape {shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name} has dtype {out.dtype}, but the result has dtype {dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+    return np.asarray(out)  # a memory map, say, as the base class
 
 
 def finished(result: Array, out: Array | None) -> Array:

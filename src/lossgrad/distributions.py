@@ -129,19 +129,20 @@ def _measure(
     name: str,
     x: Array,
     other: Array | None,
-    axis: int,
+    axis: check.Axis,
     base: float | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
     """The sum of an op along the axis, exact before it is rounded."""
-    axis = check.class_axis(x, axis, "p")
-    shape = check.rows_shape(x.shape, axis)
+    classes = check.Classes(x, axis, "p")
+    shape = classes.rows_shape()
     result = check.output(out, shape, x.dtype, x, other, rows=True)
-    box = check.grid(x, axis)
+    box = check.grid(classes.merged(x), classes.axis)
     second = None
     if other is not None:
-        second = check.grid(other, axis).astype(check.computed(x.dtype), copy=False)
+        second = check.grid(classes.merged(other), classes.axis)
+        second = second.astype(check.computed(x.dtype), copy=False)
     sums = np.empty((box.shape[0], box.shape[2]))
     parameters = _per_log(base, x.dtype)
     kernels.row_sums(box, second, sums, OPS[name][0], parameters, num_threads)
@@ -155,16 +156,16 @@ def _measure_backward(
     grad: ArrayLike,
     x: Array,
     other: Array | None,
-    axis: int,
+    axis: check.Axis,
     base: float | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    axis = check.class_axis(x, axis, "p")
-    shape = check.rows_shape(x.shape, axis)
+    classes = check.Classes(x, axis, "p")
+    shape = classes.rows_shape()
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "the result")
     result = check.output(out, x.shape, x.dtype, x, other, g)
-    wide = np.broadcast_to(np.expand_dims(g, axis), x.shape)
+    wide = np.broadcast_to(g.reshape(classes.rows_shape(keepdims=True)), x.shape)
     second = None if other is None else other.astype(check.computed(x.dtype), copy=False)
     _cross(name, kernels.BACKWARD, wide, x, second, result, base, num_threads)
     return check.finished(result, out)
@@ -172,7 +173,7 @@ def _measure_backward(
 
 def entropy(
     p: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -187,8 +188,8 @@ def entropy(
     ----------
     p : array_like
         Masses, not negative; they are used as they are, not normalised. 0 adds nothing.
-    axis : int, default -1
-        The axis of a distribution's masses.
+    axis : int, tuple of int or None, default -1
+        The axis of a distribution's masses, or several; None for all.
     base : float, optional
         Base of the logarithm: None for nats, 2 for bits.
     out : ndarray, optional
@@ -199,7 +200,7 @@ def entropy(
     Returns
     -------
     ndarray
-        Of the dtype of `p`, without the axis. Terms are within 2 ULP, their sum is exact before it
+        Of the dtype of `p`, without the axes. Terms are within 2 ULP, their sum is exact before it
         is rounded.
 
     Raises
@@ -224,7 +225,7 @@ def entropy(
 def entropy_backward(
     grad: ArrayLike,
     p: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -268,7 +269,7 @@ def entropy_backward(
 def cross_entropy_of_distributions(
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -313,7 +314,7 @@ def cross_entropy_of_distributions_backward(
     grad: ArrayLike,
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     num_threads: int | None = None,
@@ -359,7 +360,7 @@ def cross_entropy_of_distributions_backward(
 def relative_entropy(
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -404,7 +405,7 @@ def relative_entropy_backward(
     grad: ArrayLike,
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     num_threads: int | None = None,

@@ -1,4 +1,4 @@
-"""The softmax family, along any axis."""
+"""The softmax family, along any axis or several."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+Axis = check.Axis
 
 
 def _cross(
@@ -43,23 +44,24 @@ def _cross(
 
 
 def _softmax_like(
-    what: int, x: ArrayLike, axis: int, out: Array | None, num_threads: int | None
+    what: int, x: ArrayLike, axis: Axis, out: Array | None, num_threads: int | None
 ) -> Array:
     plain = kernels.plain_softmax(what, None, x, axis, out, num_threads)
     if plain is not None:
         return plain
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
-    _cross(what, x, axis, out=result, num_threads=num_threads)
-    return check.finished(result, out)
+    classes = check.Classes(x, axis)
+    x = classes.merged(x)
+    result = classes.output(out, x.dtype, x)
+    _cross(what, x, classes.axis, out=result, num_threads=num_threads)
+    return classes.finished(result, out)
 
 
 def _softmax_like_backward(
     what: int,
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int,
+    axis: Axis,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
@@ -67,15 +69,16 @@ def _softmax_like_backward(
     if plain is not None:
         return plain
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
+    classes = check.Classes(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    _cross(what, x, axis, grad=grad, out=result, num_threads=num_threads)
-    return check.finished(result, out)
+    x, grad = classes.merged(x), classes.merged(grad)
+    result = classes.output(out, x.dtype, x, grad)
+    _cross(what, x, classes.axis, grad=grad, out=result, num_threads=num_threads)
+    return classes.finished(result, out)
 
 
 def softmax(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike, axis: Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     r"""
     Softmax along an axis.
@@ -86,8 +89,8 @@ def softmax(
     ----------
     x : array_like
         Logits.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
     num_threads : int, optional
@@ -111,6 +114,9 @@ def softmax(
     >>> import lossgrad
     >>> lossgrad.softmax([0.0, 0.0, -float("inf")])
     array([0.5, 0.5, 0. ])
+    >>> lossgrad.softmax([[0.0, 0.0], [0.0, 0.0]], axis=None)
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
     """
     return _softmax_like(kernels.SOFTMAX, x, axis, out, num_threads)
 
@@ -118,7 +124,7 @@ def softmax(
 def softmax_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -132,8 +138,8 @@ def softmax_backward(
         Gradient with respect to the result, of the shape of `x`.
     x : array_like
         The logits of the forward pass.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
     num_threads : int, optional
@@ -159,7 +165,7 @@ def softmax_backward(
 
 
 def log_softmax(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike, axis: Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     r"""
     Logarithm of the softmax along an axis, in nats.
@@ -170,8 +176,8 @@ def log_softmax(
     ----------
     x : array_like
         Logits.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
     num_threads : int, optional
@@ -201,7 +207,7 @@ def log_softmax(
 def log_softmax_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -215,8 +221,8 @@ def log_softmax_backward(
         Gradient with respect to the result, of the shape of `x`.
     x : array_like
         The logits of the forward pass.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
     num_threads : int, optional
@@ -243,7 +249,7 @@ def log_softmax_backward(
 
 def logsumexp(
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
@@ -259,13 +265,13 @@ def logsumexp(
     ----------
     x : array_like
         Logits.
-    axis : int, default -1
-        The axis that is summed over.
+    axis : int, tuple of int or None, default -1
+        The axis that is summed over, or several; None for all.
     b : array_like, optional
         Factors of the exponentials, which broadcast to the shape of `x`; 1 if not given. They may
         be negative: the logarithm of a negative sum is NaN. Where one is 0, `x` is not looked at.
     keepdims : bool, default False
-        Keep the axis with length 1.
+        Keep the axes with length 1.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to.
     num_threads : int, optional
@@ -274,7 +280,7 @@ def logsumexp(
     Returns
     -------
     ndarray
-        Of the dtype of `x`, without the axis; within 4 ULP of the larger of the result and the
+        Of the dtype of `x`, without the axes; within 4 ULP of the larger of the result and the
         largest logit. -inf throughout gives -inf.
 
     Raises
@@ -295,18 +301,18 @@ def logsumexp(
         if plain is not None:
             return plain
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    shape = check.rows_shape(x.shape, axis, keepdims)
-    result = check.output(out, shape, x.dtype, x, rows=True)
-    factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
-    _cross(kernels.LOGSUMEXP, x, axis, factor=factor, value=result, num_threads=num_threads)
+    classes = check.Classes(x, axis)
+    factor = check.element_weight(b, x.shape, x.dtype, "b")
+    x, factor = classes.merged(x), classes.merged(factor)
+    result = check.output(out, classes.rows_shape(keepdims), x.dtype, x, factor, rows=True)
+    _cross(kernels.LOGSUMEXP, x, classes.axis, factor=factor, value=result, num_threads=num_threads)
     return check.finished(result, out)
 
 
 def logsumexp_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
@@ -323,8 +329,8 @@ def logsumexp_backward(
         Gradient with respect to the result, of the shape of ``logsumexp(x, axis, keepdims=...)``.
     x : array_like
         The logits of the forward pass.
-    axis : int, default -1
-        The axis that was summed over.
+    axis : int, tuple of int or None, default -1
+        The axis that was summed over, or several.
     b, keepdims
         As in the forward pass.
     out : ndarray, optional
@@ -349,25 +355,26 @@ def logsumexp_backward(
     array([1., 1.])
     """
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    shape = check.rows_shape(x.shape, axis, keepdims)
+    classes = check.Classes(x, axis)
+    shape = classes.rows_shape(keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
-    factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
+    factor = check.element_weight(b, x.shape, x.dtype, "b")
+    x, factor = classes.merged(x), classes.merged(factor)
+    result = classes.output(out, x.dtype, x, grad, factor)
     _cross(
         kernels.LOGSUMEXP_BACKWARD,
         x,
-        axis,
+        classes.axis,
         row_grad=grad,
         factor=factor,
         out=result,
         num_threads=num_threads,
     )
-    return check.finished(result, out)
+    return classes.finished(result, out)
 
 
 def softmin(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike, axis: Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     r"""
     Softmin along an axis: `softmax` of ``-x``.
@@ -378,8 +385,8 @@ def softmin(
     ----------
     x : array_like
         Numbers, the smallest of which gets the largest share.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
     num_threads : int, optional
@@ -404,17 +411,18 @@ def softmin(
     array([0.5, 0.5, 0. ])
     """
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
+    classes = check.Classes(x, axis)
+    x = classes.merged(x)
+    result = classes.output(out, x.dtype, x)
     with arithmetic():
-        softmax(np.negative(x, out=result), axis, out=result, num_threads=num_threads)
-    return check.finished(result, out)
+        softmax(np.negative(x, out=result), classes.axis, out=result, num_threads=num_threads)
+    return classes.finished(result, out)
 
 
 def softmin_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -428,8 +436,8 @@ def softmin_backward(
         Gradient with respect to the result, of the shape of `x`.
     x : array_like
         The input of the forward pass.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
     num_threads : int, optional
@@ -452,15 +460,16 @@ def softmin_backward(
     array([-0.25,  0.25])
     """
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
+    classes = check.Classes(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, x, grad, axis=axis)
+    x, grad = classes.merged(x), classes.merged(grad)
+    result = classes.output(out, x.dtype, x, grad)
     shared = result is grad or np.may_share_memory(result, grad)
     with arithmetic():
         turned = np.negative(x, out=None if shared else result)
-        softmax_backward(grad, turned, axis, out=result, num_threads=num_threads)
+        softmax_backward(grad, turned, classes.axis, out=result, num_threads=num_threads)
         np.negative(result, out=result)
-    return check.finished(result, out)
+    return classes.finished(result, out)
 
 
 def softmax_jacobian(

@@ -8,7 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
 from ._apply import BLOCK, times
-from ._double import Wide, log, log1p, scaled_exp, select, sum_first, two_part_sum, two_product, two_sum, wide
+from ._double import (
+    Wide,
+    log,
+    log1p,
+    scaled_exp,
+    select,
+    sum_first,
+    two_part_sum,
+    two_sum,
+)
 
 __all__ = [
     "log_softmax",
@@ -111,39 +120,41 @@ def store(flat: Array, result: Array, axis: int) -> None:
 def _softmax_like(
     function: Callable[[Rows], Doubles],
     x: ArrayLike,
-    axis: int,
+    axis: check.Axis,
     out: Array | None,
     sign: float = 1.0,
 ) -> Array:
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, x, axis=axis)
-    rows = flatten(x, axis)
+    classes = check.Classes(x, axis)
+    x = classes.merged(x)
+    result = classes.output(out, x.dtype, x)
+    rows = flatten(x, classes.axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
         values[part] = function(measure(sign * doubles(rows[part]))).T
-    store(values, result, axis)
-    return check.finished(result, out)
+    store(values, result, classes.axis)
+    return classes.finished(result, out)
 
 
 def _softmax_like_backward(
     function: Callable[[Doubles, Rows], Doubles],
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int,
+    axis: check.Axis,
     out: Array | None,
     sign: float = 1.0,
 ) -> Array:
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
+    classes = check.Classes(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
-    rows, slopes = flatten(x, axis), flatten(grad, axis)
+    x, grad = classes.merged(x), classes.merged(grad)
+    result = classes.output(out, x.dtype, grad, x)
+    rows, slopes = flatten(x, classes.axis), flatten(grad, classes.axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
         values[part] = function(doubles(slopes[part]), measure(sign * doubles(rows[part]))).T
-    store(values, result, axis)
-    return check.finished(result, out)
+    store(values, result, classes.axis)
+    return classes.finished(result, out)
 
 
 def top_class(rows: Rows) -> tuple[Any, Any]:
@@ -179,7 +190,7 @@ def _log_softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
 
 @np.errstate(all="ignore")
 def softmax(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike, axis: check.Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     """exp(x) divided by its sum along axis."""
     return _softmax_like(Rows.probabilities, x, axis, out)
@@ -189,7 +200,7 @@ def softmax(
 def softmax_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -200,7 +211,7 @@ def softmax_backward(
 
 @np.errstate(all="ignore")
 def log_softmax(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike, axis: check.Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     """x - logsumexp(x)."""
     return _softmax_like(_log_probabilities, x, axis, out)
@@ -210,7 +221,7 @@ def log_softmax(
 def log_softmax_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -221,7 +232,7 @@ def log_softmax_backward(
 
 @np.errstate(all="ignore")
 def softmin(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike, axis: check.Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     """softmax(-x)."""
     return _softmax_like(Rows.probabilities, x, axis, out, sign=-1.0)
@@ -231,7 +242,7 @@ def softmin(
 def softmin_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -301,7 +312,7 @@ def _sum_of(terms: Wide) -> Wide:
 @np.errstate(all="ignore")
 def logsumexp(
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
@@ -310,17 +321,19 @@ def logsumexp(
 ) -> Array:
     """log(sum(b exp(x))) along axis."""
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    weights = check.element_weight(b, x.shape, x.dtype, "b")
-    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype, x)
-    rows = flatten(x, axis)
+    classes = check.Classes(x, axis)
+    weights = classes.merged(check.element_weight(b, x.shape, x.dtype, "b"))
+    result = check.output(out, classes.rows_shape(keepdims), x.dtype, x)
+    rows = flatten(classes.merged(x), classes.axis)
     values = np.empty(len(rows), x.dtype)
     for part in blocks(*rows.shape):
         block = doubles(rows[part])
         if weights is None:
             values[part] = measure(block).lse
         else:
-            values[part] = _measure_weighted(block, doubles(flatten(weights, axis)[part])).lse
+            values[part] = _measure_weighted(
+                block, doubles(flatten(weights, classes.axis)[part])
+            ).lse
     result[...] = values.reshape(result.shape)
     return check.finished(result, out)
 
@@ -329,7 +342,7 @@ def logsumexp(
 def logsumexp_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
@@ -338,19 +351,20 @@ def logsumexp_backward(
 ) -> Array:
     """grad * softmax(x); with b, grad * b exp(x) / sum(b exp(x))."""
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    weights = check.element_weight(b, x.shape, x.dtype, "b")
-    shape = check.rows_shape(x.shape, axis, keepdims)
+    classes = check.Classes(x, axis)
+    weights = classes.merged(check.element_weight(b, x.shape, x.dtype, "b"))
+    shape = classes.rows_shape(keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, grad, x, axis=axis)
-    rows, slopes = flatten(x, axis), grad.reshape(-1)
+    x = classes.merged(x)
+    result = classes.output(out, x.dtype, grad, x)
+    rows, slopes = flatten(x, classes.axis), grad.reshape(-1)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
         slope, block = slopes[part].astype(np.float64), doubles(rows[part])
         if weights is None:
             values[part] = measure(block).probabilities(slope).T
         else:
-            w = _measure_weighted(block, doubles(flatten(weights, axis)[part]))
+            w = _measure_weighted(block, doubles(flatten(weights, classes.axis)[part]))
             values[part] = times(slope, w.terms / w.total).T
-    store(values, result, axis)
-    return check.finished(result, out)
+    store(values, result, classes.axis)
+    return classes.finished(result, out)
