@@ -228,13 +228,26 @@ INLINE W dot_abreast(const V *e, const V *g, ptrdiff_t n) {
 /* p (g - sum p g), in place of the terms; b has the rows from `at` on. */
 INLINE void softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
     double dot[VL];
-    S scale[VL], d[VL];
+    S scale[VL], d[VL], size[VL], terms[FEW], grad[FEW], far[VL][FEW];
+    V most = set1(0);
+    for (ptrdiff_t c = 0; c < n; c++) most = max_(abs_(g[c]), most);
+    st(size, most);
+    for (int r = 0; r < VL; r++) {
+        if (!is_far(size[r])) continue;
+        for (ptrdiff_t c = 0; c < n; c++) {
+            terms[c] = ((const S *)(e + c))[r];
+            grad[c] = ((const S *)(g + c))[r];
+        }
+        softmax_gradient_far(terms, grad, far[r], n, b->total[at + r]);
+    }
     w_values(dot_abreast(e, g, n), dot);
     for (int r = 0; r < VL; r++) {
-        scale[r] = (S)(1 / b->total[at + r]);
+        scale[r] = (S)(LIFT / b->total[at + r]);
         d[r] = (S)(dot[r] / b->total[at + r]);
     }
-    for (ptrdiff_t c = 0; c < n; c++) e[c] = (e[c] * ld(scale)) * (g[c] - ld(d));
+    for (ptrdiff_t c = 0; c < n; c++) e[c] = (e[c] * ld(scale)) * (g[c] - ld(d)) * set1(1 / LIFT);
+    for (int r = 0; r < VL; r++)
+        for (ptrdiff_t c = 0; c < n && is_far(size[r]); c++) ((S *)(e + c))[r] = far[r][c];
 }
 
 /* g - p sum g; of a class that has more than half, from what the others have of either. */

@@ -12,7 +12,7 @@ INLINE void multiply_slopes(V v[][LG_MAX_INPUTS + 1], const slope *d, V *product
     if (!d[0].shifted) return;
     for (int g = 0; g < many; g++) usual += count_(is_usual(v[g][0]));
     if (usual == many * VL) return;
-    for (int g = 0; g < many; g++) product[g] = any_product(v[g][0], d[g]);
+    for (int g = 0; g < many; g++) product[g] = any_product(v[g][0], d[g], v[g][1]);
 }
 
 /* `many` vectors side by side, so that their chains overlap; all are read before any is written. */

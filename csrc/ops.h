@@ -11,15 +11,25 @@ typedef struct { V of, n; int shifted; } slope;
 INLINE slope plain_(V of) { return (slope){of, set1(0), 0}; }
 INLINE slope shifted_(V of, V n) { return (slope){of, n, 1}; }
 
-/* g times a slope, rounded once where the result is subnormal; `usual`: if |g| is 0 or in [2^-30, 2^30]. */
+/* The same, where an infinite one is a number times 2^n, n so large that its product with 0 alone is finite: 0. */
+INLINE slope unbounded_(slope d) {
+    const M infinite = eq_(abs_(d.of), set1((S)INFINITY));
+    const V far = set1(4 * EXPONENT), one = from_bits(bits_(set1(1)) | (bits_(d.of) & bits_(set1((S)-0.0))));
+    return shifted_(select_(infinite, one, d.of), select_(infinite, far, d.n));
+}
+
+/* g times a slope. The usual way is for |g| of 0 or in [2^-30, 2^30]; the other, for any, takes the slope at an
+ * infinite x as it is rounded, so that an infinite gradient finds the 0 there. */
 INLINE V usual_product(V g, slope d) { return d.shifted ? scale_(g * d.of, d.n) : g * d.of; }
 INLINE M is_usual(V g) {
     const V size = abs_(g);
     return (M)(and_(lt_(size, set1(0x1p30f)), nlt_(size, set1(0x1p-30f))) | eq_(g, set1(0)));
 }
-INLINE V any_product(V g, slope d) {
-    V k, m = mantissa_(g, &k);
-    return d.shifted ? scale_(m * d.of, d.n + k) : g * d.of;
+INLINE V any_product(V g, slope d, V x) {
+    V i, j, m = mantissa_(g, &i);
+    const M far = eq_(abs_(x), set1((S)INFINITY));
+    const V of = mantissa_(select_(far, scale_(d.of, d.n), d.of), &j);
+    return scale_(m * of, drop_(far, d.n) + i + j);
 }
 
 #define OP(name) INLINE void op_##name(const V *in, const S *p, V *y, slope *d)
@@ -337,12 +347,17 @@ INLINE V weighted(V c, V a) { return drop_(eq_(c, ZERO), c * a); }
  * Derivative n s(x) - p s(-x). */
 OP(binary_cross_entropy_with_logits) {
     UNUSED;
-    V x = in[0], a = abs_(x), positive = in[2] * in[1], negative = ONE - in[1];
+    V x = in[0], a = abs_(x), negative = ONE - in[1];
+    const V positive = drop_(and_(eq_(in[1], ZERO), eq_(in[2], in[2])), in[2] * in[1]);
     M below = negative_(x);
     const exponential e = exp_minus(a);
     *y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
-    V small = logistic_of(e), large = ONE - small;
-    *d = plain_(negative * select_(below, small, large) - positive * select_(below, large, small));
+    /* over 2^n: that of the small part if it is alone, and 2^-64 where the other is tiny */
+    const V q = logistic_of(e), other = abs_(select_(below, positive, negative));
+    const M alone = eq_(other, ZERO), tiny = lt_(other, set1(0x1p-60f));
+    const V n = select_(alone, e.n, keep_(tiny, set1(-64))), small = scale_(q, e.n - n);
+    const V large = (ONE - scale_(q, e.n)) * select_(tiny, set1(0x1p64f), ONE);
+    *d = shifted_(negative * select_(below, small, large) - positive * select_(below, large, small), n);
 }
 
 /* -(t max(log x, f) + (1 - t) max(log(1 - x), f)) of a probability x, f the floor of the logarithm.
@@ -351,9 +366,11 @@ OP(binary_cross_entropy) {
     V x = abs_(in[0]), t = in[1], floor = set1(p[0]), rest = ONE - x; /* no -0 */
     V a = max_(round_(log_pair(x)), floor), b = max_(round_(log1p_pair(-x)), floor);
     *y = number_(x, ZERO - (weighted(t, a) + weighted(ONE - t, b)));
-    V inside = (x - t) / max_(x * rest, set1(p[1]));
-    if (p[1] == 0) inside = select_(eq_(t, ZERO), ONE / rest, select_(eq_(t, ONE), -ONE / x, inside));
-    *d = plain_(inside);
+    *d = shifted_((x - t) / max_(x * rest, set1(p[1])), ZERO);
+    if (p[1] != 0) return;
+    const M none = eq_(t, ZERO), all = eq_(t, ONE);
+    V k, size = mantissa_(x, &k), top = select_(none, ONE, select_(all, -ONE, x - t));
+    *d = unbounded_(shifted_(top / select_(none, rest, select_(all, size, size * rest)), drop_(none, -k)));
 }
 
 /* (x - t)^2; derivative 2 (x - t). */
@@ -362,7 +379,8 @@ OP(mse_loss) {
     pair gap = sum_(in[0], -in[1]);
     V plain = gap.h * gap.h;
     *y = select_(lt_(abs_(gap.h), set1(C_(0x1p60f, 0x1p500))), round_(mul_(gap, gap)), plain);
-    *d = plain_(set1(2) * gap.h);
+    const M far = lt_(set1(C_(0x1p126f, 0x1p1022)), abs_(gap.h));
+    *d = shifted_(select_(far, set1(0.5) * in[0] - set1(0.5) * in[1], set1(2) * gap.h), keep_(far, set1(2)));
 }
 
 /* t (log t - x), x a log-probability; derivative -t. */
@@ -375,21 +393,16 @@ OP(kl_div) {
     *y = number_(x, weighted(t, gap));
     *d = plain_(number_(x, -t));
 }
-/* a e 2^n, rounded once */
-INLINE V times_exp(V a, pair e, V n) {
-    V k, m = mantissa_(a, &k);
-    return select_(lt_(abs_(m), set1(2)), scale_(round_(times_(e, m)), n + k), e.h * a);
-}
-/* The same with t given as its logarithm; the derivative times the third input, since exp(t) may
- * overflow or underflow where that does not. */
+/* The same with t given as its logarithm, whose exponential counts 0 against an infinity if it is rounded to 0. */
 OP(kl_div_log_target) {
     UNUSED;
     const V far = set1(DEAD);
-    V n, x = in[0], t = in[1];
-    M dead = lt_(t, far);
-    pair e = exp_pair(exact_(clamp_(t, far, -far)), 1, &n);
-    *y = number_(x, drop_(dead, times_exp(t - x, e, n)));
-    *d = plain_(number_(x, drop_(dead, times_exp(-in[2], e, n))));
+    V n, k, x = in[0], t = in[1], gap = t - x, m = mantissa_(gap, &k);
+    const M dead = lt_(t, far), finite = lt_(abs_(m), set1(2));
+    const pair e = exp_pair(exact_(clamp_(t, far, -far)), 1, &n);
+    const V mass = drop_(dead, scale_(e.h, n)), sum = scale_(round_(times_(e, m)), n + k);
+    *y = number_(x, select_(finite, sum, weighted(mass, gap)));
+    *d = shifted_(number_(x, drop_(eq_(t, -set1((S)INFINITY)), -round_(e))), n);
 }
 
 /* ---- distributions: terms that are summed over a row; c = 1 / log(base) in two parts ---- */
@@ -399,9 +412,12 @@ OP(kl_div_log_target) {
 INLINE V in_base(pair a, const S *p) {
     return select_(lt_(abs_(a.h), HUGE_), round_(mul_(a, PER_LOG)), set1(p[0]) * a.h);
 }
-/* c x a, 0 where x is */
+/* c x a, 0 where x is, also where either is infinite */
 INLINE V mass_in_base(V x, pair a, const S *p) {
-    return select_(lt_(abs_(a.h), HUGE_), round_(times_(mul_(a, PER_LOG), x)), weighted(x, set1(p[0]) * a.h));
+    const V down = set1(C_(0x1p-64f, 0x1p-512)), up = set1(C_(0x1p64f, 0x1p512));
+    const M far = lt_(up, x), finite = and_(lt_(abs_(a.h), HUGE_), lt_(x, set1((S)INFINITY)));
+    const V sum = round_(times_(mul_(a, PER_LOG), select_(far, x * down, x)));
+    return select_(finite, select_(far, sum * up, sum), weighted(x, set1(p[0]) * a.h));
 }
 /* log(a / b), also where they are close */
 INLINE pair log_ratio(V a, V b) {
@@ -415,7 +431,7 @@ INLINE pair log_ratio(V a, V b) {
 /* a / b */
 INLINE slope over_(V a, V b) {
     V i, j, m = mantissa_(a, &i), q = m / mantissa_(b, &j);
-    return shifted_(q, i - j);
+    return unbounded_(shifted_(q, i - j));
 }
 /* -c x / q, 0 where x is */
 INLINE slope share_over(V x, V q, const S *p) {
@@ -437,13 +453,13 @@ OP(entropy) {
     pair l = log_pair(in[0]), slope = plus_(ONE, l);
     M finite = lt_(abs_(l.h), HUGE_);
     *y = ZERO - mass_in_base(in[0], l, p);
-    *d = plain_(-in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p));
+    *d = unbounded_(plain_(-in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p)));
 }
 /* -c x log q; derivative -c log q; and its derivative for q: -c x / q. */
 OP(cross_entropy_of_distributions) {
     pair l = log_pair(in[1]);
     *y = ZERO - mass_in_base(in[0], l, p);
-    *d = plain_(number_(in[0], ZERO - in_base(l, p)));
+    *d = unbounded_(plain_(number_(in[0], ZERO - in_base(l, p))));
 }
 OP(cross_entropy_of_distributions_q) {
     V q = abs_(in[0]), x = in[1];
@@ -455,7 +471,7 @@ OP(relative_entropy) {
     pair l = log_ratio(in[0], in[1]), slope = plus_(ONE, l);
     M finite = lt_(abs_(l.h), HUGE_);
     *y = mass_in_base(in[0], l, p);
-    *d = plain_(in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p));
+    *d = unbounded_(plain_(in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p)));
 }
 OP(relative_entropy_q) {
     V q = abs_(in[0]), x = in[1];
@@ -489,7 +505,7 @@ OP(relative_entropy_q) {
     X(binary_cross_entropy, 2, 2, 1, 2.0, 2.0)         \
     X(mse_loss, 2, 0, 1, 1.0, 1.0)                     \
     X(kl_div, 2, 0, 1, 2.0, 1.0)                       \
-    X(kl_div_log_target, 3, 0, 1, 2.0, 2.0)            \
+    X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)            \
     X(information_content, 1, 2, 0, 2.0, 2.0)          \
     X(entropy, 1, 2, 0, 2.0, 2.0)                      \
     X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)   \

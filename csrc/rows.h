@@ -2,11 +2,6 @@
  * batches, whose logarithms are taken together. Rows of few classes are walked in few.h, as far as their results
  * are made of their terms alone. */
 
-/* part / total * g, in the order in which nothing but the result can underflow. */
-INLINE S share(double part, double total, double g) {
-    return (S)(fabs(g) > 1 ? part * (g / total) : part / total * g);
-}
-
 /* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
 typedef struct { const S *target, *weight; S slope, level; } mixture;
 INLINE V mixture_at(const mixture *q, ptrdiff_t i, ptrdiff_t k) {
@@ -85,7 +80,16 @@ INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
 typedef struct { const S *terms, *grad; V scale, dot; } softmax_slope;
 INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const softmax_slope *s = of;
-    return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot);
+    return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot) * set1(1 / LIFT);
+}
+INLINE void softmax_gradient(const lg_row *w, const S *e, const S *g, S *out, ptrdiff_t n, int stream) {
+    if (is_far(largest_size(g, n))) {
+        softmax_gradient_far(e, g, out, n, w->total);
+        return;
+    }
+    const double dot = value_of(row_dot(e, g, n, 1)) / w->total;
+    const softmax_slope s = {e, g, set1((S)(LIFT / w->total)), set1((S)dot)};
+    write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
 }
 
 /* The loss of a row and, to out unless that is NULL, its gradient times up. */
@@ -162,12 +166,66 @@ INLINE void jacobian(const lg_row *w, const S *x, const S *e, S *line, ptrdiff_t
     }
 }
 
-/* Leaves the terms of a row times their factors, and their sum in its total: log-sum-exp with b. */
-INLINE double weigh(lg_row *w, S *e, const S *b, ptrdiff_t n) {
-    const double total = value_of(row_dot(e, b, n, 1));
+/* ---- log-sum-exp with b: what follows leaves b exp(x) in place of a row's terms, and their sum in its total ---- */
+
+#define FACTORS C_(0x1p20, 0x1p200) /* between its inverse and it, terms times b are ordinary numbers */
+
+/* Where something is infinite: the limit is one-hot if one element alone is. */
+static double weigh_infinite(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
+    ptrdiff_t count = 0, plus = 0;
+    for (ptrdiff_t c = 0; c < n; c++) {
+        const int infinite = b[c] != 0 && (x[c] == (S)INFINITY || (x[c] > -(S)INFINITY && isinf(b[c])));
+        e[c] = (S)infinite;
+        count += infinite;
+        plus += infinite && b[c] > 0;
+    }
+    w->total = count == 1 ? 1 : (double)NAN;
+    return plus == count ? (double)INFINITY : (double)NAN;
+}
+
+/* n ln 2 + x, x below it, as exp(x) b = m 2^n; and that over 2^unit, as far as it is a normal number. */
+INLINE double weighted_exponent(double x, S b) {
+    V k;
+    mantissa_(set1(b), &k);
+    return x * 0x1.71547652b82fep+0 + (double)first_(k);
+}
+INLINE S weighted_term(double x, S b, double unit) {
+    V k;
+    const double m = (double)first_(mantissa_(set1(b), &k));
+    return weighted_exponent(x, b) - unit < -1000 ? 0 : (S)(m * LG_NAME(exp_of)(x, unit - (double)first_(k)));
+}
+/* For any finite b: in units of the largest product. */
+static double weigh_any(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
+    const double shift = (double)shift_of((S)w->max);
+    double most = -INFINITY, total = 0;
+    for (ptrdiff_t c = 0; c < n; c++) {
+        const double here = b[c] == 0 || x[c] == -(S)INFINITY ? most : weighted_exponent((double)x[c] - shift, b[c]);
+        most = here > most ? here : most;
+    }
+    most = (double)(int64_t)most;
+    for (ptrdiff_t c = 0; c < n; c++)
+        e[c] = b[c] == 0 ? 0 : weighted_term((double)x[c] - shift, b[c], most - (double)BIAS);
+    total = value_of(row_dot(NULL, e, n, 0));
+    w->total = total;
+    return shift + (most * 0x1.62e42fefa39efp-1 + LG_NAME(log_of)(total * C_(0x1p-64, 0x1p-512)));
+}
+
+static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
+    int infinite = w->max == INFINITY, nan = w->max != w->max, extreme = 0;
+    for (ptrdiff_t c = 0; c < n; c++) {
+        const double size = fabs((double)b[c]);
+        nan |= b[c] != b[c] || x[c] != x[c];
+        infinite |= isinf(b[c]) && x[c] > -(S)INFINITY;
+        extreme |= size != 0 && !(size >= 1 / FACTORS && size <= FACTORS);
+    }
+    w->total = (double)NAN;
+    if (nan) return (double)NAN;
+    if (w->max == -INFINITY) return w->max;
+    if (infinite) return weigh_infinite(w, x, e, b, n);
+    if (extreme) return weigh_any(w, x, e, b, n);
+    w->total = value_of(row_dot(e, b, n, 1));
     for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
-    w->total = w->max == -INFINITY ? (double)NAN : total;
-    return w->max == -INFINITY ? w->max : w->max + LG_NAME(log_of)(total / w->unit);
+    return w->max + LG_NAME(log_of)(w->total / w->unit);
 }
 
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
@@ -276,7 +334,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             }
             const double up = b.up[k];
             lg_row row = get_row(&b, k), *w = &row;
-            if (has_b) values[k] = (S)weigh(w, e, g_tile + k * pitch, n);
+            if (has_b) values[k] = (S)weigh(w, x[k], e, g_tile + k * pitch, n);
             switch (j->what) {
             case LG_LOGSUMEXP: break;
             case LG_LOGSUMEXP_BACKWARD:
@@ -289,12 +347,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                 write_result(logarithm_at, &l, out, n, stream, -1, 0);
                 break;
             }
-            case LG_SOFTMAX_BACKWARD: {
-                const double dot = value_of(row_dot(e, g[k], n, 1)) / w->total;
-                const softmax_slope s = {e, g[k], set1((S)(1 / w->total)), set1((S)dot)};
-                write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
-                break;
-            }
+            case LG_SOFTMAX_BACKWARD: softmax_gradient(w, e, g[k], out, n, stream); break;
             case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient(w, x[k], e, g[k], out, n, stream); break;
             case LG_SOFTMAX_JACOBIAN:
                 jacobian(w, x[k], e, g_tile, n, j->out.at + r * n * n * lg_size(j->out.storage), j->out.storage);

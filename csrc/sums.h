@@ -242,13 +242,13 @@ INLINE unit unit_of(S reference, S bias) {
 /* The total and the logarithms, for rows of either dtype. */
 #if LG_DOUBLE
 void LG_NAME(finish)(lg_batch *b, ptrdiff_t n) {
-    const V zero = set1(0), least = set1(-(S)INFINITY);
+    const V zero = set1(0), infinity = set1((S)INFINITY);
     for (ptrdiff_t i = 0; i < n; i += VL) { /* past n, in what the arrays have in excess */
         const V unit = ld(b->unit + i), count = ld(b->count + i), rest = ld(b->rest + i), max = ld(b->max + i);
         const V log_rest = round_(log1p_pair((count - set1(1)) + rest / unit)), target = ld(b->target + i);
         st(b->total + i, fma_(count, unit, rest));
         st(b->log_rest + i, log_rest);
-        st(b->lse + i, select_(eq_(max, least), max, max + log_rest));
+        st(b->lse + i, select_(eq_(abs_(max), infinity), max, max + log_rest));
         st(b->loss + i, select_(eq_(target, max), zero, max - target) + log_rest);
     }
 }

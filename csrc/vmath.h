@@ -229,18 +229,18 @@ INLINE logistic_tail logistic_tail_(pair a, int exact) {
 typedef struct { V n, t, lost, z; } exponential;
 INLINE exponential exp_minus(V a) {
     exponential e;
-    const V one = set1(1), r = exp_reduce(max_(set1(C_(-120, -800)), -a), &e.n);
+    const V one = set1(1), r = exp_reduce(max_(set1(-FADED), -a), &e.n);
     e.t = fma_(exp_tail(r), r * r, r);
     const V p = one + e.t;
     e.lost = (one - p) + e.t;
     e.z = scale_(p, e.n);
     return e;
 }
-/* s(-a) = z / (1 + z), whose quotient is not rounded: 1.5 ulp. */
+/* s(-a) = z / (1 + z), over 2^n, whose quotient is not rounded: 1.5 ulp. */
 INLINE V logistic_of(exponential e) {
     const V one = set1(1), d = one + e.z, q = one / d;
     const V rest = -fma_(q, (one - d) + e.z, residual_(q, d, one)); /* D q (1 + rest) = 1 */
-    return scale_(fma_(q, fma_(rest, one + e.t, e.t), q), e.n);
+    return fma_(q, fma_(rest, one + e.t, e.t), q);
 }
 
 /* log(1 + z): with s = z / (2 + z) it is 2 s + s w P(w), w = s^2, and so z - s (z - w P(w)). What z lacks,

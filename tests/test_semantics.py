@@ -228,7 +228,8 @@ def test_rows_without_a_limit_are_nan(lg, dtype, classes, values, rng):
     at, rows = special_rows(lg, classes, dtype, rng, values)
     for name in ("logsumexp", "softmax", "log_softmax"):
         got = rows(name)
-        same(got, np.full_like(got, NAN), name)
+        limit = INF if name == "logsumexp" and values == (INF, INF) else NAN
+        same(got, np.full_like(got, limit), name)
     for label in (at, (at + 1) % classes, np.zeros_like(at)):
         for got in rows("cross_entropy_value_and_grad", label):
             same(got, np.full_like(got, NAN))
@@ -560,3 +561,99 @@ def test_out_of_another_shape_or_dtype_is_refused(lg, dtype, rng):
         ):
             with pytest.raises(error, match=message):
                 call(lg, out=out)
+
+
+# ---- between finite inputs and a finite result ---------------------------------------------------
+
+
+def powers(dtype):
+    """Both ends of the range, and powers of two near its square root, its ends and 1."""
+    limits = np.finfo(dtype)
+    most = float(limits.maxexp)
+    exponents = np.array([2 - most, -most / 2 - 3, -most / 2 + 2, -20, 0, 20, most / 2 + 3, most - 1])
+    ends = np.array([limits.max, limits.tiny, limits.smallest_subnormal], dtype)
+    return np.concatenate([(1.37 * 2.0**exponents).astype(dtype), ends])
+
+
+@elementwise
+def test_gradients_meet_slopes_of_any_size(lg, op, dtype):
+    if dtype in (np.float32, np.float64):
+        some = powers(dtype)
+        x = np.concatenate([some, -some, np.linspace(-210, 210, 43, dtype=dtype)])
+        if op.inputs == ("probabilities",):
+            x = x[(x >= 0) & (x <= 1)]
+        g, x = (a.ravel() for a in np.meshgrid(np.concatenate([some, -some]), x))
+        backward = f"{op.name}_backward"
+        want = getattr(reference, backward)(g, x)
+        kept = np.isfinite(want)
+        near(getattr(lg, backward)(g, x)[kept], want[kept], 3, op.name)
+
+
+def test_softmax_takes_gradients_of_any_size(lg):
+    x = np.array([[0, 1], [0, -100], [2, 1]], np.float32)
+    for most in (2e19, 1e38, 1e-30):
+        g = np.array([[0, most]] * 3, np.float32)
+        want = reference.softmax_backward(g.astype(float), x.astype(float))
+        with np.errstate(all="ignore"):
+            want = want.astype(np.float32)
+        near(lg.softmax_backward(g, x), want, 8)
+
+
+def test_logsumexp_takes_weights_of_any_size(lg):
+    for dtype, b, want in (
+        (np.float32, [0, 2e19], 45.442265),
+        (np.float32, [1e-30, 1e-30], -67.764291),
+        (np.float64, [1e155, 1e155], 358.21395109159225),
+        (np.float64, [1e-320, 1e-322], -736.8007348092),
+    ):
+        x, b = np.array([0, 1], dtype), np.array(b, dtype)
+        np.testing.assert_allclose(lg.logsumexp(x, b=b), want, rtol=1e-6)
+        share = lg.logsumexp_backward(dtype(1), x, b=b)
+        np.testing.assert_allclose(share.sum(), 1, rtol=1e-6)
+
+
+def test_nan_of_every_payload_stays(lg):
+    for kind, bits in (("f4", [0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001]), ("f8", [2**63 - 1, 2**64 - 1])):
+        for payload in bits:
+            x = np.zeros((1, 3), kind)
+            x.view(kind.replace("f", "u"))[0, 1] = payload
+            b = np.ones_like(x)
+            assert np.isnan(lg.logsumexp(x, b=b)).all()
+            assert np.isnan(lg.logsumexp_backward(x[:, 0], x, b=b)).all()
+
+
+def test_infinite_weights_have_their_limit(lg):
+    for x, b, value, share in (
+        ([0, 1], [1, INF], INF, [0, 1]),
+        ([0, 1], [INF, INF], INF, [NAN, NAN]),
+        ([INF, INF], [1, -1], NAN, [NAN, NAN]),
+        ([INF, 0], [-1, 1], NAN, [1, 0]),
+        ([-INF, 0], [INF, 2], LN2, [0, 1]),
+    ):
+        same(lg.logsumexp(np.array(x, float), b=b), value, f"{x} {b}")
+        same(lg.logsumexp_backward(1.0, np.array(x, float), b=b), np.array(share, float), f"{x} {b}")
+
+
+def test_operands_promote_by_numpys_rule(lg):
+    x = np.array([0, 1], np.float32)
+    assert abs(lg.logsumexp(x, b=[1e-60, 1e-60]) + 136.84184389212453) < 1e-12
+    assert lg.logsumexp(x, b=2.0).dtype == np.float32
+    for function in (lg.mse_loss, lg.kl_div):
+        for kind in (bool, np.int8, np.int64, np.float16, np.float32, np.float64):
+            got = function(x, np.array([0, 1], kind), reduction="none").dtype
+            assert got == np.result_type(np.float32, kind)
+    for function in (lg.relative_entropy, lg.cross_entropy_of_distributions):
+        assert function(x, np.array([0.5, 0.5])).dtype == np.float64
+
+
+def test_a_number_is_a_batch_of_one(lg):
+    assert lg.kl_div(-0.5, 0.3, reduction="batchmean") == lg.kl_div(-0.5, 0.3, reduction="sum")
+
+
+def test_no_mass_leaves_an_infinite_term_out(lg):
+    both = lg.binary_cross_entropy_with_logits_value_and_grad
+    same(both([2.0], [0.0], pos_weight=[INF], reduction="none"), both([2.0], [0.0], reduction="none"))
+    same(lg.information_content_backward([0.0, 0.0], [0.0, 1e-320]) == 0, np.array([True, True]))
+    same(lg.entropy_backward(0.0, [0.0, 1.0]) == 0, np.array([True, True]))
+    same(lg.cross_entropy_of_distributions([INF], [0.5]), INF)
+    same(lg.celu_backward([INF], np.float32([-200])), np.float32([INF]))

@@ -55,6 +55,24 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
         return _plain(a.astype(dtype, copy=False))
 
 
+def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Array, Any]:
+    """x and another operand of the same rank, in the dtype that NumPy promotes both to.
+
+    A Python number takes on the dtype of x, lists are arrays. What says how to weigh or to combine
+    (weights, targets of classification, gradients) is no such operand: it is ``converted``.
+    """
+    a = floating(x, name)
+    if isinstance(other, bool | int | float) and not isinstance(other, np.generic):
+        return a, other
+    b = _array(other, other_name)
+    if b.dtype == a.dtype:
+        return a, floating(b, other_name)
+    if b.dtype.kind not in "biu" and b.dtype.name not in SUPPORTED:
+        _unsupported(other_name, b.dtype)
+    dtype = np.result_type(a.dtype, b.dtype)
+    return converted(a, dtype, name), converted(b, dtype, other_name)
+
+
 def _array(x: Any, name: str) -> Array:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
@@ -322,10 +340,8 @@ def batch_reduction_name(reduction: str) -> str:
 
 
 def batch_size(x: Array) -> int:
-    """Entries of the first axis."""
-    if x.ndim == 0:
-        raise ValueError('reduction="batchmean" needs an array, not a number')
-    return x.shape[0]
+    """Entries of the first axis; a number is one."""
+    return x.shape[0] if x.ndim else 1
 
 
 def loss_out(out: Array | None, reduction: str) -> None:
@@ -538,6 +554,12 @@ def class_weight(weight: ArrayLike | None, classes: int, dtype: np.dtype[Any]) -
             f"weight has shape {a.shape}, but there are {classes} classes: it must be ({classes},)"
         )
     return np.ascontiguousarray(a)
+
+
+def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
+    """Two arrays of one shape that are compared, in the dtype that NumPy promotes both to."""
+    x, t = promoted(input, target, "input", "target")
+    return x, same_shape(converted(t, computed(x.dtype), "target"), x.shape, "target", "input")
 
 
 def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:

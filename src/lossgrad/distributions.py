@@ -120,9 +120,9 @@ def _distribution(p: ArrayLike, name: str, num_threads: int | None) -> Array:
 
 
 def _pair(p: ArrayLike, q: ArrayLike, num_threads: int | None) -> tuple[Array, Array]:
-    x = _distribution(p, "p", num_threads)
-    y = check.same_shape(check.converted(q, x.dtype, "q"), x.shape, "q", "p")
-    return x, check.masses(y, "q", num_threads)
+    x, y = check.promoted(p, q, "p", "q")
+    y = check.same_shape(check.converted(y, x.dtype, "q"), x.shape, "q", "p")
+    return check.masses(x, "p", num_threads), check.masses(y, "q", num_threads)
 
 
 def _measure(

@@ -72,8 +72,6 @@ def _loss(
         losses_out = out
     if value and not reduced:
         losses = check.output(losses_out, shape, dtype, *inputs)
-    if gradient is not None and op == "kl_div_log_target":
-        extra, g = np.broadcast_to(check.converted(g, check.computed(dtype), "grad"), shape), 1.0
     slope = g if type(g) is np.ndarray else None
     loss: Any = kernels.elementwise(
         slope,
@@ -468,10 +466,7 @@ def _mse_loss(
         )
         if plain is not None:
             return plain
-    x = check.floating(input, "input")
-    t = check.same_shape(
-        check.converted(target, check.computed(x.dtype), "target"), x.shape, "target", "input"
-    )
+    x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     divisor = x.size if w is None or reduction != "mean" else exact_sum(w)
@@ -629,16 +624,12 @@ def _kl_div(
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "kl_div_log_target" if log_target else "kl_div"
-    if upstream is None or not log_target:
-        plain = kernels.plain_loss(
-            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
-        )
-        if plain is not None:
-            return plain
-    x = check.floating(input, "input")
-    t = check.same_shape(
-        check.converted(target, check.computed(x.dtype), "target"), x.shape, "target", "input"
+    plain = kernels.plain_loss(
+        OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
     )
+    if plain is not None:
+        return plain
+    x, t = check.input_and_target(input, target)
     reduction = check.batch_reduction_name(reduction)
     divisor = check.batch_size(x) if reduction == "batchmean" else x.size
     return _loss(name, upstream, x, t, None, None, reduction, divisor, out, value, num_threads)

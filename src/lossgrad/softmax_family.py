@@ -270,6 +270,7 @@ def logsumexp(
     b : array_like, optional
         Factors of the exponentials, which broadcast to the shape of `x`; 1 if not given. They may
         be negative: the logarithm of a negative sum is NaN. Where one is 0, `x` is not looked at.
+        `x` and `b` are computed in the dtype that NumPy promotes both to.
     keepdims : bool, default False
         Keep the axes with length 1.
     out : ndarray, optional
@@ -280,8 +281,8 @@ def logsumexp(
     Returns
     -------
     ndarray
-        Of the dtype of `x`, without the axes; within 4 ULP of the larger of the result and the
-        largest logit. -inf throughout gives -inf.
+        Of the dtype of `x` and `b`, without the axes; within 4 ULP of the larger of the result and
+        the largest logit. -inf throughout gives -inf; one +inf or more, inf.
 
     Raises
     ------
@@ -300,6 +301,8 @@ def logsumexp(
         plain = kernels.plain_logsumexp(x, axis, num_threads)
         if plain is not None:
             return plain
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     classes = check.Classes(x, axis)
     factor = check.element_weight(b, x.shape, x.dtype, "b")
@@ -341,7 +344,7 @@ def logsumexp_backward(
     Returns
     -------
     ndarray
-        Gradient with respect to `x`, of its shape and dtype; every entry within 4 ULP.
+        Gradient with respect to `x`, of its shape and the forward's dtype; every entry within 4 ULP.
 
     Raises
     ------
@@ -354,6 +357,8 @@ def logsumexp_backward(
     >>> lossgrad.logsumexp_backward(2.0, [0.0, 0.0])
     array([1., 1.])
     """
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     classes = check.Classes(x, axis)
     shape = classes.rows_shape(keepdims)

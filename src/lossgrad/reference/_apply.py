@@ -27,9 +27,13 @@ def each(result: Array, function: Callable[..., Any], *arrays: Array | None) -> 
     result[...] = values.reshape(result.shape)
 
 
-def times(grad: Any, slope: Wide) -> Doubles:
-    """grad * slope rounded once; an infinite grad as IEEE 754 has it."""
-    with_limit = np.where(np.isinf(grad), grad * slope.rounded(), 0.0)
+def times(grad: Any, slope: Wide, x: Any = 0.0) -> Doubles:
+    """grad * slope at x, rounded once; 0 for no grad, even where the slope is infinite.
+
+    An infinite grad takes on the slope's sign, however small that is; where x is infinite, what the
+    slope is rounded to.
+    """
+    with_limit = grad * np.where(np.isinf(x), slope.rounded(), slope.high)
     result: Doubles = np.where(np.isinf(grad), with_limit, (slope * grad).rounded())
     return result
 
@@ -57,7 +61,7 @@ def backward(
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype, grad, x)
     with np.errstate(all="ignore"):
-        each(result, lambda g, v: times(g, slope(v, *given)), grad, x)
+        each(result, lambda g, v: times(g, slope(v, *given), v), grad, x)
     return check.finished(result, out)
 
 

@@ -20,7 +20,7 @@ Doubles = NDArray[np.float64]
 Integers = NDArray[np.intc]
 
 _INFINITE = 5000
-_FAR = 2.0**20  # exp(-_FAR) is 0 to every purpose
+_FAR = 2.0**19  # exp(-_FAR) is 0 to every purpose but its sign
 _ZERO = -(1 << 20)  # exponent of 0, so that it never decides how a sum is aligned
 _LN2, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
 _PER_LN2 = float.fromhex("0x1.71547652b82fep+0")
@@ -69,7 +69,7 @@ def scaled_exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles, Integers]:
 
     power is exp(x + low) 2**-n rounded; with rest it is within 2**-59 of the exact value, relative.
     """
-    nothing = x <= -_FAR
+    nothing = x == -np.inf
     x = np.clip(x, -_FAR, _FAR)
     n = np.rint(x * _PER_LN2)
     r, low = two_sum(x - n * _LN2, low - n * _LN2_LOW)
@@ -114,7 +114,8 @@ class Wide:
         total, rest = two_sum(high, low)
         self.high, more = np.frexp(np.where(total == 0, high, total))  # -0.0 stays
         self.low = np.ldexp(rest, -more)
-        self.n: Any = np.where(self.high == 0, _ZERO, n + more).astype(np.intc)
+        more = np.where(np.isnan(total), 0, n + more)
+        self.n: Any = np.where(self.high == 0, _ZERO, more).astype(np.intc)
 
     def __neg__(self) -> "Wide":
         return Wide(-self.high, -self.low, self.n)
@@ -184,7 +185,7 @@ def select(mask: Any, a: Any, b: Any) -> Wide:
 
 def exp(x: Any) -> Wide:
     x = wide(x)
-    high = np.clip(x.rounded(), -_FAR, _FAR)
+    high = x.rounded()
     return Wide(*scaled_exp(high, np.where(abs(high) < _FAR, np.ldexp(x.low, x.n), 0.0)))
 
 

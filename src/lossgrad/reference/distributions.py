@@ -95,11 +95,11 @@ def _relative_slope(p: Doubles, q: Doubles) -> Wide:
 
 
 def _distributions(p: ArrayLike, q: ArrayLike | None = None) -> tuple[Array, ...]:
-    x = check.masses(check.floating(p, "p"), "p")
     if q is None:
-        return (x,)
-    y = check.same_shape(check.converted(q, x.dtype, "q"), x.shape, "q", "p")
-    return x, check.masses(y, "q")
+        return (check.masses(check.floating(p, "p"), "p"),)
+    x, y = check.promoted(p, q, "p", "q")
+    y = check.same_shape(check.converted(y, x.dtype, "q"), x.shape, "q", "p")
+    return check.masses(x, "p"), check.masses(y, "q")
 
 
 def _sums(

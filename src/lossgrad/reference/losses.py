@@ -64,7 +64,7 @@ def _loss(
         factors = np.asarray(factor, np.float64) / (divisor or np.nan)
         slopes = np.empty(x.shape, x.dtype)
         given = np.broadcast_to(factors, x.shape), x, *others
-        each(slopes, lambda g, *a: times(g, slope(*a)), *given)
+        each(slopes, lambda g, *a: times(g, slope(*a), a[0]), *given)
         result[...] = slopes
         return loss_beside(loss), check.finished(result, out)
     if not reduced:
@@ -175,7 +175,7 @@ def _mse_slope(x: Doubles, t: Doubles, weight: Any) -> Wide:
 
 
 def _kl(x: Doubles, t: Doubles) -> Wide:
-    gap = select(np.isnan(np.log(t) - x), np.nan, log(t) - x)
+    gap = select(np.isnan(log(t).rounded() - x), np.nan, log(t) - x)
     return select((t == 0) & ~np.isnan(x), 0.0, t * gap)
 
 
@@ -183,8 +183,15 @@ def _kl_slope(x: Doubles, t: Doubles) -> Wide:
     return select(np.isnan(x), x, -t)
 
 
-def _kl_log(x: Doubles, t: Doubles) -> Wide:
-    return select((t == -np.inf) & ~np.isnan(x), 0.0, exp(t) * _gap(t, x))
+def _kl_log(dtype: np.dtype[Any]) -> Formula:
+    """exp(t) counts 0 against an infinity if it is 0 in what is computed in."""
+
+    def loss(x: Doubles, t: Doubles) -> Wide:
+        mass = exp(t)
+        none = (mass.rounded().astype(dtype) == 0) & np.isinf(x) | (t == -np.inf)
+        return select(none & ~np.isnan(x), 0.0, mass * _gap(t, x))
+
+    return loss
 
 
 def _kl_log_slope(x: Doubles, t: Doubles) -> Wide:
@@ -200,7 +207,7 @@ def _mse_loss(
     out: Array | None,
     value: bool,
 ) -> tuple[Any, Any]:
-    x, t = _pair(input, target)
+    x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
     w = check.element_weight(weight, x.shape, x.dtype)
     divisor = x.size if w is None else exact_sum(w)
@@ -216,17 +223,13 @@ def _kl_div(
     out: Array | None,
     value: bool,
 ) -> tuple[Any, Any]:
-    x, t = _pair(input, target)
+    x, t = check.input_and_target(input, target)
     reduction = check.batch_reduction_name(reduction)
     divisor = check.batch_size(x) if reduction == "batchmean" else x.size
-    formulas = (_kl_log, _kl_log_slope) if log_target else (_kl, _kl_slope)
+    formulas: tuple[Formula, Formula] = (_kl, _kl_slope)
+    if log_target:
+        formulas = _kl_log(check.computed(x.dtype)), _kl_log_slope
     return _loss(*formulas, upstream, reduction, divisor, out, value, x, t)
-
-
-def _pair(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
-    x = check.floating(input, "input")
-    t = check.converted(target, check.computed(x.dtype), "target")
-    return x, check.same_shape(t, x.shape, "target", "input")
 
 
 # ---- public functions ----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ._double import (
     select,
     sum_first,
     two_part_sum,
+    two_product,
     two_sum,
 )
 
@@ -290,16 +291,19 @@ def _measure_weighted(x: Doubles, b: Doubles) -> _Weighted:
     x = np.where(b == 0, -np.inf, x)  # what has no weight is not read
     pivot = x.max(axis=0)
     far, far_low = two_sum(x, -pivot)
-    top = x == pivot
-    terms = b * Wide(*scaled_exp(np.where(top, 0.0, far), far_low))
+    terms = b * Wide(*scaled_exp(np.where(x == pivot, 0.0, far), far_low))
     total = _sum_of(terms)
-    # An infinite maximum has a limit if it is +inf and alone, but for the sum's own.
-    infinite, count = pivot == np.inf, top.sum(axis=0)
-    none = ~np.isfinite(pivot) & ~(infinite & (count == 1))
     lse = (pivot + log(total)).rounded()
-    lse = np.where(infinite & (top & (b > 0)).sum(axis=0) == count, np.inf, lse)
-    total = select(none, np.nan, total)
-    return _Weighted(np.where(pivot == -np.inf, pivot, lse), terms, total)
+    # The limit of infinite terms is infinite if all are positive, and one-hot if one is alone.
+    infinite = (x == np.inf) | (np.isinf(b) & (x > -np.inf))
+    count, positive = infinite.sum(axis=0), (infinite & (b > 0)).sum(axis=0)
+    lse = np.where(count > 0, np.where(positive == count, np.inf, np.nan), lse)
+    terms = select(count > 0, infinite.astype(np.float64), terms)
+    total = select(count > 0, np.where(count > 1, np.nan, 1.0), total)
+    lost = np.isnan(x).any(axis=0) | np.isnan(b).any(axis=0)
+    total = select(lost | (pivot == -np.inf), np.nan, total)
+    lse = np.where(pivot == -np.inf, pivot, np.where(lost, np.nan, lse))
+    return _Weighted(lse, terms, total)
 
 
 def _sum_of(terms: Wide) -> Wide:
@@ -320,6 +324,8 @@ def logsumexp(
     num_threads: int | None = None,
 ) -> Array:
     """log(sum(b exp(x))) along axis."""
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     classes = check.Classes(x, axis)
     weights = classes.merged(check.element_weight(b, x.shape, x.dtype, "b"))
@@ -350,6 +356,8 @@ def logsumexp_backward(
     num_threads: int | None = None,
 ) -> Array:
     """grad * softmax(x); with b, grad * b exp(x) / sum(b exp(x))."""
+    if b is not None:
+        x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
     classes = check.Classes(x, axis)
     weights = classes.merged(check.element_weight(b, x.shape, x.dtype, "b"))
