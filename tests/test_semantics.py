@@ -570,7 +570,9 @@ def powers(dtype):
     """Both ends of the range, and powers of two near its square root, its ends and 1."""
     limits = np.finfo(dtype)
     most = float(limits.maxexp)
-    exponents = np.array([2 - most, -most / 2 - 3, -most / 2 + 2, -20, 0, 20, most / 2 + 3, most - 1])
+    exponents = np.array(
+        [2 - most, -most / 2 - 3, -most / 2 + 2, -20, 0, 20, most / 2 + 3, most - 1]
+    )
     ends = np.array([limits.max, limits.tiny, limits.smallest_subnormal], dtype)
     return np.concatenate([(1.37 * 2.0**exponents).astype(dtype), ends])
 
@@ -613,7 +615,10 @@ def test_logsumexp_takes_weights_of_any_size(lg):
 
 
 def test_nan_of_every_payload_stays(lg):
-    for kind, bits in (("f4", [0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001]), ("f8", [2**63 - 1, 2**64 - 1])):
+    for kind, bits in (
+        ("f4", [0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001]),
+        ("f8", [2**63 - 1, 2**64 - 1]),
+    ):
         for payload in bits:
             x = np.zeros((1, 3), kind)
             x.view(kind.replace("f", "u"))[0, 1] = payload
@@ -631,7 +636,9 @@ def test_infinite_weights_have_their_limit(lg):
         ([-INF, 0], [INF, 2], LN2, [0, 1]),
     ):
         same(lg.logsumexp(np.array(x, float), b=b), value, f"{x} {b}")
-        same(lg.logsumexp_backward(1.0, np.array(x, float), b=b), np.array(share, float), f"{x} {b}")
+        same(
+            lg.logsumexp_backward(1.0, np.array(x, float), b=b), np.array(share, float), f"{x} {b}"
+        )
 
 
 def test_operands_promote_by_numpys_rule(lg):
@@ -652,7 +659,9 @@ def test_a_number_is_a_batch_of_one(lg):
 
 def test_no_mass_leaves_an_infinite_term_out(lg):
     both = lg.binary_cross_entropy_with_logits_value_and_grad
-    same(both([2.0], [0.0], pos_weight=[INF], reduction="none"), both([2.0], [0.0], reduction="none"))
+    same(
+        both([2.0], [0.0], pos_weight=[INF], reduction="none"), both([2.0], [0.0], reduction="none")
+    )
     same(lg.information_content_backward([0.0, 0.0], [0.0, 1e-320]) == 0, np.array([True, True]))
     same(lg.entropy_backward(0.0, [0.0, 1.0]) == 0, np.array([True, True]))
     same(lg.cross_entropy_of_distributions([INF], [0.5]), INF)

@@ -525,9 +525,13 @@ def _misfit(targets: Shape, logits: Shape, axis: int) -> NoReturn:
     raise ValueError(message)
 
 
-def check_labels(labels: Array, classes: int, ignore_index: int) -> NDArray[np.bool_]:
-    """Which rows are kept; a label that is neither a class nor ignored is an IndexError."""
+def check_labels(
+    labels: Array, classes: int, ignore_index: int, sample_weight: Array | None = None
+) -> NDArray[np.bool_]:
+    """Which rows are kept; a kept label that is neither a class nor ignored is an IndexError."""
     kept: NDArray[np.bool_] = labels != ignore_index
+    if sample_weight is not None:
+        kept &= sample_weight.reshape(labels.shape) != 0
     bad = kept & ((labels < 0) | (labels >= classes))
     if bad.any():
         raise bad_label(labels, int(bad.argmax()), classes, ignore_index)
@@ -560,6 +564,74 @@ def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]
     """Two arrays of one shape that are compared, in the dtype that NumPy promotes both to."""
     x, t = promoted(input, target, "input", "target")
     return x, same_shape(converted(t, computed(x.dtype), "target"), x.shape, "target", "input")
+
+
+def sample_weight(
+    weight: ArrayLike | None, rows: Shape, reduction: str, num_threads: int | None = None
+) -> Array | None:
+    """One weight a row, contiguous and in row order: see ``_comparable``."""
+    if weight is None:
+        return None
+    a = same_shape(converted(weight, FLOAT64, "sample_weight"), rows, "sample_weight", "the rows")
+    return _comparable(a, reduction, num_threads).reshape(-1)
+
+
+def _comparable(a: Array, reduction: str, num_threads: int | None) -> Array:
+    """Sample weights, contiguous, which must be finite and not negative.
+
+    Those of a mean are divided by a power of two, so that the largest is about 1: that cancels, and
+    no product or sum leaves the range.
+    """
+    a = np.ascontiguousarray(a).reshape(a.shape)
+    rule = "must be finite and not negative"
+    _within(a, "sample_weight", np.finfo(FLOAT64).max, rule, num_threads)
+    if reduction != "mean" or a.size == 0:
+        return a
+    with arithmetic():
+        scaled = np.ldexp(a, -np.frexp(a.max())[1])
+        return np.maximum(scaled, np.finfo(FLOAT64).smallest_subnormal, out=scaled, where=a > 0)
+
+
+class Samples:
+    """Sample weights of a loss of elements: one each, or one a row of the leading axes; or None."""
+
+    def __init__(
+        self,
+        weight: ArrayLike | None,
+        shape: Shape,
+        reduction: str,
+        num_threads: int | None = None,
+    ) -> None:
+        self._weight: Array | None = None
+        self.left_out: Array | None = None
+        if weight is None:
+            return
+        a = converted(weight, FLOAT64, "sample_weight")
+        if a.shape != shape[: a.ndim]:
+            raise ValueError(
+                f"sample_weight has shape {a.shape}, but the loss has shape {shape}: "
+                f"it must be the same, or that of the leading axes, for one weight a row"
+            )
+        a = _comparable(a, reduction, num_threads)
+        a = a.reshape(a.shape + (1,) * (len(shape) - a.ndim))
+        self._weight = np.broadcast_to(a, shape)
+        if not a.all():
+            self.left_out = self._weight == 0
+
+    def read(self, a: Array) -> Array:
+        """An operand of the loss; what is left out becomes 1/2, of which every loss is finite."""
+        return a if self.left_out is None else np.where(self.left_out, a.dtype.type(0.5), a)
+
+    def times(self, weight: Array | None, dtype: np.dtype[Any]) -> Array | None:
+        """The sample weights times other weights, in the computed type."""
+        if self._weight is None:
+            return weight
+        with arithmetic():
+            product = self._weight if weight is None else self._weight * weight
+            product = product.astype(computed(dtype))
+        if self.left_out is not None:
+            product[self.left_out] = 0
+        return product
 
 
 def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:

@@ -53,8 +53,12 @@ def _loss(
     value: bool,
     num_threads: int | None,
     parameters: tuple[float, ...] = (),
+    left_out: Array | None = None,
 ) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None); divisor is the mean's."""
+    """(loss if value is asked for, gradient unless upstream is None); divisor is the mean's.
+
+    Elements that are left out have a weight of 0; no gradient of theirs is read.
+    """
     dtype, shape = x.dtype, x.shape
     reduced = reduction != "none"
     inputs = (x, targets, extra, weights)
@@ -87,11 +91,20 @@ def _loss(
         parameters,
         num_threads,
     )
+    for result in (losses, gradient):
+        if result is not None and left_out is not None:
+            np.copyto(result, 0, where=left_out)
     if losses is not None:
         loss = check.finished(losses, losses_out)
     elif loss is not None and reduction != "sum":
         loss = kernels.quotient(loss, divisor)
     return loss, None if gradient is None else check.finished(gradient, out)
+
+
+def _count(samples: check.Samples, x: Array) -> float:
+    """What the mean of binary losses is divided by: elements, or their sample weights."""
+    weight = samples.times(None, x.dtype)
+    return x.size if weight is None else exact_sum(weight)
 
 
 def _with_logits(
@@ -102,11 +115,12 @@ def _with_logits(
     pos_weight: ArrayLike | None,
     reduction: str,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "binary_cross_entropy_with_logits"
-    if weight is None and pos_weight is None:
+    if weight is None and pos_weight is None and sample_weight is None:
         plain = kernels.plain_loss(
             OPS[name][0], upstream, logits, targets, reduction, out, value, (), num_threads
         )
@@ -115,9 +129,16 @@ def _with_logits(
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction, num_threads)
+    x, t = samples.read(x), samples.read(t)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
-    return _loss(name, upstream, x, t, w, p, reduction, x.size, out, value, num_threads)
+    p = None if p is None else samples.read(p)
+    divisor = _count(samples, x)
+    return _loss(
+        *(name, upstream, x, t, w, p, reduction, divisor, out, value, num_threads),
+        left_out=samples.left_out,
+    )
 
 
 def binary_cross_entropy_with_logits(
@@ -128,6 +149,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -146,9 +168,12 @@ def binary_cross_entropy_with_logits(
     pos_weight : array_like, optional
         Weight :math:`p` of the positive term; broadcasts to the shape of `logits`.
     reduction : {"mean", "sum", "none"}
-        The mean is over all elements.
+        The mean is over all elements; with sample weights it is sum(s l) / sum(s).
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be the logits themselves.
+    sample_weight : array_like, optional
+        Finite weights s of at least 0: of the shape of `logits`, or of its leading axes, one a row.
+        What has weight 0 is not read.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -162,7 +187,8 @@ def binary_cross_entropy_with_logits(
     TypeError
         If an operand is not real.
     ValueError
-        If the shapes of logits and targets differ, a weight does not broadcast, or an option is
+        If the shapes of logits and targets differ, a weight does not broadcast, a sample weight
+        is negative or not finite (names the first), or an option is
         unknown.
 
     Notes
@@ -177,7 +203,7 @@ def binary_cross_entropy_with_logits(
     array([6.93147181e-01, 2.06115362e-09])
     """
     return _with_logits(
-        None, logits, targets, weight, pos_weight, reduction, out, True, num_threads
+        None, logits, targets, weight, pos_weight, reduction, out, sample_weight, True, num_threads
     )[0]
 
 
@@ -190,6 +216,7 @@ def binary_cross_entropy_with_logits_backward(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -206,6 +233,8 @@ def binary_cross_entropy_with_logits_backward(
         As in `binary_cross_entropy_with_logits`.
     out : ndarray, optional
         Array of the shape and dtype of the logits to write to; may be the logits themselves.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy_with_logits`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -226,7 +255,7 @@ def binary_cross_entropy_with_logits_backward(
     array([-2.06115362e-09])
     """
     gradient: Array = _with_logits(
-        grad, logits, targets, weight, pos_weight, reduction, out, False, num_threads
+        grad, logits, targets, weight, pos_weight, reduction, out, sample_weight, False, num_threads
     )[1]
     return gradient
 
@@ -239,6 +268,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -250,6 +280,8 @@ def binary_cross_entropy_with_logits_value_and_grad(
         As in `binary_cross_entropy_with_logits`.
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy_with_logits`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -272,7 +304,9 @@ def binary_cross_entropy_with_logits_value_and_grad(
     >>> lossgrad.binary_cross_entropy_with_logits_value_and_grad([0.0, 0.0], [0, 1])
     (0.6931471805599453, array([ 0.25, -0.25]))
     """
-    return _with_logits(1.0, logits, targets, weight, pos_weight, reduction, out, True, num_threads)
+    return _with_logits(
+        1.0, logits, targets, weight, pos_weight, reduction, out, sample_weight, True, num_threads
+    )
 
 
 def _binary_cross_entropy(
@@ -283,16 +317,23 @@ def _binary_cross_entropy(
     reduction: str,
     log_floor: float | None,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
-    x = check.probabilities(check.floating(probs, "probs"), "probs", num_threads)
-    t = check.probabilities(check.binary_targets(targets, x, "probs"), "targets", num_threads)
+    x = check.floating(probs, "probs")
+    t = check.binary_targets(targets, x, "probs")
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction, num_threads)
+    x = check.probabilities(samples.read(x), "probs", num_threads)
+    t = check.probabilities(samples.read(t), "targets", num_threads)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     floors = (-math.inf, 0.0) if log_floor is None else (float(log_floor), 1e-12)
-    name = "binary_cross_entropy"
-    return _loss(name, upstream, x, t, w, None, reduction, x.size, out, value, num_threads, floors)
+    name, divisor = "binary_cross_entropy", _count(samples, x)
+    return _loss(
+        *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads, floors),
+        left_out=samples.left_out,
+    )
 
 
 def binary_cross_entropy(
@@ -303,6 +344,7 @@ def binary_cross_entropy(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -320,12 +362,15 @@ def binary_cross_entropy(
     weight : array_like, optional
         Weight of each element; broadcasts to the shape of `probs`.
     reduction : {"mean", "sum", "none"}
-        The mean is over all elements.
+        The mean is over all elements; with sample weights it is sum(s l) / sum(s).
     log_floor : float or None, default -100
         Least value of a logarithm, so that the loss is finite at 0 and 1; None for the exact value.
         Unless it is None the gradient's denominator is at least 1e-12.
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be one of the arguments.
+    sample_weight : array_like, optional
+        Finite weights s of at least 0: of the shape of `probs`, or of its leading axes, one a row.
+        What has weight 0 is not read.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -341,7 +386,8 @@ def binary_cross_entropy(
         If an operand is not real.
     ValueError
         If a probability or target is outside [0, 1] or NaN: names the first such element; if the
-        shapes differ, a weight does not broadcast, or an option is unknown.
+        shapes differ, a weight does not broadcast, a sample weight
+        is negative or not finite (names the first), or an option is unknown.
 
     Examples
     --------
@@ -350,7 +396,7 @@ def binary_cross_entropy(
     50.346573590279974
     """
     return _binary_cross_entropy(
-        None, probs, targets, weight, reduction, log_floor, out, True, num_threads
+        None, probs, targets, weight, reduction, log_floor, out, sample_weight, True, num_threads
     )[0]
 
 
@@ -363,6 +409,7 @@ def binary_cross_entropy_backward(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -379,6 +426,8 @@ def binary_cross_entropy_backward(
         As in `binary_cross_entropy`.
     out : ndarray, optional
         Array of the shape and dtype of `probs` to write to; may be one of the arguments.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -399,7 +448,7 @@ def binary_cross_entropy_backward(
     array([-1.,  2.])
     """
     gradient: Array = _binary_cross_entropy(
-        grad, probs, targets, weight, reduction, log_floor, out, False, num_threads
+        grad, probs, targets, weight, reduction, log_floor, out, sample_weight, False, num_threads
     )[1]
     return gradient
 
@@ -412,6 +461,7 @@ def binary_cross_entropy_value_and_grad(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -423,6 +473,8 @@ def binary_cross_entropy_value_and_grad(
         As in `binary_cross_entropy`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -445,7 +497,7 @@ def binary_cross_entropy_value_and_grad(
     (0.6931471805599453, array([-2.]))
     """
     return _binary_cross_entropy(
-        1.0, probs, targets, weight, reduction, log_floor, out, True, num_threads
+        1.0, probs, targets, weight, reduction, log_floor, out, sample_weight, True, num_threads
     )
 
 
@@ -456,11 +508,12 @@ def _mse_loss(
     weight: ArrayLike | None,
     reduction: str,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "mse_loss"
-    if weight is None:
+    if weight is None and sample_weight is None:
         plain = kernels.plain_loss(
             OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
         )
@@ -468,9 +521,14 @@ def _mse_loss(
             return plain
     x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction, num_threads)
+    x, t = samples.read(x), samples.read(t)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     divisor = x.size if w is None or reduction != "mean" else exact_sum(w)
-    return _loss(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads)
+    return _loss(
+        *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads),
+        left_out=samples.left_out,
+    )
 
 
 def mse_loss(
@@ -480,6 +538,7 @@ def mse_loss(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -496,9 +555,13 @@ def mse_loss(
     weight : array_like, optional
         Weight of each element; broadcasts to the shape of `input`.
     reduction : {"mean", "sum", "none"}
-        The mean is over all elements, divided by the sum of the weights if there are any.
+        The mean is over all elements, divided by the sum of the weights if there are any: with
+        sample weights sum(s l) / sum(s w).
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be one of the arguments.
+    sample_weight : array_like, optional
+        Finite weights s of at least 0: of the shape of `input`, or of its leading axes, one a row.
+        What has weight 0 is not read.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -513,15 +576,20 @@ def mse_loss(
     TypeError
         If an operand is not real.
     ValueError
-        If the shapes differ, a weight does not broadcast, or an option is unknown.
+        If the shapes differ, a weight does not broadcast, a sample weight
+        is negative or not finite (names the first), or an option is unknown.
 
     Examples
     --------
     >>> import lossgrad
     >>> lossgrad.mse_loss([1.0, 2.0], [0.0, 4.0])
     2.5
+    >>> lossgrad.mse_loss([1.0, 2.0], [0.0, 4.0], sample_weight=[3, 1])
+    1.75
     """
-    return _mse_loss(None, input, target, weight, reduction, out, True, num_threads)[0]
+    return _mse_loss(None, input, target, weight, reduction, out, sample_weight, True, num_threads)[
+        0
+    ]
 
 
 def mse_loss_backward(
@@ -532,6 +600,7 @@ def mse_loss_backward(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -548,6 +617,8 @@ def mse_loss_backward(
         As in `mse_loss`.
     out : ndarray, optional
         Array of the shape and dtype of `input` to write to; may be one of the arguments.
+    sample_weight : array_like, optional
+        As in `mse_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -567,7 +638,9 @@ def mse_loss_backward(
     >>> lossgrad.mse_loss_backward(1.0, [1.0, 2.0], [0.0, 4.0])
     array([ 1., -2.])
     """
-    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, False, num_threads)[1]
+    gradient: Array = _mse_loss(
+        grad, input, target, weight, reduction, out, sample_weight, False, num_threads
+    )[1]
     return gradient
 
 
@@ -578,6 +651,7 @@ def mse_loss_value_and_grad(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -589,6 +663,8 @@ def mse_loss_value_and_grad(
         As in `mse_loss`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
+    sample_weight : array_like, optional
+        As in `mse_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -610,7 +686,7 @@ def mse_loss_value_and_grad(
     >>> lossgrad.mse_loss_value_and_grad([1.0, 2.0], [0.0, 4.0])
     (2.5, array([ 1., -2.]))
     """
-    return _mse_loss(1.0, input, target, weight, reduction, out, True, num_threads)
+    return _mse_loss(1.0, input, target, weight, reduction, out, sample_weight, True, num_threads)
 
 
 def _kl_div(

@@ -37,11 +37,12 @@ def _row_loss(
     axis: int,
     out: Array | None,
     lse: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None)."""
-    if weight is None and lse is None:
+    if weight is None and lse is None and sample_weight is None:
         plain = kernels.plain_row_loss(
             what,
             upstream,
@@ -69,6 +70,7 @@ def _row_loss(
     reduced = check.reduction_name(reduction) != "none"
     smoothing = check.smoothing(label_smoothing)
     weights = check.class_weight(weight, shape[axis], dtype)
+    samples = check.sample_weight(sample_weight, rows_shape, reduction, num_threads)
     g: Any = 1.0
     row_grad, losses_out, gradient, losses = None, None, None, None
     lse_result: Any = None
@@ -85,13 +87,13 @@ def _row_loss(
         if not value:
             g = check.upstream(upstream, reduction, rows_shape, dtype)
         row_grad = g if type(g) is np.ndarray else None
-        inputs = (x, t, weights, row_grad, saved)
+        inputs = (x, t, weights, samples, row_grad, saved)
         gradient = check.output(out, shape, dtype, *inputs, axis=axis)
     else:
         check.loss_out(out, reduction)
         losses_out = out
     if value and not reduced:
-        losses = check.output(losses_out, rows_shape, dtype, x, t, weights, rows=True)
+        losses = check.output(losses_out, rows_shape, dtype, x, t, weights, samples, rows=True)
 
     labelled = t.dtype.kind in "iu"
     bad, divisor, total = kernels.row_loss(
@@ -100,6 +102,7 @@ def _row_loss(
         t if labelled else None,
         None if labelled else check.class_runs(t, axis),
         weights,
+        samples,
         ignore_index,
         smoothing,
         row_grad,
@@ -138,6 +141,7 @@ def cross_entropy(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -159,12 +163,13 @@ def cross_entropy(
         Labels of any integer dtype in [0, C), of the shape of `logits` without `axis`; or
         floating-point probabilities of the shape of `logits`.
     weight : array_like, optional
-        A weight for each class, of shape (C,).
+        A weight :math:`w` for each class, of shape (C,).
     ignore_index : int, default -100
         Rows with this label count nothing and are never read.
     reduction : {"mean", "sum", "none"}
         With labels the mean is over the kept rows, weighted: sum(w_y l) / sum(w_y). With
-        probabilities it is over all rows.
+        probabilities it is over all rows. With sample weights s it is sum(s w_y l) / sum(s w_y), or
+        with probabilities sum(s l) / sum(s), and the sum is sum(s w_y l).
     label_smoothing : float, default 0
         In [0, 1].
     axis : int, default -1
@@ -174,6 +179,9 @@ def cross_entropy(
     lse : ndarray, optional
         Array of one value a row, float64 or of the logits' dtype, that is filled with the rows'
         log-sum-exp; `cross_entropy_backward` takes it to save a pass.
+    sample_weight : array_like, optional
+        A weight for each row, finite and at least 0, of the shape of `logits` without `axis`. A row
+        with weight 0 is left out like an ignored one: neither its logits nor its target are read.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -189,7 +197,8 @@ def cross_entropy(
     TypeError
         If the logits are not real, or labels are neither integers nor probabilities.
     ValueError
-        If shapes do not match, C is 0, or an option is unknown.
+        If shapes do not match, C is 0, a sample weight is negative or not finite (names the first),
+        or an option is unknown.
 
     Notes
     -----
@@ -205,6 +214,19 @@ def cross_entropy(
     2.061153620314381e-09
     >>> lossgrad.cross_entropy(np.zeros((2, 4)), [3, -100])
     1.3862943611198906
+
+    Class weights say how much the rows of a class count, sample weights how much a row does:
+
+    >>> x, y, s = [[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], [0, 1, 0], [1, 3, 0]
+    >>> losses = lossgrad.cross_entropy(x, y, reduction="none")
+    >>> float(round((1 * losses[0] + 3 * losses[1]) / (1 + 3), 12))
+    1.158233060779
+    >>> round(lossgrad.cross_entropy(x, y, sample_weight=s), 12)
+    1.158233060779
+    >>> float(round((2 * 1 * losses[0] + 1 * 3 * losses[1]) / (2 * 1 + 1 * 3), 12))
+    1.065215884735
+    >>> round(lossgrad.cross_entropy(x, y, weight=[2, 1], sample_weight=s), 12)
+    1.065215884735
     """
     return _row_loss(
         kernels.CROSS_ENTROPY,
@@ -218,6 +240,7 @@ def cross_entropy(
         axis,
         out,
         lse,
+        sample_weight,
         True,
         num_threads,
     )[0]
@@ -235,6 +258,7 @@ def cross_entropy_backward(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -255,6 +279,8 @@ def cross_entropy_backward(
     lse : ndarray, optional
         The log-sum-exp that `cross_entropy` saved. Its rounding then limits the accuracy: a float64
         `lse` keeps the bounds of float32 logits.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -289,6 +315,7 @@ def cross_entropy_backward(
         axis,
         out,
         lse,
+        sample_weight,
         False,
         num_threads,
     )[1]
@@ -305,6 +332,7 @@ def cross_entropy_value_and_grad(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -317,6 +345,8 @@ def cross_entropy_value_and_grad(
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
     lse : ndarray, optional
+        As in `cross_entropy`.
+    sample_weight : array_like, optional
         As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
@@ -352,6 +382,7 @@ def cross_entropy_value_and_grad(
         axis,
         out,
         lse,
+        sample_weight,
         True,
         num_threads,
     )
@@ -367,6 +398,7 @@ def _nll_loss(
     reduction: str,
     axis: int,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     return _row_loss(
@@ -381,6 +413,7 @@ def _nll_loss(
         axis,
         out,
         None,
+        sample_weight,
         value,
         num_threads,
     )
@@ -395,6 +428,7 @@ def nll_loss(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -412,6 +446,8 @@ def nll_loss(
         As in `cross_entropy`.
     out : ndarray, optional
         With ``reduction="none"``, the array for the row losses.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -428,7 +464,8 @@ def nll_loss(
     TypeError
         If `log_probs` are not real, or labels are not integers.
     ValueError
-        If shapes do not match, C is 0, or an option is unknown.
+        If shapes do not match, C is 0, a sample weight is negative or not finite (names the first),
+        or an option is unknown.
 
     Examples
     --------
@@ -437,7 +474,17 @@ def nll_loss(
     0.1875
     """
     return _nll_loss(
-        True, None, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
+        True,
+        None,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        num_threads,
     )[0]
 
 
@@ -451,6 +498,7 @@ def nll_loss_backward(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -467,6 +515,8 @@ def nll_loss_backward(
         As in `nll_loss`.
     out : ndarray, optional
         Array of the shape and dtype of `log_probs` to write to; may be `log_probs` itself.
+    sample_weight : array_like, optional
+        As in `nll_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -488,7 +538,17 @@ def nll_loss_backward(
            [ 0. , -0.5]])
     """
     return _nll_loss(
-        False, grad, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
+        False,
+        grad,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        num_threads,
     )[1]
 
 
@@ -501,6 +561,7 @@ def nll_loss_value_and_grad(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -512,6 +573,8 @@ def nll_loss_value_and_grad(
         As in `nll_loss`.
     out : ndarray, optional
         Array for the gradient; may be `log_probs` itself.
+    sample_weight : array_like, optional
+        As in `nll_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -534,5 +597,15 @@ def nll_loss_value_and_grad(
     (0.25, array([[-1.,  0.]]))
     """
     return _nll_loss(
-        True, 1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
+        True,
+        1.0,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        num_threads,
     )

@@ -344,7 +344,8 @@ def logsumexp_backward(
     Returns
     -------
     ndarray
-        Gradient with respect to `x`, of its shape and the forward's dtype; every entry within 4 ULP.
+        Gradient with respect to `x`, of its shape and the forward's dtype; every entry within
+        4 ULP.
 
     Raises
     ------

@@ -44,6 +44,7 @@ def _loss(
     divisor: float,
     out: Array | None,
     value: bool,
+    left_out: Array | None,
     x: Array,
     *others: Array | None,
 ) -> tuple[Any, Any]:
@@ -56,16 +57,18 @@ def _loss(
     result = check.output(out, x.shape, x.dtype)
     reduced, divisor = reduction != "none", divisor if "mean" in reduction else 1.0
     loss: Any = None
+    none = False if left_out is None else left_out
     if value:
         losses = np.empty(x.shape, check.computed(x.dtype))
         each(losses, lambda *a: formula(*a).rounded(), x, *others)
+        losses = np.where(none, 0, losses)
         loss = ratio(exact_sum(losses), divisor) if reduced else losses.astype(x.dtype)
     if upstream is not None:
         factors = np.asarray(factor, np.float64) / (divisor or np.nan)
         slopes = np.empty(x.shape, x.dtype)
         given = np.broadcast_to(factors, x.shape), x, *others
         each(slopes, lambda g, *a: times(g, slope(*a), a[0]), *given)
-        result[...] = slopes
+        result[...] = np.where(none, 0, slopes)
         return loss_beside(loss), check.finished(result, out)
     if not reduced:
         result[...] = loss
@@ -118,6 +121,12 @@ def _floored_slope(floor: float) -> Formula:
     return slope
 
 
+def _count(samples: check.Samples, x: Array) -> float:
+    """What the mean of binary losses is divided by: elements, or their sample weights."""
+    weight = samples.times(None, x.dtype)
+    return x.size if weight is None else exact_sum(weight)
+
+
 def _with_logits(
     upstream: ArrayLike | None,
     logits: ArrayLike,
@@ -126,15 +135,19 @@ def _with_logits(
     pos_weight: ArrayLike | None,
     reduction: str,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
-    formulas = _logits_loss, _logits_slope
-    return _loss(*formulas, upstream, reduction, x.size, out, value, x, t, w, p)
+    p = None if p is None else samples.read(p)
+    x, t, left_out = samples.read(x), samples.read(t), samples.left_out
+    formulas, divisor = (_logits_loss, _logits_slope), _count(samples, x)
+    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, x, t, w, p)
 
 
 def _binary_cross_entropy(
@@ -145,17 +158,22 @@ def _binary_cross_entropy(
     reduction: str,
     log_floor: float | None,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
-    x = check.probabilities(check.floating(probs, "probs"), "probs")
-    t = check.probabilities(check.binary_targets(targets, x, "probs"), "targets")
+    x = check.floating(probs, "probs")
+    t = check.binary_targets(targets, x, "probs")
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction)
+    x = check.probabilities(samples.read(x), "probs")
+    t = check.probabilities(samples.read(t), "targets")
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     formulas: tuple[Formula, Formula] = _binary_loss(-np.inf), _binary_slope
     if log_floor is not None:
         floor, least = parameters_of(x.dtype, log_floor, 1e-12)
         formulas = _binary_loss(floor), _floored_slope(least)
-    return _loss(*formulas, upstream, reduction, x.size, out, value, x, t, w)
+    divisor, left_out = _count(samples, x), samples.left_out
+    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, x, t, w)
 
 
 # ---- squared error, divergence -------------------------------------------------------------------
@@ -205,13 +223,16 @@ def _mse_loss(
     weight: ArrayLike | None,
     reduction: str,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
     x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     divisor = x.size if w is None else exact_sum(w)
-    return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, x, t, w)
+    x, t, left_out = samples.read(x), samples.read(t), samples.left_out
+    return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, left_out, x, t, w)
 
 
 def _kl_div(
@@ -229,7 +250,7 @@ def _kl_div(
     formulas: tuple[Formula, Formula] = (_kl, _kl_slope)
     if log_target:
         formulas = _kl_log(check.computed(x.dtype)), _kl_log_slope
-    return _loss(*formulas, upstream, reduction, divisor, out, value, x, t)
+    return _loss(*formulas, upstream, reduction, divisor, out, value, None, x, t)
 
 
 # ---- public functions ----------------------------------------------------------------------------
@@ -243,10 +264,13 @@ def binary_cross_entropy_with_logits(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """Binary cross-entropy of sigmoid(logits) with targets."""
-    return _with_logits(None, logits, targets, weight, pos_weight, reduction, out, True)[0]
+    return _with_logits(
+        None, logits, targets, weight, pos_weight, reduction, out, sample_weight, True
+    )[0]
 
 
 def binary_cross_entropy_with_logits_backward(
@@ -258,11 +282,12 @@ def binary_cross_entropy_with_logits_backward(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``binary_cross_entropy_with_logits`` for logits."""
     gradient: Array = _with_logits(
-        grad, logits, targets, weight, pos_weight, reduction, out, False
+        grad, logits, targets, weight, pos_weight, reduction, out, sample_weight, False
     )[1]
     return gradient
 
@@ -275,10 +300,13 @@ def binary_cross_entropy_with_logits_value_and_grad(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``binary_cross_entropy_with_logits`` and its gradient for logits."""
-    return _with_logits(1.0, logits, targets, weight, pos_weight, reduction, out, True)
+    return _with_logits(
+        1.0, logits, targets, weight, pos_weight, reduction, out, sample_weight, True
+    )
 
 
 def binary_cross_entropy(
@@ -289,10 +317,13 @@ def binary_cross_entropy(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """-(t log(p) + (1 - t) log(1 - p)), no logarithm less than log_floor."""
-    return _binary_cross_entropy(None, probs, targets, weight, reduction, log_floor, out, True)[0]
+    return _binary_cross_entropy(
+        None, probs, targets, weight, reduction, log_floor, out, sample_weight, True
+    )[0]
 
 
 def binary_cross_entropy_backward(
@@ -304,11 +335,12 @@ def binary_cross_entropy_backward(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``binary_cross_entropy`` for probs."""
     gradient: Array = _binary_cross_entropy(
-        grad, probs, targets, weight, reduction, log_floor, out, False
+        grad, probs, targets, weight, reduction, log_floor, out, sample_weight, False
     )[1]
     return gradient
 
@@ -321,10 +353,13 @@ def binary_cross_entropy_value_and_grad(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``binary_cross_entropy`` and its gradient for probs."""
-    return _binary_cross_entropy(1.0, probs, targets, weight, reduction, log_floor, out, True)
+    return _binary_cross_entropy(
+        1.0, probs, targets, weight, reduction, log_floor, out, sample_weight, True
+    )
 
 
 def mse_loss(
@@ -334,10 +369,11 @@ def mse_loss(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """(input - target)**2."""
-    return _mse_loss(None, input, target, weight, reduction, out, True)[0]
+    return _mse_loss(None, input, target, weight, reduction, out, sample_weight, True)[0]
 
 
 def mse_loss_backward(
@@ -348,10 +384,13 @@ def mse_loss_backward(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``mse_loss`` for input."""
-    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, False)[1]
+    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, sample_weight, False)[
+        1
+    ]
     return gradient
 
 
@@ -362,10 +401,11 @@ def mse_loss_value_and_grad(
     *,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``mse_loss`` and its gradient for input."""
-    return _mse_loss(1.0, input, target, weight, reduction, out, True)
+    return _mse_loss(1.0, input, target, weight, reduction, out, sample_weight, True)
 
 
 def kl_div(

@@ -16,7 +16,6 @@ from ._double import (
     select,
     sum_first,
     two_part_sum,
-    two_product,
     two_sum,
 )
 
