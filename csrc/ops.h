@@ -329,12 +329,12 @@ OP(softsign) {
     UNUSED;
     V x = in[0], a = min_(HUGE_, abs_(x)), q = a / (ONE + a);
     *y = from_bits(bits_(q) | (bits_(x) ^ bits_(abs_(x))));
-    V k, size = mantissa_(max_(ONE, abs_(x)), &k); /* all over 2^k */
-    const V least = scale_(ONE, -k);
-    const M finite = lt_(abs_(x), set1((S)INFINITY));
-    size = select_(lt_(abs_(x), ONE), abs_(x), size);
-    const pair i = inverse_(sum_(least, keep_(finite, size)));
-    *d = shifted_(number_(x, keep_(finite, fma_(i.h + i.h, i.l, i.h * i.h))), -(k + k));
+    const V size = min_(set1(C_(FLT_MAX, DBL_MAX)), abs_(x));
+    const M far = lt_(set1(C_(0x1p60f, 0x1p500)), size), finite = lt_(abs_(x), set1((S)INFINITY));
+    const V down = select_(far, set1(C_(0x1p-96f, 0x1p-768)), ONE);
+    const pair i = inverse_(sum_(down, size * down));
+    const V square = keep_(finite, fma_(i.h + i.h, i.l, i.h * i.h));
+    *d = shifted_(number_(x, square), keep_(far, set1(C_(-192, -1536))));
 }
 
 /* ---- losses: the first input is what the model says, the second what is so ---- */

@@ -4,8 +4,8 @@
 infinity is taken in as 2**5000, far beyond every float64 and every gap between exponentials, so
 that limits at infinity come out of the formulas by themselves; rounding makes it infinite again.
 
-Exponentials and logarithms are series of sums, products and quotients, which IEEE 754 defines: NumPy's
-own differ from one processor to the next.
+Exponentials and logarithms are series of sums, products and quotients, which IEEE 754 defines:
+NumPy's own differ from one processor to the next.
 """
 
 import math
