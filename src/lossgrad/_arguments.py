@@ -142,10 +142,17 @@ class Classes:
     """The class axis of arrays of one shape: one of their own axes, or what several are merged to.
 
     Several are a tuple of axes, in any order, or all (None). They are merged where the first of
-    them is, which moves no memory if they are neighbours. A number is one class.
+    them is, which moves no memory if they are neighbours. A number is one class. Entries that are
+    False in `where` are not read: see ``read``.
     """
 
-    def __init__(self, x: Array, axis: Axis, name: str = "x") -> None:
+    def __init__(
+        self, x: Array, axis: Axis, name: str = "x", where: ArrayLike | None = None
+    ) -> None:
+        self._merge(x, axis, name)
+        self._mask = None if where is None else self.merged(_broadcast_mask(where, x.shape))
+
+    def _merge(self, x: Array, axis: Axis, name: str) -> None:
         shape, self.axes = x.shape, _several(axis, x.ndim)
         self._own = self._moved = self.shape = shape
         if self.axes is None:
@@ -182,6 +189,14 @@ class Classes:
             return a
         return np.moveaxis(a, self.axes, self._places).reshape(self.shape)
 
+    def read(self, a: Array, fill: float) -> Array:
+        """The same, with another number in place of what is not read."""
+        return filled(self.merged(a), self._mask, fill)
+
+    def clear(self, gradient: Array) -> None:
+        """Write 0 to a merged gradient where nothing is read."""
+        clear(gradient, self._mask)
+
     def output(self, out: Array | None, dtype: np.dtype[Any], *inputs: Array | None) -> Array:
         """As the function ``output``, for a result of all classes; the inputs are merged."""
         if self.axes is not None and out is not None:
@@ -210,6 +225,50 @@ def _several(axis: Axis, ndim: int) -> tuple[int, ...] | None:
     if len(set(axes)) < len(axes):
         raise ValueError(f"axis={axis} names an axis twice")
     return tuple(axes)
+
+
+def _mask(where: ArrayLike) -> Array:
+    a = np.asarray(where)
+    if a.dtype != np.bool_:
+        raise TypeError(f"where has dtype {a.dtype}: use bools, True for what is read")
+    return a
+
+
+def _broadcast_mask(where: ArrayLike, shape: Shape) -> Array:
+    """Which entries are read; it may not enlarge them."""
+    a = _mask(where)
+    try:
+        return np.broadcast_to(a, shape)
+    except ValueError:
+        raise ValueError(
+            f"where of shape {a.shape} does not broadcast to the shape of x, {shape}"
+        ) from None
+
+
+def loss_mask(
+    where: ArrayLike | None, shape: Shape, axis: int
+) -> tuple[Array | None, Array | None]:
+    """(which rows are read, which logits are read), as far as they are given."""
+    if where is None:
+        return None, None
+    a, rows = _mask(where), rows_shape(shape, axis)
+    if a.shape not in (shape, rows):
+        raise ValueError(
+            f"where has shape {a.shape}: it must be {rows}, for a mask of rows, "
+            f"or {shape}, for one of their entries"
+        )
+    return (None, a) if a.shape == shape else (a, None)
+
+
+def filled(a: Array, mask: Array | None, fill: float) -> Array:
+    """The array with another number where the mask, if there is one, is False."""
+    return a if mask is None else np.where(mask, a, a.dtype.type(fill))
+
+
+def clear(gradient: Array, mask: Array | None) -> None:
+    """Write 0 where the mask, if there is one, is False."""
+    if mask is not None:
+        np.copyto(gradient, 0, where=~mask)
 
 
 def grid(x: Array, axis: int) -> Array:
@@ -567,12 +626,17 @@ def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]
 
 
 def sample_weight(
-    weight: ArrayLike | None, rows: Shape, reduction: str, num_threads: int | None = None
+    weight: ArrayLike | None,
+    mask: Array | None,
+    rows: Shape,
+    reduction: str,
+    num_threads: int | None = None,
 ) -> Array | None:
-    """One weight a row, contiguous and in row order: see ``_comparable``."""
+    """One weight a row, contiguous and in row order (see ``_comparable``); 0 where it is masked."""
     if weight is None:
-        return None
+        return None if mask is None else mask.astype(FLOAT64).reshape(-1)
     a = same_shape(converted(weight, FLOAT64, "sample_weight"), rows, "sample_weight", "the rows")
+    a = filled(a, mask, 0)
     return _comparable(a, reduction, num_threads).reshape(-1)
 
 

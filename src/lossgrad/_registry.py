@@ -150,7 +150,7 @@ OPS: list[Op] = [
         inputs=("logits",),
         formula="log(sum_c b_c exp(x_c))",
         gradient="g b exp(x - logsumexp(x))",
-        parameters={"axis": -1, "b": None, "keepdims": False, "out": None},
+        parameters={"axis": -1, "b": None, "keepdims": False, "where": None, "out": None},
         peers=("torch.logsumexp", "jax.nn.logsumexp", "scipy.special.logsumexp"),
     ),
     Op(
@@ -159,7 +159,7 @@ OPS: list[Op] = [
         inputs=("logits",),
         formula="p = exp(x - logsumexp(x))",
         gradient="p (g - sum_c p_c g_c)",
-        parameters={"axis": -1, "out": None},
+        parameters={"axis": -1, "where": None, "out": None},
         peers=("torch.softmax", "jax.nn.softmax", "scipy.special.softmax"),
     ),
     Op(
@@ -168,7 +168,7 @@ OPS: list[Op] = [
         inputs=("logits",),
         formula="x - logsumexp(x)",
         gradient="g - softmax(x) sum_c g_c",
-        parameters={"axis": -1, "out": None},
+        parameters={"axis": -1, "where": None, "out": None},
         peers=("torch.log_softmax", "jax.nn.log_softmax", "scipy.special.log_softmax"),
     ),
     Op(
@@ -204,6 +204,7 @@ OPS: list[Op] = [
             "out": None,
             "lse": None,
             "sample_weight": None,
+            "where": None,
         },
         peers=(
             "torch.nn.functional.cross_entropy",
@@ -243,6 +244,7 @@ OPS: list[Op] = [
             "axis": -1,
             "out": None,
             "sample_weight": None,
+            "where": None,
         },
         peers=("torch.nn.functional.nll_loss",),
     ),

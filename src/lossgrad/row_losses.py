@@ -3,6 +3,7 @@ value and gradient in one pass over the logits."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,12 @@ def _row_loss(
     out: Array | None,
     lse: Array | None,
     sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None)."""
-    if weight is None and lse is None and sample_weight is None:
+    if weight is None and lse is None and sample_weight is None and where is None:
         plain = kernels.plain_row_loss(
             what,
             upstream,
@@ -70,7 +72,8 @@ def _row_loss(
     reduced = check.reduction_name(reduction) != "none"
     smoothing = check.smoothing(label_smoothing)
     weights = check.class_weight(weight, shape[axis], dtype)
-    samples = check.sample_weight(sample_weight, rows_shape, reduction, num_threads)
+    rows, entries = check.loss_mask(where, shape, axis)
+    samples = check.sample_weight(sample_weight, rows, rows_shape, reduction, num_threads)
     g: Any = 1.0
     row_grad, losses_out, gradient, losses = None, None, None, None
     lse_result: Any = None
@@ -96,6 +99,8 @@ def _row_loss(
         losses = check.output(losses_out, rows_shape, dtype, x, t, weights, samples, rows=True)
 
     labelled = t.dtype.kind in "iu"
+    x = check.filled(x, entries, -math.inf)
+    t = t if labelled else check.filled(t, entries, 0)
     bad, divisor, total = kernels.row_loss(
         x,
         axis,
@@ -127,7 +132,10 @@ def _row_loss(
         loss = check.finished(losses, losses_out)
     elif value:
         loss = kernels.quotient(total, divisor) if reduction == "mean" else total
-    return loss, None if gradient is None else check.finished(gradient, out)
+    if gradient is None:
+        return loss, None
+    check.clear(gradient, entries)
+    return loss, check.finished(gradient, out)
 
 
 def cross_entropy(
@@ -142,6 +150,7 @@ def cross_entropy(
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -182,6 +191,11 @@ def cross_entropy(
     sample_weight : array_like, optional
         A weight for each row, finite and at least 0, of the shape of `logits` without `axis`. A row
         with weight 0 is left out like an ignored one: neither its logits nor its target are read.
+    where : array_like of bool, optional
+        Of the shape of `logits` without `axis`: which rows are read; the others are left out, as
+        with a sample weight of 0. Or of the shape of `logits`: which entries are read, targets that
+        are probabilities included; the others are as if -inf, with gradient 0. (Smoothing gives
+        every class a part, which makes the loss infinite then.)
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -241,6 +255,7 @@ def cross_entropy(
         out,
         lse,
         sample_weight,
+        where,
         True,
         num_threads,
     )[0]
@@ -259,6 +274,7 @@ def cross_entropy_backward(
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -280,6 +296,8 @@ def cross_entropy_backward(
         The log-sum-exp that `cross_entropy` saved. Its rounding then limits the accuracy: a float64
         `lse` keeps the bounds of float32 logits.
     sample_weight : array_like, optional
+        As in `cross_entropy`.
+    where : array_like of bool, optional
         As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
@@ -316,6 +334,7 @@ def cross_entropy_backward(
         out,
         lse,
         sample_weight,
+        where,
         False,
         num_threads,
     )[1]
@@ -333,6 +352,7 @@ def cross_entropy_value_and_grad(
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -347,6 +367,8 @@ def cross_entropy_value_and_grad(
     lse : ndarray, optional
         As in `cross_entropy`.
     sample_weight : array_like, optional
+        As in `cross_entropy`.
+    where : array_like of bool, optional
         As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
@@ -383,6 +405,7 @@ def cross_entropy_value_and_grad(
         out,
         lse,
         sample_weight,
+        where,
         True,
         num_threads,
     )
@@ -399,6 +422,7 @@ def _nll_loss(
     axis: int,
     out: Array | None,
     sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     return _row_loss(
@@ -414,6 +438,7 @@ def _nll_loss(
         out,
         None,
         sample_weight,
+        where,
         value,
         num_threads,
     )
@@ -429,6 +454,7 @@ def nll_loss(
     axis: int = -1,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -447,6 +473,8 @@ def nll_loss(
     out : ndarray, optional
         With ``reduction="none"``, the array for the row losses.
     sample_weight : array_like, optional
+        As in `cross_entropy`.
+    where : array_like of bool, optional
         As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
@@ -484,6 +512,7 @@ def nll_loss(
         axis,
         out,
         sample_weight,
+        where,
         num_threads,
     )[0]
 
@@ -499,6 +528,7 @@ def nll_loss_backward(
     axis: int = -1,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -516,6 +546,8 @@ def nll_loss_backward(
     out : ndarray, optional
         Array of the shape and dtype of `log_probs` to write to; may be `log_probs` itself.
     sample_weight : array_like, optional
+        As in `nll_loss`.
+    where : array_like of bool, optional
         As in `nll_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
@@ -548,6 +580,7 @@ def nll_loss_backward(
         axis,
         out,
         sample_weight,
+        where,
         num_threads,
     )[1]
 
@@ -562,6 +595,7 @@ def nll_loss_value_and_grad(
     axis: int = -1,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -574,6 +608,8 @@ def nll_loss_value_and_grad(
     out : ndarray, optional
         Array for the gradient; may be `log_probs` itself.
     sample_weight : array_like, optional
+        As in `nll_loss`.
+    where : array_like of bool, optional
         As in `nll_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
@@ -607,5 +643,6 @@ def nll_loss_value_and_grad(
         axis,
         out,
         sample_weight,
+        where,
         num_threads,
     )

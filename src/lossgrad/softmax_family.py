@@ -44,14 +44,20 @@ def _cross(
 
 
 def _softmax_like(
-    what: int, x: ArrayLike, axis: Axis, out: Array | None, num_threads: int | None
+    what: int,
+    x: ArrayLike,
+    axis: Axis,
+    where: ArrayLike | None,
+    out: Array | None,
+    num_threads: int | None,
 ) -> Array:
-    plain = kernels.plain_softmax(what, None, x, axis, out, num_threads)
-    if plain is not None:
-        return plain
+    if where is None:
+        plain = kernels.plain_softmax(what, None, x, axis, out, num_threads)
+        if plain is not None:
+            return plain
     x = check.floating(x)
-    classes = check.Classes(x, axis)
-    x = classes.merged(x)
+    classes = check.Classes(x, axis, where=where)
+    x = classes.read(x, -math.inf)
     result = classes.output(out, x.dtype, x)
     _cross(what, x, classes.axis, out=result, num_threads=num_threads)
     return classes.finished(result, out)
@@ -62,23 +68,31 @@ def _softmax_like_backward(
     grad: ArrayLike,
     x: ArrayLike,
     axis: Axis,
+    where: ArrayLike | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    plain = kernels.plain_softmax(what, grad, x, axis, out, num_threads)
-    if plain is not None:
-        return plain
+    if where is None:
+        plain = kernels.plain_softmax(what, grad, x, axis, out, num_threads)
+        if plain is not None:
+            return plain
     x = check.floating(x)
-    classes = check.Classes(x, axis)
+    classes = check.Classes(x, axis, where=where)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    x, grad = classes.merged(x), classes.merged(grad)
+    x, grad = classes.read(x, -math.inf), classes.read(grad, 0)
     result = classes.output(out, x.dtype, x, grad)
     _cross(what, x, classes.axis, grad=grad, out=result, num_threads=num_threads)
+    classes.clear(result)
     return classes.finished(result, out)
 
 
 def softmax(
-    x: ArrayLike, axis: Axis = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Softmax along an axis.
@@ -91,6 +105,9 @@ def softmax(
         Logits.
     axis : int, tuple of int or None, default -1
         The axis of the classes, or several; None for all. A number is one class.
+    where : array_like of bool, optional
+        Which entries are read; broadcasts to the shape of `x`. The others are as if -inf: their
+        probability is 0. A row of none that are read is NaN.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
     num_threads : int, optional
@@ -114,11 +131,13 @@ def softmax(
     >>> import lossgrad
     >>> lossgrad.softmax([0.0, 0.0, -float("inf")])
     array([0.5, 0.5, 0. ])
+    >>> lossgrad.softmax([0.0, 0.0, float("nan")], where=[True, True, False])
+    array([0.5, 0.5, 0. ])
     >>> lossgrad.softmax([[0.0, 0.0], [0.0, 0.0]], axis=None)
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    return _softmax_like(kernels.SOFTMAX, x, axis, out, num_threads)
+    return _softmax_like(kernels.SOFTMAX, x, axis, where, out, num_threads)
 
 
 def softmax_backward(
@@ -126,6 +145,7 @@ def softmax_backward(
     x: ArrayLike,
     axis: Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -140,6 +160,8 @@ def softmax_backward(
         The logits of the forward pass.
     axis : int, tuple of int or None, default -1
         The axis of the classes, or several; None for all. A number is one class.
+    where : array_like of bool, optional
+        As in the forward pass. What is not read there is not read in `grad`, and its gradient is 0.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
     num_threads : int, optional
@@ -161,11 +183,16 @@ def softmax_backward(
     >>> lossgrad.softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.25, -0.25])
     """
-    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, out, num_threads)
+    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, where, out, num_threads)
 
 
 def log_softmax(
-    x: ArrayLike, axis: Axis = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Logarithm of the softmax along an axis, in nats.
@@ -178,6 +205,9 @@ def log_softmax(
         Logits.
     axis : int, tuple of int or None, default -1
         The axis of the classes, or several; None for all. A number is one class.
+    where : array_like of bool, optional
+        Which entries are read; broadcasts to the shape of `x`. The others are as if -inf, and so
+        is the result. A row of none that are read is NaN.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
     num_threads : int, optional
@@ -201,7 +231,7 @@ def log_softmax(
     >>> lossgrad.log_softmax([0.0, -20.0])
     array([-2.06115362e-09, -2.00000000e+01])
     """
-    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, out, num_threads)
+    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, where, out, num_threads)
 
 
 def log_softmax_backward(
@@ -209,6 +239,7 @@ def log_softmax_backward(
     x: ArrayLike,
     axis: Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -223,6 +254,8 @@ def log_softmax_backward(
         The logits of the forward pass.
     axis : int, tuple of int or None, default -1
         The axis of the classes, or several; None for all. A number is one class.
+    where : array_like of bool, optional
+        As in the forward pass. What is not read there is not read in `grad`, and its gradient is 0.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
     num_threads : int, optional
@@ -244,7 +277,9 @@ def log_softmax_backward(
     >>> lossgrad.log_softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.5, -0.5])
     """
-    return _softmax_like_backward(kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, out, num_threads)
+    return _softmax_like_backward(
+        kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, where, out, num_threads
+    )
 
 
 def logsumexp(
@@ -253,6 +288,7 @@ def logsumexp(
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -273,6 +309,9 @@ def logsumexp(
         `x` and `b` are computed in the dtype that NumPy promotes both to.
     keepdims : bool, default False
         Keep the axes with length 1.
+    where : array_like of bool, optional
+        Which entries are read; broadcasts to the shape of `x`. The others are as if -inf: a row
+        of none that are read gives -inf.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to.
     num_threads : int, optional
@@ -297,16 +336,17 @@ def logsumexp(
     >>> float(lossgrad.logsumexp([1000.0, 1000.0]))
     1000.6931471805599
     """
-    if b is None and out is None and not keepdims:
+    if b is None and where is None and out is None and not keepdims:
         plain = kernels.plain_logsumexp(x, axis, num_threads)
         if plain is not None:
             return plain
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
-    classes = check.Classes(x, axis)
+    classes = check.Classes(x, axis, where=where)
     factor = check.element_weight(b, x.shape, x.dtype, "b")
-    x, factor = classes.merged(x), classes.merged(factor)
+    x = classes.read(x, -math.inf)
+    factor = None if factor is None else classes.read(factor, 0)
     result = check.output(out, classes.rows_shape(keepdims), x.dtype, x, factor, rows=True)
     _cross(kernels.LOGSUMEXP, x, classes.axis, factor=factor, value=result, num_threads=num_threads)
     return check.finished(result, out)
@@ -319,6 +359,7 @@ def logsumexp_backward(
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -334,8 +375,8 @@ def logsumexp_backward(
         The logits of the forward pass.
     axis : int, tuple of int or None, default -1
         The axis that was summed over, or several.
-    b, keepdims
-        As in the forward pass.
+    b, keepdims, where
+        As in the forward pass. The gradient is 0 for what is not read.
     out : ndarray, optional
         Array to write to; may be `x`.
     num_threads : int, optional
@@ -361,11 +402,12 @@ def logsumexp_backward(
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
-    classes = check.Classes(x, axis)
+    classes = check.Classes(x, axis, where=where)
     shape = classes.rows_shape(keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
     factor = check.element_weight(b, x.shape, x.dtype, "b")
-    x, factor = classes.merged(x), classes.merged(factor)
+    x = classes.read(x, -math.inf)
+    factor = None if factor is None else classes.read(factor, 0)
     result = classes.output(out, x.dtype, x, grad, factor)
     _cross(
         kernels.LOGSUMEXP_BACKWARD,
@@ -376,6 +418,7 @@ def logsumexp_backward(
         out=result,
         num_threads=num_threads,
     )
+    classes.clear(result)
     return classes.finished(result, out)
 
 

@@ -52,9 +52,11 @@ class _Targets(NamedTuple):
         return exact_sum(weights * samples[kept])
 
 
-def _samples(weight: ArrayLike | None, rows: tuple[int, ...], reduction: str) -> Array:
+def _samples(
+    weight: ArrayLike | None, mask: Array | None, rows: tuple[int, ...], reduction: str
+) -> Array:
     """One weight a row, 1 if none are given."""
-    samples = check.sample_weight(weight, rows, reduction)
+    samples = check.sample_weight(weight, mask, rows, reduction)
     return np.ones(math.prod(rows)) if samples is None else samples
 
 
@@ -88,6 +90,7 @@ def _cross_entropy(
     out: Array | None,
     lse: Any,
     sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
     *,
     value: bool,
     slope: bool,
@@ -108,14 +111,15 @@ def _cross_entropy(
     result = check.output(out, x.shape if slope else shape, dtype)
     saved = check.lse_output(lse, shape, dtype) if value else check.lse_input(lse, shape, dtype)
 
-    rows = flatten(x, axis)
-    samples = _samples(sample_weight, shape, reduction)
+    mask, entries = check.loss_mask(where, x.shape, axis)
+    samples = _samples(sample_weight, mask, shape, reduction)
+    rows = flatten(check.filled(x, entries, -np.inf), axis)
     if t.dtype.kind in "iu":
         kept = np.flatnonzero(check.check_labels(t, classes, ignore_index, samples))
         target = _Targets(t.reshape(-1), None, weights, smoothing)
     else:
         kept = np.flatnonzero(samples)
-        target = _Targets(None, flatten(t, axis), weights, smoothing)
+        target = _Targets(None, flatten(check.filled(t, entries, 0), axis), weights, smoothing)
     divisor = target.mean_divisor(kept, samples) if reduction == "mean" else 1.0
     factors = np.asarray(factor, np.float64).reshape(-1) / divisor * samples
 
@@ -142,6 +146,7 @@ def _cross_entropy(
         loss = ratio(exact_sum(losses[kept]), divisor)
     if slope:
         store(slopes, result, axis)
+        check.clear(result, entries)
         return loss_beside(loss), check.finished(result, out)
     if reduction == "none":
         result[...] = loss
@@ -161,6 +166,7 @@ def cross_entropy(
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """Cross-entropy of softmax(logits) with labels or probabilities."""
@@ -175,6 +181,7 @@ def cross_entropy(
         out,
         lse,
         sample_weight,
+        where,
         value=True,
         slope=False,
     )[0]
@@ -193,6 +200,7 @@ def cross_entropy_backward(
     out: Array | None = None,
     lse: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``cross_entropy`` with respect to the logits."""
@@ -207,6 +215,7 @@ def cross_entropy_backward(
         out,
         lse,
         sample_weight,
+        where,
         value=False,
         slope=True,
         grad=grad,
@@ -226,6 +235,7 @@ def cross_entropy_value_and_grad(
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``cross_entropy`` and its gradient with respect to the logits."""
@@ -240,6 +250,7 @@ def cross_entropy_value_and_grad(
         out,
         lse,
         sample_weight,
+        where,
         value=True,
         slope=True,
     )
@@ -259,6 +270,7 @@ def _nll_loss(
     axis: int,
     out: Array | None,
     sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
     """(the loss if value is asked for, the gradient unless upstream is None)."""
@@ -276,7 +288,9 @@ def _nll_loss(
         check.loss_out(out, reduction)
     elif not value:
         factor = check.upstream(upstream, reduction, shape, dtype)
-    samples = _samples(sample_weight, shape, reduction)
+    mask, entries = check.loss_mask(where, x.shape, axis)
+    samples = _samples(sample_weight, mask, shape, reduction)
+    x = check.filled(x, entries, -np.inf)
     kept = np.flatnonzero(check.check_labels(labels, classes, ignore_index, samples))
     at = kept, labels.reshape(-1)[kept].astype(np.intp)
     result = check.output(out, x.shape if slope else shape, dtype)
@@ -294,6 +308,7 @@ def _nll_loss(
         slopes = np.zeros(rows.shape, dtype)
         slopes[at] = -w * factors[kept] / divisor
         store(slopes, result, axis)
+        check.clear(result, entries)
         return loss_beside(loss), check.finished(result, out)
     if reduction == "none":
         result[...] = loss
@@ -311,11 +326,22 @@ def nll_loss(
     axis: int = -1,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """Minus the log-probability at the label."""
     return _nll_loss(
-        None, log_probs, targets, weight, ignore_index, reduction, axis, out, sample_weight, True
+        None,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        True,
     )[0]
 
 
@@ -330,11 +356,22 @@ def nll_loss_backward(
     axis: int = -1,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``nll_loss`` with respect to the log-probabilities."""
     gradient: Array = _nll_loss(
-        grad, log_probs, targets, weight, ignore_index, reduction, axis, out, sample_weight, False
+        grad,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        False,
     )[1]
     return gradient
 
@@ -349,9 +386,20 @@ def nll_loss_value_and_grad(
     axis: int = -1,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``nll_loss`` and its gradient with respect to the log-probabilities."""
     return _nll_loss(
-        1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, sample_weight, True
+        1.0,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        True,
     )

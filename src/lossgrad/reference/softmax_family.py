@@ -121,12 +121,13 @@ def _softmax_like(
     function: Callable[[Rows], Doubles],
     x: ArrayLike,
     axis: check.Axis,
+    where: ArrayLike | None,
     out: Array | None,
     sign: float = 1.0,
 ) -> Array:
     x = check.floating(x)
-    classes = check.Classes(x, axis)
-    x = classes.merged(x)
+    classes = check.Classes(x, axis, where=where)
+    x = classes.read(x, -sign * np.inf)
     result = classes.output(out, x.dtype, x)
     rows = flatten(x, classes.axis)
     values = np.empty(rows.shape, x.dtype)
@@ -141,19 +142,21 @@ def _softmax_like_backward(
     grad: ArrayLike,
     x: ArrayLike,
     axis: check.Axis,
+    where: ArrayLike | None,
     out: Array | None,
     sign: float = 1.0,
 ) -> Array:
     x = check.floating(x)
-    classes = check.Classes(x, axis)
+    classes = check.Classes(x, axis, where=where)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    x, grad = classes.merged(x), classes.merged(grad)
+    x, grad = classes.read(x, -sign * np.inf), classes.read(grad, 0)
     result = classes.output(out, x.dtype, grad, x)
     rows, slopes = flatten(x, classes.axis), flatten(grad, classes.axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
         values[part] = function(doubles(slopes[part]), measure(sign * doubles(rows[part]))).T
     store(values, result, classes.axis)
+    classes.clear(result)
     return classes.finished(result, out)
 
 
@@ -190,10 +193,15 @@ def _log_softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
 
 @np.errstate(all="ignore")
 def softmax(
-    x: ArrayLike, axis: check.Axis = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: check.Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """exp(x) divided by its sum along axis."""
-    return _softmax_like(Rows.probabilities, x, axis, out)
+    return _softmax_like(Rows.probabilities, x, axis, where, out)
 
 
 @np.errstate(all="ignore")
@@ -202,19 +210,25 @@ def softmax_backward(
     x: ArrayLike,
     axis: check.Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """p * (grad - sum(p * grad)), where p is softmax(x)."""
-    return _softmax_like_backward(_softmax_slope, grad, x, axis, out)
+    return _softmax_like_backward(_softmax_slope, grad, x, axis, where, out)
 
 
 @np.errstate(all="ignore")
 def log_softmax(
-    x: ArrayLike, axis: check.Axis = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: check.Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """x - logsumexp(x)."""
-    return _softmax_like(_log_probabilities, x, axis, out)
+    return _softmax_like(_log_probabilities, x, axis, where, out)
 
 
 @np.errstate(all="ignore")
@@ -223,11 +237,12 @@ def log_softmax_backward(
     x: ArrayLike,
     axis: check.Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad - softmax(x) * sum(grad)."""
-    return _softmax_like_backward(_log_softmax_slope, grad, x, axis, out)
+    return _softmax_like_backward(_log_softmax_slope, grad, x, axis, where, out)
 
 
 @np.errstate(all="ignore")
@@ -235,7 +250,7 @@ def softmin(
     x: ArrayLike, axis: check.Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     """softmax(-x)."""
-    return _softmax_like(Rows.probabilities, x, axis, out, sign=-1.0)
+    return _softmax_like(Rows.probabilities, x, axis, None, out, sign=-1.0)
 
 
 @np.errstate(all="ignore")
@@ -249,7 +264,7 @@ def softmin_backward(
 ) -> Array:
     """-softmax_backward(grad, -x)."""
     return _softmax_like_backward(
-        lambda g, rows: -_softmax_slope(g, rows), grad, x, axis, out, sign=-1.0
+        lambda g, rows: -_softmax_slope(g, rows), grad, x, axis, None, out, sign=-1.0
     )
 
 
@@ -319,6 +334,7 @@ def logsumexp(
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -326,10 +342,11 @@ def logsumexp(
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
-    classes = check.Classes(x, axis)
-    weights = classes.merged(check.element_weight(b, x.shape, x.dtype, "b"))
+    classes = check.Classes(x, axis, where=where)
+    weights = check.element_weight(b, x.shape, x.dtype, "b")
+    weights = None if weights is None else classes.read(weights, 0)
     result = check.output(out, classes.rows_shape(keepdims), x.dtype, x)
-    rows = flatten(classes.merged(x), classes.axis)
+    rows = flatten(classes.read(x, -np.inf), classes.axis)
     values = np.empty(len(rows), x.dtype)
     for part in blocks(*rows.shape):
         block = doubles(rows[part])
@@ -351,6 +368,7 @@ def logsumexp_backward(
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -358,11 +376,12 @@ def logsumexp_backward(
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
-    classes = check.Classes(x, axis)
-    weights = classes.merged(check.element_weight(b, x.shape, x.dtype, "b"))
+    classes = check.Classes(x, axis, where=where)
+    weights = check.element_weight(b, x.shape, x.dtype, "b")
+    weights = None if weights is None else classes.read(weights, 0)
     shape = classes.rows_shape(keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    x = classes.merged(x)
+    x = classes.read(x, -np.inf)
     result = classes.output(out, x.dtype, grad, x)
     rows, slopes = flatten(x, classes.axis), grad.reshape(-1)
     values = np.empty(rows.shape, x.dtype)
@@ -374,4 +393,5 @@ def logsumexp_backward(
             w = _measure_weighted(block, doubles(flatten(weights, classes.axis)[part]))
             values[part] = times(slope, w.terms / w.total).T
     store(values, result, classes.axis)
+    classes.clear(result)
     return classes.finished(result, out)
