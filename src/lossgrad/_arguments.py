@@ -5,6 +5,8 @@ what was wrong and what to do. Helpers try the usual case first, because a small
 in about a microsecond; the most usual calls do not come here (``plain_`` in ``_kernels.pyx``).
 """
 
+from __future__ import annotations
+
 import math
 import operator
 from typing import Any, Final, NoReturn, overload
@@ -403,6 +405,15 @@ def batch_size(x: Array) -> int:
     return x.shape[0] if x.ndim else 1
 
 
+def divergence_divisor(reduction: str, x: Array, classes: Classes | None) -> float:
+    """What kl_div's sum is divided by: the mean is over elements, or rows if there are any."""
+    if reduction == "batchmean":
+        return batch_size(x)
+    if reduction != "mean":
+        return 1.0
+    return x.size if classes is None else math.prod(classes.rows_shape())
+
+
 def loss_out(out: Array | None, reduction: str) -> None:
     """Refuse `out` for a loss that is a number."""
     if out is not None and reduction != "none":
@@ -657,7 +668,10 @@ def _comparable(a: Array, reduction: str, num_threads: int | None) -> Array:
 
 
 class Samples:
-    """Sample weights of a loss of elements: one each, or one a row of the leading axes; or None."""
+    """Sample weights of a loss of elements: one each, or one a row; or None.
+
+    A row is an entry of the leading axes, or of what is left without `classes`.
+    """
 
     def __init__(
         self,
@@ -665,18 +679,23 @@ class Samples:
         shape: Shape,
         reduction: str,
         num_threads: int | None = None,
+        classes: Classes | None = None,
     ) -> None:
         self._weight: Array | None = None
         self.left_out: Array | None = None
         if weight is None:
             return
         a = converted(weight, FLOAT64, "sample_weight")
-        if a.shape != shape[: a.ndim]:
+        if classes is not None:
+            a = same_shape(a, classes.rows_shape(), "sample_weight", "the rows")
+            a = a.reshape(classes.rows_shape(keepdims=True))
+        elif a.shape != shape[: a.ndim]:
             raise ValueError(
                 f"sample_weight has shape {a.shape}, but the loss has shape {shape}: "
                 f"it must be the same, or that of the leading axes, for one weight a row"
             )
         a = _comparable(a, reduction, num_threads)
+        self._of_rows = a
         a = a.reshape(a.shape + (1,) * (len(shape) - a.ndim))
         self._weight = np.broadcast_to(a, shape)
         if not a.all():
@@ -685,6 +704,12 @@ class Samples:
     def read(self, a: Array) -> Array:
         """An operand of the loss; what is left out becomes 1/2, of which every loss is finite."""
         return a if self.left_out is None else np.where(self.left_out, a.dtype.type(0.5), a)
+
+    def of_rows(self, rows: Shape) -> Array | float:
+        """The weights of rows, which have one a row."""
+        if self._weight is None:
+            return 1.0
+        return self._of_rows.reshape(rows)
 
     def times(self, weight: Array | None, dtype: np.dtype[Any]) -> Array | None:
         """The sample weights times other weights, in the computed type."""
@@ -727,6 +752,12 @@ def _look_closer(a: Array, name: str, most: float, rule: str) -> None:
         index = tuple(map(int, np.unravel_index(int(bad.argmax()), a.shape)))
         place = f" at {index[0] if len(index) == 1 else index}" if index else ""
         raise ValueError(f"{name} {rule}, got {a[index]}{place}")
+
+
+def no_weight(weight: ArrayLike | None) -> None:
+    """Refuse weights of elements where a loss is that of a row."""
+    if weight is not None:
+        raise ValueError("weight is for elements, but with axis= a loss is a row's: sample_weight")
 
 
 def element_weight(

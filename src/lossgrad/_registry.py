@@ -270,7 +270,13 @@ OPS: list[Op] = [
         inputs=("real", "real"),
         formula="w (x - t)^2",
         gradient="2 g w (x - t)",
-        parameters={"weight": None, "reduction": "mean", "out": None, "sample_weight": None},
+        parameters={
+            "weight": None,
+            "axis": None,
+            "reduction": "mean",
+            "out": None,
+            "sample_weight": None,
+        },
         peers=("torch.nn.functional.mse_loss", "optax.squared_error"),
     ),
     Op(
@@ -279,7 +285,7 @@ OPS: list[Op] = [
         inputs=("log-probabilities", "probabilities"),
         formula="t (log(t) - x), or exp(t) (t - x) with log_target",
         gradient="-g t, or -g exp(t) with log_target",
-        parameters={"reduction": "mean", "log_target": False, "out": None},
+        parameters={"axis": None, "reduction": "mean", "log_target": False, "out": None},
         variants=({"log_target": True},),
         peers=("torch.nn.functional.kl_div", "optax.kl_divergence"),
     ),

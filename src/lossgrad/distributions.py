@@ -13,6 +13,7 @@ from ._backend import kernels
 from ._environment import arithmetic
 from ._registry import elementwise
 from .activations import OPS, documented
+from .losses import row_sums
 
 __all__ = [
     "cross_entropy_of_distributions",
@@ -138,16 +139,9 @@ def _measure(
     classes = check.Classes(x, axis, "p")
     shape = classes.rows_shape()
     result = check.output(out, shape, x.dtype, x, other, rows=True)
-    box = check.grid(classes.merged(x), classes.axis)
-    second = None
-    if other is not None:
-        second = check.grid(classes.merged(other), classes.axis)
-        second = second.astype(check.computed(x.dtype), copy=False)
-    sums = np.empty((box.shape[0], box.shape[2]))
-    parameters = _per_log(base, x.dtype)
-    kernels.row_sums(box, second, sums, OPS[name][0], parameters, num_threads)
+    sums = row_sums(name, x, other, classes, _per_log(base, x.dtype), num_threads)
     with arithmetic():
-        result[...] = sums.reshape(shape)
+        result[...] = sums
     return check.finished(result, out)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arguments as check
 from ._backend import kernels
+from ._environment import arithmetic
 
 __all__ = [
     "binary_cross_entropy",
@@ -55,7 +56,7 @@ def _loss(
     parameters: tuple[float, ...] = (),
     left_out: Array | None = None,
 ) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None); divisor is the mean's.
+    """(loss if value is asked for, gradient unless upstream is None); the sum is over divisor.
 
     Elements that are left out have a weight of 0; no gradient of theirs is read.
     """
@@ -68,7 +69,7 @@ def _loss(
         direction = kernels.VALUE_AND_GRAD if value else kernels.BACKWARD
         if not value:
             g = check.upstream(upstream, reduction, shape, dtype)
-        if reduction in ("mean", "batchmean"):
+        if reduced:
             g = kernels.quotient(g, divisor)
         gradient = check.output(out, shape, dtype, *inputs, g if type(g) is np.ndarray else None)
     else:
@@ -96,13 +97,70 @@ def _loss(
             np.copyto(result, 0, where=left_out)
     if losses is not None:
         loss = check.finished(losses, losses_out)
-    elif loss is not None and reduction != "sum":
+    elif loss is not None:
         loss = kernels.quotient(loss, divisor)
     return loss, None if gradient is None else check.finished(gradient, out)
 
 
-def _count(samples: check.Samples, x: Array) -> float:
-    """What the mean of binary losses is divided by: elements, or their sample weights."""
+def row_sums(
+    op: str,
+    x: Array,
+    other: Array | None,
+    classes: check.Classes,
+    parameters: tuple[float, ...],
+    num_threads: int | None,
+) -> Array:
+    """The sums of an op over the classes, each exact before it is rounded to float64."""
+    box, second = check.grid(classes.merged(x), classes.axis), None
+    if other is not None:
+        second = check.grid(classes.merged(other), classes.axis)
+        second = second.astype(check.computed(x.dtype), copy=False)
+    sums = np.empty((box.shape[0], box.shape[2]))
+    kernels.row_sums(box, second, sums, OPS[op][0], parameters, num_threads)
+    return sums.reshape(classes.rows_shape())
+
+
+def _loss_of_rows(
+    op: str,
+    upstream: ArrayLike | None,
+    x: Array,
+    targets: Array,
+    samples: check.Samples,
+    classes: check.Classes,
+    terms: int,
+    out: Array | None,
+    value: bool,
+    num_threads: int | None,
+) -> tuple[Any, Any]:
+    """The same with one loss a row: the sum over its classes, divided by `terms`."""
+    loss: Any = None
+    if value:
+        losses_out = out if upstream is None else None
+        losses = check.output(losses_out, classes.rows_shape(), x.dtype, x, targets, rows=True)
+        sums = row_sums(op, x, targets, classes, (), num_threads)
+        with arithmetic():
+            losses[...] = sums / terms * samples.of_rows(sums.shape)
+        loss = check.finished(losses, losses_out)
+    if upstream is None:
+        return loss, None
+    given = np.ones((), x.dtype) if value else upstream
+    shape = () if value else classes.rows_shape()
+    g = check.upstream(given, "none", shape, x.dtype)
+    if not value:
+        g = np.reshape(g, classes.rows_shape(keepdims=True))
+    wide, share = np.broadcast_to(g, x.shape), check.element_weight(1 / terms, x.shape, x.dtype)
+    weight, left_out = samples.times(share, x.dtype), samples.left_out
+    gradient = _loss(
+        *(op, wide, x, targets, weight, None, "none", 1.0, out, False, num_threads),
+        left_out=left_out,
+    )[1]
+    return loss, gradient
+
+
+def _count(reduction: str, samples: check.Samples, x: Array) -> float:
+    """What the sum of binary losses is divided by: elements, or their sample weights."""
+    if reduction != "mean":
+        return 1.0
     weight = samples.times(None, x.dtype)
     return x.size if weight is None else exact_sum(weight)
 
@@ -134,7 +192,7 @@ def _with_logits(
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
     p = None if p is None else samples.read(p)
-    divisor = _count(samples, x)
+    divisor = _count(reduction, samples, x)
     return _loss(
         *(name, upstream, x, t, w, p, reduction, divisor, out, value, num_threads),
         left_out=samples.left_out,
@@ -329,7 +387,7 @@ def _binary_cross_entropy(
     t = check.probabilities(samples.read(t), "targets", num_threads)
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     floors = (-math.inf, 0.0) if log_floor is None else (float(log_floor), 1e-12)
-    name, divisor = "binary_cross_entropy", _count(samples, x)
+    name, divisor = "binary_cross_entropy", _count(reduction, samples, x)
     return _loss(
         *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads, floors),
         left_out=samples.left_out,
@@ -507,13 +565,14 @@ def _mse_loss(
     target: ArrayLike,
     weight: ArrayLike | None,
     reduction: str,
+    axis: check.Axis,
     out: Array | None,
     sample_weight: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "mse_loss"
-    if weight is None and sample_weight is None:
+    if weight is None and sample_weight is None and axis is None:
         plain = kernels.plain_loss(
             OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
         )
@@ -521,10 +580,20 @@ def _mse_loss(
             return plain
     x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
-    samples = check.Samples(sample_weight, x.shape, reduction, num_threads)
-    x, t = samples.read(x), samples.read(t)
+    classes = None if axis is None else check.Classes(x, axis, "input")
+    samples = check.Samples(sample_weight, x.shape, reduction, num_threads, classes)
+    x, t, terms = samples.read(x), samples.read(t), 1
+    if classes is not None:
+        check.no_weight(weight)
+        terms = classes.shape[classes.axis]
+        if reduction == "none":
+            return _loss_of_rows(
+                name, upstream, x, t, samples, classes, terms, out, value, num_threads
+            )
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
-    divisor = x.size if w is None or reduction != "mean" else exact_sum(w)
+    divisor: float = terms
+    if reduction == "mean":
+        divisor = x.size if w is None else exact_sum(w)
     return _loss(
         *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads),
         left_out=samples.left_out,
@@ -537,6 +606,7 @@ def mse_loss(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
@@ -557,6 +627,9 @@ def mse_loss(
     reduction : {"mean", "sum", "none"}
         The mean is over all elements, divided by the sum of the weights if there are any: with
         sample weights sum(s l) / sum(s w).
+    axis : int or tuple of int, optional
+        One loss a row, as Keras has it: the mean along the axis, or axes. The reduction is of these
+        then, and `sample_weight` has one weight for each; there is no `weight`.
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be one of the arguments.
     sample_weight : array_like, optional
@@ -584,12 +657,16 @@ def mse_loss(
     >>> import lossgrad
     >>> lossgrad.mse_loss([1.0, 2.0], [0.0, 4.0])
     2.5
+    >>> lossgrad.mse_loss([[1.0, 2.0], [0.0, 0.0]], [[0.0, 4.0], [0.0, 1.0]], axis=1)
+    1.5
+    >>> lossgrad.mse_loss([[1.0, 2.0]], [[0.0, 4.0]], axis=1, reduction="none")
+    array([2.5])
     >>> lossgrad.mse_loss([1.0, 2.0], [0.0, 4.0], sample_weight=[3, 1])
     1.75
     """
-    return _mse_loss(None, input, target, weight, reduction, out, sample_weight, True, num_threads)[
-        0
-    ]
+    return _mse_loss(
+        None, input, target, weight, reduction, axis, out, sample_weight, True, num_threads
+    )[0]
 
 
 def mse_loss_backward(
@@ -599,6 +676,7 @@ def mse_loss_backward(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
@@ -613,7 +691,7 @@ def mse_loss_backward(
     grad : array_like
         Gradient with respect to the loss: a number, or an array of the losses' shape with
         ``reduction="none"``.
-    input, target, weight, reduction
+    input, target, weight, reduction, axis
         As in `mse_loss`.
     out : ndarray, optional
         Array of the shape and dtype of `input` to write to; may be one of the arguments.
@@ -639,7 +717,7 @@ def mse_loss_backward(
     array([ 1., -2.])
     """
     gradient: Array = _mse_loss(
-        grad, input, target, weight, reduction, out, sample_weight, False, num_threads
+        grad, input, target, weight, reduction, axis, out, sample_weight, False, num_threads
     )[1]
     return gradient
 
@@ -650,6 +728,7 @@ def mse_loss_value_and_grad(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
@@ -659,7 +738,7 @@ def mse_loss_value_and_grad(
 
     Parameters
     ----------
-    input, target, weight, reduction
+    input, target, weight, reduction, axis
         As in `mse_loss`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
@@ -686,7 +765,9 @@ def mse_loss_value_and_grad(
     >>> lossgrad.mse_loss_value_and_grad([1.0, 2.0], [0.0, 4.0])
     (2.5, array([ 1., -2.]))
     """
-    return _mse_loss(1.0, input, target, weight, reduction, out, sample_weight, True, num_threads)
+    return _mse_loss(
+        1.0, input, target, weight, reduction, axis, out, sample_weight, True, num_threads
+    )
 
 
 def _kl_div(
@@ -694,20 +775,26 @@ def _kl_div(
     input: ArrayLike,
     target: ArrayLike,
     reduction: str,
+    axis: check.Axis,
     log_target: bool,
     out: Array | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "kl_div_log_target" if log_target else "kl_div"
-    plain = kernels.plain_loss(
-        OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
-    )
-    if plain is not None:
-        return plain
+    if axis is None:
+        plain = kernels.plain_loss(
+            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+        )
+        if plain is not None:
+            return plain
     x, t = check.input_and_target(input, target)
     reduction = check.batch_reduction_name(reduction)
-    divisor = check.batch_size(x) if reduction == "batchmean" else x.size
+    classes = None if axis is None else check.Classes(x, axis, "input")
+    if classes is not None and reduction == "none":
+        samples = check.Samples(None, x.shape, reduction)
+        return _loss_of_rows(name, upstream, x, t, samples, classes, 1, out, value, num_threads)
+    divisor = check.divergence_divisor(reduction, x, classes)
     return _loss(name, upstream, x, t, None, None, reduction, divisor, out, value, num_threads)
 
 
@@ -716,6 +803,7 @@ def kl_div(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -733,6 +821,9 @@ def kl_div(
         Probabilities t, or with `log_target` their logarithms, of the same shape.
     reduction : {"mean", "sum", "none", "batchmean"}
         The mean is over all elements, with "batchmean" over the entries of the first axis.
+    axis : int or tuple of int, optional
+        One loss a row, as Keras has it: the sum along the axis, or axes. The mean is over rows
+        then; "batchmean" stays the sum of all over the entries of the first axis.
     log_target : bool, default False
         Whether `target` holds log-probabilities.
     out : ndarray, optional
@@ -759,7 +850,7 @@ def kl_div(
     >>> lossgrad.kl_div([-1.0, -float('inf')], [0.5, 0.0], reduction="sum")
     0.15342640972002736
     """
-    return _kl_div(None, input, target, reduction, log_target, out, True, num_threads)[0]
+    return _kl_div(None, input, target, reduction, axis, log_target, out, True, num_threads)[0]
 
 
 def kl_div_backward(
@@ -768,6 +859,7 @@ def kl_div_backward(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -782,7 +874,7 @@ def kl_div_backward(
     grad : array_like
         Gradient with respect to the loss: a number, or an array of the losses' shape with
         ``reduction="none"``.
-    input, target, reduction, log_target
+    input, target, reduction, axis, log_target
         As in `kl_div`.
     out : ndarray, optional
         Array of the shape and dtype of `input` to write to; may be one of the arguments.
@@ -805,9 +897,9 @@ def kl_div_backward(
     >>> lossgrad.kl_div_backward(1.0, [-1.0, -2.0], [0.5, 0.5], reduction="sum")
     array([-0.5, -0.5])
     """
-    gradient: Array = _kl_div(grad, input, target, reduction, log_target, out, False, num_threads)[
-        1
-    ]
+    gradient: Array = _kl_div(
+        grad, input, target, reduction, axis, log_target, out, False, num_threads
+    )[1]
     return gradient
 
 
@@ -816,6 +908,7 @@ def kl_div_value_and_grad(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -825,7 +918,7 @@ def kl_div_value_and_grad(
 
     Parameters
     ----------
-    input, target, reduction, log_target
+    input, target, reduction, axis, log_target
         As in `kl_div`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
@@ -850,4 +943,4 @@ def kl_div_value_and_grad(
     >>> lossgrad.kl_div_value_and_grad([-1.0], [1.0])
     (1.0, array([-1.]))
     """
-    return _kl_div(1.0, input, target, reduction, log_target, out, True, num_threads)
+    return _kl_div(1.0, input, target, reduction, axis, log_target, out, True, num_threads)

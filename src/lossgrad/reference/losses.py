@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
 from ._apply import each, loss_beside, parameters_of, ratio, times
-from ._double import Wide, exact_sum, exp, log, log1p, select, wide
+from ._double import Wide, exact_sum, exp, log, log1p, select, sum_first, wide
 from .activations import _sigmoid
+from .softmax_family import doubles, flatten
 
 __all__ = [
     "binary_cross_entropy",
@@ -55,7 +56,7 @@ def _loss(
     elif not value:
         factor = check.upstream(upstream, reduction, x.shape, x.dtype)
     result = check.output(out, x.shape, x.dtype)
-    reduced, divisor = reduction != "none", divisor if "mean" in reduction else 1.0
+    reduced = reduction != "none"
     loss: Any = None
     none = False if left_out is None else left_out
     if value:
@@ -121,8 +122,42 @@ def _floored_slope(floor: float) -> Formula:
     return slope
 
 
-def _count(samples: check.Samples, x: Array) -> float:
-    """What the mean of binary losses is divided by: elements, or their sample weights."""
+def _loss_of_rows(
+    formula: Formula,
+    slope: Formula,
+    upstream: ArrayLike | None,
+    classes: check.Classes,
+    out: Array | None,
+    value: bool,
+    left_out: Array | None,
+    x: Array,
+    *others: Array | None,
+) -> tuple[Any, Any]:
+    """The same with one loss a row: the sum over its classes."""
+    shape, loss, g = classes.rows_shape(), None, np.ones((), x.dtype)
+    if value:
+        losses = np.empty(x.shape)
+        with np.errstate(all="ignore"):
+            each(losses, lambda *a: formula(*a).rounded(), x, *others)
+            losses = np.where(False if left_out is None else left_out, 0, losses)
+            sums = sum_first(doubles(flatten(classes.merged(losses), classes.axis)))
+            loss = sums.reshape(shape).astype(x.dtype)
+    if upstream is None:
+        result = check.output(out, shape, x.dtype)
+        result[...] = loss
+        return check.finished(result, out), None
+    if not value:
+        g = np.asarray(check.upstream(upstream, "none", shape, x.dtype))
+        g = g.reshape(classes.rows_shape(keepdims=True))
+    wide = np.broadcast_to(g, x.shape)
+    slopes = _loss(formula, slope, wide, "none", 1.0, out, False, left_out, x, *others)[1]
+    return loss_beside(loss), slopes
+
+
+def _count(reduction: str, samples: check.Samples, x: Array) -> float:
+    """What the sum of binary losses is divided by: elements, or their sample weights."""
+    if reduction != "mean":
+        return 1.0
     weight = samples.times(None, x.dtype)
     return x.size if weight is None else exact_sum(weight)
 
@@ -146,7 +181,7 @@ def _with_logits(
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
     p = None if p is None else samples.read(p)
     x, t, left_out = samples.read(x), samples.read(t), samples.left_out
-    formulas, divisor = (_logits_loss, _logits_slope), _count(samples, x)
+    formulas, divisor = (_logits_loss, _logits_slope), _count(reduction, samples, x)
     return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, x, t, w, p)
 
 
@@ -172,7 +207,7 @@ def _binary_cross_entropy(
     if log_floor is not None:
         floor, least = parameters_of(x.dtype, log_floor, 1e-12)
         formulas = _binary_loss(floor), _floored_slope(least)
-    divisor, left_out = _count(samples, x), samples.left_out
+    divisor, left_out = _count(reduction, samples, x), samples.left_out
     return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, x, t, w)
 
 
@@ -222,16 +257,27 @@ def _mse_loss(
     target: ArrayLike,
     weight: ArrayLike | None,
     reduction: str,
+    axis: check.Axis,
     out: Array | None,
     sample_weight: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
     x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
-    samples = check.Samples(sample_weight, x.shape, reduction)
-    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
-    divisor = x.size if w is None else exact_sum(w)
+    classes = None if axis is None else check.Classes(x, axis, "input")
+    samples = check.Samples(sample_weight, x.shape, reduction, classes=classes)
     x, t, left_out = samples.read(x), samples.read(t), samples.left_out
+    terms: float = 1.0
+    if classes is not None:
+        check.no_weight(weight)
+        terms = classes.shape[classes.axis]
+        if reduction == "none":
+            w = samples.times(check.element_weight(1 / terms, x.shape, x.dtype), x.dtype)
+            return _loss_of_rows(_mse, _mse_slope, upstream, classes, out, value, left_out, x, t, w)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
+    divisor = terms
+    if reduction == "mean":
+        divisor = x.size if w is None else exact_sum(w)
     return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, left_out, x, t, w)
 
 
@@ -240,16 +286,20 @@ def _kl_div(
     input: ArrayLike,
     target: ArrayLike,
     reduction: str,
+    axis: check.Axis,
     log_target: bool,
     out: Array | None,
     value: bool,
 ) -> tuple[Any, Any]:
     x, t = check.input_and_target(input, target)
     reduction = check.batch_reduction_name(reduction)
-    divisor = check.batch_size(x) if reduction == "batchmean" else x.size
+    classes = None if axis is None else check.Classes(x, axis, "input")
+    divisor = check.divergence_divisor(reduction, x, classes)
     formulas: tuple[Formula, Formula] = (_kl, _kl_slope)
     if log_target:
         formulas = _kl_log(check.computed(x.dtype)), _kl_log_slope
+    if classes is not None and reduction == "none":
+        return _loss_of_rows(*formulas, upstream, classes, out, value, None, x, t)
     return _loss(*formulas, upstream, reduction, divisor, out, value, None, x, t)
 
 
@@ -368,12 +418,13 @@ def mse_loss(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """(input - target)**2."""
-    return _mse_loss(None, input, target, weight, reduction, out, sample_weight, True)[0]
+    return _mse_loss(None, input, target, weight, reduction, axis, out, sample_weight, True)[0]
 
 
 def mse_loss_backward(
@@ -383,14 +434,15 @@ def mse_loss_backward(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``mse_loss`` for input."""
-    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, sample_weight, False)[
-        1
-    ]
+    gradient: Array = _mse_loss(
+        grad, input, target, weight, reduction, axis, out, sample_weight, False
+    )[1]
     return gradient
 
 
@@ -400,12 +452,13 @@ def mse_loss_value_and_grad(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``mse_loss`` and its gradient for input."""
-    return _mse_loss(1.0, input, target, weight, reduction, out, sample_weight, True)
+    return _mse_loss(1.0, input, target, weight, reduction, axis, out, sample_weight, True)
 
 
 def kl_div(
@@ -413,12 +466,13 @@ def kl_div(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """target * (log(target) - input), input a log-probability."""
-    return _kl_div(None, input, target, reduction, log_target, out, True)[0]
+    return _kl_div(None, input, target, reduction, axis, log_target, out, True)[0]
 
 
 def kl_div_backward(
@@ -427,12 +481,13 @@ def kl_div_backward(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``kl_div`` for input."""
-    gradient: Array = _kl_div(grad, input, target, reduction, log_target, out, False)[1]
+    gradient: Array = _kl_div(grad, input, target, reduction, axis, log_target, out, False)[1]
     return gradient
 
 
@@ -441,9 +496,10 @@ def kl_div_value_and_grad(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``kl_div`` and its gradient for input."""
-    return _kl_div(1.0, input, target, reduction, log_target, out, True)
+    return _kl_div(1.0, input, target, reduction, axis, log_target, out, True)
