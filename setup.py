@@ -135,6 +135,8 @@ class BuildExt(build_ext):
             objects = pool.map(compiled, [*self.sources(ext)])
             ext.extra_objects += [name for names in objects for name in names]
         ext.sources = []
+        if os.name != "nt":
+            ext.extra_link_args.append("-pthread")
         asked = os.environ.get("LOSSGRAD_CFLAGS", "").split()
         ext.extra_link_args += [flag for flag in asked if flag.startswith("-fsanitize")]
         super().build_extension(ext)

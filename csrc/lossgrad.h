@@ -102,6 +102,7 @@ typedef struct {
     int64_t ignore_index;
     lg_view soft;          /* probability targets; .at may be NULL */
     const void *weight;    /* class weights, contiguous, of the computed type; may be NULL */
+    const double *sample_weight; /* one a row, contiguous, not negative; 0 leaves the row out. May be NULL */
     double smoothing;      /* label_smoothing */
     double scale;          /* of the gradient, besides row_grad */
     lg_sum *sum;           /* if given, the row values are added to it */
@@ -120,7 +121,8 @@ static inline ptrdiff_t lg_pitch(ptrdiff_t classes, size_t itemsize) {
 static inline ptrdiff_t lg_row_stride(const lg_view *view, ptrdiff_t inner) { return view->stride[inner == 1 ? 0 : 2]; }
 int lg_by_class(const lg_view *view, ptrdiff_t inner);
 /* Labels of rows [row, row + rows), `inner` of them to each outer one: classes, or ignore_index. Others may write
- * labels after they have been checked: one that is neither becomes ignore_index, and *strange is set. */
+ * labels after they have been checked: one that is neither becomes ignore_index, and *strange is set. So does the
+ * label of a row that its sample weight leaves out. */
 void lg_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to);
 void lg_read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to); /* as they are */
 /* The first of n labels that is neither a class nor ignored, or -1, and how many before it are kept. */
@@ -237,7 +239,7 @@ int lg_column_sums(const lg_way *way, const lg_map_job *job, ptrdiff_t width, lg
 /* Whether a run of n numbers is all from 0 to most; NaN is not. */
 int lg_within(const lg_way *way, const char *x, int storage, ptrdiff_t n, double most, int *good);
 /* How many rows are kept, and the first, counted from 1, whose label is neither a class nor ignore_index, or 0;
- * where there are class weights, the sum of those of the kept rows. */
+ * where there are weights of classes or rows, the sum of the kept rows' products. */
 typedef struct {
     lg_sum weights;
     ptrdiff_t kept, bad;

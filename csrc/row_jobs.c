@@ -87,10 +87,13 @@ void lg_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *t
     const uint64_t last = (uint64_t)job->classes - 1;
     uint64_t strange = 0;
     lg_read_labels(job, row, rows, to);
+    for (ptrdiff_t i = 0; job->sample_weight && i < rows; i++)
+        if (job->sample_weight[row + i] == 0) to[i] = job->ignore_index;
     for (ptrdiff_t i = 0; i < rows; i++) strange |= (uint64_t)to[i] | (last - (uint64_t)to[i]);
     if (!(strange >> 63)) return;
     for (ptrdiff_t i = 0; i < rows; i++) {
         if ((uint64_t)to[i] <= last || (to[i] == job->ignore_index && !ignores_none(job))) continue;
+        if (job->sample_weight && job->sample_weight[row + i] == 0) continue;
         to[i] = job->ignore_index;
         *job->strange = 1;
     }
@@ -113,16 +116,21 @@ static void check_part(void *call, void *total, void *unused, ptrdiff_t begin, p
         int64_t label[LG_BLOCK];
         const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
         ptrdiff_t kept;
+        const double *s = job->sample_weight ? job->sample_weight + row : NULL;
         lg_read_labels(job, row, n, label);
+        for (ptrdiff_t i = 0; s && i < n; i++)
+            if (s[i] == 0) label[i] = 0; /* any class: a row that is left out may have any label */
         const ptrdiff_t bad = lg_first_bad(job, label, n, &kept);
         if (bad >= 0) {
             if (!check->bad || row + bad + 1 < check->bad) check->bad = row + bad + 1;
             return;
         }
         check->kept += kept;
-        for (ptrdiff_t i = 0; job->weight && i < n; i++)
-            if (label[i] != job->ignore_index)
-                lg_sum_add(&check->weights, c->way->computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
+        for (ptrdiff_t i = 0; (job->weight || s) && i < n; i++) {
+            if (label[i] == job->ignore_index || (s && s[i] == 0)) continue;
+            const double own = !job->weight ? 1 : c->way->computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]];
+            lg_sum_add(&check->weights, s ? s[i] * own : own);
+        }
     }
 }
 

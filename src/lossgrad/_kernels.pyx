@@ -75,6 +75,7 @@ cdef extern from "lossgrad.h":
         int label_type
         int64_t ignore_index
         const void *weight
+        const double *sample_weight
         double smoothing, scale
         lg_sum *sum
         lg_statistics statistics
@@ -240,7 +241,7 @@ cdef class Sum:
     def __cinit__(self):
         lg_sum_clear(&self.state)
 
-    def add(self, const double[:] values):
+    cpdef add(self, const double[:] values):
         """Add every element."""
         cdef Py_ssize_t k
         with nogil:
@@ -251,9 +252,16 @@ cdef class Sum:
         """Add what the other has summed."""
         lg_sum_merge(&self.state, &other.state)
 
-    def value(self):
+    cpdef double value(self):
         """The sum, correctly rounded."""
         return lg_sum_value(&self.state)
+
+
+cpdef double exact_sum(const double[::1] values):
+    """The sum of all elements, rounded once."""
+    cdef Sum all_of = Sum()
+    all_of.add(values)
+    return all_of.value()
 
 
 def add_to_columns(dict columns, Py_ssize_t size, const double[::1] values, const int64_t[::1] groups):
@@ -808,13 +816,13 @@ def softmax_jacobian(x, int axis, out, num_threads):
     deliver(out, to)
 
 
-cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smoothing, row_grad, double up,
-             bint mean, out, value, lse, bint lse_given, bint summed, int what,
-             num_threads):
+cpdef tuple row_loss(x, int axis, labels, soft, weight, sample_weight, int64_t ignore_index,
+                     double smoothing, row_grad, double up, bint mean, out, value, lse, bint lse_given,
+                     bint summed, int what, num_threads):
     """cross_entropy or nll_loss: (first bad row or -1, sum of the kept rows' weights, sum of the losses).
 
     Nothing is written if there is a bad row. Row losses go to value, gradients (times up and row_grad,
-    over the weights if mean) to out; each may be None.
+    over the weights if mean) to out; each may be None. Sample weights are finite and not negative.
     """
     cdef Rows rows
     cdef lg_rows_job *job = &rows.job
@@ -829,8 +837,16 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
         take_weight(&rows, weight)
     n = shape[0] * shape[2]
     divisor = n
+    cdef const double[::1] samples = sample_weight
+    if sample_weight is not None:
+        if samples.shape[0] != n:
+            raise ValueError("operands have different shapes")
+        job.sample_weight = &samples[0] if n else NULL
+        reads_too(&rows.reads, sample_weight)
     if soft is not None:
         soft = grid(soft, axis, False, &job.soft, shape, lg_computed(rows.storage), &rows.reads)
+        if sample_weight is not None and mean:
+            divisor = exact_sum(samples)
     else:
         job.label_type = label_type(labels)
         reads_too(&rows.reads, labels)
@@ -838,7 +854,9 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
         check_labels(&rows, num_threads)
         if rows.found.bad:
             return rows.found.bad - 1, 0.0, 0.0
-        divisor = rows.found.kept if weight is None else lg_sum_value(&rows.found.weights)
+        divisor = lg_sum_value(&rows.found.weights)
+        if weight is None and sample_weight is None:
+            divisor = rows.found.kept
     job.scale = lg_quotient(up, divisor) if mean else up
     cdef double[::1] saved = lse
     if lse is not None:
@@ -1073,7 +1091,7 @@ cdef class Totals:
         cdef Py_ssize_t shape[3]
         cdef lg_problem problem
         start_rows(&rows, LG_STATISTICS, x, 1, shape)
-        x = grid(x, 1, False, &rows.job.x, shape, rows.storage)
+        x = grid(x, 1, False, &rows.job.x, shape, rows.storage, &rows.reads)
         set_shape(&rows, shape)
         if shape[1] != self.totals.classes or shape[2] != 1 or not 0 <= begin <= end <= shape[0]:
             raise ValueError("operands have different shapes")
@@ -1265,7 +1283,7 @@ def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoot
     if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
     bad, divisor, total = row_loss(
-        x, along, t, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
+        x, along, t, None, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
         mean, gradient, losses, None, False, value and not each, what, num_threads)
     if bad >= 0:
         return None
