@@ -35,6 +35,7 @@ FLOATS = [*HALVES, np.dtype(np.float32), np.dtype(np.float64)]
 WHOLE = [np.dtype(t) for t in (np.int8, np.int64, np.uint16, bool)]
 SHAPES = [(1,), (3,), (17,), (70,), (0,), (1, 1), (4, 3), (9, 10), (2, 33), (3, 5, 4), (2, 3, 2, 3)]
 SHAPES += [(3, 130), (2, 1030), (2, 0), (40, 2)]
+FOUND = 3  # exit status of the process that searches; any other is a crash
 # What rounding adds where a gradient is multiplied by one more number: g over the sum of weights.
 SCALED = 1.5
 ORDINARY = 0.02  # and to a half type by its own rounding, which a bound in float32 does not know
@@ -103,10 +104,10 @@ def _mistaken(rng, call):
     a, how = arrays[key], rng.integers(4)
     if how == 0 and "targets" in arrays and arrays["targets"].dtype.kind in "iu":
         labels = arrays["targets"].copy()
-        labels[rng.random(labels.shape) < 0.5] = 10**6
+        labels[rng.random(labels.shape) < 0.5] = np.iinfo(labels.dtype).max
         arrays["targets"] = labels
     elif how == 1:
-        arrays[key] = a.astype(np.float32).astype(np.complex64)
+        arrays[key] = np.zeros(a.shape, np.complex64)
     elif how == 2:
         options |= {k: v for k, v in {"axis": 9, "reduction": "all"}.items() if k in options}
     else:
@@ -357,7 +358,7 @@ def one_line(case, what, name, message):
 
 
 def search(names, seconds, place):
-    """Make cases for so long and print what is found; ends the process, with 1 if that is any."""
+    """Make cases for so long and print what is found; ends the process with FOUND or 0."""
     count, seen, end = Counter(), Counter(), time.monotonic() + seconds
     for name in names:
         place.value = name.encode()
@@ -372,7 +373,7 @@ def search(names, seconds, place):
             break
     print(", ".join(f"{key}: {number}" for key, number in count.items()))
     print(f"{len(seen)} kinds of finding, {seen.total()} findings", flush=True)
-    sys.exit(bool(seen))
+    sys.exit(FOUND if seen else 0)
 
 
 def search_all(seed, seconds, place):
@@ -397,9 +398,9 @@ def main(arguments):
     child = context.Process(target=target, args=given)
     child.start()
     child.join()
-    if options.crashes_only and child.exitcode == 1:
+    if options.crashes_only and child.exitcode == FOUND:
         return 0
-    if child.exitcode not in (0, 1):
+    if child.exitcode not in (0, FOUND):
         made = case(place.value.decode())
         print(one_line(made, "crash", "-", f"exit status {child.exitcode}"))
     return int(child.exitcode != 0)
