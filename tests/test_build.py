@@ -17,6 +17,7 @@ needs_gcc = pytest.mark.skipif(GCC is None, reason="needs gcc")
 @pytest.fixture
 def says(tmp_path):
     """The lines that a failing build prints; compiler: a shell's words after `exec`."""
+
     def build(compiler, **settings):
         stub = tmp_path / "cc"
         stub.write_text(f"#!/bin/sh\nexec {compiler}\n")
