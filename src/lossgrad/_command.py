@@ -222,6 +222,7 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
     def checkpoint(position: Position) -> None:
         nonlocal saved
         stop = asked.is_set()
+        assert identity is not None  # else nothing is saved
         unfinished = _checkpoint.Unfinished(identity, position, job.rows)
         _checkpoint.save(path, state, unfinished)
         saved = time.perf_counter()
