@@ -135,6 +135,7 @@ class BuildExt(build_ext):
             objects = pool.map(compiled, [*self.sources(ext)])
             ext.extra_objects += [name for names in objects for name in names]
         ext.sources = []
+        self.force = True  # what has been compiled is linked, whatever its source's age
         if os.name != "nt":
             ext.extra_link_args.append("-pthread")
         asked = os.environ.get("LOSSGRAD_CFLAGS", "").split()
