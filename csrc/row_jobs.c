@@ -105,13 +105,10 @@ typedef struct {
     lg_label_check *check;
 } label_call;
 
-static void check_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
-    const label_call *c = call;
+static void check_labels(const label_call *c, lg_label_check *check, ptrdiff_t begin, ptrdiff_t end) {
     const lg_rows_job *job = c->job;
-    lg_label_check *check = total;
     const float *f32 = job->weight;
     const double *f64 = job->weight;
-    (void)unused;
     for (ptrdiff_t row = begin; row < end; row += LG_BLOCK) {
         int64_t label[LG_BLOCK];
         const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
@@ -132,6 +129,13 @@ static void check_part(void *call, void *total, void *unused, ptrdiff_t begin, p
             lg_sum_add(&check->weights, s ? s[i] * own : own);
         }
     }
+}
+
+static void check_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const lg_environment found = lg_enter();
+    (void)unused;
+    check_labels(call, total, begin, end);
+    lg_leave(found);
 }
 
 static void merge_checks(void *call, const void *total) {

@@ -57,6 +57,7 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
         return _plain(a.astype(dtype, copy=False))
 
 
+@arithmetic()
 def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Array, Any]:
     """x and another operand of the same rank, in the dtype that NumPy promotes both to.
 
@@ -648,7 +649,7 @@ def _comparable(a: Array, reduction: str, num_threads: int | None) -> Array:
     if reduction != "mean" or a.size == 0:
         return a
     with arithmetic():
-        scaled = np.ldexp(a, -np.frexp(a.max())[1])
+        scaled = np.asarray(np.ldexp(a, -np.frexp(a.max())[1]))  # of a 0-d array it is a number
         return np.maximum(scaled, np.finfo(FLOAT64).smallest_subnormal, out=scaled, where=a > 0)
 
 
@@ -658,6 +659,7 @@ class Samples:
     A row is an entry of the leading axes, or of what is left without `classes`.
     """
 
+    @arithmetic()
     def __init__(
         self,
         weight: ArrayLike | None,
@@ -703,8 +705,8 @@ class Samples:
         with arithmetic():
             product = self._weight if weight is None else self._weight * weight
             product = product.astype(computed(dtype))
-        if self.left_out is not None:
-            product[self.left_out] = 0
+            if self.left_out is not None:
+                product[self.left_out] = 0
         return product
 
 
