@@ -1,12 +1,13 @@
 """Builds the extension: each level of csrc/isa_*.c with its own flags, once for each dtype.
 
 LOSSGRAD_PURE=1 leaves the extension out (the package then runs on its NumPy reference);
-LOSSGRAD_CFLAGS adds flags, such as -Werror or -fsanitize=address; LOSSGRAD_LEVELS names the levels
-to build, such as avx2,avx512, or all.
+LOSSGRAD_LEVELS names the levels to build, such as avx2,avx512, or all; LOSSGRAD_CFLAGS adds flags,
+such as -Werror or -fsanitize=address.
 """
 
 import os
 import platform
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,35 +15,30 @@ from setuptools import setup
 from setuptools.command.build_ext import build_ext
 from setuptools.extension import Extension
 
+AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
+# Slowest first.
 X86 = {
     "portable": ("isa_portable.c", []),
     "portable_fma": ("isa_portable.c", ["-mfma", "-DLG_ISA=portable_fma"]),
     "sse2": ("isa_sse2.c", []),
-    "avx2": ("isa_avx2.c", ["-mavx2", "-mfma", "-mf16c"]),
-    "avx512": (
-        "isa_avx512.c",
-        [
-            "-mavx512f",
-            "-mavx512dq",
-            "-mavx512bw",
-            "-mavx512vl",
-            "-mfma",
-            "-mf16c",
-            "-mprefer-vector-width=512",
-        ],
-    ),
+    "avx2": ("isa_avx2.c", AVX2),
+    "avx512": ("isa_avx512.c", [*AVX512, "-mfma", "-mf16c"]),
 }
 ARM = {"portable": ("isa_portable.c", []), "neon": ("isa_neon.c", [])}
 OTHER = {"portable": ("isa_portable.c", [])}
 KNOWN = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}.get(platform.machine(), OTHER)
+# Beside vectors a portable level is nobody's fastest: it is an oracle, for those who ask for it.
+USUAL = [name for name in KNOWN if not name.startswith("portable")] or list(KNOWN)
 DTYPES = {"f32": 0, "f64": 1}
-COMMON = ("pool", "sum", "jobs", "row_jobs", "norms")  # the same for all levels
+COMMON = ("pool", "sum", "jobs", "row_jobs", "norms", "totals")  # the same for all levels
 
 # -ffp-contract=off: only an explicit fma is fused, so that every level rounds alike.
 C_FLAGS = [
     "-std=gnu11",
     "-O3",
     "-g0",
+    "-fvisibility=hidden",
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-strict-aliasing",
@@ -51,47 +47,99 @@ C_FLAGS = [
     "-Wundef",
     "-Wno-unknown-pragmas",
 ]
+CYTHON_FLAGS = ["-O1", "-g0", "-Wno-unused-function"]
+
+# What is asked of the compiler before it begins, each by a source that is accepted only then.
+OLDEST = "GCC 9 or Clang 12"
+NEEDED = {
+    f"needs a C compiler, {OLDEST} or later (Debian: apt install gcc)": "int works;",
+    f"needs a newer C compiler, {OLDEST} or later; CC names another": """
+        #if defined __clang__ ? __clang_major__ < 12 : __GNUC__ < 9
+        #error
+        #endif
+        """,
+    "needs Python's headers (Debian: apt install python3-dev; Fedora: dnf install python3-devel)": (
+        "#include <Python.h>"
+    ),
+}
 
 
 def levels():
     """The levels to build, slowest first."""
-    asked = os.environ.get("LOSSGRAD_LEVELS") or "all"
-    names = list(KNOWN) if asked == "all" else [name.strip() for name in asked.split(",")]
+    asked = os.environ.get("LOSSGRAD_LEVELS")
+    named = {None: USUAL, "": USUAL, "all": list(KNOWN)}
+    names = named[asked] if asked in named else [name.strip() for name in asked.split(",")]
     unknown = [name for name in names if name not in KNOWN]
     if unknown:
         raise SystemExit(f"LOSSGRAD_LEVELS: {unknown[0]!r} is none of {', '.join(KNOWN)}, all")
     return {name: KNOWN[name] for name in KNOWN if name in names}
 
 
-class BuildExt(build_ext):
-    """Compiles the levels apart from the Cython source, then links them together."""
+def accepts(command, source):
+    """Whether the compiler takes the source."""
+    try:
+        return subprocess.run(command, input=source.encode(), capture_output=True).returncode == 0
+    except OSError:
+        return False
 
-    def build_extension(self, ext):
+
+def translated(ext):
+    """The C that Cython makes of the extension's source."""
+    from Cython.Build import cythonize
+
+    return cythonize([ext], build_dir="build/cython")[0].sources[0]
+
+
+class BuildExt(build_ext):
+    """Compiles the levels and the Cython source side by side, then links them together."""
+
+    def check_compiler(self):
+        """Ends with one line that says what is missing."""
+        command = [*self.compiler.compiler_so, "-x", "c", "-fsyntax-only", "-"]
+        command += [f"-I{folder}" for folder in self.compiler.include_dirs]
+        for need, source in NEEDED.items():
+            if not accepts(command, source):
+                raise SystemExit(
+                    f"lossgrad {need}, or set LOSSGRAD_PURE=1 to install without compiled kernels"
+                )
+
+    def sources(self, ext):
+        """(source, folder of its object, flags) of what is compiled, the slowest first."""
         extra = os.environ.get("LOSSGRAD_CFLAGS", "").split()
         chosen = levels()
-        base = [*C_FLAGS, *extra]
-        jobs = [
-            (
-                f"csrc/{source}",
-                f"{self.build_temp}/{level}_{dtype}",
-                [*flags, f"-DLG_DOUBLE={is_double}"],
-            )
-            for level, (source, flags) in chosen.items()
-            for dtype, is_double in DTYPES.items()
-        ]
-        jobs += [(f"csrc/{name}.c", self.build_temp, []) for name in COMMON]
+        common = [*C_FLAGS, *extra]
+        for level, (source, flags) in chosen.items():
+            optimised = [] if level in USUAL else ["-O1"]
+            for dtype, is_double in DTYPES.items():
+                each = [*common, *optimised, *flags, f"-DLG_DOUBLE={is_double}"]
+                yield f"csrc/{source}", f"{self.build_temp}/{level}_{dtype}", each
+        yield ext.sources[0], self.build_temp, [*CYTHON_FLAGS, *extra]
+        for name in COMMON:
+            yield f"csrc/{name}.c", self.build_temp, common
         table = "-DLG_LEVELS(X)=" + " ".join(f"X({level})" for level in chosen)
-        jobs.append(("csrc/dispatch.c", self.build_temp, [table]))
+        yield "csrc/dispatch.c", self.build_temp, [*common, table]
 
-        def compile_one(job):
+    def build_extension(self, ext):
+        self.check_compiler()
+        include = [*self.compiler.include_dirs, *ext.include_dirs]
+
+        def compiled(job):
             source, folder, flags = job
+            if source.endswith(".pyx"):
+                source = translated(ext)
             return self.compiler.compile(
-                [source], output_dir=folder, extra_postargs=[*base, *flags]
+                [source], folder, ext.define_macros, include, extra_postargs=flags
             )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ext.extra_objects += [name for names in pool.map(compile_one, jobs) for name in names]
-        ext.extra_link_args += [flag for flag in extra if flag.startswith("-fsanitize")]
+            objects = pool.map(compiled, [*self.sources(ext)])
+            ext.extra_objects += [name for names in objects for name in names]
+        ext.sources = []
+        self.force = True  # what has been compiled is linked, whatever its source's age
+        if os.name != "nt":
+            ext.extra_link_args.append("-pthread")
+        asked = os.environ.get("LOSSGRAD_CFLAGS", "").split()
+        ext.extra_link_args += [flag for flag in asked if flag.startswith("-fsanitize")]
         super().build_extension(ext)
 
 
@@ -99,20 +147,18 @@ def extensions():
     if os.environ.get("LOSSGRAD_PURE") == "1":
         return []
     import numpy
-    from Cython.Build import cythonize
 
     module = Extension(
         "lossgrad._kernels",
         ["src/lossgrad/_kernels.pyx"],
         include_dirs=["csrc", numpy.get_include()],
         depends=[str(path) for path in Path("csrc").glob("*.[ch]")],
-        extra_compile_args=["-O2", "-g0", "-Wno-unused-function"],
         define_macros=[
             ("CYTHON_WITHOUT_ASSERTIONS", "1"),
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
         ],
     )
-    return cythonize([module], build_dir="build/cython")
+    return [module]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})

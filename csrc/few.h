@@ -414,16 +414,14 @@ static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             if (f.skip[k]) b->lse[k] = b->loss[k] = 0;
         if (j->lse) memcpy(j->lse + row, b->lse, (size_t)many * sizeof *b->lse);
         for (ptrdiff_t k = 0; k < many; k++) values[k] = (S)(labelled ? b->loss : b->lse)[k];
+        weigh_values(j, row, many, values);
         for (ptrdiff_t k = 0, side; j->value.at && k < many; k += side) {
             side = side_by_side(j, row + k, many - k);
             store_run(at_row(&j->value, row + k, j->inner), lg_row_stride(&j->value, j->inner), side, j->value.storage,
                       values + k);
         }
-        if (j->sum) sum_values(values, many, j->sum);
         if (!has_out) continue;
-        for (ptrdiff_t k = 0; k < many; k++) b->up[k] = j->scale;
-        for (ptrdiff_t k = 0; j->row_grad.at && k < many; k++)
-            b->up[k] *= load_double(at_row(&j->row_grad, row + k, j->inner), j->row_grad.storage);
+        row_factors(j, row, many, b->up);
         if (labelled) LG_NAME(label_shares)(b, many);
         else
             for (ptrdiff_t k = 0; k < many; k++) b->slope[k] = b->up[k] / b->total[k];

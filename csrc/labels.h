@@ -1,15 +1,16 @@
 /* What logits say about binary targets, each in one read.
  *
- * All but the loss is computed in float64 for every dtype, where a probability of exp(-700) is a number.
+ * All but the loss is computed in float64 for every dtype, where a probability of exp(-745) is a number.
  * With z = exp(-|x|) and small = sigmoid(-|x|):
  *   entropy = log(1 + z) + |x| small;   p - t = small - t below 0, else (1 - t) - small:
  * no difference of what is close unless t is. Errors, relative: probability and entropy 2^-51; the score's
- * root 2^-51 of p or t. Logits below -700 have the probability of -700. */
+ * root 2^-51 of p or t; where small is subnormal, a unit of it too, times |x| in the entropy. What is beyond
+ * +-800, where exp is 0, counts as that: inf times 0 is not asked for. */
 
 #if LG_DOUBLE
 void LG_NAME(label_figures)(const double *x, const double *t, ptrdiff_t n, double limit, double *p, double *entropy,
                             double *brier, uint8_t *outcome) {
-    const V zero = set1(0), half = set1(0.5), far = set1(700), at = set1(limit);
+    const V zero = set1(0), half = set1(0.5), far = set1(800), at = set1(limit);
     for (ptrdiff_t i = 0; i < n; i += VL) {
         const ptrdiff_t k = n - i < VL ? n - i : VL;
         const V v = k == VL ? ld(x + i) : ld_n(x + i, k, 0), target = k == VL ? ld(t + i) : ld_n(t + i, k, 0);

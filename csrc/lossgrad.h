@@ -28,11 +28,11 @@ double lg_sum_value(lg_sum *sum); /* correctly rounded */
 /* Many such sums, of numbers from 0 to infinity: column[k][group] counts units of 2^(32 k - 1088), and one
  * column counts infinities. NULL stands for a column of zeros. */
 enum { LG_COLUMNS_BELOW = 14, LG_ONES = 34, LG_INFINITIES = 75, LG_COLUMNS = LG_INFINITIES + 3 };
-/* Adds each value to its group of `size` (the first if group is NULL), or 1 to each group that is named (if
- * value is NULL), at most 2^30 between two carries. How many were added: fewer than n if column[*missing] is
- * missing for the next or, if *missing is -1, the next is not such a number or group. */
-ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t size, const double *value, const int64_t *group,
-                         ptrdiff_t n, int *missing);
+/* Adds each value to its group of the `size` from `first` on (the first if group is NULL), or 1 to each group that
+ * is named (if value is NULL), at most 2^30 between two carries. How many were added: fewer than n if
+ * column[*missing] is missing for the next or, if *missing is -1, the next is not such a number or group. */
+ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t first, ptrdiff_t size, const double *value,
+                         const int64_t *group, ptrdiff_t n, int *missing);
 
 /* ---- a strided operand: byte strides over (outer, middle, inner) ---- */
 typedef struct {
@@ -102,6 +102,7 @@ typedef struct {
     int64_t ignore_index;
     lg_view soft;          /* probability targets; .at may be NULL */
     const void *weight;    /* class weights, contiguous, of the computed type; may be NULL */
+    const double *sample_weight; /* one a row, contiguous, not negative; 0 leaves the row out. May be NULL */
     double smoothing;      /* label_smoothing */
     double scale;          /* of the gradient, besides row_grad */
     lg_sum *sum;           /* if given, the row values are added to it */
@@ -120,8 +121,12 @@ static inline ptrdiff_t lg_pitch(ptrdiff_t classes, size_t itemsize) {
 static inline ptrdiff_t lg_row_stride(const lg_view *view, ptrdiff_t inner) { return view->stride[inner == 1 ? 0 : 2]; }
 int lg_by_class(const lg_view *view, ptrdiff_t inner);
 /* Labels of rows [row, row + rows), `inner` of them to each outer one: classes, or ignore_index. Others may write
- * labels after they have been checked: one that is neither becomes ignore_index, and *strange is set. */
+ * labels after they have been checked: one that is neither becomes ignore_index, and *strange is set. So does the
+ * label of a row that its sample weight leaves out. */
 void lg_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to);
+void lg_read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to); /* as they are */
+/* The first of n labels that is neither a class nor ignored, or -1, and how many before it are kept. */
+ptrdiff_t lg_first_bad(const lg_rows_job *job, const int64_t *label, ptrdiff_t n, ptrdiff_t *kept);
 
 /* What the rows kernel knows of a row after its first pass (sums.h); all doubles, so that one
  * function finishes rows of every dtype. */
@@ -234,7 +239,7 @@ int lg_column_sums(const lg_way *way, const lg_map_job *job, ptrdiff_t width, lg
 /* Whether a run of n numbers is all from 0 to most; NaN is not. */
 int lg_within(const lg_way *way, const char *x, int storage, ptrdiff_t n, double most, int *good);
 /* How many rows are kept, and the first, counted from 1, whose label is neither a class nor ignore_index, or 0;
- * where there are class weights, the sum of those of the kept rows. */
+ * where there are weights of classes or rows, the sum of the kept rows' products. */
 typedef struct {
     lg_sum weights;
     ptrdiff_t kept, bad;

@@ -25,7 +25,8 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
     const char *at = at_row(&j->x, row, j->inner);
     const ptrdiff_t apart = lg_row_stride(&j->x, j->inner), step = j->x.stride[1];
     int64_t label[LG_BLOCK];
-    S own[LG_BLOCK], target[LG_BLOCK], value[LG_BLOCK], up[LG_BLOCK];
+    S own[LG_BLOCK], target[LG_BLOCK], value[LG_BLOCK];
+    double up[LG_BLOCK];
     lg_labels(j, row, n, label);
     if (computed(&j->x)) pick_entries(at, apart, step, n, label, j->ignore_index, sizeof(S), target);
     else {
@@ -40,17 +41,16 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
         const S none = target[k] == target[k] ? 0 : target[k];
         value[k] = own[k] == 0 ? none : -own[k] * target[k];
     }
-    if (j->sum) sum_values(value, n, j->sum);
+    weigh_values(j, row, n, value);
     if (j->value.at)
         store_run(at_row(&j->value, row, j->inner), lg_row_stride(&j->value, j->inner), n, j->value.storage, value);
     if (!j->out.at) return;
-    if (j->row_grad.at)
-        load_run(at_row(&j->row_grad, row, j->inner), lg_row_stride(&j->row_grad, j->inner), n, j->row_grad.storage, up);
+    row_factors(j, row, n, up);
     char *out = at_row(&j->out, row, j->inner);
     const ptrdiff_t line = lg_row_stride(&j->out, j->inner);
     clear_rows(&j->out, out, line, n, j->classes);
     for (ptrdiff_t k = 0; k < n; k++) {
-        const S entry = (S)(-(double)own[k] * (j->row_grad.at ? j->scale * (double)up[k] : j->scale));
+        const S entry = (S)(-(double)own[k] * up[k]);
         char *to = out + k * line + label[k] * j->out.stride[1];
         if (label[k] == j->ignore_index) continue;
         if (computed(&j->out)) memcpy(to, &entry, sizeof entry);

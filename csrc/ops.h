@@ -331,10 +331,10 @@ OP(softsign) {
     *y = from_bits(bits_(q) | (bits_(x) ^ bits_(abs_(x))));
     const V size = min_(set1(C_(FLT_MAX, DBL_MAX)), abs_(x));
     const M far = lt_(set1(C_(0x1p60f, 0x1p500)), size), finite = lt_(abs_(x), set1((S)INFINITY));
-    const V down = select_(far, set1(C_(0x1p-96f, 0x1p-768)), ONE);
+    const V down = select_(far, set1(C_(0x1p-90f, 0x1p-760)), ONE);
     const pair i = inverse_(sum_(down, size * down));
     const V square = keep_(finite, fma_(i.h + i.h, i.l, i.h * i.h));
-    *d = shifted_(number_(x, square), keep_(far, set1(C_(-192, -1536))));
+    *d = shifted_(number_(x, square), keep_(far, set1(C_(-180, -1520))));
 }
 
 /* ---- losses: the first input is what the model says, the second what is so ---- */

@@ -28,7 +28,7 @@ size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) 
     return 3 * (size_t)(batch < least ? least : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
 }
 
-static void read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
+void lg_read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
     const lg_view *label = &job->label;
     const ptrdiff_t inner = job->inner;
     while (rows > 0) { /* a run of one outer row, or of all if each has one */
@@ -66,9 +66,8 @@ static void read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, i
 /* A negative number is none of unsigned 64-bit labels, though it may look like the largest. */
 static int ignores_none(const lg_rows_job *job) { return job->label_type == LG_U64 && job->ignore_index < 0; }
 
-/* The first label of a block that is neither a class nor ignored, or -1, and how many are kept: without a
- * branch a label. A label is a class if neither it nor its distance to the last one is negative. */
-static ptrdiff_t first_bad(const lg_rows_job *job, const int64_t *label, ptrdiff_t n, ptrdiff_t *kept) {
+/* Without a branch a label. A label is a class if neither it nor its distance to the last one is negative. */
+ptrdiff_t lg_first_bad(const lg_rows_job *job, const int64_t *label, ptrdiff_t n, ptrdiff_t *kept) {
     const int64_t last = job->classes - 1, ignored = job->ignore_index;
     const int none_ignored = ignores_none(job);
     const uint64_t always = none_ignored ? ~UINT64_C(0) : 0;
@@ -87,11 +86,14 @@ static ptrdiff_t first_bad(const lg_rows_job *job, const int64_t *label, ptrdiff
 void lg_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
     const uint64_t last = (uint64_t)job->classes - 1;
     uint64_t strange = 0;
-    read_labels(job, row, rows, to);
+    lg_read_labels(job, row, rows, to);
+    for (ptrdiff_t i = 0; job->sample_weight && i < rows; i++)
+        if (job->sample_weight[row + i] == 0) to[i] = job->ignore_index;
     for (ptrdiff_t i = 0; i < rows; i++) strange |= (uint64_t)to[i] | (last - (uint64_t)to[i]);
     if (!(strange >> 63)) return;
     for (ptrdiff_t i = 0; i < rows; i++) {
         if ((uint64_t)to[i] <= last || (to[i] == job->ignore_index && !ignores_none(job))) continue;
+        if (job->sample_weight && job->sample_weight[row + i] == 0) continue;
         to[i] = job->ignore_index;
         *job->strange = 1;
     }
@@ -103,28 +105,37 @@ typedef struct {
     lg_label_check *check;
 } label_call;
 
-static void check_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
-    const label_call *c = call;
+static void check_labels(const label_call *c, lg_label_check *check, ptrdiff_t begin, ptrdiff_t end) {
     const lg_rows_job *job = c->job;
-    lg_label_check *check = total;
     const float *f32 = job->weight;
     const double *f64 = job->weight;
-    (void)unused;
     for (ptrdiff_t row = begin; row < end; row += LG_BLOCK) {
         int64_t label[LG_BLOCK];
         const ptrdiff_t n = end - row < LG_BLOCK ? end - row : LG_BLOCK;
         ptrdiff_t kept;
-        read_labels(job, row, n, label);
-        const ptrdiff_t bad = first_bad(job, label, n, &kept);
+        const double *s = job->sample_weight ? job->sample_weight + row : NULL;
+        lg_read_labels(job, row, n, label);
+        for (ptrdiff_t i = 0; s && i < n; i++)
+            if (s[i] == 0) label[i] = 0; /* any class: a row that is left out may have any label */
+        const ptrdiff_t bad = lg_first_bad(job, label, n, &kept);
         if (bad >= 0) {
             if (!check->bad || row + bad + 1 < check->bad) check->bad = row + bad + 1;
             return;
         }
         check->kept += kept;
-        for (ptrdiff_t i = 0; job->weight && i < n; i++)
-            if (label[i] != job->ignore_index)
-                lg_sum_add(&check->weights, c->way->computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]]);
+        for (ptrdiff_t i = 0; (job->weight || s) && i < n; i++) {
+            if (label[i] == job->ignore_index || (s && s[i] == 0)) continue;
+            const double own = !job->weight ? 1 : c->way->computed == LG_F64 ? f64[label[i]] : (double)f32[label[i]];
+            lg_sum_add(&check->weights, s ? s[i] * own : own);
+        }
     }
+}
+
+static void check_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const lg_environment found = lg_enter();
+    (void)unused;
+    check_labels(call, total, begin, end);
+    lg_leave(found);
 }
 
 static void merge_checks(void *call, const void *total) {

@@ -275,7 +275,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         }
         int skips = 0;
         for (ptrdiff_t k = 0; k < many; k++) {
-            skip[k] = j->label.at && label[k] == j->ignore_index;
+            skip[k] = j->label.at ? label[k] == j->ignore_index : j->sample_weight && j->sample_weight[r0 + k] == 0;
             skips |= skip[k];
         }
         for (ptrdiff_t k = 0; few && k < many; k += VL) {
@@ -309,9 +309,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             if (skip[k]) b.lse[k] = b.loss[k] = 0;
         if (j->lse && !j->lse_given) memcpy(j->lse + r0, b.lse, (size_t)many * sizeof *b.lse);
         for (ptrdiff_t k = 0; k < many; k++) values[k] = (S)(plain ? b.loss : b.lse)[k];
-        for (ptrdiff_t k = 0; k < many; k++) b.up[k] = j->scale;
-        for (ptrdiff_t k = 0; j->row_grad.at && k < many; k++)
-            b.up[k] *= load_double(at_row(&j->row_grad, r0 + k, j->inner), j->row_grad.storage);
+        row_factors(j, r0, many, b.up);
         if (plain && has_out) {
             for (ptrdiff_t k = 0; k < many; k++)
                 b.own[k] = skips && skip[k] ? 0 : (double)terms[k * pitch + label[k]];
@@ -356,10 +354,10 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                 values[k] = (S)cross_entropy_row(j, w, x[k], e, has_out ? out : NULL, r, (ptrdiff_t)label[k], up, stream);
             }
         }
+        weigh_values(j, r0, many, values);
         if (j->value.at)
             for (ptrdiff_t k = 0; k < many; k++)
                 store_run(at_row(&j->value, r0 + k, j->inner), 0, 1, j->value.storage, &values[k]);
-        if (j->sum) sum_values(values, many, j->sum);
         if (has_out && !out_runs && !is_jacobian) scatter(&j->out, j, r0, many, terms, scales ? scale : NULL);
         for (ptrdiff_t k = 0; plain && scales && k < many; k++) {
             const S entry = (S)b.entry[k];

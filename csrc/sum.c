@@ -67,11 +67,11 @@ static ptrdiff_t count(int64_t *column, ptrdiff_t size, const int64_t *group, pt
     return n;
 }
 
-ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t size, const double *value, const int64_t *group,
-                         ptrdiff_t n, int *missing) {
+ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t first, ptrdiff_t size, const double *value,
+                         const int64_t *group, ptrdiff_t n, int *missing) {
     *missing = -1;
     if (!value) {
-        if (column[LG_ONES]) return count(column[LG_ONES], size, group, n);
+        if (column[LG_ONES]) return count(column[LG_ONES] + first, size, group, n);
         *missing = LG_ONES;
         return 0;
     }
@@ -79,15 +79,15 @@ ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t size, const double *v
         const int64_t to = group ? group[i] : 0;
         const uint64_t bits = bits_of(value[i]);
         int64_t part[3] = {1, 0, 0}, *at[3], zero = 0;
-        int first = LG_INFINITIES;
+        int low = LG_INFINITIES;
         if ((uint64_t)to >= (uint64_t)size) return i;
-        if (bits >> 52 < 0x7ff) first = cut(bits, LG_COLUMNS_BELOW, part);
+        if (bits >> 52 < 0x7ff) low = cut(bits, LG_COLUMNS_BELOW, part);
         else if (!(bits << 1)) continue;
         else if (bits << 12 || bits >> 63) return i;
         for (int k = 0; k < 3; k++) { /* without a branch: which limbs a value has is hard to predict */
-            int64_t *limb = column[first + k];
-            if (part[k] && !limb) *missing = first + k;
-            at[k] = limb ? limb + to : &zero;
+            int64_t *limb = column[low + k];
+            if (part[k] && !limb) *missing = low + k;
+            at[k] = limb ? limb + first + to : &zero;
         }
         if (*missing >= 0) return i;
         for (int k = 0; k < 3; k++) *at[k] += part[k];

@@ -18,6 +18,27 @@ INLINE double load_double(const char *p, int storage) {
     return (double)s;
 }
 
+/* What multiplies the gradients of rows [row, row + n). */
+INLINE void row_factors(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, double *up) {
+    for (ptrdiff_t k = 0; k < n; k++) up[k] = j->sample_weight ? j->scale * j->sample_weight[row + k] : j->scale;
+    for (ptrdiff_t k = 0; j->row_grad.at && k < n; k++)
+        up[k] *= load_double(at_row(&j->row_grad, row + k, j->inner), j->row_grad.storage);
+}
+
+/* Makes the rows' values those times their sample weights, and adds them to the sum: before they are rounded, so that
+ * a weight may be beyond the range of S. */
+static void weigh_values(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, S *values) {
+    if (!j->sample_weight) {
+        if (j->sum) sum_values(values, n, j->sum);
+        return;
+    }
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const double s = j->sample_weight[row + k], value = s == 0 ? 0 : s * (double)values[k];
+        if (j->sum) lg_sum_add(j->sum, value);
+        values[k] = (S)value;
+    }
+}
+
 /* g / total as one factor, or as two that are normal numbers: a term's share is
  * (term * first) * second; second is 1 unless g / total is extreme. */
 typedef struct { S first, second; } factor;

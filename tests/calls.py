@@ -90,6 +90,11 @@ def weights(rng, shape, dtype):
     return np.asarray(rng.uniform(0.1, 3, shape), dtype)
 
 
+def sample_weights(rng, shape):
+    """Some are 0."""
+    return np.asarray(rng.uniform(0.1, 3, shape) * (rng.uniform(size=shape) < 0.8))
+
+
 def calls(op, shape, dtype, rng, axis=-1, brief=False):
     """All calls of an operation on one set of random arrays; the most different ones if brief."""
     axis %= len(shape)
@@ -184,6 +189,8 @@ def _loss_elementwise(op, shape, dtype, rng, axis, brief):
         key: weights(rng, shape, dtype) for key in ("weight", "pos_weight") if key in parameters
     }
     variants.append(({**arrays, **heavy}, {}))
+    if "sample_weight" in parameters:
+        variants.append(({**arrays, **heavy, "sample_weight": sample_weights(rng, shape)}, {}))
     for options in _options(op, brief)[1:]:
         logs = {}
         if "log_target" in options:
@@ -204,13 +211,14 @@ def _loss_rows(op, shape, dtype, rng, axis, brief):
     y = np.where(rng.uniform(size=rows) < 0.1, -100, y)
     w = weights(rng, classes, dtype)
     labels, weighted = {name: x, "targets": y}, {name: x, "targets": y, "weight": w}
-    variants = [(labels, {}), (weighted, {})]
-    some = [(0, "none"), (1, "mean")]
+    sampled = {**weighted, "sample_weight": sample_weights(rng, rows)}
+    variants = [(labels, {}), (weighted, {}), (sampled, {})]
+    some = [(0, "none"), (1, "mean"), (2, "none")]
     if op.name == "cross_entropy":
         q = rng.uniform(size=shape).astype(dtype)
         smooth, soft = {"label_smoothing": 0.1}, {name: x, "targets": q}
         variants += [(weighted, smooth), ({**soft, "weight": w}, {}), (soft, {}), (labels, smooth)]
-        some += [(2, "none"), (3, "mean")]
+        some += [(3, "none"), (4, "mean")]
     every = [(v, r) for v in variants for r in ("none", "mean", "sum")]
     chosen = [(variants[k], r) for k, r in some] if brief else every
     row = np.asarray(rng.normal(size=rows), dtype)

@@ -2,6 +2,8 @@
 can run, and the NumPy reference."""
 
 import contextlib
+import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -66,3 +68,20 @@ def dtype(request):
 def rng(request):
     """Random numbers that are the same in every run, and other ones in every test function."""
     return np.random.default_rng(list(request.function.__name__.encode()))
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """A function after whose call no temporary file can be written."""
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs a device that is full")
+    mkstemp = tempfile.mkstemp
+
+    def on_a_full_disk(*arguments):
+        number, part = mkstemp(*arguments)
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, number)
+        os.close(full)
+        return number, part
+
+    return lambda: monkeypatch.setattr("tempfile.mkstemp", on_a_full_disk)

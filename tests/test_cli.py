@@ -15,6 +15,7 @@ import pytest
 
 import lossgrad
 from lossgrad import cli, readers, sample
+from lossgrad._file_array import FileArray
 from lossgrad._shards import find_shards
 
 
@@ -161,12 +162,12 @@ def test_infinite_losses_are_said_and_json_stays_json(run, files):
     assert "infinite    1 of 2 losses\n" in run("evaluate", *paths)
 
 
-def test_files_are_mapped_not_loaded(files):
+def test_files_are_neither_mapped_nor_loaded(files):
+    """A page of a map that is gone is a signal; numbers are read block by block."""
     logits, targets = files()
     (shard,) = find_shards(logits, targets, None, None)
     for array in (shard.logits, shard.targets):
-        assert isinstance(array.base, np.memmap)
-        assert not array.flags.writeable
+        assert isinstance(array, FileArray)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -311,8 +312,8 @@ def test_labels_of_a_wrong_type(fail, files, dtype):
 
 def test_name_that_would_break_the_line(fail, files, tmp_path):
     bad = tmp_path / "two\nlines.npy"
-    assert fail("evaluate", bad, files()[1]) == f"{str(bad)!r}: no such file"
-    assert fail("evaluate", "a\0b", files()[1]).startswith("'a\\x00b': ")
+    assert fail("evaluate", bad, files()[1]) == f"{tmp_path}/two\\nlines.npy: no such file"
+    assert fail("evaluate", "a\0b", files()[1]).startswith("a\\x00b: ")
 
 
 # Arrays that do not fit, and values
@@ -422,7 +423,7 @@ def test_interrupt(capsys, files, monkeypatch):
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lossgrad.evaluation.row_statistics", interrupted)
+    monkeypatch.setattr("lossgrad._part.Part.add", interrupted)
     assert cli.main(["evaluate", *map(str, files())]) == 130
     assert capsys.readouterr() == ("", "lossgrad: error: interrupted\n")
 
@@ -599,7 +600,7 @@ def test_save_does_not_overwrite_other_files(run, fail, tmp_path):
     assert not (tmp_path / "logits.npy").exists()
 
 
-def test_save_where_nothing_can_be_written(fail, tmp_path, monkeypatch):
+def test_save_where_nothing_can_be_written(fail, tmp_path, full_disk):
     file = tmp_path / "file"
     file.touch()
     message = fail("evaluate", "--sample", "digits", "--save", file)
@@ -607,11 +608,7 @@ def test_save_where_nothing_can_be_written(fail, tmp_path, monkeypatch):
     message = fail("evaluate", "--sample", "digits", "--save", file / "below")
     assert message.startswith(f"{file / 'below'}: cannot be made a directory: ")
 
-    def full(self, content):
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(sample.Path, "write_bytes", full)
+    full_disk()
     message = fail("evaluate", "--sample", "digits", "--save", tmp_path / "new")
     expected = f"{tmp_path / 'new' / 'logits.npy'}: cannot be written: No space left on device"
     assert message == expected
@@ -626,3 +623,60 @@ def test_errors_in_a_real_shell(tmp_path):
     assert done.returncode == 2
     assert "--sample digits" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# Names that are not what they seem
+
+
+SEEM = {"\x1b": "\\x1b", "\u202e": "\\u202e", "\x9b": "\\x9b", "\u2066": "\\u2066", "\r": "\\r"}
+
+
+@pytest.fixture(params=SEEM)
+def seeming(request):
+    """A name with such a character, and how it is to be shown."""
+    return f"a{request.param}b", f"a{SEEM[request.param]}b"
+
+
+def hidden(text):
+    return [one for one in text if one != "\n" and not one.isprintable()]
+
+
+def test_names_of_files_and_arrays_are_shown_escaped(fail, files, tmp_path, seeming):
+    name, shown = seeming
+    missing = tmp_path / f"{name}.npy"
+    assert fail("evaluate", missing, files()[1]) == f"{tmp_path}/{shown}.npy: no such file"
+    np.savez(tmp_path / "x.npz", **{name: np.eye(3), "other": 1})
+    assert f"only {shown}, other" in fail("evaluate", tmp_path / "x.npz")
+    assert f"has no '{shown}s'" in fail("evaluate", tmp_path / "x.npz", "--logits-key", f"{name}s")
+
+
+def test_usage_errors_show_names_escaped(capsys, seeming):
+    name, shown = seeming
+    for wrong in (["a", "b", name], [f"--{name}"]):
+        with pytest.raises(SystemExit):
+            cli.main(["evaluate", *wrong])
+        err = capsys.readouterr().err
+        assert shown in err
+        assert not hidden(err)
+
+
+def test_names_of_classes_and_folders_are_shown_escaped(run, tmp_path, seeming):
+    name, shown = seeming
+    if name == "a\rb":
+        name, shown = "a\x08b", "a\\x08b"  # a carriage return ends a line of the file
+    names = tmp_path / "names"
+    names.write_text("".join(f"{name}{c}\n" for c in range(10)))
+    options = "--class-names", names, "--save", tmp_path / name
+    out = run("evaluate", "--sample", "digits", *options)
+    assert f"{shown}0 " in out
+    assert f"{tmp_path}/{shown}/logits.npy" in out
+    assert not hidden(out)
+    found = json.loads(run("evaluate", "--sample", "digits", *options, "--json"))
+    assert found["per_class"]["name"][3] == f"{name}3"  # data, not for show
+
+
+def test_joiners_and_accents_stay(run, tmp_path):
+    names = [f"caf\u00e9 \u0915\u094d\u200d\u0937 {c}" for c in range(10)]
+    (tmp_path / "names").write_text("\n".join(names), encoding="utf-8")
+    out = run("evaluate", "--sample", "digits", "--class-names", tmp_path / "names")
+    assert all(name in out for name in names)

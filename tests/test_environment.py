@@ -3,6 +3,7 @@ none depends on them (rounding, flush to zero, subnormals taken as zero)."""
 
 import ctypes
 import gc
+import pickle
 import platform
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import pytest
 from calls import calls, same_bits
 
 import lossgrad
+from lossgrad import Evaluation, _exact, _statistics
 from lossgrad._registry import OPS
 
 pytestmark = pytest.mark.skipif(
@@ -83,6 +85,54 @@ def test_results_do_not_depend_on_it(compiled, op, name, dtype, rng):
         with set_word(WORDS[name]):
             results = call(lossgrad)
         same_bits(results, expected, str(call))
+
+
+def extraordinary(task):
+    """Logits, targets and weights whose every sum and quotient is out of the ordinary."""
+    random = np.random.default_rng(7)
+    x = np.ldexp(random.standard_normal((60, 3)), random.integers(-40, 11, (60, 3)))
+    x[:3] = [[-np.inf, 0, 0], [np.nan, 0, 0], [800, -800, 0]]
+    y = np.eye(3)[np.arange(60) % 3] if task == "binary" else np.arange(60) % 3
+    return x, y, np.ldexp(random.random(60), random.integers(-1073, -900, 60))
+
+
+def evaluated(task, x, y, s):
+    """Bytes and figures, by way of all that an evaluation does."""
+    parts = Evaluation(task), Evaluation(task)
+    for part, rows in zip(parts, np.split(np.arange(60), [20]), strict=True):
+        part.update(x[rows], y[rows], s[rows])
+    parts[0].merge(parts[1])
+    again = Evaluation.from_bytes(parts[0].to_bytes())
+    result = again.result()
+    return again.to_bytes(), result.to_dict(), result.perplexity, pickle.loads(pickle.dumps(again))
+
+
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+def test_evaluation_has_an_environment_of_its_own(task, backend, monkeypatch):
+    if backend == "reference":
+        for module in (_exact, _statistics):
+            monkeypatch.setattr(module, "kernels", None)
+    data = extraordinary(task)
+    expected = evaluated(task, *data)
+    with np.errstate(all="raise"):
+        assert evaluated(task, *data) == expected
+    for name in ("flush to zero", "towards zero"):
+        with set_word(WORDS[name]) as word:
+            found = evaluated(task, *data)
+            after = word()
+        assert found == expected
+        assert after & ~FLAGS == WORDS[name]
+
+
+def test_the_report_under_errors_that_raise(tmp_path):
+    report = pytest.importorskip("lossgrad.report")
+    pytest.importorskip("matplotlib")
+    result = lossgrad.evaluate(np.eye(4), [0, 1, 2, 2], sample_weight=[1e-320, 0, 1e-300, 1])
+    report.write(tmp_path / "expected", result)
+    with np.errstate(all="raise"):
+        report.write(tmp_path / "found", result)
+    assert (tmp_path / "found").read_bytes() == (tmp_path / "expected").read_bytes()
 
 
 def test_the_probe():

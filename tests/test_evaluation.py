@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lossgrad
-from lossgrad import DtypeError, Evaluation, InputError, LabelError, _walk, evaluate, evaluation
+from lossgrad import DtypeError, Evaluation, InputError, LabelError, _part, _shard, evaluate
 
 
 def multiclass(rows=1000, classes=10, dtype=np.float32, seed=0):
@@ -344,7 +344,7 @@ def test_blocks_cover_every_row_once_in_order():
     for shape in [(7,), (1, 9), (3, 4, 5), (0,), (2, 0, 3)]:
         numbers = np.arange(math.prod(shape)).reshape(shape)
         for rows in (1, 2, 5, 8, 1000):
-            pieces = [numbers[index].ravel() for index in _walk._blocks(shape, rows)]
+            pieces = [numbers[index].ravel() for index in _shard.blocks(shape, rows)]
             assert all(piece.size <= rows for piece in pieces)
             joined = np.concatenate([*pieces, np.arange(0)])
             np.testing.assert_array_equal(joined, numbers.ravel())
@@ -353,24 +353,23 @@ def test_blocks_cover_every_row_once_in_order():
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_as_many_threads_as_asked_for(monkeypatch, task, threads):
-    """Each block in one thread, and no other thread where one is asked for."""
+    """Blocks are shared out, and no other thread works where one is asked for."""
     seen = set()
-    name = {"multiclass": "row_statistics", "binary": "label_statistics"}[task]
-    measure = getattr(evaluation, name)
+    add = _part.Part.add
 
-    def watched(*arguments, num_threads, **options):
-        seen.add((threading.get_ident(), num_threads))
+    def watched(*arguments, **options):
+        seen.add(threading.get_ident())
         time.sleep(0.01)
-        return measure(*arguments, num_threads=num_threads, **options)
+        add(*arguments, **options)
 
-    monkeypatch.setattr(evaluation, name, watched)
+    monkeypatch.setattr(_part.Part, "add", watched)
     x, y = multiclass(200, 5)
     y = y if task == "multiclass" else x > 0
     expected = evaluate(x, y, task=task, num_threads=1)
     seen.clear()
     assert evaluate(x, y, task=task, num_threads=threads, block_bytes=400) == expected
     assert len(seen) == threads
-    assert {inner for _, inner in seen} == {1}
+    assert (threading.get_ident() in seen) == (threads == 1)
     lossgrad.set_num_threads(threads)
     try:
         seen.clear()
@@ -383,3 +382,47 @@ def test_as_many_threads_as_asked_for(monkeypatch, task, threads):
 def test_a_number_of_threads_is_checked():
     with pytest.raises(ValueError, match="num_threads must be at least 1, got 0"):
         evaluate([[0.0, 1.0]], [0], num_threads=0)
+
+
+SCALES = [5e-324, 1e-320, 1e-310, 1e-200, 1e-100, 2.0**-256, 2.0**256, 1e100, 1e200, 1e300]
+FIGURES = ["loss", "loss_error", "accuracy", "entropy", "confidence", "brier", "ece", "mce"]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+@pytest.mark.parametrize("backend", ["compiled", "reference"])
+def test_figures_do_not_depend_on_the_scale_of_weights(task, scale, backend, rng, monkeypatch):
+    """Nor do those of parts that were merged, some of them of another scale."""
+    if backend == "reference":
+        monkeypatch.setattr("lossgrad._exact.kernels", None)
+    x, weights = 3 * rng.standard_normal((200, 4)), rng.integers(0, 9, 200).astype(float)
+    y = rng.integers(0, 4, 200)
+    y = np.eye(4)[y] if task == "binary" else y
+    expected = evaluate(x, y, task=task, sample_weight=weights)
+    found = evaluate(x, y, task=task, sample_weight=scale * weights)
+    for name in FIGURES:
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-13)
+    for name in ("class_loss", "precision", "recall", "f1", "bin_confidence", "bin_accuracy"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-13)
+    mixed = np.where(np.arange(200) % 2, weights, scale * weights)
+    whole, *parts = (Evaluation(task, worst=2 * (task == "multiclass")) for _ in range(3))
+    whole.update(x, y, mixed)
+    for part, rows in zip(parts, np.split(np.arange(200), [77]), strict=True):
+        part.update(x[rows], y[rows], mixed[rows], first_row=rows[0])
+    parts[1].merge(Evaluation.from_bytes(parts[0].to_bytes()))
+    assert parts[1].to_bytes() == whole.to_bytes()
+    heavy = np.arange(200) % 2 == (scale < 1)  # beside which the others are nothing
+    if not 1e-50 < scale < 1e50:
+        alone = evaluate(x[heavy], y[heavy], task=task, sample_weight=mixed[heavy])
+        for name in ("loss", "entropy", "brier", "accuracy"):
+            found = getattr(whole.result(), name)
+            np.testing.assert_allclose(found, getattr(alone, name), rtol=1e-13)
+
+
+def test_the_first_row_is_a_row():
+    state = Evaluation(worst=1)
+    with pytest.raises(ValueError, match="first_row is -1, not 0 or more"):
+        state.update(np.eye(3), [0, 1, 1], first_row=-1)
+    assert state == Evaluation(worst=1)
+    state.update(np.eye(3), [0, 1, 1], first_row=np.int64(7))
+    assert Evaluation.from_bytes(state.to_bytes()).result().worst[0].row == 9

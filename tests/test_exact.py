@@ -149,3 +149,47 @@ def test_a_group_that_is_not_there(values, group):
 def test_what_cannot_be_summed(bad):
     with pytest.raises(ValueError, match="from 0 to infinity"):
         exact_sum([1.0, bad])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_sums_beyond_the_range(compiled, monkeypatch):
+    """Merged with shifts both ways, in any order, some groups with twice the shift."""
+    if not compiled:
+        monkeypatch.setattr("lossgrad._exact.kernels", None)
+    random = np.random.default_rng(8)
+    values = np.ldexp(random.random(400), random.integers(-1073, 1024, 400))
+    groups, shifts = random.integers(0, 3, 400), random.integers(-32, 33, 400)
+    expected = [Fraction(0)] * 3
+    for value, group, shift in zip(values.tolist(), groups, shifts.tolist(), strict=True):
+        expected[group] += Fraction(value) * Fraction(2) ** (32 * shift * (2 if group == 2 else 1))
+    seen = set()
+    for _ in range(3):
+        sums = ExactSums(3)
+        for k in random.permutation(400):
+            part = ExactSums(3)
+            part.add(values[k : k + 1], groups[k : k + 1])
+            sums.merge(part, int(shifts[k]), [2])
+        sums.add(math.inf, 1)
+        seen.add(sums.to_bytes())
+    assert len(seen) == 1
+    sums, _ = ExactSums.from_bytes(3, memoryview(seen.pop()))
+    assert [sums.fraction(k) for k in range(3)] == expected
+    for shift in (-96, -64, 0, 1):
+        scaled = [one * Fraction(2) ** (32 * shift) for one in expected]
+        wanted = [float(one) if one < 2**1023 else math.inf for one in scaled]
+        assert sums.values(shift).tolist() == [wanted[0], math.inf, wanted[2]]
+
+
+@pytest.mark.parametrize("limbs", [[-99], [98], [0, 0], [3, 0], [1], [], [2**31 - 1], [-(2**31)]])
+def test_bytes_of_limbs_that_no_sum_has(limbs):
+    parts = [len(limbs).to_bytes(4, "little")]
+    parts += [limb.to_bytes(4, "little", signed=True) + bytes(4) for limb in limbs]
+    with pytest.raises(ValueError, match="limb"):
+        ExactSums.from_bytes(1, memoryview(b"".join([*parts, bytes(4)])))
+
+
+@pytest.mark.parametrize("counts", [[-1, 1], [2**62, 0], [1]])
+def test_bytes_of_infinities_that_no_sum_has(counts):
+    data = ExactSums(2).to_bytes()[:-4] + (1).to_bytes(4, "little") + np.int64(counts).tobytes()
+    with pytest.raises(ValueError, match=r"infinities|announced"):
+        ExactSums.from_bytes(2, memoryview(data))

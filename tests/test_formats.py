@@ -1,6 +1,8 @@
 """Every file format: the figures are those of the arrays, and what is wrong with a file is said."""
 
 import json
+import os
+import re
 import sys
 import zipfile
 
@@ -8,9 +10,10 @@ import numpy as np
 import pytest
 
 from lossgrad import FileError, cli, evaluate
+from lossgrad._file_array import FileArray
 from lossgrad._formats import open_array
 from lossgrad._sequential import Rows
-from lossgrad._walk import Reordered
+from lossgrad._shard import Reordered
 
 
 def write_npz(path, arrays):
@@ -176,14 +179,13 @@ def test_open_data_sets_are_read_in_blocks(tmp_path, arrays):
     assert evaluate(group["logits"], group["targets"], block_bytes=100) == expected
 
 
-def test_stored_npz_is_mapped(tmp_path, arrays):
+def test_stored_npz_is_read_in_pieces(tmp_path, arrays):
     path = tmp_path / "both.npz"
     arrays["fortran"] = np.asfortranarray(arrays["logits"])
     np.savez(path, **arrays)
     for name in arrays:
         array = open_array(path, name)
-        assert isinstance(array.base, np.memmap)
-        assert not array.flags.writeable
+        assert isinstance(array, FileArray)
         np.testing.assert_array_equal(array, arrays[name])
 
 
@@ -302,3 +304,113 @@ def test_rows_in_pieces_can_be_had_in_any_order():
         np.testing.assert_array_equal(rows[slice(start, stop),], whole[start:stop])
         np.testing.assert_array_equal(rows[slice(start, stop), 2:], whole[start:stop, 2:])
         np.testing.assert_array_equal(rows[start, 1:3], whole[start, 1:3])
+
+
+# What would be read from elsewhere, or is no number
+
+
+NOT_NUMBERS = {
+    "V2": (np.zeros((9, 2), "V2"), "bfloat16; save them with .astype(numpy.float32)"),
+    "V0": (np.zeros((9, 2), "V0"), "logits.npy has dtype |V0: numbers are needed"),
+    "record": (np.zeros((9, 2), [("a", "f4")]), "logits.npy has dtype [('a', '<f4')]: numbers"),
+    "text": (np.full((9, 2), "a"), "logits.npy has dtype <U1: numbers are needed"),
+    "bytes": (np.full((9, 2), b"a"), "logits.npy has dtype |S1: numbers are needed"),
+    "dates": (np.zeros((9, 2), "M8[s]"), "logits.npy has dtype datetime64[s]: numbers are needed"),
+    "objects": (np.full((9, 2), None), "logits.npy holds Python objects, which are never"),
+}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("name", NOT_NUMBERS)
+def test_npz_members_that_are_no_numbers(tmp_path, save, name):
+    array, message = NOT_NUMBERS[name]
+    save(tmp_path / "a.npz", logits=array, targets=np.zeros(9, int))
+    with pytest.raises(FileError, match=re.escape(message)):
+        evaluate(tmp_path / "a.npz")
+
+
+def test_bfloat16_that_numpy_saved(tmp_path, arrays):
+    x = arrays["logits"].astype(pytest.importorskip("ml_dtypes").bfloat16)
+    np.savez(tmp_path / "a.npz", **{**arrays, "logits": x})
+    with pytest.raises(FileError, match=r"logits.npy has dtype \|V2: .* such as bfloat16; save"):
+        evaluate(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["logits", "targets"])
+@pytest.mark.parametrize("how", ["external", "virtual", "link"])
+def test_hdf5_that_reaches_outside_its_file(tmp_path, arrays, how, name):
+    h5py = pytest.importorskip("h5py")
+    other, path = tmp_path / "other.h5", tmp_path / "a.h5"
+    write_hdf5(other, arrays)
+    write_hdf5(path, arrays)
+    shape, dtype = arrays[name].shape, arrays[name].dtype
+    with h5py.File(path, "a") as file:
+        del file[name]
+        if how == "external":
+            arrays[name].tofile(tmp_path / "raw")
+            where = [(str(tmp_path / "raw"), 0, arrays[name].nbytes)]
+            file.create_dataset(name, shape, dtype, external=where)
+        elif how == "virtual":
+            layout = h5py.VirtualLayout(shape, dtype)
+            layout[:] = h5py.VirtualSource(other, name, shape)
+            file.create_virtual_dataset(name, layout)
+        else:
+            file[name] = h5py.ExternalLink(other, name)
+        np.testing.assert_array_equal(file[name][:], arrays[name])  # so it could be read
+    message = "is a link to another file" if how == "link" else "has its data in other places"
+    with pytest.raises(FileError, match=f"{name} {message}"):
+        evaluate(path)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("shards", [None, (120, 9)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_chunk_of_zarr_that_is_missing(tmp_path, arrays, version, shards, axis):
+    zarr = pytest.importorskip("zarr")
+    if shards and version == 2:
+        pytest.skip("shards are of version 3")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+    x = arrays["logits"] if axis else np.ascontiguousarray(arrays["logits"].T)
+    chunks = (60, 3)
+    if not axis:
+        chunks, shards = chunks[::-1], shards and shards[::-1]
+    group.create_array("logits", data=x, chunks=chunks, shards=shards)
+    group.create_array("targets", data=arrays["targets"], chunks=(100,))
+    expected = evaluate(arrays["logits"], arrays["targets"])
+    assert evaluate(tmp_path / "a.zarr", axis=axis, block_bytes=1000) == expected
+    separator = "." if version == 2 else "/"
+    place = "2", "0" if shards else "1"
+    key = separator.join(place if axis else place[::-1])
+    key = key if version == 2 else f"c/{key}"
+    (tmp_path / "a.zarr" / "logits" / key).unlink()
+    for block_bytes in (1, 1000, 1 << 22):
+        with pytest.raises(FileError, match=f"chunk {key} of logits is missing"):
+            evaluate(tmp_path / "a.zarr", axis=axis, block_bytes=block_bytes)
+
+
+def test_fill_values_that_zarr_wrote(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    labels = np.sort(np.arange(60) % 3)  # whole chunks of 0
+    for every in (False, True):
+        group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+        group.create_array("logits", data=np.eye(3)[labels], chunks=(10, 3))
+        options = {"config": {"write_empty_chunks": every}}
+        group.create_array("targets", data=labels, chunks=(10,), **options)
+        if every:
+            assert evaluate(tmp_path / "a.zarr").accuracy == 1.0
+        else:
+            with pytest.raises(FileError, match=r"c/0 of targets is missing; .*write_empty_chunks"):
+                evaluate(tmp_path / "a.zarr")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_never_read(tmp_path, arrays):
+    for name in WRITERS:
+        os.mkfifo(tmp_path / f"pipe.{name}")
+        with pytest.raises(FileError, match=r"is not a regular file|nor a regular file"):
+            evaluate(tmp_path / f"pipe.{name}")
+    write_zarr(tmp_path / "a.zarr", arrays)
+    (tmp_path / "a.zarr" / "targets" / "c" / "1").unlink()
+    os.mkfifo(tmp_path / "a.zarr" / "targets" / "c" / "1")
+    with pytest.raises(FileError, match="chunk c/1 of targets is missing"):
+        evaluate(tmp_path / "a.zarr")

@@ -33,7 +33,7 @@ def test_memory_stays_below_300_megabytes(tmp_path, rows, classes):
     np.lib.format.open_memmap(tmp_path / "y.npy", "w+", np.int64, shape=(rows,))[-1] = 1
     command = [sys.executable, "-c", PROGRAM, "evaluate", tmp_path / "x.npy", tmp_path / "y.npy"]
     done = subprocess.run(
-        [*command, "--json", "--threads", "2"], capture_output=True, text=True, check=False
+        [*command, "--json", "--threads", "16"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     found, peak = map(json.loads, done.stdout.splitlines())

@@ -104,9 +104,9 @@ def test_partial_overlap(either, dtype, shift, rng):
                 if a.shape != want[-1].shape or a.dtype != want[-1].dtype:
                     continue
                 memory = np.zeros(a.size + 2 * 40, dtype)
-                own = memory[40 : 40 + a.size].reshape(shape)
+                own = memory[40 : 40 + a.size].reshape(a.shape)
                 own[...] = a
-                out = memory[40 + shift : 40 + shift + a.size].reshape(shape)
+                out = memory[40 + shift : 40 + shift + a.size].reshape(a.shape)
                 same_bits(
                     call(either, {key: own}, out=out), want, f"{key} {shift} from out in {call}"
                 )

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from lossgrad import FileError, cli, evaluate, report, sample
+from lossgrad import Evaluation, FileError, cli, evaluate, report, sample
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "img"}
@@ -81,6 +81,9 @@ def test_report_of_the_digits(tmp_path, capsys):
         assert head == "data:image/svg+xml;base64"
         drawing = ElementTree.fromstring(base64.b64decode(data))
         assert drawing.tag.endswith("svg")
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{policy}">' in path.read_text()
+    assert not re.search(r"\son\w+=|<script|<svg|<font", path.read_text())
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import", path.read_text())
     assert len(path.read_bytes()) < 1_000_000
 
@@ -122,15 +125,11 @@ def test_the_same_result_gives_the_same_file(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_report(tmp_path, full_disk):
     path = tmp_path / "r.html"
     path.write_text("old")
 
-    def full(self, content):
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    full_disk()
     with pytest.raises(FileError, match="cannot be written: No space left on device"):
         report.write(path, evaluate(np.eye(3), [0, 1, 1]))
     assert path.read_text() == "old"
@@ -176,3 +175,26 @@ def test_the_numbers_of_the_loss_axis_stand_apart():
     report._plot(draw, evaluate(logits, np.zeros(400, int)), "losses")
     assert len(seen) > 3
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(seen))
+
+
+def test_names_that_are_not_what_they_seem(tmp_path):
+    """Escaped on the page and in the drawings; two dollars are no formula."""
+    names = ["a\x1b[31mb", "\u202egnp.exe", "$\\frac{$"]
+    about = {"logits": "\u2066x\nname", "targets": "\udc80"}  # a byte that is no text
+    result = evaluate(np.eye(3), [0, 1, 1], worst=1)
+    state = Evaluation(worst=1)
+    state.update(np.eye(3), [0, 1, 1], source="two\rfiles\x9b")
+    for found in (result, state.result()):
+        report.write(tmp_path / "r.html", found, class_names=names, about=about)
+    text = (tmp_path / "r.html").read_text()
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    words = page(tmp_path / "r.html").words
+    assert "logits: \\u2066x\\nname, targets: \\udc80" in words
+    for shown in ("a\\x1b[31mb", "\\u202egnp.exe", "$\\frac{$", "two\\rfiles\\x9b 2"):
+        assert shown in words
+
+
+def test_rows_without_weight(tmp_path):
+    result = evaluate(np.eye(3), [0, 1, 1], sample_weight=np.zeros(3))
+    report.write(tmp_path / "r.html", result)
+    assert len(page(tmp_path / "r.html").images) == 4

@@ -521,11 +521,11 @@ def test_no_classes(lg, dtype):
 
 
 def test_shapes_must_match(lg, dtype, rng):
-    """No argument of the logits' shape broadcasts, except weights."""
+    """No argument of the logits' shape broadcasts, except weights (see test_sample_weight)."""
     shape = (4, 3)
     for call in all_calls(shape, dtype, rng, axis=1, brief=True):
         for key, a in call.arrays.items():
-            if key in ("weight", "pos_weight", "b"):
+            if key in ("weight", "pos_weight", "b", "sample_weight"):
                 continue
             for wrong in {(1, 3), (4, 1), (3,), (3, 4), (4, 4), (4,), (1,), (), (4, 3, 1)}:
                 if wrong == a.shape or key == call.main:

@@ -3,12 +3,16 @@
 import hashlib
 import json
 import pickle
+import time
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 
-from lossgrad import Evaluation, evaluate, sample
+from lossgrad import Evaluation, FileError, _checkpoint, _frame, evaluate, sample
 from lossgrad import evaluation as module
+from lossgrad._walk import Position
 
 
 def merged(states, random):
@@ -115,11 +119,11 @@ def test_an_empty_state_merges_both_ways(case):
 
 
 def test_the_format_is_pinned():
-    """Old states must be readable for ever: these bytes change with the version only."""
+    """What was released must be readable for ever: these bytes change with the version only."""
     state = Evaluation(bins=2, worst=1)
     state.update(np.array([[2.0, -np.inf], [1.0, 1.0]]), [0, -100], source="x")
     data = state.to_bytes()
-    assert data.startswith(b"lossgrad-evaluation\n\x01\x00")
+    assert data.startswith(b"lossgrad-evaluation\n\x02\x00")
     length = int.from_bytes(data[22:26], "little")
     assert json.loads(data[26 : 26 + length]) == {
         "classes": 2,
@@ -136,32 +140,232 @@ def test_the_format_is_pinned():
         },
         "worst_rows": [["0x0.0p+0", "x", 0, 0, 0, "0x1.0000000000000p+0"]],
     }
-    assert hashlib.sha256(data).hexdigest()[:16] == "077273b81390fd22"
+    assert hashlib.sha256(data).hexdigest()[:16] == "013462150e5d755c"
 
 
-@pytest.mark.parametrize("version", [0, 2, 999])
+@pytest.mark.parametrize("version", [0, 1, 999])
 def test_unknown_versions(version):
     data = bytearray(Evaluation().to_bytes())
     data[20:22] = version.to_bytes(2, "little")
-    with pytest.raises(ValueError, match=f"version {version}; this lossgrad reads 1"):
+    with pytest.raises(ValueError, match=f"version {version}; this lossgrad reads 2"):
         Evaluation.from_bytes(bytes(data))
 
 
-def test_damaged_bytes_are_never_read_as_a_state():
-    state = Evaluation()
-    state.update(np.eye(4), np.arange(4))
-    data = state.to_bytes()
+def small_states():
+    """One of each kind, as bytes: worst rows, an infinite loss, weights, nothing, binary."""
+    x, y = np.array([[2.0, -np.inf], [1.0, 1.0], [0.0, 3.0]]), [0, 1, 0]
+    options = [{"bins": 2, "worst": 2}, {"bins": 1, "weight": [0.5, 2.0]}, {"bins": 1}]
+    states = [Evaluation(**one) for one in options]
+    states[0].update(x, [0, 0, -100], source="x")
+    states[0].update(x[:1], [1], source="y")
+    states[1].update(x, y, [0.25, 1e-300, 3.0])
+    states.append(Evaluation("binary", bins=1))
+    states[-1].update(x, np.eye(2)[y])
+    return [state.to_bytes() for state in states]
+
+
+def in_files(data):
+    """The state as a finished and as an unfinished run's file has it."""
+    state = Evaluation.from_bytes(data)
+    place = {"job": "a", "position": [0, 1], "total": max(9, state.rows)}
+    return [data, _frame.pack(b"lossgrad-unfinished\n", place, data)]
+
+
+def signed(content):
+    """The content with a checksum that is right."""
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+@pytest.fixture
+def load(tmp_path):
+    """A function that loads bytes from a file: None if that is an error, as it should be."""
+
+    def loaded(data):
+        (tmp_path / "state").write_bytes(data)
+        try:
+            return _checkpoint.load(tmp_path / "state")
+        except FileError as error:
+            problem = str(error)
+        assert problem.startswith(f"{tmp_path / 'state'}: is not a state that can be read: ")
+        assert problem.isprintable()
+        return None
+
+    return loaded
+
+
+@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize("unfinished", [0, 1])
+def test_a_flipped_bit_or_a_lost_end_is_never_a_state(load, which, unfinished):
+    """Every bit of every part: name, version, headers, sums, checksums."""
+    data = in_files(small_states()[which])[unfinished]
+    assert load(data) is not None
+    for place in range(len(data)):
+        for bit in range(8) if place < 200 else (place % 8,):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << bit
+            assert load(bytes(damaged)) is None, (place, bit)
+        assert load(data[:place]) is None
+    assert load(data + b"\0") is None
+
+
+def test_splices_of_states_are_states_or_errors(load):
+    files = [one for data in small_states() for one in in_files(data)]
     random = np.random.default_rng(5)
-    for place in random.integers(0, len(data), 300):
-        damaged = bytearray(data)
-        damaged[place] ^= 1 << random.integers(8)
-        with pytest.raises(ValueError, match="evaluation"):
-            Evaluation.from_bytes(bytes(damaged))
-    for length in [*range(30), *random.integers(30, len(data), 50)]:
-        with pytest.raises(ValueError, match="evaluation"):
-            Evaluation.from_bytes(data[:length])
-    with pytest.raises(ValueError, match="not a saved evaluation"):
-        Evaluation.from_bytes(b"something else")
+    for _ in range(1500):
+        first, second = random.choice(len(files), 2)
+        one, two = files[first], files[second]
+        cut, back = random.integers(len(one) + 1), random.integers(len(two) + 1)
+        spliced = one[:cut] + two[back:]
+        assert load(spliced) is None or spliced in files
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_damage_with_a_right_checksum_is_an_error_or_another_state(load, which):
+    """What comes from elsewhere may be made on purpose: no other exception, nor in the figures."""
+    data = small_states()[which]
+    random = np.random.default_rng([6, which])
+    header = 26 + int.from_bytes(data[22:26], "little")
+    taken = 0
+    for trial in range(2500):
+        damaged = bytearray(data[:-4])
+        end = header if trial % 2 else len(damaged)
+        for place in random.integers(20, end, random.integers(1, 4)):
+            digits = random.choice(list(b'0123456789-[]{},e"\xff'))
+            damaged[place] = digits if trial % 2 else random.integers(256)
+        if (found := load(signed(bytes(damaged)))) is not None:
+            assert found[0].to_bytes() == signed(bytes(damaged))
+            found[0].result().to_dict(top_k=[1])
+            found[0].merge(found[0])
+            taken += 1
+    assert taken < 1000
+
+
+def edited(header=(), options=(), **more):
+    """The first small state with other entries in its header, and its sums."""
+    data = small_states()[0]
+    length = int.from_bytes(data[22:26], "little")
+    found = json.loads(data[26 : 26 + length])
+    found.update(header, **more)
+    found["options"].update(options)
+    return _frame.pack(module.MAGIC, found, data[26 + length : -4])
+
+
+ROW = ["0x1.0000000000000p+0", "x", 0, 0, 0, "0x1.0000000000000p+0"]
+IMPOSSIBLE = {
+    "classes": edited(classes=10**12),
+    "no classes": edited(classes=0),
+    "classes with a point": edited(classes=2.0),
+    "bins": edited(options={"bins": 10**12}),
+    "bins that are missing": edited(options={"bins": 3}),
+    "a confusion matrix": edited(classes=10**9, options={"confusion_limit": 10**10}),
+    "a large float": edited(options={"threshold": "0x1p99999"}),
+    "nan": edited(options={"threshold": "nan"}),
+    "a text": edited(options={"threshold": "one half"}),
+    "no text": edited(options={"threshold": 0.5}),
+    "class weights": edited(options={"weight": ["0x1p99999", "0x1p0"]}),
+    "too many class weights": edited(options={"weight": ["0x1.0000000000000p+0"] * 3}),
+    "a label": edited(options={"ignore_index": 2**80}),
+    "an option": edited(options={"what": 1}),
+    "a key": edited(what=1),
+    "negative": edited(counts={**COUNTS, "rows": -2}),
+    "more kept than seen": edited(counts={**COUNTS, "terms": 5}),
+    "more right than kept": edited(counts={**COUNTS, "correct": 9}),
+    "huge": edited(counts=dict.fromkeys(COUNTS, 2**70)),
+    "true": edited(counts={**COUNTS, "rows": True}),
+    "no counts": edited(counts={}),
+    "null": edited(counts=None),
+    "a row": edited(worst_rows=[ROW[:3]]),
+    "three rows": edited(worst_rows=[ROW] * 3),
+    "a label of no class": edited(worst_rows=[[*ROW[:3], 7, 0, ROW[5]]]),
+    "a prediction of no class": edited(worst_rows=[[*ROW[:4], -1, ROW[5]]]),
+    "a row below 0": edited(worst_rows=[[*ROW[:2], -1, 0, 0, ROW[5]]]),
+    "a loss": edited(worst_rows=[["-0x1.0000000000000p+0", *ROW[1:]]]),
+    "a loss of nan": edited(worst_rows=[["nan", *ROW[1:]]]),
+    "a confidence": edited(worst_rows=[[*ROW[:5], "0x1.0000000000000p+1"]]),
+    "a source": edited(worst_rows=[[ROW[0], 3, *ROW[2:]]]),
+    "order": edited(worst_rows=[ROW, ["inf", *ROW[1:]]]),
+    "shallow": edited(what=[[[[1]]]]),
+    "deep": edited(what=json.loads("[" * 400 + "]" * 400)),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_impossible_states_are_refused_at_once(load, name):
+    tracemalloc.start()
+    start = time.perf_counter()
+    found = load(IMPOSSIBLE[name])
+    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found is None
+    assert seconds < 0.1
+    assert peak < 1 << 20
+    with pytest.raises(ValueError, match="a damaged evaluation: "):
+        Evaluation.from_bytes(IMPOSSIBLE[name])
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"1", b"{}", b'"', b"\xff"])
+def test_headers_that_are_none(load, text):
+    for name in (module.MAGIC, b"lossgrad-unfinished\n"):
+        start = name + (2).to_bytes(2, "little")
+        for length in (len(text), 0, 2**32 - 1):
+            assert load(signed(start + length.to_bytes(4, "little") + text)) is None
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        {"job": 1, "position": [0, 1], "total": 9},
+        {"job": "a", "position": [0], "total": 9},
+        {"job": "a", "position": [0, -1], "total": 9},
+        {"job": "a", "position": [0, True], "total": 9},
+        {"job": "a", "position": [0, 1], "total": 1},
+        {"job": "a", "position": [0, 1], "total": 9.0},
+        {"job": "a", "position": [0, 1], "total": 9, "rows": 3},
+    ],
+)
+def test_places_that_are_none(load, place):
+    data = small_states()[0]
+    assert load(_frame.pack(b"lossgrad-unfinished\n", place, data)) is None
+
+
+@pytest.mark.parametrize(
+    ("position", "rows", "right"),
+    [
+        ((0, 2), [9], True),
+        ((0, 4), [4, 9], True),
+        ((1, 1), [3, 9], True),
+        ((2, 0), [3, 1], True),
+        ((0, 5), [9], False),  # 4 rows in 5 blocks
+        ((0, 1), [3, 9], False),
+        ((1, 1), [4, 9], False),
+        ((1, 1), [1, 2, 9], False),
+        ((9, 1), [9], False),
+    ],
+)
+def test_rows_are_checked_against_the_place(tmp_path, position, rows, right):
+    state = Evaluation.from_bytes(small_states()[0])
+    assert state.rows == 4
+    path = str(tmp_path / "state")
+    _checkpoint.save(path, state, _checkpoint.Unfinished("job", Position(*position), 20))
+    empty = Evaluation(**state.options())
+    if right:
+        assert _checkpoint.resume(path, empty, "job", rows) == (state, position)
+    else:
+        with pytest.raises(FileError, match="has 4 rows, which do not end in its shard"):
+            _checkpoint.resume(path, empty, "job", rows)
+
+
+def test_states_without_weight_come_back():
+    """Sums of nothing are in no limb but the one that is always written."""
+    for options in ({}, {"worst": 2, "bins": 3}):
+        states = Evaluation(**options), Evaluation(**options)
+        states[0].update(np.eye(5), np.arange(5), np.zeros(5))
+        states[1].update(np.eye(5), np.full(5, -100))
+        for state in states:
+            again = Evaluation.from_bytes(state.to_bytes())
+            assert again.result() == state.result()
+            assert again.result().classes == 5
 
 
 @pytest.mark.parametrize(
@@ -186,6 +390,8 @@ def test_different_options_do_not_merge(options):
     "options",
     [
         {"bins": 0},
+        {"bins": 2**20 + 1},
+        {"ignore_index": 2**63},
         {"worst": -1},
         {"label_smoothing": 1.5},
         {"threshold": 0.0},

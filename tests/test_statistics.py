@@ -1,10 +1,12 @@
 """The figures of rows: bounds against long double, limits, and the same bits anywhere."""
 
+import math
+
 import numpy as np
 import pytest
 from conftest import FUSED_LEVELS, kernels
 
-from lossgrad import _statistics, reference
+from lossgrad import _statistics, evaluate, reference
 from lossgrad.reference import statistics as twin
 
 FIELDS = ("loss", "lse", "predicted", "confidence", "rank", "entropy", "squares", "brier")
@@ -168,7 +170,8 @@ def label_statistics(lg):
 
 def logits_and_targets(rng, dtype, n=3000):
     x = rng.normal(size=n) * rng.choice([1, 10, 100, 300], n)
-    return x.clip(-690, 690).astype(dtype), rng.choice([0, 1, 0, 1, 0.25, 0.875], n).astype(dtype)
+    x[::5] = rng.choice([-1, 1], len(x[::5])) * rng.uniform(690, 760, len(x[::5]))
+    return x.astype(dtype), rng.choice([0, 1, 0, 1, 0.25, 0.875], n).astype(dtype)
 
 
 def test_label_bounds(label_statistics, dtype, rng):
@@ -178,9 +181,11 @@ def test_label_bounds(label_statistics, dtype, rng):
     small, large = power / (1 + power), 1 / (1 + power)
     p = np.where(wide < 0, small, large)
     off = np.where(wide < 0, small - t_wide, (1 - t_wide) - small)
-    assert (abs(found.probability - p) <= 2**-51 * p).all()
+    unit = np.finfo(np.float64).smallest_subnormal
+    assert (abs(found.probability - p) <= 2**-51 * p + unit * (p < 1e-307)).all()
     entropy = np.log1p(power) + abs(wide) * small
-    assert (abs(found.entropy - entropy) <= 2**-51 * entropy).all()
+    lost = unit * (1 + abs(wide)) * (small < 1e-307)
+    assert (abs(found.entropy - entropy) <= 2**-51 * entropy + lost).all()
     root = np.sqrt(found.brier.astype(np.longdouble))
     assert (abs(root - abs(off)) <= 2**-51 * np.maximum(p, t) + 1e-160).all()  # its square is 0
     certain = (t == (x > 0)) & (abs(x) < 300)  # what is sure keeps its relative accuracy
@@ -200,11 +205,21 @@ def test_label_limits(label_statistics, dtype):
     x = np.array([np.inf, np.inf, -np.inf, -np.inf, 0, np.nan], dtype)
     found = label_statistics(x, np.array([1, 0, 0, 1, 1, 0], dtype))
     np.testing.assert_array_equal(found.loss[:4], [0, np.inf, 0, np.inf])
-    np.testing.assert_allclose(found.probability[:5], [1, 1, 0, 0, 0.5], atol=1e-300)
-    np.testing.assert_allclose(found.entropy[:5], [0, 0, 0, 0, np.log(2)], rtol=1e-15, atol=1e-300)
-    np.testing.assert_allclose(found.brier[:5], [0, 1, 0, 1, 0.25], atol=1e-300)
+    np.testing.assert_array_equal(found.probability[:5], [1, 1, 0, 0, 0.5])
+    np.testing.assert_allclose(found.entropy[:5], [0, 0, 0, 0, np.log(2)], rtol=1e-15, atol=0)
+    np.testing.assert_array_equal(found.brier[:5], [0, 1, 0, 1, 0.25])
     np.testing.assert_array_equal(found.predicted, [True, True, False, False, False, False])
     assert np.isnan(found.loss[5])
+
+
+@pytest.mark.parametrize("x", [-38.0, -690, -700.5, -709, -720, -744, -745.1, -746, -1e4, -np.inf])
+def test_the_calibration_error_of_sure_labels(x):
+    """Nothing is clamped before a probability is 0."""
+    found = evaluate(np.full((5, 2), x), np.zeros((5, 2)), task="binary")
+    expected = math.exp(x)
+    unit = np.finfo(np.float64).smallest_subnormal
+    for value in (found.ece, found.mce, found.confidence):
+        assert abs(value - expected) <= 2**-50 * expected + (unit if expected < 1e-307 else 0)
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])

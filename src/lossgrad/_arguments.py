@@ -5,9 +5,11 @@ what was wrong and what to do. Helpers try the usual case first, because a small
 in about a microsecond; the most usual calls do not come here (``plain_`` in ``_kernels.pyx``).
 """
 
+from __future__ import annotations
+
 import math
 import operator
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, overload
 
 import numpy as np
 from numpy.exceptions import AxisError
@@ -18,6 +20,7 @@ from ._environment import arithmetic
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+Axis = int | tuple[int, ...] | None
 
 # What may be given and comes back. bfloat16 (of ml_dtypes) is known by its name alone.
 SUPPORTED: Final = ("float16", "bfloat16", "float32", "float64")
@@ -54,6 +57,7 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
         return _plain(a.astype(dtype, copy=False))
 
 
+@arithmetic()
 def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Array, Any]:
     """x and another operand of the same rank, in the dtype that NumPy promotes both to.
 
@@ -137,6 +141,139 @@ def rows_shape(shape: Shape, axis: int, keepdims: bool = False) -> Shape:
     return shape[:axis] + shape[axis + 1 :] if axis < len(shape) - 1 else shape[:axis]
 
 
+class Classes:
+    """The class axis of arrays of one shape: one of their own axes, or what several are merged to.
+
+    Several are a tuple of axes, in any order, or all (None). They are merged where the first of
+    them is, which moves no memory if they are neighbours. A number is one class. Entries that are
+    False in `where` are not read: see ``read``.
+    """
+
+    def __init__(
+        self, x: Array, axis: Axis, name: str = "x", where: ArrayLike | None = None
+    ) -> None:
+        self._merge(x, axis, name)
+        self._mask = None if where is None else self.merged(_broadcast_mask(where, x.shape))
+
+    def _merge(self, x: Array, axis: Axis, name: str) -> None:
+        shape, self.axes = x.shape, _several(axis, x.ndim)
+        self._own = self._moved = self.shape = shape
+        if self.axes is None:
+            self.axis = class_axis(x, operator.index(axis), name)  # type: ignore[arg-type]
+            return
+        classes = math.prod(shape[k] for k in self.axes)
+        if classes == 0:
+            raise ValueError(f"{name} of shape {shape} has no classes along axis={axis}")
+        rest = [k for k in range(x.ndim) if k not in self.axes]
+        self.axis = min(self.axes, default=x.ndim)
+        order = [*rest[: self.axis], *self.axes, *rest[self.axis :]]
+        self._moved = tuple(shape[k] for k in order)
+        left = tuple(shape[k] for k in rest)
+        self.shape = (*left[: self.axis], classes, *left[self.axis :])
+
+    @property
+    def _places(self) -> range:
+        """Where the merged axes are before they are one."""
+        return range(self.axis, self.axis + len(self.axes or ()))
+
+    def rows_shape(self, keepdims: bool = False) -> Shape:
+        """The shape that is left when the classes are reduced."""
+        if self.axes is None or not keepdims:
+            return rows_shape(self.shape, self.axis, keepdims)
+        return tuple(1 if k in self.axes else n for k, n in enumerate(self._own))
+
+    @overload
+    def merged(self, a: Array) -> Array: ...
+    @overload
+    def merged(self, a: Array | None) -> Array | None: ...
+    def merged(self, a: Array | None) -> Array | None:
+        """An array of the shape with its classes along one axis, `axis`; a view if there is one."""
+        if self.axes is None or a is None:
+            return a
+        return np.moveaxis(a, self.axes, self._places).reshape(self.shape)
+
+    def read(self, a: Array, fill: float) -> Array:
+        """The same, with another number in place of what is not read."""
+        return filled(self.merged(a), self._mask, fill)
+
+    def clear(self, gradient: Array) -> None:
+        """Write 0 to a merged gradient where nothing is read."""
+        clear(gradient, self._mask)
+
+    def output(self, out: Array | None, dtype: np.dtype[Any]) -> Array:
+        """As the function ``output``, for a result of all classes."""
+        if self.axes is not None and out is not None:
+            out = self.merged(_fitting(out, self._own, dtype, "out"))
+        return output(out, self.shape, dtype, axis=self.axis)
+
+    def finished(self, result: Array, out: Array | None) -> Array:
+        """Hand back a result written to what `output` gave."""
+        if self.axes is None:
+            return finished(result, out)
+        result = np.moveaxis(result.reshape(self._moved), self._places, self.axes)
+        if out is None:
+            return finished(np.ascontiguousarray(result).reshape(result.shape), None)
+        if not np.may_share_memory(result, out):
+            np.copyto(out, result)
+        return out
+
+
+def _several(axis: Axis, ndim: int) -> tuple[int, ...] | None:
+    """The axes to merge, in order; None if it is an axis of its own."""
+    if axis is None:
+        return tuple(range(ndim))
+    if not isinstance(axis, tuple):
+        return () if ndim == 0 and axis_index(axis, 1) == 0 else None
+    axes = sorted(axis_index(k, ndim) for k in axis)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"axis={axis} names an axis twice")
+    return tuple(axes)
+
+
+def _mask(where: ArrayLike) -> Array:
+    a = np.asarray(where)
+    if a.dtype != np.bool_:
+        raise TypeError(f"where has dtype {a.dtype}: use bools, True for what is read")
+    return a
+
+
+def _broadcast_mask(where: ArrayLike, shape: Shape) -> Array:
+    """Which entries are read; it may not enlarge them."""
+    a = _mask(where)
+    try:
+        return np.broadcast_to(a, shape)
+    except ValueError:
+        raise ValueError(
+            f"where of shape {a.shape} does not broadcast to the shape of x, {shape}"
+        ) from None
+
+
+def loss_mask(
+    where: ArrayLike | None, shape: Shape, axis: int
+) -> tuple[Array | None, Array | None]:
+    """(which rows are read, which logits are read), as far as they are given."""
+    if where is None:
+        return None, None
+    a, rows = _mask(where), rows_shape(shape, axis)
+    if a.shape not in (shape, rows):
+        raise ValueError(
+            f"where has shape {a.shape}: it must be {rows}, for a mask of rows, "
+            f"or {shape}, for one of their entries"
+        )
+    return (None, a) if a.shape == shape else (a, None)
+
+
+def filled(a: Array, mask: Array | None, fill: float) -> Array:
+    """The array with another number where the mask, if there is one, is False."""
+    return a if mask is None else np.where(mask, a, a.dtype.type(fill))
+
+
+def clear(gradient: Array, mask: Array | None) -> None:
+    """Write 0 where the mask, if there is one, is False."""
+    if mask is not None:
+        np.copyto(gradient, 0, where=~mask)
+
+
 def grid(x: Array, axis: int) -> Array:
     """x as (outer, classes, inner), axis counted from the front; a view unless none exists."""
     shape = x.shape
@@ -171,6 +308,16 @@ def output(
     """
     if out is None:
         return np.empty(shape, dtype)
+    plain = _fitting(out, shape, dtype, name)
+    if not plain.flags.aligned or not (
+        plain.flags.c_contiguous or (not rows and _has_view(plain, axis))
+    ):
+        return np.empty(shape, dtype)
+    return plain
+
+
+def _fitting(out: Array, shape: Shape, dtype: np.dtype[Any], name: str) -> Array:
+    """`out` as a plain array, which must be able to hold the result."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a NumPy array, got {type(out).__name__}")
     if out.shape != shape:
@@ -179,12 +326,7 @@ def output(
         raise TypeError(f"{name} has dtype {out.dtype}, but the result has dtype {dtype}")
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only")
-    plain = np.asarray(out)  # a memory map, say, as the base class
-    if not plain.flags.aligned or not (
-        plain.flags.c_contiguous or (not rows and _has_view(plain, axis))
-    ):
-        return np.empty(shape, dtype)
-    return plain
+    return np.asarray(out)  # a memory map, say, as the base class
 
 
 def finished(result: Array, out: Array | None) -> Array:
@@ -247,6 +389,15 @@ def batch_reduction_name(reduction: str) -> str:
 def batch_size(x: Array) -> int:
     """Entries of the first axis; a number is one."""
     return x.shape[0] if x.ndim else 1
+
+
+def divergence_divisor(reduction: str, x: Array, classes: Classes | None) -> float:
+    """What kl_div's sum is divided by: the mean is over elements, or rows if there are any."""
+    if reduction == "batchmean":
+        return batch_size(x)
+    if reduction != "mean":
+        return 1.0
+    return x.size if classes is None else math.prod(classes.rows_shape())
 
 
 def loss_out(out: Array | None, reduction: str) -> None:
@@ -430,9 +581,13 @@ def _misfit(targets: Shape, logits: Shape, axis: int) -> NoReturn:
     raise ValueError(message)
 
 
-def check_labels(labels: Array, classes: int, ignore_index: int) -> NDArray[np.bool_]:
-    """Which rows are kept; a label that is neither a class nor ignored is an IndexError."""
+def check_labels(
+    labels: Array, classes: int, ignore_index: int, sample_weight: Array | None = None
+) -> NDArray[np.bool_]:
+    """Which rows are kept; a kept label that is neither a class nor ignored is an IndexError."""
     kept: NDArray[np.bool_] = labels != ignore_index
+    if sample_weight is not None:
+        kept &= sample_weight.reshape(labels.shape) != 0
     bad = kept & ((labels < 0) | (labels >= classes))
     if bad.any():
         raise bad_label(labels, int(bad.argmax()), classes, ignore_index)
@@ -467,6 +622,94 @@ def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]
     return x, same_shape(converted(t, computed(x.dtype), "target"), x.shape, "target", "input")
 
 
+def sample_weight(
+    weight: ArrayLike | None,
+    mask: Array | None,
+    rows: Shape,
+    reduction: str,
+    num_threads: int | None = None,
+) -> Array | None:
+    """One weight a row, contiguous and in row order (see ``_comparable``); 0 where it is masked."""
+    if weight is None:
+        return None if mask is None else mask.astype(FLOAT64).reshape(-1)
+    a = same_shape(converted(weight, FLOAT64, "sample_weight"), rows, "sample_weight", "the rows")
+    a = filled(a, mask, 0)
+    return _comparable(a, reduction, num_threads).reshape(-1)
+
+
+def _comparable(a: Array, reduction: str, num_threads: int | None) -> Array:
+    """Sample weights, contiguous, which must be finite and not negative.
+
+    Those of a mean are divided by a power of two, so that the largest is about 1: that cancels, and
+    no product or sum leaves the range.
+    """
+    a = np.ascontiguousarray(a).reshape(a.shape)
+    rule = "must be finite and not negative"
+    _within(a, "sample_weight", np.finfo(FLOAT64).max, rule, num_threads)
+    if reduction != "mean" or a.size == 0:
+        return a
+    with arithmetic():
+        scaled = np.asarray(np.ldexp(a, -np.frexp(a.max())[1]))  # of a 0-d array it is a number
+        return np.maximum(scaled, np.finfo(FLOAT64).smallest_subnormal, out=scaled, where=a > 0)
+
+
+class Samples:
+    """Sample weights of a loss of elements: one each, or one a row; or None.
+
+    A row is an entry of the leading axes, or of what is left without `classes`.
+    """
+
+    @arithmetic()
+    def __init__(
+        self,
+        weight: ArrayLike | None,
+        shape: Shape,
+        reduction: str,
+        num_threads: int | None = None,
+        classes: Classes | None = None,
+    ) -> None:
+        self._weight: Array | None = None
+        self.left_out: Array | None = None
+        if weight is None:
+            return
+        a = converted(weight, FLOAT64, "sample_weight")
+        if classes is not None:
+            a = same_shape(a, classes.rows_shape(), "sample_weight", "the rows")
+            a = a.reshape(classes.rows_shape(keepdims=True))
+        elif a.shape != shape[: a.ndim]:
+            raise ValueError(
+                f"sample_weight has shape {a.shape}, but the loss has shape {shape}: "
+                f"it must be the same, or that of the leading axes, for one weight a row"
+            )
+        a = _comparable(a, reduction, num_threads)
+        self._of_rows = a
+        a = a.reshape(a.shape + (1,) * (len(shape) - a.ndim))
+        self._weight = np.broadcast_to(a, shape)
+        if not a.all():
+            self.left_out = self._weight == 0
+
+    def read(self, a: Array) -> Array:
+        """An operand of the loss; what is left out becomes 1/2, of which every loss is finite."""
+        return a if self.left_out is None else np.where(self.left_out, a.dtype.type(0.5), a)
+
+    def of_rows(self, rows: Shape) -> Array | float:
+        """The weights of rows, which have one a row."""
+        if self._weight is None:
+            return 1.0
+        return self._of_rows.reshape(rows)
+
+    def times(self, weight: Array | None, dtype: np.dtype[Any]) -> Array | None:
+        """The sample weights times other weights, in the computed type."""
+        if self._weight is None:
+            return weight
+        with arithmetic():
+            product = self._weight if weight is None else self._weight * weight
+            product = product.astype(computed(dtype))
+            if self.left_out is not None:
+                product[self.left_out] = 0
+        return product
+
+
 def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:
     """Targets of a binary loss: labels or probabilities of the logits' shape."""
     a = converted(targets, computed(logits.dtype), "targets")
@@ -496,6 +739,12 @@ def _look_closer(a: Array, name: str, most: float, rule: str) -> None:
         index = tuple(map(int, np.unravel_index(int(bad.argmax()), a.shape)))
         place = f" at {index[0] if len(index) == 1 else index}" if index else ""
         raise ValueError(f"{name} {rule}, got {a[index]}{place}")
+
+
+def no_weight(weight: ArrayLike | None) -> None:
+    """Refuse weights of elements where a loss is that of a row."""
+    if weight is not None:
+        raise ValueError("weight is for elements, but with axis= a loss is a row's: sample_weight")
 
 
 def element_weight(

@@ -1,29 +1,33 @@
 """States in files: finished ones, and those of an interrupted run with the place to go on from."""
 
+import hashlib
 import json
 import os
-import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from lossgrad import _frame
 from lossgrad._problems import FileError
-from lossgrad._save import reason, write_whole
+from lossgrad._save import read_whole, write_whole
 from lossgrad._walk import Position
 from lossgrad.evaluation import Evaluation
 
-_UNFINISHED = b"lossgrad-unfinished\n"
-_LENGTH = struct.Struct("<I")
+_NAME = b"lossgrad-unfinished\n"
 
 
 @dataclass(frozen=True)
 class Unfinished:
     """Where an interrupted run stopped, and on what."""
 
-    job: Any  # what must be the same to go on: files, their sizes and times, options
+    job: str  # `digest` of what must be the same to go on
     position: Position
-    rows: int
-    total: int
+    total: int  # rows that it has in all
+
+
+def digest(job: Any) -> str:
+    """What tells one job from another: its files, their sizes and times, its options."""
+    return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
 def save(path: str, state: Evaluation, unfinished: Unfinished | None = None) -> None:
@@ -38,9 +42,7 @@ def save(path: str, state: Evaluation, unfinished: Unfinished | None = None) -> 
         load(path)
     content = state.to_bytes()
     if unfinished is not None:
-        header = {**vars(unfinished), "position": list(unfinished.position)}
-        text = json.dumps(header, sort_keys=True).encode()
-        content = _UNFINISHED + _LENGTH.pack(len(text)) + text + content
+        content = _frame.pack(_NAME, vars(unfinished), content)
     write_whole(path, content)
 
 
@@ -52,24 +54,41 @@ def load(path: str | os.PathLike[str]) -> tuple[Evaluation, Unfinished | None]:
     FileError
         The file cannot be read, or is not a state.
     """
+    data = read_whole(path, b"lossgrad-")
     try:
-        data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise FileError(path, f"cannot be read: {reason(error)}") from None
-    try:
-        if not data.startswith(_UNFINISHED):
+        if not data.startswith(_NAME):
             return Evaluation.from_bytes(data), None
-        start = len(_UNFINISHED) + _LENGTH.size
-        (length,) = _LENGTH.unpack(data[len(_UNFINISHED) : start])
-        header = json.loads(data[start : start + length])
-        header["position"] = Position(*header["position"])
-        return Evaluation.from_bytes(data[start + length :]), Unfinished(**header)
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+        header, inner = _frame.unpack(_NAME, data, "interrupted run")
+        state, unfinished = Evaluation.from_bytes(bytes(inner)), _place(header)
+        if unfinished.total < state.rows:
+            raise ValueError(f"{state.rows} of {unfinished.total} rows")
+        return state, unfinished
+    except ValueError as error:
         raise FileError(path, f"is not a state that can be read: {error}") from None
 
 
-def resume(path: str, state: Evaluation, job: Any) -> tuple[Evaluation, Position, int]:
-    """The state to go on with, where, and the rows it has; a new one if there is none.
+def _place(header: dict[str, Any]) -> Unfinished:
+    match header:
+        case {"job": str(job), "position": [shard, block], "total": total, **more} if not more:
+            if all(type(one) is int and one >= 0 for one in (shard, block, total)):
+                return Unfinished(job, Position(shard, block), total)
+    raise ValueError("a damaged interrupted run: its header says something else")
+
+
+def resume(
+    path: str, state: Evaluation, job: str, rows: Sequence[int]
+) -> tuple[Evaluation, Position]:
+    """The state to go on with, and where; a new one if there is none.
+
+    Parameters
+    ----------
+    path : str
+    state : Evaluation
+        The one to begin with.
+    job : str
+        What is done, as `digest` has it.
+    rows : sequence of int
+        Those of each shard.
 
     Raises
     ------
@@ -77,19 +96,23 @@ def resume(path: str, state: Evaluation, job: Any) -> tuple[Evaluation, Position
         The file holds something else, which is then left alone.
     """
     if not os.path.lexists(path):
-        return state, Position(), 0
+        return state, Position()
     before, unfinished = load(path)
     if unfinished is None:
         if before.options() != state.options():
             raise FileError(path, "holds a state of other options and is left alone")
-        return state, Position(), 0  # finished: done again, and replaced
-    if unfinished.job != json.loads(json.dumps(job)):
+        return state, Position()  # finished: done again, and replaced
+    if unfinished.job != job:
         raise FileError(
             path,
             "holds an interrupted run of other files or options, or the files have changed; "
             "remove it to start anew",
         )
-    return before, unfinished.position, unfinished.rows
+    shard, block = unfinished.position
+    before_shard, more = sum(rows[:shard]), sum(rows[shard : shard + 1])
+    if not before_shard + block <= before.rows <= before_shard + more:  # no block is empty
+        raise FileError(path, f"has {before.rows} rows, which do not end in its shard {shard}")
+    return before, unfinished.position
 
 
 def load_finished(path: str) -> Evaluation:
@@ -98,7 +121,7 @@ def load_finished(path: str) -> Evaluation:
     if unfinished is not None:
         raise FileError(
             path,
-            f"is of an interrupted run, {unfinished.rows} of {unfinished.total} rows; "
+            f"is of an interrupted run, {state.rows} of {unfinished.total} rows; "
             "give its command again to finish it",
         )
     return state

@@ -17,10 +17,11 @@ from lossgrad import _checkpoint, _tables, sample
 from lossgrad._formats import need
 from lossgrad._problems import FileError
 from lossgrad._save import check_place, reason
+from lossgrad._shard import Shard
 from lossgrad._shards import FileShards, find_shards
 from lossgrad._tables import Speed, say
 from lossgrad._threads import get_num_threads
-from lossgrad._walk import BLOCK_BYTES, BLOCK_FIGURES, Interrupted, Position, Shard, walk
+from lossgrad._walk import BLOCK_BYTES, BLOCK_FIGURES, Interrupted, Position, walk
 from lossgrad.evaluation import Evaluation, Result
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
@@ -81,7 +82,7 @@ def merge(arguments: argparse.Namespace) -> None:
     result = state.result()
     names = _check_outputs(arguments, result.classes)
     if arguments.state is not None:
-        _checkpoint.resume(arguments.state, state, None)  # no other state is replaced
+        _checkpoint.resume(arguments.state, state, "", ())  # no other state is replaced
         _checkpoint.save(arguments.state, state)
     _show(arguments, result, None, names, {"states": arguments.states})
 
@@ -188,14 +189,18 @@ def _sample_job(directory: str | None) -> Job:
 
 def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Evaluation, int]:
     """Add the job's rows; with --state, go on from an interrupted run. Also the rows it had."""
-    fresh, start, before, identity = state, Position(), 0, None
+    fresh, start, identity = state, Position(), None
     path, shards = arguments.state, job.shards
     if path is not None:
-        rows = shards.fingerprint() if isinstance(shards, FileShards) else job.targets
+        named: Any = job.targets
+        rows = [job.rows]
+        if isinstance(shards, FileShards):
+            named, rows = shards.fingerprint(), shards.rows
         keys = arguments.logits_key, arguments.targets_key
         blocks = BLOCK_BYTES, BLOCK_FIGURES  # in which the position counts
-        identity = [rows, state.options(), arguments.axis, *keys, blocks]
-        state, start, before = _checkpoint.resume(path, state, identity)
+        identity = _checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks])
+        state, start = _checkpoint.resume(path, state, identity, rows)
+    before = state.rows
     if arguments.dask is not None:
         from lossgrad._dask import add_files
 
@@ -205,18 +210,22 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
     done, size, began = before, 0, time.perf_counter()
     saved = began
 
-    def after_block(rows: int, more: int, position: Position) -> None:
-        nonlocal done, size, saved
+    def after_block(rows: int, more: int) -> bool:
+        nonlocal done, size
         done += rows
         size += more
         now = time.perf_counter()
         if progress is not None:
             progress(done, job.rows, size / max(now - began, 1e-9) / 1e9)
+        return identity is not None and (asked.is_set() or now - saved > _SAVE_SECONDS)
+
+    def checkpoint(position: Position) -> None:
+        nonlocal saved
         stop = asked.is_set()
-        if identity is not None and (stop or now - saved > _SAVE_SECONDS):
-            unfinished = _checkpoint.Unfinished(identity, position, done, job.rows)
-            _checkpoint.save(path, state, unfinished)
-            saved = now
+        assert identity is not None  # else nothing is saved
+        unfinished = _checkpoint.Unfinished(identity, position, job.rows)
+        _checkpoint.save(path, state, unfinished)
+        saved = time.perf_counter()
         if stop and done < job.rows:
             raise Interrupted(position)
 
@@ -230,6 +239,7 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
                 threads=arguments.threads or get_num_threads(),
                 start=start,
                 after_block=after_block,
+                checkpoint=checkpoint,
             )
         except Interrupted:
             raise KeyboardInterrupt(

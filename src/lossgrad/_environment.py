@@ -2,11 +2,14 @@
 with subnormal numbers even if the caller flushes them to zero (kernels see to that themselves)."""
 
 from contextlib import ContextDecorator, nullcontext
-from typing import Any, Self
+from types import FunctionType
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from ._backend import kernels
+
+Class = TypeVar("Class", bound=type[Any])
 
 
 class arithmetic(ContextDecorator):
@@ -24,3 +27,17 @@ class arithmetic(ContextDecorator):
 
     def _recreate_cm(self) -> Self:
         return type(self)()  # decorated functions may call each other
+
+
+def arithmetic_within(cls: Class) -> Class:
+    """Decorate a class whose public methods and properties compute: each is an `arithmetic`."""
+    for name, member in list(vars(cls).items()):
+        if name.startswith("_"):
+            continue
+        if isinstance(member, FunctionType):
+            setattr(cls, name, arithmetic()(member))
+        elif isinstance(member, classmethod):
+            setattr(cls, name, classmethod(arithmetic()(member.__func__)))
+        elif isinstance(member, property) and member.fget is not None:
+            setattr(cls, name, property(arithmetic()(member.fget)))
+    return cls

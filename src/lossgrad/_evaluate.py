@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lossgrad import _threads
+from lossgrad._shard import Shard, rows_of
 from lossgrad._shards import find_shards
-from lossgrad._walk import BLOCK_BYTES, Shard, rows_of, walk
+from lossgrad._walk import BLOCK_BYTES, walk
 from lossgrad.evaluation import Evaluation, Result, Task
 
 Progress = Callable[[int, int], object]

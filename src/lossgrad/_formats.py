@@ -1,10 +1,11 @@
 """The file formats, each read by the library that owns it: an extra of the package's name.
 
-`open_array` gives an ndarray (memory-mapped) or an object with shape, dtype and slices of rows,
-which the walk reads in blocks.
+`open_array` gives an object with shape, dtype and slices of rows, which the walk reads in blocks.
 """
 
 import importlib
+import itertools
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad._file_array import FileArray
 from lossgrad._problems import FileError
 from lossgrad._sequential import Rows
-from lossgrad.readers import choose, open_npy, open_npz, reading
+from lossgrad.readers import choose, npy_array, open_npz, reading
 
-_REOPEN_BYTES = 64 << 20
 _BATCH = 1 << 18  # numbers of a batch of Parquet rows
 
 
@@ -46,7 +47,7 @@ def open_array(path: str | os.PathLike[str], key: str | None = None, usual: str 
     if opener is None:
         if key is not None and path.exists():
             raise FileError(path, f"is one array and has no {key!r}")
-        return open_npy(path)
+        return npy_array(path)
     array = opener(path, key, usual)
     if 0 in array.shape:
         raise FileError(path, f"holds no values: its shape is {tuple(array.shape)}")
@@ -72,7 +73,7 @@ def need(module: str, extra: str, what: str) -> Any:
 
 
 _TENSOR_DTYPES = {
-    "BF16": "float32",  # as which it is read
+    "BF16": "bfloat16",  # which ml_dtypes makes known
     "BOOL": "bool",
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
@@ -80,40 +81,23 @@ _TENSOR_DTYPES = {
 }
 
 
-class _Tensor:
-    """A tensor of a .safetensors file, opened anew now and then to give its pages back."""
-
-    def __init__(self, path: Path, key: str | None, usual: str) -> None:
-        self._open = need("safetensors", "safetensors", "a .safetensors file").safe_open
-        self._path = path
-        with reading(path), self._errors():
-            self._file: Any = self._open(path, framework="np")
-            self._key = choose(path, list(self._file.keys()), key, usual)
-            tensor = self._file.get_slice(self._key)
-        self.shape = tuple(tensor.get_shape())
-        name = tensor.get_dtype()
-        if name not in _TENSOR_DTYPES:
-            raise FileError(path, f"{self._key} has dtype {name}, which is not supported")
-        if name == "BF16":
-            need("ml_dtypes", "safetensors", "bfloat16")
-        self.dtype = np.dtype(_TENSOR_DTYPES[name])
-        self.ndim = len(self.shape)
-        self._read = 0
-
-    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
-        if self._read > _REOPEN_BYTES:
-            with self._errors():
-                self._file = self._open(self._path, framework="np")
-            self._read = 0
-        spans = tuple(slice(i, i + 1) if isinstance(i, int) else i for i in index)
-        with self._errors():
-            block = np.asarray(self._file.get_slice(self._key)[spans])
-        self._read += block.nbytes
-        block = block[tuple(0 if isinstance(i, int) else slice(None) for i in index)]
-        return block.astype(self.dtype, copy=False)
-
-    def _errors(self) -> Any:
-        return _as_file_errors(self._path, "a .safetensors file")
+def _open_tensor(path: Path, key: str | None, usual: str) -> FileArray:
+    """A tensor of a .safetensors file: one range of it, once the library has checked the header."""
+    safe_open = need("safetensors", "safetensors", "a .safetensors file").safe_open
+    with reading(path), _as_file_errors(path, "a .safetensors file"):
+        with safe_open(path, framework="np") as tensors:
+            key = choose(path, list(tensors.keys()), key, usual)
+        with path.open("rb") as file:
+            start = 8 + int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(start - 8))[key]
+            name = header["dtype"]
+            if name not in _TENSOR_DTYPES:
+                raise FileError(path, f"{key} has dtype {name}, which is not supported")
+            if name == "BF16":
+                need("ml_dtypes", "safetensors", "bfloat16")
+            dtype = np.dtype(_TENSOR_DTYPES[name])
+            start += header["data_offsets"][0]
+            return FileArray(path, file, dtype, tuple(header["shape"]), start)
 
 
 class _as_file_errors:
@@ -146,10 +130,33 @@ class _Guarded:
             return np.asarray(self._array[index])
 
 
+class _Written(_Guarded):
+    """An array of a zarr store, where a chunk that is not there would be read as fill values."""
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        sizes = self._array.shards or self._array.chunks  # a file each
+        whole = [slice(None)] * (self.ndim - len(index))
+        touched = []
+        for one, length, size in zip([*index, *whole], self.shape, sizes, strict=True):
+            start, stop, _ = (slice(one, one + 1) if isinstance(one, int) else one).indices(length)
+            touched.append(range(start // size, -(-stop // size)))
+        for place in itertools.product(*touched):
+            key = self._array.metadata.encode_chunk_key(place)
+            if not (self._path / self._array.path / key).is_file():
+                raise FileError(
+                    self._path,
+                    f"chunk {key} of {self._array.path or 'the array'} is missing; if it is all "
+                    "fill values, write it with zarr's write_empty_chunks",
+                )
+        return super().__getitem__(index)
+
+
 def _open_zarr(path: Path, key: str | None, usual: str) -> Any:
     zarr = need("zarr", "zarr", "a .zarr store")
     if not path.exists():
         raise FileError(path, "no such file")
+    if not (path.is_dir() or path.is_file()):
+        raise FileError(path, "is neither a directory nor a regular file")
     with _as_file_errors(path, "a zarr store"):
         found: Any = zarr.open(path, mode="r")
         if isinstance(found, zarr.Array):
@@ -157,7 +164,7 @@ def _open_zarr(path: Path, key: str | None, usual: str) -> Any:
                 raise FileError(path, f"is one array and has no {key!r}")
         else:
             found = found[choose(path, list(found.array_keys()), key, usual)]
-    return _Guarded(found, path, "a zarr store")
+    return _Written(found, path, "a zarr store")
 
 
 def _open_hdf5(path: Path, key: str | None, usual: str) -> Any:
@@ -168,7 +175,14 @@ def _open_hdf5(path: Path, key: str | None, usual: str) -> Any:
         file.visititems(
             lambda name, one: names.append(name) if isinstance(one, h5py.Dataset) else None
         )
+        name = key or usual
+        if name not in names and isinstance(file.get(name, getlink=True), h5py.ExternalLink):
+            raise FileError(path, f"{name} is a link to another file: name that file")
         found = file[choose(path, names, key, usual)]
+        if found.external or found.is_virtual:  # a file that is sent could read any other
+            raise FileError(
+                path, f"{found.name} has its data in other places, which are not read: copy them"
+            )
         if found.shape is None:
             raise FileError(path, f"{found.name} holds no values")
     return _Guarded(found, path, "an HDF5 file")
@@ -284,7 +298,7 @@ def _numbers(
 
 _OPENERS: dict[str, Callable[[Path, str | None, str], Any]] = {
     ".npz": open_npz,
-    ".safetensors": _Tensor,
+    ".safetensors": _open_tensor,
     ".zarr": _open_zarr,
     ".h5": _open_hdf5,
     ".hdf5": _open_hdf5,

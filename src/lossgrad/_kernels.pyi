@@ -86,12 +86,41 @@ class Environment:
     def __enter__(self) -> None: ...
     def __exit__(self, *unused: object) -> None: ...
 
+def exact_sum(values: NDArray[np.float64]) -> float: ...
 def add_to_columns(
     columns: dict[int, NDArray[np.int64]],
     size: int,
     values: NDArray[np.float64] | None,
     groups: NDArray[np.int64] | None,
 ) -> tuple[int, int]: ...
+
+class Totals:
+    def __init__(self, classes: int, sizes: dict[str, int], worst: int) -> None: ...
+    def add_rows(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[Any],
+        class_weight: NDArray[Any] | None,
+        weight: NDArray[np.float64] | None,
+        ignore_index: int,
+        smoothing: float,
+        strict: bool,
+        begin: int,
+        end: int,
+    ) -> tuple[int, int]: ...
+    def add_logits(
+        self,
+        x: NDArray[Any],
+        targets: NDArray[Any],
+        weight: NDArray[np.float64] | None,
+        limit: float,
+        strict: bool,
+        begin: int,
+        end: int,
+    ) -> tuple[int, int]: ...
+    def counts(self) -> dict[str, int]: ...
+    def columns(self) -> dict[str, dict[int, NDArray[np.int64]]]: ...
+    def worst(self, least: float) -> list[tuple[float, int, int, int, float]]: ...
 
 class Sum:
     def add(self, values: NDArray[np.float64]) -> None: ...

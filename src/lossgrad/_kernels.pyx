@@ -15,9 +15,9 @@ import os
 from cpython.exc cimport PyErr_Occurred
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
 from libc.math cimport NAN
-from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint8_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 
 from numpy cimport (
     NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, NPY_INT64, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
@@ -45,8 +45,8 @@ cdef extern from "lossgrad.h":
     void lg_sum_add(lg_sum *, double) nogil
     void lg_sum_merge(lg_sum *, const lg_sum *) nogil
     double lg_sum_value(lg_sum *) nogil
-    enum: LG_COLUMNS
-    Py_ssize_t lg_columns_add(int64_t **, Py_ssize_t, const double *, const int64_t *, Py_ssize_t, int *) nogil
+    enum: LG_COLUMNS, LG_ONES
+    Py_ssize_t lg_columns_add(int64_t **, Py_ssize_t, Py_ssize_t, const double *, const int64_t *, Py_ssize_t, int *) nogil
     ctypedef struct lg_view:
         char *at
         Py_ssize_t stride[3]
@@ -75,10 +75,12 @@ cdef extern from "lossgrad.h":
         int label_type
         int64_t ignore_index
         const void *weight
+        const double *sample_weight
         double smoothing, scale
         lg_sum *sum
         lg_statistics statistics
         int *strange
+        void *scratch
     ctypedef struct lg_op:
         const char *name
         int inputs, parameters, is_loss
@@ -127,6 +129,7 @@ cdef extern from "lossgrad.h":
     int lg_within(const lg_way *, const char *, int, Py_ssize_t, double, int *) nogil
     int lg_check_labels(const lg_way *, const lg_rows_job *, lg_label_check *) nogil
     int lg_rows(const lg_way *, const lg_rows_job *) nogil
+    size_t lg_rows_scratch(const lg_rows_job *, Py_ssize_t, size_t) nogil
     int lg_label_statistics(const lg_way *, const lg_label_job *, Py_ssize_t) nogil
     int lg_norms(const lg_way *, const lg_norm_job *, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
@@ -238,7 +241,7 @@ cdef class Sum:
     def __cinit__(self):
         lg_sum_clear(&self.state)
 
-    def add(self, const double[:] values):
+    cpdef add(self, const double[:] values):
         """Add every element."""
         cdef Py_ssize_t k
         with nogil:
@@ -249,9 +252,16 @@ cdef class Sum:
         """Add what the other has summed."""
         lg_sum_merge(&self.state, &other.state)
 
-    def value(self):
+    cpdef double value(self):
         """The sum, correctly rounded."""
         return lg_sum_value(&self.state)
+
+
+cpdef double exact_sum(const double[::1] values):
+    """The sum of all elements, rounded once."""
+    cdef Sum all_of = Sum()
+    all_of.add(values)
+    return all_of.value()
 
 
 def add_to_columns(dict columns, Py_ssize_t size, const double[::1] values, const int64_t[::1] groups):
@@ -280,7 +290,7 @@ def add_to_columns(dict columns, Py_ssize_t size, const double[::1] values, cons
             raise ValueError("not such a column")
         at[k] = <int64_t *> PyArray_BYTES(column)
     with nogil:
-        done = lg_columns_add(at, size, value, group, n, &missing)
+        done = lg_columns_add(at, 0, size, value, group, n, &missing)
     return done, missing
 
 
@@ -807,13 +817,13 @@ def softmax_jacobian(x, int axis, out, num_threads):
     deliver(out, to)
 
 
-cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, double smoothing, row_grad, double up,
-             bint mean, out, value, lse, bint lse_given, bint summed, int what,
-             num_threads):
+cpdef tuple row_loss(x, int axis, labels, soft, weight, sample_weight, int64_t ignore_index,
+                     double smoothing, row_grad, double up, bint mean, out, value, lse, bint lse_given,
+                     bint summed, int what, num_threads):
     """cross_entropy or nll_loss: (first bad row or -1, sum of the kept rows' weights, sum of the losses).
 
     Nothing is written if there is a bad row. Row losses go to value, gradients (times up and row_grad,
-    over the weights if mean) to out; each may be None.
+    over the weights if mean) to out; each may be None. Sample weights are finite and not negative.
     """
     cdef Rows rows
     cdef lg_rows_job *job = &rows.job
@@ -828,8 +838,16 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
         take_weight(&rows, weight)
     n = shape[0] * shape[2]
     divisor = n
+    cdef const double[::1] samples = sample_weight
+    if sample_weight is not None:
+        if samples.shape[0] != n:
+            raise ValueError("operands have different shapes")
+        job.sample_weight = &samples[0] if n else NULL
+        reads_too(&rows.reads, sample_weight)
     if soft is not None:
         soft = grid(soft, axis, False, &job.soft, shape, lg_computed(rows.storage), &rows.reads)
+        if sample_weight is not None and mean:
+            divisor = exact_sum(samples)
     else:
         job.label_type = label_type(labels)
         reads_too(&rows.reads, labels, False)
@@ -837,7 +855,9 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, int64_t ignore_index, do
         check_labels(&rows, num_threads)
         if rows.found.bad:
             return rows.found.bad - 1, 0.0, 0.0
-        divisor = rows.found.kept if weight is None else lg_sum_value(&rows.found.weights)
+        divisor = lg_sum_value(&rows.found.weights)
+        if weight is None and sample_weight is None:
+            divisor = rows.found.kept
     job.scale = lg_quotient(up, divisor) if mean else up
     cdef double[::1] saved = lse
     if lse is not None:
@@ -969,6 +989,187 @@ def norms(x, int axis, grad, double up, out, double[::1] value, num_threads):
     deliver(out, to)
 
 
+# ---- totals: what an evaluation adds up ----
+
+
+cdef extern from "totals.h":
+    enum: LG_SCALARS, LG_TALLIES
+    enum: LG_FINE, LG_NO_SUM, LG_NO_ROOM
+    enum: LG_EXPONENTS, LG_FEW_GROUPS
+    ctypedef struct lg_cell:
+        pass
+    ctypedef struct lg_worst_row:
+        double loss, confidence
+        int64_t row, label, predicted
+    ctypedef struct lg_totals:
+        Py_ssize_t classes, groups
+        Py_ssize_t *start
+        Py_ssize_t *size
+        int64_t *column[LG_COLUMNS]
+        int64_t *(*zeros)(Py_ssize_t) noexcept nogil
+        Py_ssize_t few
+        Py_ssize_t *cell_start
+        lg_cell *cell
+        int64_t ignored, undefined, terms, correct, infinite
+        lg_worst_row *worst
+        Py_ssize_t listed, most
+        double least
+    ctypedef struct lg_terms:
+        lg_rows_job rows
+        lg_label_job logits
+        int target_storage
+        const double *weight
+        bint strict
+    ctypedef struct lg_problem:
+        int kind
+        Py_ssize_t at
+    lg_problem lg_add_rows(lg_totals *, const lg_level *, int, const lg_terms *, Py_ssize_t, Py_ssize_t) nogil
+    lg_problem lg_add_logits(lg_totals *, const lg_level *, int, const lg_terms *, Py_ssize_t, Py_ssize_t) nogil
+    int lg_totals_settle(lg_totals *) nogil
+    bint lg_tally_has(const lg_totals *, int, int) nogil
+
+# as the C enum numbers them
+TALLIES = ("support", "predicted", "hits", "loss", "ranks", "seen", "confusion", "bin_weight", "bin_confidence",
+           "bin_right", "loss_histogram", "scalars")
+
+
+cdef int64_t *zeros(Py_ssize_t groups) noexcept nogil:
+    return <int64_t *> calloc(groups, sizeof(int64_t))
+
+
+cdef class Totals:
+    """What one thread adds up: counts and exact sums, by the names and sizes that it is given."""
+
+    cdef lg_totals totals
+
+    def __cinit__(self, Py_ssize_t classes, dict sizes, Py_ssize_t worst):
+        cdef int k
+        self.totals.classes, self.totals.most, self.totals.zeros = classes, worst, zeros
+        for k, name in enumerate(TALLIES):
+            self.totals.start[k], self.totals.size[k] = self.totals.groups, sizes.get(name, 0)
+            self.totals.groups += self.totals.size[k]
+            if self.totals.size[k] <= LG_FEW_GROUPS:
+                self.totals.cell_start[k] = self.totals.few
+                self.totals.few += self.totals.size[k]
+        self.totals.column[LG_ONES] = zeros(self.totals.groups)
+        self.totals.worst = <lg_worst_row *> calloc(max(1, worst), sizeof(lg_worst_row))
+        self.totals.cell = <lg_cell *> calloc(LG_EXPONENTS * self.totals.few, sizeof(lg_cell))
+        if self.totals.cell == NULL or self.totals.column[LG_ONES] == NULL or self.totals.worst == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        cdef int k
+        for k in range(LG_COLUMNS):
+            free(self.totals.column[k])
+        free(self.totals.cell)
+        free(self.totals.worst)
+
+    cdef tuple found(self, lg_problem problem):
+        """(kind of the problem, 0 if there is none; its row or logit)."""
+        if problem.kind & LG_NO_ROOM:
+            raise MemoryError()
+        if problem.kind & LG_NO_SUM:
+            raise ValueError("only numbers from 0 to infinity can be summed")
+        return problem.kind, problem.at
+
+    cdef int take_targets(self, ndarray targets, lg_terms *terms, Py_ssize_t n) except -1:
+        if PyArray_NDIM(targets) != 1 or PyArray_DIM(targets, 0) != n:
+            raise ValueError("operands have different shapes")
+        terms.rows.label.at, terms.rows.label.stride = PyArray_BYTES(targets), [PyArray_STRIDE(targets, 0), 0, 0]
+        return 0
+
+    cdef int take_weight(self, const double[::1] weight, lg_terms *terms, Py_ssize_t rows) except -1:
+        if weight is not None:
+            if weight.shape[0] != rows:
+                raise ValueError("operands have different shapes")
+            terms.weight = &weight[0]
+        return 0
+
+    def add_rows(self, x, labels, class_weight, const double[::1] weight, int64_t ignore_index, double smoothing,
+                 bint strict, Py_ssize_t begin, Py_ssize_t end):
+        """Add rows of a matrix, with integer labels: the first problem."""
+        cdef lg_terms terms
+        cdef Rows rows
+        cdef Py_ssize_t shape[3]
+        cdef lg_problem problem
+        start_rows(&rows, LG_STATISTICS, x, 1, shape)
+        x = grid(x, 1, False, &rows.job.x, shape, rows.storage, &rows.reads)
+        set_shape(&rows, shape)
+        if shape[1] != self.totals.classes or shape[2] != 1 or not 0 <= begin <= end <= shape[0]:
+            raise ValueError("operands have different shapes")
+        if begin == end:
+            return LG_FINE, 0
+        if class_weight is not None:
+            take_weight(&rows, class_weight)
+        rows.job.ignore_index, rows.job.smoothing = ignore_index, smoothing
+        rows.job.label_type = label_type(labels)
+        terms.rows, terms.weight, terms.strict, terms.target_storage = rows.job, NULL, strict, -1
+        self.take_targets(labels, &terms, shape[0])
+        self.take_weight(weight, &terms, shape[0])
+        cdef char *memory = <char *> malloc(lg_rows_scratch(&rows.job, end - begin, lg_size(lg_computed(rows.storage))) + 64)
+        if memory == NULL:
+            raise MemoryError()
+        terms.rows.scratch = <void *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
+        with nogil:
+            problem = lg_add_rows(&self.totals, active, lg_computed(rows.storage), &terms, begin, end)
+        free(memory)
+        return self.found(problem)
+
+    def add_logits(self, x, targets, const double[::1] weight, double limit, bint strict, Py_ssize_t begin, Py_ssize_t end):
+        """Add logits of the binary task, a run, with their targets: the first problem."""
+        cdef lg_terms terms
+        cdef ndarray logits = x
+        cdef Py_ssize_t n = PyArray_SIZE(logits)
+        cdef int storage = storage_of(x)
+        cdef lg_problem problem
+        if not PyArray_IS_C_CONTIGUOUS(logits) or n % self.totals.classes or not 0 <= begin <= end <= n:
+            raise ValueError("operands have different shapes")
+        if begin == end:
+            return LG_FINE, 0
+        terms.logits.x, terms.logits.storage, terms.logits.limit = PyArray_BYTES(logits), storage, limit
+        terms.rows.inner, terms.weight, terms.strict, terms.target_storage = 1, NULL, strict, -1
+        if PyArray_ISINTEGER(targets) or targets.dtype == bool:
+            terms.rows.label_type = LG_U8 if targets.dtype == bool else label_type(targets)
+        else:
+            terms.target_storage = storage_of(targets)
+        self.take_targets(targets, &terms, n)
+        self.take_weight(weight, &terms, n // self.totals.classes)
+        with nogil:
+            problem = lg_add_logits(&self.totals, active, lg_computed(storage), &terms, begin, end)
+        return self.found(problem)
+
+    def counts(self):
+        """The numbers of terms that are ignored, undefined, ..."""
+        return {"ignored": self.totals.ignored, "undefined": self.totals.undefined, "terms": self.totals.terms,
+                "correct": self.totals.correct, "infinite": self.totals.infinite}
+
+    def columns(self):
+        """The columns of each tally that hold anything: {name: {index: numbers}}."""
+        cdef int k, tally
+        cdef npy_intp size[1]
+        cdef ndarray column
+        if lg_totals_settle(&self.totals) != LG_FINE:
+            raise MemoryError()
+        found = {}
+        for tally, name in enumerate(TALLIES):
+            size[0] = self.totals.size[tally]
+            own = {}
+            for k in range(LG_COLUMNS):
+                if lg_tally_has(&self.totals, tally, k):
+                    own[k] = column = PyArray_EMPTY(1, size, NPY_INT64, 0)
+                    memcpy(PyArray_BYTES(column), self.totals.column[k] + self.totals.start[tally], size[0] * sizeof(int64_t))
+            found[name] = own
+        return found
+
+    def worst(self, double least):
+        """(loss, row, label, predicted, confidence) of the listed rows, which leave the list; next, those of `least`."""
+        cdef Py_ssize_t k
+        rows = [(self.totals.worst[k].loss, self.totals.worst[k].row, self.totals.worst[k].label,
+                 self.totals.worst[k].predicted, self.totals.worst[k].confidence) for k in range(self.totals.listed)]
+        self.totals.listed, self.totals.least = 0, least
+        return rows
+
+
 # ---- the usual call: everything checked, and room made for the result, in a fraction of the time ----
 
 
@@ -1084,7 +1285,7 @@ def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoot
     if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
     bad, divisor, total = row_loss(
-        x, along, t, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
+        x, along, t, None, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
         mean, gradient, losses, None, False, value and not each, what, num_threads)
     if bad >= 0:
         return None

@@ -1,9 +1,35 @@
 """What can be wrong with logits and targets, said with the array and the row at fault."""
 
 import os
+import unicodedata
 from typing import Any, Literal
 
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: control, format, surrogate, separators
+_JOINERS = "\u200c\u200d"  # which some scripts cannot be written without
+
 Source = Literal["logits", "targets", "sample_weight"]
+
+
+def visible(text: str, but: str = "") -> str:
+    r"""Text that others chose, fit to be shown: names of files, classes, arrays.
+
+    What moves the cursor, colours the terminal or turns the direction of writing is escaped, as
+    are line feeds and bytes that cannot be decoded; characters in `but` stay.
+
+    Examples
+    --------
+    >>> from lossgrad._problems import visible
+    >>> print(visible("name \x1b[31m\u202e"))
+    name \x1b[31m\u202e
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one
+        if one in _JOINERS or one in but or unicodedata.category(one) not in _UNSEEN
+        else one.encode("unicode_escape").decode()
+        for one in text
+    )
 
 
 class InputError(ValueError):
@@ -47,10 +73,8 @@ class FileError(Exception):
     """A file that cannot be used. The message is one line and starts with the file's name."""
 
     def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
-        name = os.fspath(path)
-        # A name with a line feed or an undecodable byte must not break the line.
-        self.name = name if name.isprintable() else ascii(name)
-        self.problem = " ".join(problem.split())
+        self.name = visible(os.fspath(path))
+        self.problem = visible(" ".join(problem.split()))
         super().__init__(f"{self.name}: {self.problem}")
 
     def __reduce__(self) -> tuple[Any, ...]:

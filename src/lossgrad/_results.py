@@ -4,11 +4,12 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lossgrad._environment import arithmetic_within
 
 Task = Literal["multiclass", "binary"]
 Doubles = NDArray[np.float64]
@@ -33,6 +34,7 @@ class Average(NamedTuple):
     f1: float
 
 
+@arithmetic_within
 @dataclass(frozen=True, eq=False)
 class Result:
     """What an evaluation found.
@@ -53,6 +55,8 @@ class Result:
         Losses that the mean is over: the kept rows, or rows times labels in the binary task.
     correct, infinite : int
         Terms predicted right, and terms whose loss is infinite.
+    loss : float
+        Mean loss in nats; nan when there was nothing to average.
     total, divisor : float
         The correctly rounded sums of the losses, in nats, and of their weights.
     weight : float
@@ -97,6 +101,7 @@ class Result:
     terms: int
     correct: int
     infinite: int
+    loss: float
     total: float
     divisor: float
     weight: float
@@ -136,11 +141,6 @@ class Result:
         return self.terms
 
     @property
-    def loss(self) -> float:
-        """Mean loss in nats; nan when there was nothing to average."""
-        return _ratio(self.total, self.divisor)
-
-    @property
     def loss_bits(self) -> float:
         """Mean loss in bits."""
         return self.loss / math.log(2.0)
@@ -162,7 +162,7 @@ class Result:
             raise ValueError("top-k accuracy is for the multiclass task")
         if k < 1:
             raise ValueError(f"k is {k}, not 1 or more")
-        return _ratio(float(self.ranks[:k].sum()), self.weight)
+        return ratio(float(self.ranks[:k].sum()), self.weight)
 
     @property
     def precision(self) -> Doubles:
@@ -198,7 +198,7 @@ class Result:
     def _average(self, weights: Doubles) -> Average:
         total = float(weights.sum())
         means = (self.precision, self.recall, self.f1)
-        return Average(*(_ratio(float(weights @ values), total) for values in means))
+        return Average(*(ratio(float(weights @ values), total) for values in means))
 
     def to_dict(
         self, *, top_k: Sequence[int] = (), class_names: Sequence[str] | None = None
@@ -260,22 +260,24 @@ class Result:
         return plain
 
 
-def standard_error(
-    squares: Sequence[Fraction], total: Fraction, divisor: Fraction, n: int
-) -> float:
-    """The ratio estimator's, from sums of (s l)**2, (s l)(s w) and (s w)**2."""
+def standard_error(squares: Sequence[int], total: int, divisor: int, units: int, n: int) -> float:
+    """The ratio estimator's, from sums of (s l)**2, (s l)(s w) and (s w)**2, all times `units`.
+
+    With m = total / divisor: sqrt(n / (n - 1) (ll - 2 m lw + m**2 ww)) / divisor, in whole numbers
+    up to the root.
+    """
     if n < 2 or not divisor:
         return math.nan
-    mean = total / divisor
-    residual = squares[0] - 2 * mean * squares[1] + mean * mean * squares[2]
-    variance = max(residual, Fraction(0)) * n / (n - 1) / (divisor * divisor)
+    ll, lw, ww = squares
+    residual = ll * divisor**2 - 2 * total * divisor * lw + total**2 * ww
     try:
-        return math.sqrt(variance)
+        return math.sqrt(max(residual, 0) * n * units / ((n - 1) * divisor**4))
     except OverflowError:
         return math.inf
 
 
-def _ratio(a: float, b: float) -> float:
+def ratio(a: float, b: float) -> float:
+    """a / b; nan where there is nothing to divide by."""
     return a / b if b else math.nan
 
 

@@ -1,7 +1,7 @@
 """Files of logits and targets as shards: globs matched in sorted order, shapes checked, watched.
 
-A file that is truncated or rewritten while it is read would give a wrong result or, memory-mapped,
-end the process: its size and time are compared before each block.
+A file that is rewritten while it is read would give a wrong result: its size and time are compared
+after each block.
 """
 
 import glob
@@ -13,7 +13,7 @@ from typing import Any
 
 from lossgrad._formats import holds_both, open_array
 from lossgrad._problems import FileError
-from lossgrad._walk import Shard
+from lossgrad._shard import Shard
 from lossgrad.evaluation import Task
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -107,9 +107,7 @@ class FileShards:
 
     def __iter__(self) -> Iterator[Shard]:
         for number in range(len(self.pairs)):
-            shard = self.open(number)
-            yield shard
-            shard.check()  # after its last block
+            yield self.open(number)
 
     def fingerprint(self) -> list[Any]:
         """What tells these files from others, or from their later versions."""

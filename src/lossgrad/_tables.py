@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossgrad._problems import FileError
+from lossgrad._problems import FileError, visible
 from lossgrad._results import Result
-from lossgrad._save import reason
+from lossgrad._save import read_whole
 
 _CLASS_ROWS = 20
 
@@ -93,12 +93,13 @@ def figures(result: Result, speed: Speed | None, top_k: Sequence[int]) -> list[t
 def class_table(result: Result, names: Sequence[str]) -> str:
     """The classes of least F1, by name."""
     order = worst_classes(result)[:_CLASS_ROWS]
-    width = min(30, max([5, *(len(names[c]) for c in order)]))
+    shown = {c: visible(names[c]) for c in order}
+    width = min(30, max([5, *map(len, shown.values())]))
     lines = [f"{'class':<{width}}{'rows':>11}{'loss':>10}{'precision':>11}{'recall':>9}{'F1':>9}"]
     precision, recall, f1 = result.precision, result.recall, result.f1
     for c in order:
         lines.append(
-            f"{names[c][:width]:<{width}}{result.support[c]:>11.6g}{result.class_loss[c]:>10.4g}"
+            f"{shown[c][:width]:<{width}}{result.support[c]:>11.6g}{result.class_loss[c]:>10.4g}"
             f"{precision[c]:>11.4f}{recall[c]:>9.4f}{f1[c]:>9.4f}"
         )
     if (rest := int(np.count_nonzero(result.support)) - len(order)) > 0:
@@ -121,18 +122,17 @@ def si(value: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print; what the terminal's encoding lacks (in a file's name) is escaped."""
+    """Print; what the terminal's encoding lacks, or should not be sent (in a name), is escaped."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding))
+    print(visible(text, but="\n").encode(encoding, "backslashreplace").decode(encoding))
 
 
 def read_names(path: str, classes: int) -> list[str]:
     """Class names, one a line."""
     try:
-        with open(path, encoding="utf-8") as file:
-            names = file.read().splitlines()
-    except (OSError, ValueError) as error:
-        raise FileError(path, f"cannot be read: {reason(error)}") from None
+        names = read_whole(path).decode("utf-8").splitlines()
+    except ValueError as error:
+        raise FileError(path, f"cannot be read: {error}") from None
     if len(names) != classes:
         raise FileError(path, f"has {len(names)} names (lines) for {classes} classes")
     return names

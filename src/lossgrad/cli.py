@@ -10,12 +10,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import lossgrad
 from lossgrad import _command
 from lossgrad._formats import holds_both
-from lossgrad._problems import FileError, InputError
+from lossgrad._problems import FileError, InputError, visible
 
 _EXAMPLES = """\
 examples:
@@ -58,12 +58,17 @@ def _drop_output() -> None:
 
 def _fail(message: str, status: int = 2) -> int:
     with contextlib.suppress(OSError):
-        print(f"lossgrad: error: {message}", file=sys.stderr)
+        print(f"lossgrad: error: {visible(message)}", file=sys.stderr)
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lossgrad",
         description="Losses of saved logits, computed fast and exactly.",
     )

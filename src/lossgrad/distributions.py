@@ -13,6 +13,7 @@ from ._backend import kernels
 from ._environment import arithmetic
 from ._registry import elementwise
 from .activations import OPS, documented
+from .losses import row_sums
 
 __all__ = [
     "cross_entropy_of_distributions",
@@ -129,24 +130,18 @@ def _measure(
     name: str,
     x: Array,
     other: Array | None,
-    axis: int,
+    axis: check.Axis,
     base: float | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
     """The sum of an op along the axis, exact before it is rounded."""
-    axis = check.class_axis(x, axis, "p")
-    shape = check.rows_shape(x.shape, axis)
+    classes = check.Classes(x, axis, "p")
+    shape = classes.rows_shape()
     result = check.output(out, shape, x.dtype, rows=True)
-    box = check.grid(x, axis)
-    second = None
-    if other is not None:
-        second = check.grid(other, axis).astype(check.computed(x.dtype), copy=False)
-    sums = np.empty((box.shape[0], box.shape[2]))
-    parameters = _per_log(base, x.dtype)
-    kernels.row_sums(box, second, sums, OPS[name][0], parameters, num_threads)
+    sums = row_sums(name, x, other, classes, _per_log(base, x.dtype), num_threads)
     with arithmetic():
-        result[...] = sums.reshape(shape)
+        result[...] = sums
     return check.finished(result, out)
 
 
@@ -155,16 +150,16 @@ def _measure_backward(
     grad: ArrayLike,
     x: Array,
     other: Array | None,
-    axis: int,
+    axis: check.Axis,
     base: float | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    axis = check.class_axis(x, axis, "p")
-    shape = check.rows_shape(x.shape, axis)
+    classes = check.Classes(x, axis, "p")
+    shape = classes.rows_shape()
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "the result")
     result = check.output(out, x.shape, x.dtype)
-    wide = np.broadcast_to(np.expand_dims(g, axis), x.shape)
+    wide = np.broadcast_to(g.reshape(classes.rows_shape(keepdims=True)), x.shape)
     second = None if other is None else other.astype(check.computed(x.dtype), copy=False)
     _cross(name, kernels.BACKWARD, wide, x, second, result, base, num_threads)
     return check.finished(result, out)
@@ -172,7 +167,7 @@ def _measure_backward(
 
 def entropy(
     p: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -187,8 +182,8 @@ def entropy(
     ----------
     p : array_like
         Masses, not negative; they are used as they are, not normalised. 0 adds nothing.
-    axis : int, default -1
-        The axis of a distribution's masses.
+    axis : int, tuple of int or None, default -1
+        The axis of a distribution's masses, or several; None for all.
     base : float, optional
         Base of the logarithm: None for nats, 2 for bits.
     out : ndarray, optional
@@ -199,7 +194,7 @@ def entropy(
     Returns
     -------
     ndarray
-        Of the dtype of `p`, without the axis. Terms are within 2 ULP, their sum is exact before it
+        Of the dtype of `p`, without the axes. Terms are within 2 ULP, their sum is exact before it
         is rounded.
 
     Raises
@@ -224,7 +219,7 @@ def entropy(
 def entropy_backward(
     grad: ArrayLike,
     p: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -268,7 +263,7 @@ def entropy_backward(
 def cross_entropy_of_distributions(
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -313,7 +308,7 @@ def cross_entropy_of_distributions_backward(
     grad: ArrayLike,
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     num_threads: int | None = None,
@@ -359,7 +354,7 @@ def cross_entropy_of_distributions_backward(
 def relative_entropy(
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -404,7 +399,7 @@ def relative_entropy_backward(
     grad: ArrayLike,
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     num_threads: int | None = None,

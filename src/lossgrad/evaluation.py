@@ -1,26 +1,29 @@
 """The state of an evaluation: everything about predictions, exact and mergeable.
 
-`Evaluation` adds up what `_statistics` says about each row. Counts are integers and sums are exact,
-so equal rows give equal bytes, whatever the blocks, their order or the tree of merges. Problems in
-the data are reported with the row's index in the block; the walk over whole arrays (`_walk`) makes
-that the row of the whole.
+Counts are integers and sums are exact, so equal rows give equal bytes, whatever the blocks, their
+order or the tree of merges. Rows are added to a `Part` of an evaluation, which is merged when all
+is well: `update` makes one for its rows, the walk over whole arrays (`_walk`) one for each thread.
 """
 
-import json
 import math
+import operator
 import struct
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from lossgrad._exact import ExactSums
+from lossgrad import _arguments as check
+from lossgrad import _frame
+from lossgrad._environment import arithmetic_within
+from lossgrad._exact import UNITS, ExactSums
+from lossgrad._part import Part, finite_weights
+from lossgrad._possible import badness, check_range, check_totals, check_worst
 from lossgrad._problems import DtypeError, FileError, InputError, LabelError
-from lossgrad._results import Average, Result, Task, WorstRow, means, standard_error
-from lossgrad._statistics import label_statistics, native, row_statistics
+from lossgrad._results import Average, Result, Task, WorstRow, means, ratio, standard_error
+from lossgrad._scale import common_shift
+from lossgrad._totals import BRIER, COUNTERS, DIVISOR, ENTROPY, SCALARS, SQUARES
 
 __all__ = [
     "Average",
@@ -35,26 +38,12 @@ __all__ = [
 ]
 
 MAGIC = b"lossgrad-evaluation\n"
-VERSION = 1
-_START = struct.Struct("<HI")  # version, length of the header
-_CHECK = struct.Struct("<I")  # CRC-32 of all that precedes
+_BINS = 1 << 20
 _LOSS_BINS = 64
-# Groups of the tally "scalars": with s the sample weight, w the class weight, l the loss
-_SCALARS = _ENTROPY, _BRIER, _DIVISOR, _LL, _LW, _WW = range(6)
-_COUNTERS = ("rows", "ignored", "undefined", "terms", "correct", "infinite")
+_COUNTERS = ("rows", *COUNTERS)
 
 
-@dataclass
-class Block:
-    """What one block adds: everything that can fail or take time is done when it is made."""
-
-    classes: int
-    counts: dict[str, int]
-    # tally -> (values or None for ones, groups)
-    adds: list[tuple[str, Any, Any]] = field(default_factory=list)
-    worst: list[WorstRow] = field(default_factory=list)
-
-
+@arithmetic_within
 class Evaluation:
     """Running totals over blocks of logits and targets.
 
@@ -112,8 +101,10 @@ class Evaluation:
     ) -> None:
         if task not in ("multiclass", "binary"):
             raise ValueError(f"task is {task!r}, not 'multiclass' or 'binary'")
-        if bins < 1 or worst < 0:
-            raise ValueError(f"bins is {bins} and worst {worst}: at least 1 and 0 are needed")
+        if not 1 <= bins <= _BINS or worst < 0:
+            raise ValueError(
+                f"bins is {bins} and worst {worst}: 1 to {_BINS} bins and 0 rows or more are needed"
+            )
         if not 0.0 <= label_smoothing <= 1.0 or not 0.0 < threshold < 1.0:
             raise ValueError(
                 f"label_smoothing is {label_smoothing} and threshold {threshold}: "
@@ -122,8 +113,8 @@ class Evaluation:
         if task == "binary" and (weight is not None or label_smoothing):
             raise ValueError("weight and label_smoothing are for the multiclass task")
         self.task = task
-        self.ignore_index = int(ignore_index)
-        self.weight = None if weight is None else _weights(weight, "weight", None)
+        self.ignore_index = check.ignored_label(ignore_index)
+        self.weight = None if weight is None else finite_weights(weight, "weight", None)
         self.label_smoothing = float(label_smoothing)
         self.bins = int(bins)
         self.threshold = float(threshold)
@@ -165,232 +156,30 @@ class Evaluation:
         InputError
             Wrong data, with the row's index in this block; the totals are then unchanged.
         """
-        block = self.measure(logits, targets, sample_weight, strict=strict)
-        if block is not None:
-            self.absorb(block, source=source, first_row=first_row)
+        part = Part(self)
+        number = self._counts["rows"] if first_row is None else operator.index(first_row)
+        if number < 0:
+            raise ValueError(f"first_row is {number}, not 0 or more")
+        part.add(logits, targets, sample_weight, strict=strict, source=source, first_row=number)
+        self.merge(part.state())
 
-    def measure(
-        self,
-        logits: ArrayLike,
-        targets: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        strict: bool = False,
-        num_threads: int | None = None,
-    ) -> Block | None:
-        """What `update` would add, without adding it: this may run in several threads."""
-        x, t = native(np.asarray(logits)), native(np.asarray(targets))
-        self._check_shapes(x, t)
-        if x.size == 0:
-            return None
-        s = None
-        if sample_weight is not None:
-            s = _weights(sample_weight, "sample_weight", x.shape[:-1])
-        try:
-            if self.task == "binary":
-                return self._measure_labels(x, t, s, strict, num_threads)
-            return self._measure_rows(x, t, s, strict, num_threads)
-        except TypeError as error:
-            if isinstance(error, DtypeError):
-                raise
-            raise DtypeError("logits", str(error)) from None
+    def _check_shapes(self, logits: tuple[int, ...], targets: tuple[int, ...]) -> None:
+        if not logits or logits[-1] == 0:
+            raise InputError("logits", f"shape {logits} has no classes")
+        wanted = logits if self.task == "binary" else logits[:-1]
+        if targets != wanted:
+            raise InputError("targets", f"shape {targets} where {wanted} is needed")
+        self._check_classes(logits[-1])
 
-    def _check_shapes(self, logits: NDArray[Any], targets: NDArray[Any]) -> None:
-        if logits.ndim == 0 or logits.shape[-1] == 0:
-            raise InputError("logits", f"shape {logits.shape} has no classes")
-        wanted = logits.shape if self.task == "binary" else logits.shape[:-1]
-        if targets.shape != wanted:
-            raise InputError("targets", f"shape {targets.shape} where {wanted} is needed")
-        classes = logits.shape[-1]
+    def _check_classes(self, classes: int) -> None:
         if self._classes not in (None, classes):
             raise InputError("logits", f"{classes} classes after blocks of {self._classes}")
         if self.weight is not None and len(self.weight) != classes:
             raise InputError("logits", f"{classes} classes for {len(self.weight)} class weights")
 
-    def _measure_rows(
-        self,
-        x: NDArray[Any],
-        labels: NDArray[Any],
-        s: NDArray[Any] | None,
-        strict: bool,
-        num_threads: int | None,
-    ) -> Block:
-        classes, batch = x.shape[-1], x.shape[:-1]
-        self._check_labels(labels, classes)
-        x, y = x.reshape(-1, classes), labels.reshape(-1)
-        found = row_statistics(
-            x,
-            y,
-            self.weight,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            num_threads=num_threads,
-        )
-        undefined = np.isnan(found.loss)
-        if strict and undefined.any():
-            raise _explain_nan(x[i := int(undefined.argmax())], np.unravel_index(i, batch))
-        kept = found.predicted >= 0
-        ignored = len(y) - int(np.count_nonzero(kept | undefined))
-        take: Any = slice(None) if kept.all() else kept
-        loss, y = found.loss[take].astype(np.float64), y[take].astype(np.int64)
-        predicted, right, rank = found.predicted[take], found.right[take], found.rank[take]
-        confidence, entropy = found.confidence[take], found.entropy[take]
-        brier = found.brier[take]
-        s = None if s is None else s.reshape(-1)[take]
-        rows = np.flatnonzero(kept)
-        block = Block(
-            classes,
-            {
-                "rows": len(found.loss),
-                "ignored": ignored,
-                "undefined": int(np.count_nonzero(undefined)),
-                "terms": len(y),
-                "correct": int(np.count_nonzero(right)),
-                "infinite": int(np.count_nonzero(np.isinf(loss))),
-            },
-        )
-        if not len(y):
-            return block
-        w = None if self.weight is None else self.weight.astype(found.loss.dtype)[y]
-        add = block.adds.append
-        add(("support", s, y))
-        add(("predicted", s, predicted))
-        add(("hits", *_only(right, s, y)))
-        add(("ranks", s, rank))
-        if classes <= self.confusion_limit:
-            add(("confusion", s, y * classes + predicted))
-        self._add_common(block, loss, s, w, y, confidence, right, entropy, brier)
-        if self.worst:
-            order = _largest(loss, self.worst)
-            columns = (loss[order], rows[order], y[order], predicted[order], confidence[order])
-            listed = (column.tolist() for column in columns)
-            block.worst = [WorstRow(one, "", *rest) for one, *rest in zip(*listed, strict=True)]
-        return block
-
-    def _check_labels(self, labels: NDArray[Any], classes: int) -> None:
-        if labels.dtype.kind not in "iu":
-            raise DtypeError("targets", f"dtype {labels.dtype} where integer labels are needed")
-        if labels.min() >= 0 and labels.max() < classes:
-            return
-        bad = (labels != self.ignore_index) & ((labels < 0) | (labels >= classes))
-        if bad.any():
-            row = _first(bad)
-            raise LabelError(
-                "targets",
-                f"label {labels[row]} is outside [0, {classes}) "
-                f"and is not ignore_index ({self.ignore_index})",
-                row,
-            )
-
-    def _measure_labels(
-        self,
-        x: NDArray[Any],
-        targets: NDArray[Any],
-        s: NDArray[Any] | None,
-        strict: bool,
-        num_threads: int | None,
-    ) -> Block:
-        if targets.dtype.kind not in "biuf" or targets.dtype.itemsize > 8:
-            raise DtypeError("targets", f"dtype {targets.dtype} where ordinary numbers are needed")
-        if not (targets.min() >= 0 and targets.max() <= 1):  # a NaN is neither
-            place = _first(~((targets >= 0) & (targets <= 1)))
-            raise LabelError(
-                "targets",
-                f"{_label(place, targets)}target {targets[place]} is outside [0, 1]",
-                place[:-1],
-            )
-        found = label_statistics(x, targets, self.threshold, num_threads=num_threads)
-        undefined = np.isnan(found.loss)
-        if strict and undefined.any():
-            place = _first(undefined)
-            raise InputError("logits", f"{_label(place, x)}logit is {x[place]}", place[:-1])
-        kept = ~undefined
-        take: Any = Ellipsis if kept.all() else kept
-        loss = found.loss[take].astype(np.float64).reshape(-1)
-        t = targets[take].astype(np.float64).reshape(-1)
-        p, entropy = found.probability[take].reshape(-1), found.entropy[take].reshape(-1)
-        brier = found.brier[take].reshape(-1)
-        labels = np.broadcast_to(np.arange(x.shape[-1]), x.shape)[take].reshape(-1)
-        if s is not None:
-            s = np.broadcast_to(s[..., np.newaxis], x.shape)[take].reshape(-1)
-        positive, predicted = found.positive[take].reshape(-1), found.predicted[take].reshape(-1)
-        counts = {
-            "rows": x.size // x.shape[-1],
-            "ignored": 0,
-            "undefined": int(np.count_nonzero(undefined)),
-            "terms": len(loss),
-            "correct": int(np.count_nonzero(positive == predicted)),
-            "infinite": int(np.count_nonzero(np.isinf(loss))),
-        }
-        block = Block(x.shape[-1], counts)
-        if not len(loss):
-            return block
-        block.adds.append(("seen", s, labels))
-        for name, which in (
-            ("support", positive),
-            ("predicted", predicted),
-            ("hits", positive & predicted),
-        ):
-            block.adds.append((name, *_only(which, s, labels)))
-        self._add_common(block, loss, s, None, labels, p, t, entropy, brier)
-        return block
-
-    def _add_common(
-        self,
-        block: Block,
-        loss: NDArray[np.float64],
-        s: NDArray[np.float64] | None,
-        w: NDArray[Any] | None,
-        groups: NDArray[Any],
-        confidence: NDArray[np.float64],
-        right: NDArray[Any],
-        entropy: NDArray[np.float64],
-        brier: NDArray[np.float64],
-    ) -> None:
-        add = block.adds.append
-        weighted = _times(s, loss)
-        with np.errstate(over="ignore"):
-            squared = weighted * weighted
-        divided = s if w is None else _times(s, w.astype(np.float64))
-        bins = np.clip(np.ceil(confidence * self.bins).astype(np.int64) - 1, 0, self.bins - 1)
-        add(("loss", weighted, groups))
-        add(("bin_weight", s, bins))
-        add(("bin_confidence", _times(s, confidence), bins))
-        if right.dtype == bool:
-            add(("bin_right", *_only(right, s, bins)))
-        else:
-            add(("bin_right", _times(s, right), bins))
-        size = np.clip(np.frexp(np.minimum(loss, 1e300))[1] + 40, 0, _LOSS_BINS - 1)
-        add(("loss_histogram", s, np.where(loss == 0.0, 0, size)))
-        for scalar, values in (
-            (_ENTROPY, _times(s, entropy)),
-            (_BRIER, _times(s, brier)),
-            (_LL, squared),
-            (_LW, _times(divided, weighted)),
-        ):
-            add(("scalars", values, scalar))
-        if divided is None:
-            add(("scalars", float(len(loss)), _DIVISOR))
-            add(("scalars", float(len(loss)), _WW))
-        else:
-            add(("scalars", divided, _DIVISOR))
-            add(("scalars", divided * divided, _WW))
-
-    def absorb(self, block: Block, *, source: str = "", first_row: int | None = None) -> None:
-        """Add what `measure` found."""
-        self._open(block.classes)
-        start = self._counts["rows"] if first_row is None else first_row
-        for name, number in block.counts.items():
-            self._counts[name] += number
-        for tally, values, groups in block.adds:
-            self._tallies[tally].add(values, groups)
-        if block.worst:
-            rows = (w._replace(source=source, row=start + w.row) for w in block.worst)
-            self._keep_worst([*rows])
-
     def _keep_worst(self, rows: list[WorstRow]) -> None:
         rows = [*self._worst, *rows]
-        self._worst = sorted(rows, key=lambda row: (-row.loss, *row[1:]))[: self.worst]
+        self._worst = sorted(rows, key=badness)[: self.worst]
 
     def renumber(self, number: Callable[[int], int]) -> None:
         """Give the worst rows other numbers, in the same order."""
@@ -402,6 +191,17 @@ class Evaluation:
             self._classes = classes
             self._tallies = {name: ExactSums(size) for name, size in self._sizes(classes).items()}
 
+    def _empty(self) -> "Evaluation":
+        """Another of the same options and, if they are known, classes, without any rows."""
+        empty = Evaluation(**self.options())
+        if self._classes is not None:
+            empty._open(self._classes)
+        return empty
+
+    def _known_classes(self) -> int:
+        assert self._classes is not None
+        return self._classes
+
     def _sizes(self, classes: int) -> dict[str, int]:
         sizes = dict.fromkeys(("support", "predicted", "hits", "loss"), classes)
         if self.task == "binary":
@@ -411,7 +211,7 @@ class Evaluation:
             if classes <= self.confusion_limit:
                 sizes["confusion"] = classes * classes
         sizes |= dict.fromkeys(("bin_weight", "bin_confidence", "bin_right"), self.bins)
-        return sizes | {"loss_histogram": _LOSS_BINS, "scalars": len(_SCALARS)}
+        return sizes | {"loss_histogram": _LOSS_BINS, "scalars": len(SCALARS)}
 
     # ---- merging, saving ----
 
@@ -458,10 +258,8 @@ class Evaluation:
             "counts": self._counts,
             "worst_rows": rows,
         }
-        text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
         sums = (self._tallies[name].to_bytes() for name in sorted(self._tallies))
-        content = b"".join((MAGIC, _START.pack(VERSION, len(text)), text, *sums))
-        return content + _CHECK.pack(zlib.crc32(content))
+        return _frame.pack(MAGIC, header, b"".join(sums))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Evaluation":
@@ -472,21 +270,18 @@ class Evaluation:
         ValueError
             The bytes are not a state, are damaged, or of a version that is not known here.
         """
-        if not data.startswith(MAGIC):
-            raise ValueError("not a saved evaluation")
+        header, sums = _frame.unpack(MAGIC, data, "evaluation")
         try:
-            version, length = _START.unpack_from(data, len(MAGIC))
-            if version != VERSION:
-                raise ValueError(
-                    f"a saved evaluation of version {version}; this lossgrad reads {VERSION}"
-                )
-            if _CHECK.unpack(data[-4:])[0] != zlib.crc32(data[:-4]):
-                raise ValueError("a damaged evaluation: its checksum is wrong")
-            start = len(MAGIC) + _START.size
-            header = json.loads(data[start : start + length])
-            return cls._restored(header, memoryview(data)[start + length : -4])
-        except (struct.error, KeyError, TypeError, json.JSONDecodeError) as error:
+            state = cls._restored(header, sums)
+            binary = state.task == "binary"
+            check_totals(state._classes, state._counts, state._tallies, binary)
+            most = 0 if binary else min(state.worst, state._counts["terms"])
+            check_worst(state._worst, state._classes or 0, most)
+        except (struct.error, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"a damaged evaluation: {error}") from None
+        if state.to_bytes() != data:  # a key too many, say, or a count of 1.0
+            raise ValueError("a damaged evaluation: not as it is written")
+        return state
 
     @classmethod
     def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Evaluation":
@@ -496,17 +291,20 @@ class Evaluation:
         if options["weight"] is not None:
             options["weight"] = [_number(text) for text in options["weight"]]
         state = cls(**options)
-        state._counts = {name: int(header["counts"][name]) for name in _COUNTERS}
+        state._counts = {name: header["counts"][name] for name in _COUNTERS}
         for loss, source, row, label, predicted, confidence in header["worst_rows"]:
             place = (source, row, label, predicted)
             state._worst.append(WorstRow(_number(loss), *place, _number(confidence)))
         if (classes := header["classes"]) is not None:
+            check_range("classes", classes, 1)
+            if state.weight is not None and len(state.weight) != classes:
+                raise ValueError(f"{len(state.weight)} class weights for {classes} classes")
             state._open(classes)
             for name in sorted(state._tallies):
                 size = state._tallies[name].size
                 state._tallies[name], rest = ExactSums.from_bytes(size, rest)
         if rest:
-            raise ValueError(f"a damaged evaluation: {len(rest)} bytes too many")
+            raise ValueError(f"{len(rest)} bytes too many")
         return state
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -521,43 +319,52 @@ class Evaluation:
 
     # ---- reading ----
 
+    @property
+    def rows(self) -> int:
+        """The rows seen so far."""
+        return self._counts["rows"]
+
     def result(self) -> Result:
         """The figures so far."""
         classes = self._classes or 0
         tallies = self._tallies or {k: ExactSums(n) for k, n in self._sizes(classes).items()}
         values = {name: tally.values() for name, tally in tallies.items()}
-        scalars, bins = values["scalars"], values["bin_weight"]
         weight = tallies["bin_weight"].total()
-        confidence = means(values["bin_confidence"], bins)
-        accuracy = means(values["bin_right"], bins)
+        by = common_shift(weight)  # quotients of sums that are near the ends of the range
+        near = {name: tally.values(by) for name, tally in tallies.items()} if by else values
+        summed = ("loss", "bin_weight", "bin_confidence", "support", "predicted", "hits")
+        sums = {name: tallies[name].total(by) for name in summed}
+        scalars, bins, over = near["scalars"], near["bin_weight"], sums["bin_weight"] or math.nan
+        confidence = means(near["bin_confidence"], bins)
+        accuracy = means(near["bin_right"], bins)
         gaps = np.abs(confidence - accuracy)[bins > 0]
         binary = self.task == "binary"
-        hits, support, predicted = (tallies[k].total() for k in ("hits", "support", "predicted"))
-        right = weight - support - predicted + 2.0 * hits if binary else hits
-        total = tallies["loss"].total()
-        over = weight or math.nan
+        right = sums["hits"]
+        if binary:
+            right = sums["bin_weight"] - sums["support"] - sums["predicted"] + 2.0 * right
         return Result(
             task=self.task,
             classes=classes,
             **self._counts,
-            total=total,
-            divisor=float(scalars[_DIVISOR]),
+            loss=ratio(sums["loss"], float(scalars[DIVISOR])),
+            total=tallies["loss"].total(),
+            divisor=float(values["scalars"][DIVISOR]),
             weight=weight,
             loss_error=self._loss_error(tallies["scalars"], tallies["loss"]),
             accuracy=right / over,
-            entropy=float(scalars[_ENTROPY]) / over,
-            confidence=tallies["bin_confidence"].total() / over,
-            brier=float(scalars[_BRIER]) / over,
+            entropy=float(scalars[ENTROPY]) / over,
+            confidence=sums["bin_confidence"] / over,
+            brier=float(scalars[BRIER]) / over,
             ece=float(gaps @ bins[bins > 0]) / over,
             mce=float(gaps.max()) if gaps.size else math.nan,
             bin_edges=np.linspace(0.0, 1.0, self.bins + 1),
-            bin_weight=bins,
+            bin_weight=values["bin_weight"],
             bin_confidence=confidence,
             bin_accuracy=accuracy,
             support=values["support"],
             predicted=values["predicted"],
             hits=values["hits"],
-            class_loss=means(values["loss"], values["seen" if binary else "support"]),
+            class_loss=means(near["loss"], near["seen" if binary else "support"]),
             ranks=values.get("ranks"),
             confusion=(
                 values["confusion"].reshape(classes, classes) if "confusion" in values else None
@@ -567,67 +374,11 @@ class Evaluation:
         )
 
     def _loss_error(self, scalars: ExactSums, losses: ExactSums) -> float:
-        if not np.isfinite(scalars.values()).all():
+        if scalars.infinite:
             return math.nan
-        squares = [scalars.fraction(group) for group in (_LL, _LW, _WW)]
-        total, divisor = losses.fraction(), scalars.fraction(_DIVISOR)
-        return standard_error(squares, total, divisor, self._counts["terms"])
-
-
-def _weights(values: ArrayLike, name: str, shape: tuple[int, ...] | None) -> NDArray[np.float64]:
-    """Finite weights >= 0; without a shape, one for each class."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise DtypeError("sample_weight", f"{name} has dtype {array.dtype}, not numbers")
-    array = array.astype(np.float64)
-    if shape is None and array.ndim != 1:
-        raise ValueError(f"{name} has shape {array.shape}; one number for each class is needed")
-    if shape is not None and array.shape != shape:
-        raise InputError("sample_weight", f"shape {array.shape} where {shape} is needed")
-    good = np.isfinite(array) & (array >= 0)
-    if not good.all():
-        place = _first(~good)
-        problem = f"weight {array[place]} is not a finite number >= 0"
-        if shape is None:
-            raise ValueError(f"{name}: {problem}")
-        raise InputError("sample_weight", problem, place)
-    return array
-
-
-def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """The indices of the largest, in descending order, equal ones in the order of their indices."""
-    some = np.arange(len(values))
-    if len(values) > count:
-        some = np.flatnonzero(values >= np.partition(values, -count)[-count])
-    order: NDArray[np.int64] = some[np.argsort(-values[some], kind="stable")[:count]]
-    return order
-
-
-def _times(s: NDArray[Any] | None, values: NDArray[Any]) -> NDArray[Any]:
-    """s * values; no weight is nothing, even of an infinite loss."""
-    if s is None:
-        return values
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.where(s == 0.0, 0.0, s * values)
-
-
-def _only(
-    which: NDArray[np.bool_], s: NDArray[Any] | None, groups: NDArray[Any]
-) -> tuple[NDArray[Any] | None, NDArray[Any]]:
-    return None if s is None else s[which], groups[which]
-
-
-def _explain_nan(values: NDArray[Any], place: tuple[Any, ...]) -> InputError:
-    if np.isnan(values).any():
-        problem = f"the logit of class {np.flatnonzero(np.isnan(values))[0]} is nan"
-    elif np.count_nonzero(values == np.inf) > 1:
-        first, second = np.flatnonzero(values == np.inf)[:2]
-        problem = f"the logits of classes {first} and {second} are both inf, the loss is undefined"
-    elif np.all(values == -np.inf):
-        problem = "every logit is -inf, the loss is undefined"
-    else:
-        problem = "the loss is nan"
-    return InputError("logits", problem, tuple(int(i) for i in place))
+        squares = [scalars.units(group) for group in SQUARES]
+        total, divisor = losses.units(), scalars.units(DIVISOR)
+        return standard_error(squares, total, divisor, UNITS, self._counts["terms"])
 
 
 def _hexed(value: Any) -> Any:
@@ -640,13 +391,7 @@ def _hexed(value: Any) -> Any:
 
 
 def _number(text: str) -> float:
-    return float.fromhex(text)
-
-
-def _label(place: tuple[int, ...], array: NDArray[Any]) -> str:
-    return f"label {place[-1]}: " if array.shape[-1] > 1 else ""
-
-
-def _first(mask: NDArray[np.bool_]) -> tuple[int, ...]:
-    """The index of the first true element."""
-    return tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))
+    try:
+        return float.fromhex(text)
+    except OverflowError:
+        raise ValueError(f"{text} is beyond every float64") from None

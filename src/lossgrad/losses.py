@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _arguments as check
 from ._backend import kernels
+from ._environment import arithmetic
 
 __all__ = [
     "binary_cross_entropy",
@@ -53,8 +54,12 @@ def _loss(
     value: bool,
     num_threads: int | None,
     parameters: tuple[float, ...] = (),
+    left_out: Array | None = None,
 ) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None); divisor is the mean's."""
+    """(loss if value is asked for, gradient unless upstream is None); the sum is over divisor.
+
+    Elements that are left out have a weight of 0; no gradient of theirs is read.
+    """
     dtype, shape = x.dtype, x.shape
     reduced = reduction != "none"
     direction, losses_out, gradient, losses = kernels.FORWARD, None, None, None
@@ -63,7 +68,7 @@ def _loss(
         direction = kernels.VALUE_AND_GRAD if value else kernels.BACKWARD
         if not value:
             g = check.upstream(upstream, reduction, shape, dtype)
-        if reduction in ("mean", "batchmean"):
+        if reduced:
             g = kernels.quotient(g, divisor)
         gradient = check.output(out, shape, dtype)
     else:
@@ -86,11 +91,77 @@ def _loss(
         parameters,
         num_threads,
     )
+    for result in (losses, gradient):
+        if result is not None and left_out is not None:
+            np.copyto(result, 0, where=left_out)
     if losses is not None:
         loss = check.finished(losses, losses_out)
-    elif loss is not None and reduction != "sum":
+    elif loss is not None:
         loss = kernels.quotient(loss, divisor)
     return loss, None if gradient is None else check.finished(gradient, out)
+
+
+def row_sums(
+    op: str,
+    x: Array,
+    other: Array | None,
+    classes: check.Classes,
+    parameters: tuple[float, ...],
+    num_threads: int | None,
+) -> Array:
+    """The sums of an op over the classes, each exact before it is rounded to float64."""
+    box, second = check.grid(classes.merged(x), classes.axis), None
+    if other is not None:
+        second = check.grid(classes.merged(other), classes.axis)
+        second = second.astype(check.computed(x.dtype), copy=False)
+    sums = np.empty((box.shape[0], box.shape[2]))
+    kernels.row_sums(box, second, sums, OPS[op][0], parameters, num_threads)
+    return sums.reshape(classes.rows_shape())
+
+
+def _loss_of_rows(
+    op: str,
+    upstream: ArrayLike | None,
+    x: Array,
+    targets: Array,
+    samples: check.Samples,
+    classes: check.Classes,
+    terms: int,
+    out: Array | None,
+    value: bool,
+    num_threads: int | None,
+) -> tuple[Any, Any]:
+    """The same with one loss a row: the sum over its classes, divided by `terms`."""
+    loss: Any = None
+    if value:
+        losses_out = out if upstream is None else None
+        losses = check.output(losses_out, classes.rows_shape(), x.dtype, rows=True)
+        sums = row_sums(op, x, targets, classes, (), num_threads)
+        with arithmetic():
+            losses[...] = sums / terms * samples.of_rows(sums.shape)
+        loss = check.finished(losses, losses_out)
+    if upstream is None:
+        return loss, None
+    given = np.ones((), x.dtype) if value else upstream
+    shape = () if value else classes.rows_shape()
+    g = check.upstream(given, "none", shape, x.dtype)
+    if not value:
+        g = np.reshape(g, classes.rows_shape(keepdims=True))
+    wide, share = np.broadcast_to(g, x.shape), check.element_weight(1 / terms, x.shape, x.dtype)
+    weight, left_out = samples.times(share, x.dtype), samples.left_out
+    gradient = _loss(
+        *(op, wide, x, targets, weight, None, "none", 1.0, out, False, num_threads),
+        left_out=left_out,
+    )[1]
+    return loss, gradient
+
+
+def _count(reduction: str, samples: check.Samples, x: Array) -> float:
+    """What the sum of binary losses is divided by: elements, or their sample weights."""
+    if reduction != "mean":
+        return 1.0
+    weight = samples.times(None, x.dtype)
+    return x.size if weight is None else exact_sum(weight)
 
 
 def _with_logits(
@@ -101,11 +172,12 @@ def _with_logits(
     pos_weight: ArrayLike | None,
     reduction: str,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "binary_cross_entropy_with_logits"
-    if weight is None and pos_weight is None:
+    if weight is None and pos_weight is None and sample_weight is None:
         plain = kernels.plain_loss(
             OPS[name][0], upstream, logits, targets, reduction, out, value, (), num_threads
         )
@@ -114,9 +186,16 @@ def _with_logits(
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction, num_threads)
+    x, t = samples.read(x), samples.read(t)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
-    return _loss(name, upstream, x, t, w, p, reduction, x.size, out, value, num_threads)
+    p = None if p is None else samples.read(p)
+    divisor = _count(reduction, samples, x)
+    return _loss(
+        *(name, upstream, x, t, w, p, reduction, divisor, out, value, num_threads),
+        left_out=samples.left_out,
+    )
 
 
 def binary_cross_entropy_with_logits(
@@ -127,6 +206,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -145,9 +225,12 @@ def binary_cross_entropy_with_logits(
     pos_weight : array_like, optional
         Weight :math:`p` of the positive term; broadcasts to the shape of `logits`.
     reduction : {"mean", "sum", "none"}
-        The mean is over all elements.
+        The mean is over all elements; with sample weights it is sum(s l) / sum(s).
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be the logits themselves.
+    sample_weight : array_like, optional
+        Finite weights s of at least 0: of the shape of `logits`, or of its leading axes, one a row.
+        What has weight 0 is not read.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -161,7 +244,8 @@ def binary_cross_entropy_with_logits(
     TypeError
         If an operand is not real.
     ValueError
-        If the shapes of logits and targets differ, a weight does not broadcast, or an option is
+        If the shapes of logits and targets differ, a weight does not broadcast, a sample weight
+        is negative or not finite (names the first), or an option is
         unknown.
 
     Notes
@@ -176,7 +260,7 @@ def binary_cross_entropy_with_logits(
     array([6.93147181e-01, 2.06115362e-09])
     """
     return _with_logits(
-        None, logits, targets, weight, pos_weight, reduction, out, True, num_threads
+        None, logits, targets, weight, pos_weight, reduction, out, sample_weight, True, num_threads
     )[0]
 
 
@@ -189,6 +273,7 @@ def binary_cross_entropy_with_logits_backward(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -205,6 +290,8 @@ def binary_cross_entropy_with_logits_backward(
         As in `binary_cross_entropy_with_logits`.
     out : ndarray, optional
         Array of the shape and dtype of the logits to write to; may be the logits themselves.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy_with_logits`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -225,7 +312,7 @@ def binary_cross_entropy_with_logits_backward(
     array([-2.06115362e-09])
     """
     gradient: Array = _with_logits(
-        grad, logits, targets, weight, pos_weight, reduction, out, False, num_threads
+        grad, logits, targets, weight, pos_weight, reduction, out, sample_weight, False, num_threads
     )[1]
     return gradient
 
@@ -238,6 +325,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -249,6 +337,8 @@ def binary_cross_entropy_with_logits_value_and_grad(
         As in `binary_cross_entropy_with_logits`.
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy_with_logits`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -271,7 +361,9 @@ def binary_cross_entropy_with_logits_value_and_grad(
     >>> lossgrad.binary_cross_entropy_with_logits_value_and_grad([0.0, 0.0], [0, 1])
     (0.6931471805599453, array([ 0.25, -0.25]))
     """
-    return _with_logits(1.0, logits, targets, weight, pos_weight, reduction, out, True, num_threads)
+    return _with_logits(
+        1.0, logits, targets, weight, pos_weight, reduction, out, sample_weight, True, num_threads
+    )
 
 
 def _binary_cross_entropy(
@@ -282,16 +374,23 @@ def _binary_cross_entropy(
     reduction: str,
     log_floor: float | None,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
-    x = check.probabilities(check.floating(probs, "probs"), "probs", num_threads)
-    t = check.probabilities(check.binary_targets(targets, x, "probs"), "targets", num_threads)
+    x = check.floating(probs, "probs")
+    t = check.binary_targets(targets, x, "probs")
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction, num_threads)
+    x = check.probabilities(samples.read(x), "probs", num_threads)
+    t = check.probabilities(samples.read(t), "targets", num_threads)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     floors = (-math.inf, 0.0) if log_floor is None else (float(log_floor), 1e-12)
-    name = "binary_cross_entropy"
-    return _loss(name, upstream, x, t, w, None, reduction, x.size, out, value, num_threads, floors)
+    name, divisor = "binary_cross_entropy", _count(reduction, samples, x)
+    return _loss(
+        *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads, floors),
+        left_out=samples.left_out,
+    )
 
 
 def binary_cross_entropy(
@@ -302,6 +401,7 @@ def binary_cross_entropy(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -319,12 +419,15 @@ def binary_cross_entropy(
     weight : array_like, optional
         Weight of each element; broadcasts to the shape of `probs`.
     reduction : {"mean", "sum", "none"}
-        The mean is over all elements.
+        The mean is over all elements; with sample weights it is sum(s l) / sum(s).
     log_floor : float or None, default -100
         Least value of a logarithm, so that the loss is finite at 0 and 1; None for the exact value.
         Unless it is None the gradient's denominator is at least 1e-12.
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be one of the arguments.
+    sample_weight : array_like, optional
+        Finite weights s of at least 0: of the shape of `probs`, or of its leading axes, one a row.
+        What has weight 0 is not read.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -340,7 +443,8 @@ def binary_cross_entropy(
         If an operand is not real.
     ValueError
         If a probability or target is outside [0, 1] or NaN: names the first such element; if the
-        shapes differ, a weight does not broadcast, or an option is unknown.
+        shapes differ, a weight does not broadcast, a sample weight
+        is negative or not finite (names the first), or an option is unknown.
 
     Examples
     --------
@@ -349,7 +453,7 @@ def binary_cross_entropy(
     50.346573590279974
     """
     return _binary_cross_entropy(
-        None, probs, targets, weight, reduction, log_floor, out, True, num_threads
+        None, probs, targets, weight, reduction, log_floor, out, sample_weight, True, num_threads
     )[0]
 
 
@@ -362,6 +466,7 @@ def binary_cross_entropy_backward(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -378,6 +483,8 @@ def binary_cross_entropy_backward(
         As in `binary_cross_entropy`.
     out : ndarray, optional
         Array of the shape and dtype of `probs` to write to; may be one of the arguments.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -398,7 +505,7 @@ def binary_cross_entropy_backward(
     array([-1.,  2.])
     """
     gradient: Array = _binary_cross_entropy(
-        grad, probs, targets, weight, reduction, log_floor, out, False, num_threads
+        grad, probs, targets, weight, reduction, log_floor, out, sample_weight, False, num_threads
     )[1]
     return gradient
 
@@ -411,6 +518,7 @@ def binary_cross_entropy_value_and_grad(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -422,6 +530,8 @@ def binary_cross_entropy_value_and_grad(
         As in `binary_cross_entropy`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
+    sample_weight : array_like, optional
+        As in `binary_cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -444,7 +554,7 @@ def binary_cross_entropy_value_and_grad(
     (0.6931471805599453, array([-2.]))
     """
     return _binary_cross_entropy(
-        1.0, probs, targets, weight, reduction, log_floor, out, True, num_threads
+        1.0, probs, targets, weight, reduction, log_floor, out, sample_weight, True, num_threads
     )
 
 
@@ -454,12 +564,14 @@ def _mse_loss(
     target: ArrayLike,
     weight: ArrayLike | None,
     reduction: str,
+    axis: check.Axis,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "mse_loss"
-    if weight is None:
+    if weight is None and sample_weight is None and axis is None:
         plain = kernels.plain_loss(
             OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
         )
@@ -467,9 +579,24 @@ def _mse_loss(
             return plain
     x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
-    divisor = x.size if w is None or reduction != "mean" else exact_sum(w)
-    return _loss(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads)
+    classes = None if axis is None else check.Classes(x, axis, "input")
+    samples = check.Samples(sample_weight, x.shape, reduction, num_threads, classes)
+    x, t, terms = samples.read(x), samples.read(t), 1
+    if classes is not None:
+        check.no_weight(weight)
+        terms = classes.shape[classes.axis]
+        if reduction == "none":
+            return _loss_of_rows(
+                name, upstream, x, t, samples, classes, terms, out, value, num_threads
+            )
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
+    divisor: float = terms
+    if reduction == "mean":
+        divisor = x.size if w is None else exact_sum(w)
+    return _loss(
+        *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads),
+        left_out=samples.left_out,
+    )
 
 
 def mse_loss(
@@ -478,7 +605,9 @@ def mse_loss(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -495,9 +624,16 @@ def mse_loss(
     weight : array_like, optional
         Weight of each element; broadcasts to the shape of `input`.
     reduction : {"mean", "sum", "none"}
-        The mean is over all elements, divided by the sum of the weights if there are any.
+        The mean is over all elements, divided by the sum of the weights if there are any: with
+        sample weights sum(s l) / sum(s w).
+    axis : int or tuple of int, optional
+        One loss a row, as Keras has it: the mean along the axis, or axes. The reduction is of these
+        then, and `sample_weight` has one weight for each; there is no `weight`.
     out : ndarray, optional
         With ``reduction="none"``, the array for the losses; may be one of the arguments.
+    sample_weight : array_like, optional
+        Finite weights s of at least 0: of the shape of `input`, or of its leading axes, one a row.
+        What has weight 0 is not read.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -512,15 +648,24 @@ def mse_loss(
     TypeError
         If an operand is not real.
     ValueError
-        If the shapes differ, a weight does not broadcast, or an option is unknown.
+        If the shapes differ, a weight does not broadcast, a sample weight
+        is negative or not finite (names the first), or an option is unknown.
 
     Examples
     --------
     >>> import lossgrad
     >>> lossgrad.mse_loss([1.0, 2.0], [0.0, 4.0])
     2.5
+    >>> lossgrad.mse_loss([[1.0, 2.0], [0.0, 0.0]], [[0.0, 4.0], [0.0, 1.0]], axis=1)
+    1.5
+    >>> lossgrad.mse_loss([[1.0, 2.0]], [[0.0, 4.0]], axis=1, reduction="none")
+    array([2.5])
+    >>> lossgrad.mse_loss([1.0, 2.0], [0.0, 4.0], sample_weight=[3, 1])
+    1.75
     """
-    return _mse_loss(None, input, target, weight, reduction, out, True, num_threads)[0]
+    return _mse_loss(
+        None, input, target, weight, reduction, axis, out, sample_weight, True, num_threads
+    )[0]
 
 
 def mse_loss_backward(
@@ -530,7 +675,9 @@ def mse_loss_backward(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -543,10 +690,12 @@ def mse_loss_backward(
     grad : array_like
         Gradient with respect to the loss: a number, or an array of the losses' shape with
         ``reduction="none"``.
-    input, target, weight, reduction
+    input, target, weight, reduction, axis
         As in `mse_loss`.
     out : ndarray, optional
         Array of the shape and dtype of `input` to write to; may be one of the arguments.
+    sample_weight : array_like, optional
+        As in `mse_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -566,7 +715,9 @@ def mse_loss_backward(
     >>> lossgrad.mse_loss_backward(1.0, [1.0, 2.0], [0.0, 4.0])
     array([ 1., -2.])
     """
-    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, False, num_threads)[1]
+    gradient: Array = _mse_loss(
+        grad, input, target, weight, reduction, axis, out, sample_weight, False, num_threads
+    )[1]
     return gradient
 
 
@@ -576,7 +727,9 @@ def mse_loss_value_and_grad(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -584,10 +737,12 @@ def mse_loss_value_and_grad(
 
     Parameters
     ----------
-    input, target, weight, reduction
+    input, target, weight, reduction, axis
         As in `mse_loss`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
+    sample_weight : array_like, optional
+        As in `mse_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -609,7 +764,9 @@ def mse_loss_value_and_grad(
     >>> lossgrad.mse_loss_value_and_grad([1.0, 2.0], [0.0, 4.0])
     (2.5, array([ 1., -2.]))
     """
-    return _mse_loss(1.0, input, target, weight, reduction, out, True, num_threads)
+    return _mse_loss(
+        1.0, input, target, weight, reduction, axis, out, sample_weight, True, num_threads
+    )
 
 
 def _kl_div(
@@ -617,20 +774,26 @@ def _kl_div(
     input: ArrayLike,
     target: ArrayLike,
     reduction: str,
+    axis: check.Axis,
     log_target: bool,
     out: Array | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     name = "kl_div_log_target" if log_target else "kl_div"
-    plain = kernels.plain_loss(
-        OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
-    )
-    if plain is not None:
-        return plain
+    if axis is None:
+        plain = kernels.plain_loss(
+            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+        )
+        if plain is not None:
+            return plain
     x, t = check.input_and_target(input, target)
     reduction = check.batch_reduction_name(reduction)
-    divisor = check.batch_size(x) if reduction == "batchmean" else x.size
+    classes = None if axis is None else check.Classes(x, axis, "input")
+    if classes is not None and reduction == "none":
+        samples = check.Samples(None, x.shape, reduction)
+        return _loss_of_rows(name, upstream, x, t, samples, classes, 1, out, value, num_threads)
+    divisor = check.divergence_divisor(reduction, x, classes)
     return _loss(name, upstream, x, t, None, None, reduction, divisor, out, value, num_threads)
 
 
@@ -639,6 +802,7 @@ def kl_div(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -656,6 +820,9 @@ def kl_div(
         Probabilities t, or with `log_target` their logarithms, of the same shape.
     reduction : {"mean", "sum", "none", "batchmean"}
         The mean is over all elements, with "batchmean" over the entries of the first axis.
+    axis : int or tuple of int, optional
+        One loss a row, as Keras has it: the sum along the axis, or axes. The mean is over rows
+        then; "batchmean" stays the sum of all over the entries of the first axis.
     log_target : bool, default False
         Whether `target` holds log-probabilities.
     out : ndarray, optional
@@ -682,7 +849,7 @@ def kl_div(
     >>> lossgrad.kl_div([-1.0, -float('inf')], [0.5, 0.0], reduction="sum")
     0.15342640972002736
     """
-    return _kl_div(None, input, target, reduction, log_target, out, True, num_threads)[0]
+    return _kl_div(None, input, target, reduction, axis, log_target, out, True, num_threads)[0]
 
 
 def kl_div_backward(
@@ -691,6 +858,7 @@ def kl_div_backward(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -705,7 +873,7 @@ def kl_div_backward(
     grad : array_like
         Gradient with respect to the loss: a number, or an array of the losses' shape with
         ``reduction="none"``.
-    input, target, reduction, log_target
+    input, target, reduction, axis, log_target
         As in `kl_div`.
     out : ndarray, optional
         Array of the shape and dtype of `input` to write to; may be one of the arguments.
@@ -728,9 +896,9 @@ def kl_div_backward(
     >>> lossgrad.kl_div_backward(1.0, [-1.0, -2.0], [0.5, 0.5], reduction="sum")
     array([-0.5, -0.5])
     """
-    gradient: Array = _kl_div(grad, input, target, reduction, log_target, out, False, num_threads)[
-        1
-    ]
+    gradient: Array = _kl_div(
+        grad, input, target, reduction, axis, log_target, out, False, num_threads
+    )[1]
     return gradient
 
 
@@ -739,6 +907,7 @@ def kl_div_value_and_grad(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -748,7 +917,7 @@ def kl_div_value_and_grad(
 
     Parameters
     ----------
-    input, target, reduction, log_target
+    input, target, reduction, axis, log_target
         As in `kl_div`.
     out : ndarray, optional
         Array for the gradient; may be one of the arguments.
@@ -773,4 +942,4 @@ def kl_div_value_and_grad(
     >>> lossgrad.kl_div_value_and_grad([-1.0], [1.0])
     (1.0, array([-1.]))
     """
-    return _kl_div(1.0, input, target, reduction, log_target, out, True, num_threads)
+    return _kl_div(1.0, input, target, reduction, axis, log_target, out, True, num_threads)

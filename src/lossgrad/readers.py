@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lossgrad._problems import FileError
+from lossgrad._file_array import FileArray
+from lossgrad._problems import FileError, visible
 from lossgrad._sequential import Rows
 
 __all__ = ["FileError", "open_npy", "open_npz"]
@@ -43,15 +44,21 @@ def open_npy(path: str | os.PathLike[str]) -> NDArray[Any]:
     FileError
         The file is missing, unreadable, not a .npy file, truncated, empty, or holds objects.
     """
-    path = Path(path)
-    with reading(path):
-        with warnings.catch_warnings():  # on headers that Python 2 wrote
-            warnings.simplefilter("ignore")
-            with path.open("rb") as file:
-                _check_header(path, file)
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = npy_array(path)
+    order: Any = "F" if array.fortran else "C"
+    with reading(Path(path)):
         # As a plain ndarray: slices of a np.memmap are memmaps, which are slower to make.
-        return np.asarray(array)
+        return np.asarray(np.memmap(path, array.dtype, "r", array.offset, array.shape, order))
+
+
+def npy_array(path: str | os.PathLike[str]) -> FileArray:
+    """The array in a .npy file, to be read in pieces. Parameters and errors as of `open_npy`."""
+    path = Path(path)
+    with reading(path), warnings.catch_warnings():  # on headers that Python 2 wrote
+        warnings.simplefilter("ignore")
+        with path.open("rb") as file:
+            shape, fortran, dtype = _check_header(path, file)
+            return FileArray(path, file, dtype, shape, file.tell(), fortran)
 
 
 @contextlib.contextmanager
@@ -69,7 +76,8 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(path, f"cannot be read: {error}") from None
 
 
-def _check_header(path: Path, file: BinaryIO) -> None:
+def _check_header(path: Path, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """As `_read_header`, for a file that must have all the numbers."""
     size = os.fstat(file.fileno()).st_size
     start = file.read(np.lib.format.MAGIC_LEN)
     if size == 0:
@@ -79,15 +87,18 @@ def _check_header(path: Path, file: BinaryIO) -> None:
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
         raise FileError(path, f"is not a .npy file: it starts with {start[:6]!r}")
     file.seek(0)
-    shape, _, dtype = _read_header(path, file)
+    shape, fortran, dtype = _read_header(path, file)
     found, wanted = size - file.tell(), math.prod(shape) * dtype.itemsize
     if found < wanted:
         raise FileError(
             path, f"is truncated: {dtype} of shape {shape} takes {wanted} bytes, {found} are there"
         )
+    return shape, fortran, dtype
 
 
-def _read_header(path: Path, file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_header(
+    path: Path, file: Any, member: str = ""
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran order, and dtype; `file` is then at the numbers."""
     try:
         version = np.lib.format.read_magic(file)
@@ -106,14 +117,15 @@ def _read_header(path: Path, file: Any) -> tuple[tuple[int, ...], bool, np.dtype
     if any(type(length) is not int or length < 0 for length in shape):
         raise FileError(path, f"has a damaged .npy header: shape {shape}")
     if dtype.hasobject:
-        raise FileError(path, "holds Python objects, which are never unpickled; save numbers")
+        problem = "holds Python objects, which are never unpickled; save numbers"
+        raise FileError(path, f"{member} {problem}".lstrip())
     if 0 in shape:
         raise FileError(path, f"holds no values: its shape is {shape}")
     return shape, fortran, dtype
 
 
 def open_npz(path: str | os.PathLike[str], key: str | None, usual: str) -> Any:
-    """One array of a .npz archive: memory-mapped if it is stored, else read row after row.
+    """One array of a .npz archive: read in any pieces if it is stored, else row after row.
 
     Parameters
     ----------
@@ -128,7 +140,8 @@ def open_npz(path: str | os.PathLike[str], key: str | None, usual: str) -> Any:
                 names = [name.removesuffix(".npy") for name in archive.namelist()]
                 member = archive.getinfo(choose(path, names, key, usual) + ".npy")
                 with archive.open(member) as file:
-                    shape, fortran, dtype = _read_header(path, file)
+                    shape, fortran, dtype = _read_header(path, file, member.filename)
+                    _check_numbers(path, member.filename, dtype)
                     header = file.tell()
         except zipfile.BadZipFile as error:
             raise FileError(path, f"is not a .npz archive: {error}") from None
@@ -137,15 +150,27 @@ def open_npz(path: str | os.PathLike[str], key: str | None, usual: str) -> Any:
             raise FileError(
                 path, f"is truncated: {member.filename} is shorter than its header says"
             )
-        order: Any = "F" if fortran else "C"
         if member.compress_type == zipfile.ZIP_STORED:
             start = _data_start(path, member) + header
-            return np.asarray(np.memmap(path, dtype, "r", start, shape, order))
+            with path.open("rb") as file:
+                return FileArray(path, file, dtype, shape, start, fortran)
         if fortran and len(shape) > 1:
             raise FileError(
                 path, f"{member.filename} is compressed and in Fortran order: use numpy.savez"
             )
         return Rows(shape, dtype, lambda: _unpacked(path, member.filename, shape, dtype))
+
+
+def _check_numbers(path: Path, member: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind in "biufc":
+        return
+    hint = "numbers are needed"
+    if dtype.kind == "V" and dtype.names is None and dtype.itemsize:
+        hint = (
+            "numpy.savez does not keep the name of types that NumPy lacks, such as bfloat16; save "
+            "them with .astype(numpy.float32), or in a .safetensors file"
+        )
+    raise FileError(path, f"{member} has dtype {dtype}: {hint}")
 
 
 def _data_start(path: Path, member: zipfile.ZipInfo) -> int:
@@ -180,6 +205,6 @@ def choose(path: Path, names: list[str], key: str | None, usual: str) -> str:
     if key is None:
         key = names[0] if len(names) == 1 else usual
     if key not in names:
-        there = ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else "")
+        there = ", ".join(map(visible, sorted(names)[:8])) + (", ..." if len(names) > 8 else "")
         raise FileError(path, f"has no {key!r}, only {there or 'nothing'}")
     return key

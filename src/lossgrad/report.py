@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 
 import lossgrad
+from lossgrad._environment import arithmetic
 from lossgrad._formats import need
+from lossgrad._problems import visible
 from lossgrad._results import Result
 from lossgrad._save import write_whole
 from lossgrad._tables import figures, worst_classes
 
 _BLUE, _GREY, _RED = "#2f6db3", "#8a8f98", "#c0392b"
 _CLASSES, _PAIRS, _NAMED = 20, 15, 30
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # the page needs no more
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1c2026; background: #fff;
        max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
@@ -64,6 +67,7 @@ def write(
     write_whole(path, html(result, top_k, class_names, about or {}).encode())
 
 
+@arithmetic()  # matplotlib's, too: the caller may have asked NumPy to raise
 def html(
     result: Result,
     top_k: Sequence[int],
@@ -71,15 +75,16 @@ def html(
     about: dict[str, object],
 ) -> str:
     """The page."""
-    names = class_names or [str(c) for c in range(result.classes)]
+    names = [*map(visible, class_names or map(str, range(result.classes)))]
     said = ", ".join(f"{key}: {_text(value)}" for key, value in about.items())
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>Evaluation of {result.rows} rows</title><style>{_STYLE}</style></head><body>",
         f"<h1>Evaluation of {result.rows} rows</h1>",
-        f'<p class="about">{escape(said)}</p>',
+        f'<p class="about">{_safe(said)}</p>',
         _table([], figures(result, None, top_k)),
         '<h2>Calibration</h2><div class="plots">',
         _plot(_reliability, result, "reliability diagram"),
@@ -113,9 +118,16 @@ def _text(value: object) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["<table>"]
     if head:
-        lines.append("<tr>" + "".join(f"<th>{escape(name)}</th>" for name in head) + "</tr>")
-    lines += ["<tr>" + "".join(f"<td>{escape(one)}</td>" for one in row) + "</tr>" for row in rows]
-    return "\n".join([*lines, "</table>"])
+        lines.append(_row("th", head))
+    return "\n".join([*lines, *(_row("td", row) for row in rows), "</table>"])
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{_safe(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _safe(text: str) -> str:
+    return escape(visible(text))
 
 
 def _pairs(result: Result, names: Sequence[str]) -> str:
@@ -168,8 +180,9 @@ def _plot(
 ) -> str:
     figure_module = need("matplotlib.figure", "report", "a report")
     matplotlib = need("matplotlib", "report", "a report")
-    style = {"svg.hashsalt": title, "font.size": 9, "axes.spines.top": False}
-    with matplotlib.rc_context({**style, "axes.spines.right": False}):
+    style = {"svg.hashsalt": title, "font.size": 9, "text.parse_math": False}  # a name with two $
+    style |= {"axes.spines.top": False, "axes.spines.right": False}
+    with matplotlib.rc_context(style):
         figure = figure_module.Figure(figsize=(size, 0.8 * size), layout="constrained")
         draw(figure.add_subplot(), result)
         stream = io.BytesIO()
@@ -221,7 +234,7 @@ def _confidences(axes: Any, result: Result) -> None:
 
 def _losses(axes: Any, result: Result) -> None:
     filled = np.flatnonzero(result.loss_histogram)
-    first, last = int(filled[0]), int(filled[-1])
+    first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, 0)  # no row has weight
     powers = np.arange(first, last + 1) - 41
     axes.bar(powers, result.loss_histogram[first : last + 1], 1.0, align="edge", color=_BLUE)
     ticks = np.unique(np.linspace(powers[0], powers[-1] + 1, 6).astype(int))

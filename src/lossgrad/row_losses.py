@@ -3,6 +3,7 @@ value and gradient in one pass over the logits."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,13 @@ def _row_loss(
     axis: int,
     out: Array | None,
     lse: Array | None,
+    sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
     value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None)."""
-    if weight is None and lse is None:
+    if weight is None and lse is None and sample_weight is None and where is None:
         plain = kernels.plain_row_loss(
             what,
             upstream,
@@ -69,6 +72,8 @@ def _row_loss(
     reduced = check.reduction_name(reduction) != "none"
     smoothing = check.smoothing(label_smoothing)
     weights = check.class_weight(weight, shape[axis], dtype)
+    rows, entries = check.loss_mask(where, shape, axis)
+    samples = check.sample_weight(sample_weight, rows, rows_shape, reduction, num_threads)
     g: Any = 1.0
     row_grad, losses_out, gradient, losses = None, None, None, None
     lse_result: Any = None
@@ -93,12 +98,15 @@ def _row_loss(
         losses = check.output(losses_out, rows_shape, dtype, rows=True)
 
     labelled = t.dtype.kind in "iu"
+    x = check.filled(x, entries, -math.inf)
+    t = t if labelled else check.filled(t, entries, 0)
     bad, divisor, total = kernels.row_loss(
         x,
         axis,
         t if labelled else None,
         None if labelled else check.class_runs(t, axis),
         weights,
+        samples,
         ignore_index,
         smoothing,
         row_grad,
@@ -123,7 +131,10 @@ def _row_loss(
         loss = check.finished(losses, losses_out)
     elif value:
         loss = kernels.quotient(total, divisor) if reduction == "mean" else total
-    return loss, None if gradient is None else check.finished(gradient, out)
+    if gradient is None:
+        return loss, None
+    check.clear(gradient, entries)
+    return loss, check.finished(gradient, out)
 
 
 def cross_entropy(
@@ -137,6 +148,8 @@ def cross_entropy(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -158,12 +171,13 @@ def cross_entropy(
         Labels of any integer dtype in [0, C), of the shape of `logits` without `axis`; or
         floating-point probabilities of the shape of `logits`.
     weight : array_like, optional
-        A weight for each class, of shape (C,).
+        A weight :math:`w` for each class, of shape (C,).
     ignore_index : int, default -100
         Rows with this label count nothing and are never read.
     reduction : {"mean", "sum", "none"}
         With labels the mean is over the kept rows, weighted: sum(w_y l) / sum(w_y). With
-        probabilities it is over all rows.
+        probabilities it is over all rows. With sample weights s it is sum(s w_y l) / sum(s w_y), or
+        with probabilities sum(s l) / sum(s), and the sum is sum(s w_y l).
     label_smoothing : float, default 0
         In [0, 1].
     axis : int, default -1
@@ -173,6 +187,14 @@ def cross_entropy(
     lse : ndarray, optional
         Array of one value a row, float64 or of the logits' dtype, that is filled with the rows'
         log-sum-exp; `cross_entropy_backward` takes it to save a pass.
+    sample_weight : array_like, optional
+        A weight for each row, finite and at least 0, of the shape of `logits` without `axis`. A row
+        with weight 0 is left out like an ignored one: neither its logits nor its target are read.
+    where : array_like of bool, optional
+        Of the shape of `logits` without `axis`: which rows are read; the others are left out, as
+        with a sample weight of 0. Or of the shape of `logits`: which entries are read, targets that
+        are probabilities included; the others are as if -inf, with gradient 0. (Smoothing gives
+        every class a part, which makes the loss infinite then.)
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -188,7 +210,8 @@ def cross_entropy(
     TypeError
         If the logits are not real, or labels are neither integers nor probabilities.
     ValueError
-        If shapes do not match, C is 0, or an option is unknown.
+        If shapes do not match, C is 0, a sample weight is negative or not finite (names the first),
+        or an option is unknown.
 
     Notes
     -----
@@ -204,6 +227,19 @@ def cross_entropy(
     2.061153620314381e-09
     >>> lossgrad.cross_entropy(np.zeros((2, 4)), [3, -100])
     1.3862943611198906
+
+    Class weights say how much the rows of a class count, sample weights how much a row does:
+
+    >>> x, y, s = [[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], [0, 1, 0], [1, 3, 0]
+    >>> losses = lossgrad.cross_entropy(x, y, reduction="none")
+    >>> float(round((1 * losses[0] + 3 * losses[1]) / (1 + 3), 12))
+    1.158233060779
+    >>> round(lossgrad.cross_entropy(x, y, sample_weight=s), 12)
+    1.158233060779
+    >>> float(round((2 * 1 * losses[0] + 1 * 3 * losses[1]) / (2 * 1 + 1 * 3), 12))
+    1.065215884735
+    >>> round(lossgrad.cross_entropy(x, y, weight=[2, 1], sample_weight=s), 12)
+    1.065215884735
     """
     return _row_loss(
         kernels.CROSS_ENTROPY,
@@ -217,6 +253,8 @@ def cross_entropy(
         axis,
         out,
         lse,
+        sample_weight,
+        where,
         True,
         num_threads,
     )[0]
@@ -234,6 +272,8 @@ def cross_entropy_backward(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -254,6 +294,10 @@ def cross_entropy_backward(
     lse : ndarray, optional
         The log-sum-exp that `cross_entropy` saved. Its rounding then limits the accuracy: a float64
         `lse` keeps the bounds of float32 logits.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    where : array_like of bool, optional
+        As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -288,6 +332,8 @@ def cross_entropy_backward(
         axis,
         out,
         lse,
+        sample_weight,
+        where,
         False,
         num_threads,
     )[1]
@@ -304,6 +350,8 @@ def cross_entropy_value_and_grad(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -316,6 +364,10 @@ def cross_entropy_value_and_grad(
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
     lse : ndarray, optional
+        As in `cross_entropy`.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    where : array_like of bool, optional
         As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
@@ -351,6 +403,8 @@ def cross_entropy_value_and_grad(
         axis,
         out,
         lse,
+        sample_weight,
+        where,
         True,
         num_threads,
     )
@@ -366,6 +420,8 @@ def _nll_loss(
     reduction: str,
     axis: int,
     out: Array | None,
+    sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     return _row_loss(
@@ -380,6 +436,8 @@ def _nll_loss(
         axis,
         out,
         None,
+        sample_weight,
+        where,
         value,
         num_threads,
     )
@@ -394,6 +452,8 @@ def nll_loss(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Loss:
     r"""
@@ -411,6 +471,10 @@ def nll_loss(
         As in `cross_entropy`.
     out : ndarray, optional
         With ``reduction="none"``, the array for the row losses.
+    sample_weight : array_like, optional
+        As in `cross_entropy`.
+    where : array_like of bool, optional
+        As in `cross_entropy`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -427,7 +491,8 @@ def nll_loss(
     TypeError
         If `log_probs` are not real, or labels are not integers.
     ValueError
-        If shapes do not match, C is 0, or an option is unknown.
+        If shapes do not match, C is 0, a sample weight is negative or not finite (names the first),
+        or an option is unknown.
 
     Examples
     --------
@@ -436,7 +501,18 @@ def nll_loss(
     0.1875
     """
     return _nll_loss(
-        True, None, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
+        True,
+        None,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        num_threads,
     )[0]
 
 
@@ -450,6 +526,8 @@ def nll_loss_backward(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     r"""
@@ -466,6 +544,10 @@ def nll_loss_backward(
         As in `nll_loss`.
     out : ndarray, optional
         Array of the shape and dtype of `log_probs` to write to; may be `log_probs` itself.
+    sample_weight : array_like, optional
+        As in `nll_loss`.
+    where : array_like of bool, optional
+        As in `nll_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -487,7 +569,18 @@ def nll_loss_backward(
            [ 0. , -0.5]])
     """
     return _nll_loss(
-        False, grad, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
+        False,
+        grad,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        num_threads,
     )[1]
 
 
@@ -500,6 +593,8 @@ def nll_loss_value_and_grad(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Loss, Array]:
     r"""
@@ -511,6 +606,10 @@ def nll_loss_value_and_grad(
         As in `nll_loss`.
     out : ndarray, optional
         Array for the gradient; may be `log_probs` itself.
+    sample_weight : array_like, optional
+        As in `nll_loss`.
+    where : array_like of bool, optional
+        As in `nll_loss`.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -533,5 +632,16 @@ def nll_loss_value_and_grad(
     (0.25, array([[-1.,  0.]]))
     """
     return _nll_loss(
-        True, 1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, num_threads
+        True,
+        1.0,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        num_threads,
     )

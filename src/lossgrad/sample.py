@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import lossgrad  # names are looked up at call time, as in evaluation.py
 from lossgrad._problems import FileError
-from lossgrad._save import reason, write_whole
+from lossgrad._save import read_whole, reason, write_whole
 
 TRAINING_ROWS = 1200
 
@@ -147,11 +147,8 @@ def save(sample: Sample, directory: str | os.PathLike[str]) -> tuple[Path, Path]
     except (OSError, ValueError) as error:
         raise FileError(root, f"cannot be made a directory: {reason(error)}") from None
     for path, content in zip(paths, contents, strict=True):
-        try:
-            if path.exists() and path.read_bytes() != content:
-                raise FileError(path, "exists with other contents and is left alone")
-        except OSError as error:
-            raise FileError(path, f"cannot be written: {reason(error)}") from None
+        if path.exists() and read_whole(path) != content:
+            raise FileError(path, "exists with other contents and is left alone")
     for path, content in zip(paths, contents, strict=True):
         write_whole(path, content)
     return paths

@@ -1,4 +1,4 @@
-"""The softmax family, along any axis."""
+"""The softmax family, along any axis or several."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+Axis = check.Axis
 
 
 def _cross(
@@ -43,39 +44,55 @@ def _cross(
 
 
 def _softmax_like(
-    what: int, x: ArrayLike, axis: int, out: Array | None, num_threads: int | None
+    what: int,
+    x: ArrayLike,
+    axis: Axis,
+    where: ArrayLike | None,
+    out: Array | None,
+    num_threads: int | None,
 ) -> Array:
-    plain = kernels.plain_softmax(what, None, x, axis, out, num_threads)
-    if plain is not None:
-        return plain
+    if where is None:
+        plain = kernels.plain_softmax(what, None, x, axis, out, num_threads)
+        if plain is not None:
+            return plain
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, axis=axis)
-    _cross(what, x, axis, out=result, num_threads=num_threads)
-    return check.finished(result, out)
+    classes = check.Classes(x, axis, where=where)
+    x = classes.read(x, -math.inf)
+    result = classes.output(out, x.dtype)
+    _cross(what, x, classes.axis, out=result, num_threads=num_threads)
+    return classes.finished(result, out)
 
 
 def _softmax_like_backward(
     what: int,
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int,
+    axis: Axis,
+    where: ArrayLike | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    plain = kernels.plain_softmax(what, grad, x, axis, out, num_threads)
-    if plain is not None:
-        return plain
+    if where is None:
+        plain = kernels.plain_softmax(what, grad, x, axis, out, num_threads)
+        if plain is not None:
+            return plain
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
+    classes = check.Classes(x, axis, where=where)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, axis=axis)
-    _cross(what, x, axis, grad=grad, out=result, num_threads=num_threads)
-    return check.finished(result, out)
+    x, grad = classes.read(x, -math.inf), classes.read(grad, 0)
+    result = classes.output(out, x.dtype)
+    _cross(what, x, classes.axis, grad=grad, out=result, num_threads=num_threads)
+    classes.clear(result)
+    return classes.finished(result, out)
 
 
 def softmax(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Softmax along an axis.
@@ -86,8 +103,11 @@ def softmax(
     ----------
     x : array_like
         Logits.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
+    where : array_like of bool, optional
+        Which entries are read; broadcasts to the shape of `x`. The others are as if -inf: their
+        probability is 0. A row of none that are read is NaN.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
     num_threads : int, optional
@@ -111,15 +131,21 @@ def softmax(
     >>> import lossgrad
     >>> lossgrad.softmax([0.0, 0.0, -float("inf")])
     array([0.5, 0.5, 0. ])
+    >>> lossgrad.softmax([0.0, 0.0, float("nan")], where=[True, True, False])
+    array([0.5, 0.5, 0. ])
+    >>> lossgrad.softmax([[0.0, 0.0], [0.0, 0.0]], axis=None)
+    array([[0.25, 0.25],
+           [0.25, 0.25]])
     """
-    return _softmax_like(kernels.SOFTMAX, x, axis, out, num_threads)
+    return _softmax_like(kernels.SOFTMAX, x, axis, where, out, num_threads)
 
 
 def softmax_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -132,8 +158,10 @@ def softmax_backward(
         Gradient with respect to the result, of the shape of `x`.
     x : array_like
         The logits of the forward pass.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
+    where : array_like of bool, optional
+        As in the forward pass. What is not read there is not read in `grad`, and its gradient is 0.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
     num_threads : int, optional
@@ -155,11 +183,16 @@ def softmax_backward(
     >>> lossgrad.softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.25, -0.25])
     """
-    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, out, num_threads)
+    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, where, out, num_threads)
 
 
 def log_softmax(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     r"""
     Logarithm of the softmax along an axis, in nats.
@@ -170,8 +203,11 @@ def log_softmax(
     ----------
     x : array_like
         Logits.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
+    where : array_like of bool, optional
+        Which entries are read; broadcasts to the shape of `x`. The others are as if -inf, and so
+        is the result. A row of none that are read is NaN.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
     num_threads : int, optional
@@ -195,14 +231,15 @@ def log_softmax(
     >>> lossgrad.log_softmax([0.0, -20.0])
     array([-2.06115362e-09, -2.00000000e+01])
     """
-    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, out, num_threads)
+    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, where, out, num_threads)
 
 
 def log_softmax_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -215,8 +252,10 @@ def log_softmax_backward(
         Gradient with respect to the result, of the shape of `x`.
     x : array_like
         The logits of the forward pass.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
+    where : array_like of bool, optional
+        As in the forward pass. What is not read there is not read in `grad`, and its gradient is 0.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
     num_threads : int, optional
@@ -238,15 +277,18 @@ def log_softmax_backward(
     >>> lossgrad.log_softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.5, -0.5])
     """
-    return _softmax_like_backward(kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, out, num_threads)
+    return _softmax_like_backward(
+        kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, where, out, num_threads
+    )
 
 
 def logsumexp(
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -259,14 +301,17 @@ def logsumexp(
     ----------
     x : array_like
         Logits.
-    axis : int, default -1
-        The axis that is summed over.
+    axis : int, tuple of int or None, default -1
+        The axis that is summed over, or several; None for all.
     b : array_like, optional
         Factors of the exponentials, which broadcast to the shape of `x`; 1 if not given. They may
         be negative: the logarithm of a negative sum is NaN. Where one is 0, `x` is not looked at.
         `x` and `b` are computed in the dtype that NumPy promotes both to.
     keepdims : bool, default False
-        Keep the axis with length 1.
+        Keep the axes with length 1.
+    where : array_like of bool, optional
+        Which entries are read; broadcasts to the shape of `x`. The others are as if -inf: a row
+        of none that are read gives -inf.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to.
     num_threads : int, optional
@@ -275,7 +320,7 @@ def logsumexp(
     Returns
     -------
     ndarray
-        Of the dtype of `x` and `b`, without the axis; within 4 ULP of the larger of the result and
+        Of the dtype of `x` and `b`, without the axes; within 4 ULP of the larger of the result and
         the largest logit. -inf throughout gives -inf; one +inf or more, inf.
 
     Raises
@@ -291,28 +336,30 @@ def logsumexp(
     >>> float(lossgrad.logsumexp([1000.0, 1000.0]))
     1000.6931471805599
     """
-    if b is None and out is None and not keepdims:
+    if b is None and where is None and out is None and not keepdims:
         plain = kernels.plain_logsumexp(x, axis, num_threads)
         if plain is not None:
             return plain
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    shape = check.rows_shape(x.shape, axis, keepdims)
-    result = check.output(out, shape, x.dtype, rows=True)
-    factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
-    _cross(kernels.LOGSUMEXP, x, axis, factor=factor, value=result, num_threads=num_threads)
+    classes = check.Classes(x, axis, where=where)
+    factor = check.element_weight(b, x.shape, x.dtype, "b")
+    x = classes.read(x, -math.inf)
+    factor = None if factor is None else classes.read(factor, 0)
+    result = check.output(out, classes.rows_shape(keepdims), x.dtype, rows=True)
+    _cross(kernels.LOGSUMEXP, x, classes.axis, factor=factor, value=result, num_threads=num_threads)
     return check.finished(result, out)
 
 
 def logsumexp_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -326,10 +373,10 @@ def logsumexp_backward(
         Gradient with respect to the result, of the shape of ``logsumexp(x, axis, keepdims=...)``.
     x : array_like
         The logits of the forward pass.
-    axis : int, default -1
-        The axis that was summed over.
-    b, keepdims
-        As in the forward pass.
+    axis : int, tuple of int or None, default -1
+        The axis that was summed over, or several.
+    b, keepdims, where
+        As in the forward pass. The gradient is 0 for what is not read.
     out : ndarray, optional
         Array to write to; may be `x`.
     num_threads : int, optional
@@ -355,25 +402,28 @@ def logsumexp_backward(
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    shape = check.rows_shape(x.shape, axis, keepdims)
+    classes = check.Classes(x, axis, where=where)
+    shape = classes.rows_shape(keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, axis=axis)
-    factor = None if b is None else check.element_weight(b, x.shape, x.dtype, "b")
+    factor = check.element_weight(b, x.shape, x.dtype, "b")
+    x = classes.read(x, -math.inf)
+    factor = None if factor is None else classes.read(factor, 0)
+    result = classes.output(out, x.dtype)
     _cross(
         kernels.LOGSUMEXP_BACKWARD,
         x,
-        axis,
+        classes.axis,
         row_grad=grad,
         factor=factor,
         out=result,
         num_threads=num_threads,
     )
-    return check.finished(result, out)
+    classes.clear(result)
+    return classes.finished(result, out)
 
 
 def softmin(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike, axis: Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     r"""
     Softmin along an axis: `softmax` of ``-x``.
@@ -384,8 +434,8 @@ def softmin(
     ----------
     x : array_like
         Numbers, the smallest of which gets the largest share.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
     out : ndarray, optional
         Array of the shape and dtype of the result to write to; may be `x` itself.
     num_threads : int, optional
@@ -410,17 +460,18 @@ def softmin(
     array([0.5, 0.5, 0. ])
     """
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, axis=axis)
+    classes = check.Classes(x, axis)
+    x = classes.merged(x)
+    result = classes.output(out, x.dtype)
     with arithmetic():
-        softmax(np.negative(x, out=result), axis, out=result, num_threads=num_threads)
-    return check.finished(result, out)
+        softmax(np.negative(x, out=result), classes.axis, out=result, num_threads=num_threads)
+    return classes.finished(result, out)
 
 
 def softmin_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: Axis = -1,
     *,
     out: Array | None = None,
     num_threads: int | None = None,
@@ -434,8 +485,8 @@ def softmin_backward(
         Gradient with respect to the result, of the shape of `x`.
     x : array_like
         The input of the forward pass.
-    axis : int, default -1
-        The class axis.
+    axis : int, tuple of int or None, default -1
+        The axis of the classes, or several; None for all. A number is one class.
     out : ndarray, optional
         Array to write to; may be `grad` or `x`.
     num_threads : int, optional
@@ -458,15 +509,16 @@ def softmin_backward(
     array([-0.25,  0.25])
     """
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
+    classes = check.Classes(x, axis)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, axis=axis)
+    x, grad = classes.merged(x), classes.merged(grad)
+    result = classes.output(out, x.dtype)
     shared = result is grad or np.may_share_memory(result, grad)
     with arithmetic():
         turned = np.negative(x, out=None if shared else result)
-        softmax_backward(grad, turned, axis, out=result, num_threads=num_threads)
+        softmax_backward(grad, turned, classes.axis, out=result, num_threads=num_threads)
         np.negative(result, out=result)
-    return check.finished(result, out)
+    return classes.finished(result, out)
 
 
 def softmax_jacobian(

@@ -70,6 +70,7 @@ def scaled_exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles, Integers]:
     power is exp(x + low) 2**-n rounded; with rest it is within 2**-59 of the exact value, relative.
     """
     nothing = x == -np.inf
+    low = np.where(abs(x) < _FAR, low, 0.0)
     x = np.clip(x, -_FAR, _FAR)
     n = np.rint(x * _PER_LN2)
     r, low = two_sum(x - n * _LN2, low - n * _LN2_LOW)

@@ -103,12 +103,12 @@ def _distributions(p: ArrayLike, q: ArrayLike | None = None) -> tuple[Array, ...
 
 
 def _sums(
-    term: Term, arrays: tuple[Array, ...], axis: int, base: float | None, out: Array | None
+    term: Term, arrays: tuple[Array, ...], axis: check.Axis, base: float | None, out: Array | None
 ) -> Array:
     unit, x = _log_of_base(base), arrays[0]
-    axis = check.class_axis(x, axis, "p")
-    result = check.output(out, check.rows_shape(x.shape, axis), x.dtype)
-    rows = [flatten(a, axis) for a in arrays]
+    classes = check.Classes(x, axis, "p")
+    result = check.output(out, classes.rows_shape(), x.dtype)
+    rows = [flatten(classes.merged(a), classes.axis) for a in arrays]
     values = np.empty(len(rows[0]), x.dtype)
     with np.errstate(all="ignore"):
         for part in blocks(*rows[0].shape):
@@ -124,28 +124,29 @@ def _slopes(
     slope: Term,
     grad: ArrayLike,
     arrays: tuple[Array, ...],
-    axis: int,
+    axis: check.Axis,
     base: float | None,
     out: Array | None = None,
 ) -> Array:
     unit, x = _log_of_base(base), arrays[0]
-    axis = check.class_axis(x, axis, "p")
-    shape = check.rows_shape(x.shape, axis)
+    classes = check.Classes(x, axis, "p")
+    shape = classes.rows_shape()
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "the result")
-    result = check.output(out, x.shape, x.dtype, axis=axis)
-    rows, factors = [flatten(a, axis) for a in arrays], g.reshape(-1)
+    arrays = tuple(classes.merged(a) for a in arrays)
+    result = classes.output(out, x.dtype)
+    rows, factors = [flatten(a, classes.axis) for a in arrays], g.reshape(-1)
     values = np.empty(rows[0].shape, x.dtype)
     with np.errstate(all="ignore"):
         for part in blocks(*rows[0].shape):
             each = slope(*(doubles(a[part]) for a in rows)) / unit
             values[part] = times(factors[part].astype(np.float64), each).T
-        store(values, result, axis)
-    return check.finished(result, out)
+        store(values, result, classes.axis)
+    return classes.finished(result, out)
 
 
 def entropy(
     p: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -158,7 +159,7 @@ def entropy(
 def entropy_backward(
     grad: ArrayLike,
     p: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -171,7 +172,7 @@ def entropy_backward(
 def cross_entropy_of_distributions(
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -185,7 +186,7 @@ def cross_entropy_of_distributions_backward(
     grad: ArrayLike,
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     num_threads: int | None = None,
@@ -201,7 +202,7 @@ def cross_entropy_of_distributions_backward(
 def relative_entropy(
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     out: Array | None = None,
@@ -215,7 +216,7 @@ def relative_entropy_backward(
     grad: ArrayLike,
     p: ArrayLike,
     q: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     base: float | None = None,
     num_threads: int | None = None,

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _arguments as check
 from ._apply import each, loss_beside, parameters_of, ratio, times
-from ._double import Wide, exact_sum, exp, log, log1p, select, wide
+from ._double import Wide, exact_sum, exp, log, log1p, select, sum_first, wide
 from .activations import _sigmoid
+from .softmax_family import doubles, flatten
 
 __all__ = [
     "binary_cross_entropy",
@@ -44,6 +45,7 @@ def _loss(
     divisor: float,
     out: Array | None,
     value: bool,
+    left_out: Array | None,
     x: Array,
     *others: Array | None,
 ) -> tuple[Any, Any]:
@@ -54,18 +56,20 @@ def _loss(
     elif not value:
         factor = check.upstream(upstream, reduction, x.shape, x.dtype)
     result = check.output(out, x.shape, x.dtype)
-    reduced, divisor = reduction != "none", divisor if "mean" in reduction else 1.0
+    reduced = reduction != "none"
     loss: Any = None
+    none = False if left_out is None else left_out
     if value:
         losses = np.empty(x.shape, check.computed(x.dtype))
         each(losses, lambda *a: formula(*a).rounded(), x, *others)
+        losses = np.where(none, 0, losses)
         loss = ratio(exact_sum(losses), divisor) if reduced else losses.astype(x.dtype)
     if upstream is not None:
         factors = np.asarray(factor, np.float64) / (divisor or np.nan)
         slopes = np.empty(x.shape, x.dtype)
         given = np.broadcast_to(factors, x.shape), x, *others
         each(slopes, lambda g, *a: times(g, slope(*a), a[0]), *given)
-        result[...] = slopes
+        result[...] = np.where(none, 0, slopes)
         return loss_beside(loss), check.finished(result, out)
     if not reduced:
         result[...] = loss
@@ -118,6 +122,46 @@ def _floored_slope(floor: float) -> Formula:
     return slope
 
 
+def _loss_of_rows(
+    formula: Formula,
+    slope: Formula,
+    upstream: ArrayLike | None,
+    classes: check.Classes,
+    out: Array | None,
+    value: bool,
+    left_out: Array | None,
+    x: Array,
+    *others: Array | None,
+) -> tuple[Any, Any]:
+    """The same with one loss a row: the sum over its classes."""
+    shape, loss, g = classes.rows_shape(), None, np.ones((), x.dtype)
+    if value:
+        losses = np.empty(x.shape)
+        with np.errstate(all="ignore"):
+            each(losses, lambda *a: formula(*a).rounded(), x, *others)
+            losses = np.where(False if left_out is None else left_out, 0, losses)
+            sums = sum_first(doubles(flatten(classes.merged(losses), classes.axis)))
+            loss = sums.reshape(shape).astype(x.dtype)
+    if upstream is None:
+        result = check.output(out, shape, x.dtype)
+        result[...] = loss
+        return check.finished(result, out), None
+    if not value:
+        g = np.asarray(check.upstream(upstream, "none", shape, x.dtype))
+        g = g.reshape(classes.rows_shape(keepdims=True))
+    wide = np.broadcast_to(g, x.shape)
+    slopes = _loss(formula, slope, wide, "none", 1.0, out, False, left_out, x, *others)[1]
+    return loss_beside(loss), slopes
+
+
+def _count(reduction: str, samples: check.Samples, x: Array) -> float:
+    """What the sum of binary losses is divided by: elements, or their sample weights."""
+    if reduction != "mean":
+        return 1.0
+    weight = samples.times(None, x.dtype)
+    return x.size if weight is None else exact_sum(weight)
+
+
 def _with_logits(
     upstream: ArrayLike | None,
     logits: ArrayLike,
@@ -126,15 +170,19 @@ def _with_logits(
     pos_weight: ArrayLike | None,
     reduction: str,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
-    formulas = _logits_loss, _logits_slope
-    return _loss(*formulas, upstream, reduction, x.size, out, value, x, t, w, p)
+    p = None if p is None else samples.read(p)
+    x, t, left_out = samples.read(x), samples.read(t), samples.left_out
+    formulas, divisor = (_logits_loss, _logits_slope), _count(reduction, samples, x)
+    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, x, t, w, p)
 
 
 def _binary_cross_entropy(
@@ -145,17 +193,22 @@ def _binary_cross_entropy(
     reduction: str,
     log_floor: float | None,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
-    x = check.probabilities(check.floating(probs, "probs"), "probs")
-    t = check.probabilities(check.binary_targets(targets, x, "probs"), "targets")
+    x = check.floating(probs, "probs")
+    t = check.binary_targets(targets, x, "probs")
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
+    samples = check.Samples(sample_weight, x.shape, reduction)
+    x = check.probabilities(samples.read(x), "probs")
+    t = check.probabilities(samples.read(t), "targets")
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     formulas: tuple[Formula, Formula] = _binary_loss(-np.inf), _binary_slope
     if log_floor is not None:
         floor, least = parameters_of(x.dtype, log_floor, 1e-12)
         formulas = _binary_loss(floor), _floored_slope(least)
-    return _loss(*formulas, upstream, reduction, x.size, out, value, x, t, w)
+    divisor, left_out = _count(reduction, samples, x), samples.left_out
+    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, x, t, w)
 
 
 # ---- squared error, divergence -------------------------------------------------------------------
@@ -204,14 +257,28 @@ def _mse_loss(
     target: ArrayLike,
     weight: ArrayLike | None,
     reduction: str,
+    axis: check.Axis,
     out: Array | None,
+    sample_weight: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
     x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
-    w = check.element_weight(weight, x.shape, x.dtype)
-    divisor = x.size if w is None else exact_sum(w)
-    return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, x, t, w)
+    classes = None if axis is None else check.Classes(x, axis, "input")
+    samples = check.Samples(sample_weight, x.shape, reduction, classes=classes)
+    x, t, left_out = samples.read(x), samples.read(t), samples.left_out
+    terms: float = 1.0
+    if classes is not None:
+        check.no_weight(weight)
+        terms = classes.shape[classes.axis]
+        if reduction == "none":
+            w = samples.times(check.element_weight(1 / terms, x.shape, x.dtype), x.dtype)
+            return _loss_of_rows(_mse, _mse_slope, upstream, classes, out, value, left_out, x, t, w)
+    w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
+    divisor = terms
+    if reduction == "mean":
+        divisor = x.size if w is None else exact_sum(w)
+    return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, left_out, x, t, w)
 
 
 def _kl_div(
@@ -219,17 +286,21 @@ def _kl_div(
     input: ArrayLike,
     target: ArrayLike,
     reduction: str,
+    axis: check.Axis,
     log_target: bool,
     out: Array | None,
     value: bool,
 ) -> tuple[Any, Any]:
     x, t = check.input_and_target(input, target)
     reduction = check.batch_reduction_name(reduction)
-    divisor = check.batch_size(x) if reduction == "batchmean" else x.size
+    classes = None if axis is None else check.Classes(x, axis, "input")
+    divisor = check.divergence_divisor(reduction, x, classes)
     formulas: tuple[Formula, Formula] = (_kl, _kl_slope)
     if log_target:
         formulas = _kl_log(check.computed(x.dtype)), _kl_log_slope
-    return _loss(*formulas, upstream, reduction, divisor, out, value, x, t)
+    if classes is not None and reduction == "none":
+        return _loss_of_rows(*formulas, upstream, classes, out, value, None, x, t)
+    return _loss(*formulas, upstream, reduction, divisor, out, value, None, x, t)
 
 
 # ---- public functions ----------------------------------------------------------------------------
@@ -243,10 +314,13 @@ def binary_cross_entropy_with_logits(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """Binary cross-entropy of sigmoid(logits) with targets."""
-    return _with_logits(None, logits, targets, weight, pos_weight, reduction, out, True)[0]
+    return _with_logits(
+        None, logits, targets, weight, pos_weight, reduction, out, sample_weight, True
+    )[0]
 
 
 def binary_cross_entropy_with_logits_backward(
@@ -258,11 +332,12 @@ def binary_cross_entropy_with_logits_backward(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``binary_cross_entropy_with_logits`` for logits."""
     gradient: Array = _with_logits(
-        grad, logits, targets, weight, pos_weight, reduction, out, False
+        grad, logits, targets, weight, pos_weight, reduction, out, sample_weight, False
     )[1]
     return gradient
 
@@ -275,10 +350,13 @@ def binary_cross_entropy_with_logits_value_and_grad(
     pos_weight: ArrayLike | None = None,
     reduction: str = "mean",
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``binary_cross_entropy_with_logits`` and its gradient for logits."""
-    return _with_logits(1.0, logits, targets, weight, pos_weight, reduction, out, True)
+    return _with_logits(
+        1.0, logits, targets, weight, pos_weight, reduction, out, sample_weight, True
+    )
 
 
 def binary_cross_entropy(
@@ -289,10 +367,13 @@ def binary_cross_entropy(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """-(t log(p) + (1 - t) log(1 - p)), no logarithm less than log_floor."""
-    return _binary_cross_entropy(None, probs, targets, weight, reduction, log_floor, out, True)[0]
+    return _binary_cross_entropy(
+        None, probs, targets, weight, reduction, log_floor, out, sample_weight, True
+    )[0]
 
 
 def binary_cross_entropy_backward(
@@ -304,11 +385,12 @@ def binary_cross_entropy_backward(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``binary_cross_entropy`` for probs."""
     gradient: Array = _binary_cross_entropy(
-        grad, probs, targets, weight, reduction, log_floor, out, False
+        grad, probs, targets, weight, reduction, log_floor, out, sample_weight, False
     )[1]
     return gradient
 
@@ -321,10 +403,13 @@ def binary_cross_entropy_value_and_grad(
     reduction: str = "mean",
     log_floor: float | None = -100.0,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``binary_cross_entropy`` and its gradient for probs."""
-    return _binary_cross_entropy(1.0, probs, targets, weight, reduction, log_floor, out, True)
+    return _binary_cross_entropy(
+        1.0, probs, targets, weight, reduction, log_floor, out, sample_weight, True
+    )
 
 
 def mse_loss(
@@ -333,11 +418,13 @@ def mse_loss(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """(input - target)**2."""
-    return _mse_loss(None, input, target, weight, reduction, out, True)[0]
+    return _mse_loss(None, input, target, weight, reduction, axis, out, sample_weight, True)[0]
 
 
 def mse_loss_backward(
@@ -347,11 +434,15 @@ def mse_loss_backward(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``mse_loss`` for input."""
-    gradient: Array = _mse_loss(grad, input, target, weight, reduction, out, False)[1]
+    gradient: Array = _mse_loss(
+        grad, input, target, weight, reduction, axis, out, sample_weight, False
+    )[1]
     return gradient
 
 
@@ -361,11 +452,13 @@ def mse_loss_value_and_grad(
     weight: ArrayLike | None = None,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``mse_loss`` and its gradient for input."""
-    return _mse_loss(1.0, input, target, weight, reduction, out, True)
+    return _mse_loss(1.0, input, target, weight, reduction, axis, out, sample_weight, True)
 
 
 def kl_div(
@@ -373,12 +466,13 @@ def kl_div(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """target * (log(target) - input), input a log-probability."""
-    return _kl_div(None, input, target, reduction, log_target, out, True)[0]
+    return _kl_div(None, input, target, reduction, axis, log_target, out, True)[0]
 
 
 def kl_div_backward(
@@ -387,12 +481,13 @@ def kl_div_backward(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``kl_div`` for input."""
-    gradient: Array = _kl_div(grad, input, target, reduction, log_target, out, False)[1]
+    gradient: Array = _kl_div(grad, input, target, reduction, axis, log_target, out, False)[1]
     return gradient
 
 
@@ -401,9 +496,10 @@ def kl_div_value_and_grad(
     target: ArrayLike,
     *,
     reduction: str = "mean",
+    axis: check.Axis = None,
     log_target: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``kl_div`` and its gradient for input."""
-    return _kl_div(1.0, input, target, reduction, log_target, out, True)
+    return _kl_div(1.0, input, target, reduction, axis, log_target, out, True)

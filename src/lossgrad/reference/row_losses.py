@@ -45,10 +45,19 @@ class _Targets(NamedTuple):
         q[at] += 1 - self.smoothing
         return q * weight[:, None], at
 
-    def mean_divisor(self, kept: Array) -> float:
+    def mean_divisor(self, kept: Array, samples: Array) -> float:
         if self.labels is None or self.weight is None:
-            return len(kept)
-        return exact_sum(self.weight[self.labels[kept].astype(np.intp)])
+            return exact_sum(samples[kept])
+        weights = self.weight[self.labels[kept].astype(np.intp)].astype(np.float64)
+        return exact_sum(weights * samples[kept])
+
+
+def _samples(
+    weight: ArrayLike | None, mask: Array | None, rows: tuple[int, ...], reduction: str
+) -> Array:
+    """One weight a row, 1 if none are given."""
+    samples = check.sample_weight(weight, mask, rows, reduction)
+    return np.ones(math.prod(rows)) if samples is None else samples
 
 
 def _row_losses(q: Doubles, rows: Rows) -> Doubles:
@@ -80,6 +89,8 @@ def _cross_entropy(
     axis: int,
     out: Array | None,
     lse: Any,
+    sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
     *,
     value: bool,
     slope: bool,
@@ -100,15 +111,17 @@ def _cross_entropy(
     result = check.output(out, x.shape if slope else shape, dtype)
     saved = check.lse_output(lse, shape, dtype) if value else check.lse_input(lse, shape, dtype)
 
-    rows = flatten(x, axis)
+    mask, entries = check.loss_mask(where, x.shape, axis)
+    samples = _samples(sample_weight, mask, shape, reduction)
+    rows = flatten(check.filled(x, entries, -np.inf), axis)
     if t.dtype.kind in "iu":
-        kept = np.flatnonzero(check.check_labels(t, classes, ignore_index))
+        kept = np.flatnonzero(check.check_labels(t, classes, ignore_index, samples))
         target = _Targets(t.reshape(-1), None, weights, smoothing)
     else:
-        kept = np.arange(len(rows))
-        target = _Targets(None, flatten(t, axis), weights, smoothing)
-    divisor = target.mean_divisor(kept) if reduction == "mean" else 1.0
-    factors = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1) / divisor, len(rows))
+        kept = np.flatnonzero(samples)
+        target = _Targets(None, flatten(check.filled(t, entries, 0), axis), weights, smoothing)
+    divisor = target.mean_divisor(kept, samples) if reduction == "mean" else 1.0
+    factors = np.asarray(factor, np.float64).reshape(-1) / divisor * samples
 
     losses, logs = np.zeros(len(rows), check.computed(dtype)), np.zeros(len(rows))
     slopes = np.zeros(rows.shape if slope else (0, classes), dtype)
@@ -127,11 +140,13 @@ def _cross_entropy(
     if saved is not None and value:
         saved[...] = logs.reshape(shape)
         check.finished(saved, lse)
+    losses = losses * samples
     loss: Any = losses.reshape(shape).astype(dtype)
     if reduction != "none":
         loss = ratio(exact_sum(losses[kept]), divisor)
     if slope:
         store(slopes, result, axis)
+        check.clear(result, entries)
         return loss_beside(loss), check.finished(result, out)
     if reduction == "none":
         result[...] = loss
@@ -150,6 +165,8 @@ def cross_entropy(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """Cross-entropy of softmax(logits) with labels or probabilities."""
@@ -163,6 +180,8 @@ def cross_entropy(
         axis,
         out,
         lse,
+        sample_weight,
+        where,
         value=True,
         slope=False,
     )[0]
@@ -180,6 +199,8 @@ def cross_entropy_backward(
     axis: int = -1,
     out: Array | None = None,
     lse: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``cross_entropy`` with respect to the logits."""
@@ -193,6 +214,8 @@ def cross_entropy_backward(
         axis,
         out,
         lse,
+        sample_weight,
+        where,
         value=False,
         slope=True,
         grad=grad,
@@ -211,6 +234,8 @@ def cross_entropy_value_and_grad(
     axis: int = -1,
     out: Array | None = None,
     lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``cross_entropy`` and its gradient with respect to the logits."""
@@ -224,6 +249,8 @@ def cross_entropy_value_and_grad(
         axis,
         out,
         lse,
+        sample_weight,
+        where,
         value=True,
         slope=True,
     )
@@ -242,6 +269,8 @@ def _nll_loss(
     reduction: str,
     axis: int,
     out: Array | None,
+    sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
     value: bool,
 ) -> tuple[Any, Any]:
     """(the loss if value is asked for, the gradient unless upstream is None)."""
@@ -259,22 +288,27 @@ def _nll_loss(
         check.loss_out(out, reduction)
     elif not value:
         factor = check.upstream(upstream, reduction, shape, dtype)
-    kept = np.flatnonzero(check.check_labels(labels, classes, ignore_index))
+    mask, entries = check.loss_mask(where, x.shape, axis)
+    samples = _samples(sample_weight, mask, shape, reduction)
+    x = check.filled(x, entries, -np.inf)
+    kept = np.flatnonzero(check.check_labels(labels, classes, ignore_index, samples))
     at = kept, labels.reshape(-1)[kept].astype(np.intp)
     result = check.output(out, x.shape if slope else shape, dtype)
 
     w = np.ones(len(kept)) if weights is None else weights.astype(np.float64)[at[1]]
     rows, losses = flatten(x, axis), np.zeros(math.prod(shape), check.computed(dtype))
     losses[kept] = weighted(w, -rows[at].astype(np.float64))
-    divisor = exact_sum(w) if reduction == "mean" else 1.0
+    losses = losses * samples
+    divisor = exact_sum(w * samples[kept]) if reduction == "mean" else 1.0
     loss: Any = losses.reshape(shape).astype(dtype)
     if reduction != "none":
         loss = ratio(exact_sum(losses), divisor)
     if slope:
-        factors = np.broadcast_to(np.asarray(factor, np.float64).reshape(-1), len(rows))
+        factors = np.asarray(factor, np.float64).reshape(-1) * samples
         slopes = np.zeros(rows.shape, dtype)
         slopes[at] = -w * factors[kept] / divisor
         store(slopes, result, axis)
+        check.clear(result, entries)
         return loss_beside(loss), check.finished(result, out)
     if reduction == "none":
         result[...] = loss
@@ -291,10 +325,24 @@ def nll_loss(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Any:
     """Minus the log-probability at the label."""
-    return _nll_loss(None, log_probs, targets, weight, ignore_index, reduction, axis, out, True)[0]
+    return _nll_loss(
+        None,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        True,
+    )[0]
 
 
 def nll_loss_backward(
@@ -307,11 +355,23 @@ def nll_loss_backward(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``nll_loss`` with respect to the log-probabilities."""
     gradient: Array = _nll_loss(
-        grad, log_probs, targets, weight, ignore_index, reduction, axis, out, False
+        grad,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        False,
     )[1]
     return gradient
 
@@ -325,7 +385,21 @@ def nll_loss_value_and_grad(
     reduction: str = "mean",
     axis: int = -1,
     out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``nll_loss`` and its gradient with respect to the log-probabilities."""
-    return _nll_loss(1.0, log_probs, targets, weight, ignore_index, reduction, axis, out, True)
+    return _nll_loss(
+        1.0,
+        log_probs,
+        targets,
+        weight,
+        ignore_index,
+        reduction,
+        axis,
+        out,
+        sample_weight,
+        where,
+        True,
+    )

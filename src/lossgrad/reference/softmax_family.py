@@ -120,39 +120,44 @@ def store(flat: Array, result: Array, axis: int) -> None:
 def _softmax_like(
     function: Callable[[Rows], Doubles],
     x: ArrayLike,
-    axis: int,
+    axis: check.Axis,
+    where: ArrayLike | None,
     out: Array | None,
     sign: float = 1.0,
 ) -> Array:
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
-    result = check.output(out, x.shape, x.dtype, axis=axis)
-    rows = flatten(x, axis)
+    classes = check.Classes(x, axis, where=where)
+    x = classes.read(x, -sign * np.inf)
+    result = classes.output(out, x.dtype)
+    rows = flatten(x, classes.axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
         values[part] = function(measure(sign * doubles(rows[part]))).T
-    store(values, result, axis)
-    return check.finished(result, out)
+    store(values, result, classes.axis)
+    return classes.finished(result, out)
 
 
 def _softmax_like_backward(
     function: Callable[[Doubles, Rows], Doubles],
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int,
+    axis: check.Axis,
+    where: ArrayLike | None,
     out: Array | None,
     sign: float = 1.0,
 ) -> Array:
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
+    classes = check.Classes(x, axis, where=where)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype, axis=axis)
-    rows, slopes = flatten(x, axis), flatten(grad, axis)
+    x, grad = classes.read(x, -sign * np.inf), classes.read(grad, 0)
+    result = classes.output(out, x.dtype)
+    rows, slopes = flatten(x, classes.axis), flatten(grad, classes.axis)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
         values[part] = function(doubles(slopes[part]), measure(sign * doubles(rows[part]))).T
-    store(values, result, axis)
-    return check.finished(result, out)
+    store(values, result, classes.axis)
+    classes.clear(result)
+    return classes.finished(result, out)
 
 
 def top_class(rows: Rows) -> tuple[Any, Any]:
@@ -188,66 +193,78 @@ def _log_softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
 
 @np.errstate(all="ignore")
 def softmax(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: check.Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """exp(x) divided by its sum along axis."""
-    return _softmax_like(Rows.probabilities, x, axis, out)
+    return _softmax_like(Rows.probabilities, x, axis, where, out)
 
 
 @np.errstate(all="ignore")
 def softmax_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """p * (grad - sum(p * grad)), where p is softmax(x)."""
-    return _softmax_like_backward(_softmax_slope, grad, x, axis, out)
+    return _softmax_like_backward(_softmax_slope, grad, x, axis, where, out)
 
 
 @np.errstate(all="ignore")
 def log_softmax(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: check.Axis = -1,
+    *,
+    where: ArrayLike | None = None,
+    out: Array | None = None,
+    num_threads: int | None = None,
 ) -> Array:
     """x - logsumexp(x)."""
-    return _softmax_like(_log_probabilities, x, axis, out)
+    return _softmax_like(_log_probabilities, x, axis, where, out)
 
 
 @np.errstate(all="ignore")
 def log_softmax_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """grad - softmax(x) * sum(grad)."""
-    return _softmax_like_backward(_log_softmax_slope, grad, x, axis, out)
+    return _softmax_like_backward(_log_softmax_slope, grad, x, axis, where, out)
 
 
 @np.errstate(all="ignore")
 def softmin(
-    x: ArrayLike, axis: int = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike, axis: check.Axis = -1, *, out: Array | None = None, num_threads: int | None = None
 ) -> Array:
     """softmax(-x)."""
-    return _softmax_like(Rows.probabilities, x, axis, out, sign=-1.0)
+    return _softmax_like(Rows.probabilities, x, axis, None, out, sign=-1.0)
 
 
 @np.errstate(all="ignore")
 def softmin_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
     """-softmax_backward(grad, -x)."""
     return _softmax_like_backward(
-        lambda g, rows: -_softmax_slope(g, rows), grad, x, axis, out, sign=-1.0
+        lambda g, rows: -_softmax_slope(g, rows), grad, x, axis, None, out, sign=-1.0
     )
 
 
@@ -313,10 +330,11 @@ def _sum_of(terms: Wide) -> Wide:
 @np.errstate(all="ignore")
 def logsumexp(
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -324,17 +342,20 @@ def logsumexp(
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
+    classes = check.Classes(x, axis, where=where)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
-    result = check.output(out, check.rows_shape(x.shape, axis, keepdims), x.dtype)
-    rows = flatten(x, axis)
+    weights = None if weights is None else classes.read(weights, 0)
+    result = check.output(out, classes.rows_shape(keepdims), x.dtype)
+    rows = flatten(classes.read(x, -np.inf), classes.axis)
     values = np.empty(len(rows), x.dtype)
     for part in blocks(*rows.shape):
         block = doubles(rows[part])
         if weights is None:
             values[part] = measure(block).lse
         else:
-            values[part] = _measure_weighted(block, doubles(flatten(weights, axis)[part])).lse
+            values[part] = _measure_weighted(
+                block, doubles(flatten(weights, classes.axis)[part])
+            ).lse
     result[...] = values.reshape(result.shape)
     return check.finished(result, out)
 
@@ -343,10 +364,11 @@ def logsumexp(
 def logsumexp_backward(
     grad: ArrayLike,
     x: ArrayLike,
-    axis: int = -1,
+    axis: check.Axis = -1,
     *,
     b: ArrayLike | None = None,
     keepdims: bool = False,
+    where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -354,19 +376,22 @@ def logsumexp_backward(
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)
-    axis = check.class_axis(x, axis)
+    classes = check.Classes(x, axis, where=where)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
-    shape = check.rows_shape(x.shape, axis, keepdims)
+    weights = None if weights is None else classes.read(weights, 0)
+    shape = classes.rows_shape(keepdims)
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "logsumexp(x)")
-    result = check.output(out, x.shape, x.dtype, axis=axis)
-    rows, slopes = flatten(x, axis), grad.reshape(-1)
+    x = classes.read(x, -np.inf)
+    result = classes.output(out, x.dtype)
+    rows, slopes = flatten(x, classes.axis), grad.reshape(-1)
     values = np.empty(rows.shape, x.dtype)
     for part in blocks(*rows.shape):
         slope, block = slopes[part].astype(np.float64), doubles(rows[part])
         if weights is None:
             values[part] = measure(block).probabilities(slope).T
         else:
-            w = _measure_weighted(block, doubles(flatten(weights, axis)[part]))
+            w = _measure_weighted(block, doubles(flatten(weights, classes.axis)[part]))
             values[part] = times(slope, w.terms / w.total).T
-    store(values, result, axis)
-    return check.finished(result, out)
+    store(values, result, classes.axis)
+    classes.clear(result)
+    return classes.finished(result, out)

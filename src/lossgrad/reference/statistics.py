@@ -87,7 +87,7 @@ def label_figures(x: NDArray[Any], targets: Doubles, limit: float) -> LabelStati
     loss = binary_cross_entropy_with_logits(x, targets, reduction="none")
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
-        gap = np.minimum(np.abs(wide), 700.0)
+        gap = np.minimum(np.abs(wide), 800.0)  # exp(-800) is 0
         power = exp(-gap).rounded()
         large = 1.0 / (1.0 + power)
         small = power * large

@@ -1,0 +1,105 @@
+"""Several class axes, all, or none: as one axis of the same elements, on every backend."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.special
+from calls import inputs, same_bits
+
+from lossgrad._registry import OPS
+
+FAMILY = [
+    op for op in OPS if op.kind in ("softmax", "distribution") and op.name != "softmax_jacobian"
+]
+family = pytest.mark.parametrize("op", FAMILY, ids=lambda op: op.name)
+SHAPE = (3, 4, 2, 5)
+AXES = [None, (), (1,), (1, 2), (2, 1), (0, 3), (-1, 0, 2), (0, 1, 2, 3)]
+
+
+def merged(a, axes):
+    """The axes as one, the last, of an array whose axes they are."""
+    rest = [k for k in range(a.ndim) if k not in axes]
+    return a.transpose(*rest, *axes).reshape(*(a.shape[k] for k in rest), -1)
+
+
+def split(a, axes):
+    rest = [k for k in range(len(SHAPE)) if k not in axes]
+    order = [*rest, *axes]
+    return a.reshape([SHAPE[k] for k in order]).transpose(np.argsort(order))
+
+
+def results(call):
+    given = call()
+    return [np.asarray(a) for a in (given if isinstance(given, tuple) else (given,))]
+
+
+@family
+@pytest.mark.parametrize("axis", AXES, ids=str)
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_several_axes_are_one(lg, op, axis, kind, rng):
+    axes = sorted(k % 4 for k in (range(4) if axis is None else axis))
+    arrays = [inputs(domain, rng, SHAPE, kind) for domain in op.inputs]
+    rows = [merged(a, axes) for a in arrays]
+    forward, backward = getattr(lg, op.name), getattr(lg, f"{op.name}_backward")
+    values = np.asarray(forward(*rows))
+    keeps = values.shape == rows[0].shape
+    got = forward(*arrays, axis=axis)
+    same_bits([np.asarray(got)], [split(values, axes) if keeps else values], op.name)
+    grad = rng.normal(size=values.shape).astype(kind)
+    slopes = results(lambda: backward(grad, *rows))
+    own = split(grad, axes) if keeps else grad
+    got = results(lambda: backward(own, *arrays, axis=axis))
+    same_bits(got, [split(a, axes) for a in slopes], f"{op.name}_backward")
+    for order in "CF":
+        out = np.zeros_like(arrays[0] if keeps else values, order=order)
+        assert forward(*arrays, axis=axis, out=out) is out
+        same_bits([out], [split(values, axes) if keeps else values], f"{op.name} to out")
+
+
+@family
+def test_the_input_may_be_written_to(lg, op, dtype, rng):
+    """In place, whether the merged axes are a view of it or a copy."""
+    if len(op.inputs) > 1 or op.name == "logsumexp":
+        return
+    backward = getattr(lg, f"{op.name}_backward")
+    x = inputs(op.inputs[0], rng, SHAPE, dtype)
+    for axis in ((1, 2), (0, 3)):
+        grad = rng.normal(size=np.shape(getattr(lg, op.name)(x, axis=axis))).astype(dtype)
+        want, own = backward(grad, x, axis=axis), x.copy()
+        assert backward(grad, own, axis=axis, out=own) is own
+        same_bits([own], [want], f"{op.name}, {axis}")
+
+
+def test_keepdims_keeps_every_axis(lg, dtype, rng):
+    x = rng.normal(size=SHAPE).astype(dtype)
+    for axis in AXES:
+        got = lg.logsumexp(x, axis=axis, keepdims=True)
+        assert np.shape(got) == np.sum(x, axis=axis, keepdims=True).shape
+        same_bits([np.reshape(got, -1)], [np.reshape(lg.logsumexp(x, axis=axis), -1)])
+        ones = np.ones_like(lg.logsumexp(x, axis=axis))
+        slope = lg.logsumexp_backward(np.ones_like(got), x, axis=axis, keepdims=True)
+        same_bits([slope], [lg.logsumexp_backward(ones, x, axis=axis)])
+
+
+def test_a_number_is_one_class(lg, dtype):
+    x = dtype(3)
+    for axis in (-1, 0, None, ()):
+        assert lg.softmax(x, axis=axis) == 1
+        assert lg.softmin(x, axis=axis) == 1
+        assert lg.log_softmax(x, axis=axis) == 0
+        assert lg.logsumexp(x, axis=axis) == 3
+        assert lg.entropy(dtype(1), axis=axis) == 0
+        assert lg.logsumexp_backward(dtype(2), x, axis=axis) == 2
+        assert lg.softmax_backward(dtype(2), x, axis=axis) == 0
+        assert type(lg.softmax(x, axis=axis)) is dtype
+    assert math.isnan(lg.softmax(dtype(-math.inf)))
+
+
+def test_as_scipy_has_it(lg, dtype, rng):
+    x = rng.normal(size=SHAPE).astype(dtype)
+    for axis in (None, (1, 2), (0, 3)):
+        for name in ("softmax", "log_softmax", "logsumexp"):
+            want = getattr(scipy.special, name)(x.astype(np.float64), axis=axis)
+            got = getattr(lg, name)(x, axis=axis)
+            np.testing.assert_allclose(got, want, rtol=2e-6 if dtype == np.float32 else 1e-13)
