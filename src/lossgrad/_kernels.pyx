@@ -843,7 +843,7 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, sample_weight, int64_t i
         if samples.shape[0] != n:
             raise ValueError("operands have different shapes")
         job.sample_weight = &samples[0] if n else NULL
-        reads_too(&rows.reads, sample_weight)
+        reads_too(&rows.reads, sample_weight, False)
     if soft is not None:
         soft = grid(soft, axis, False, &job.soft, shape, lg_computed(rows.storage), &rows.reads)
         if sample_weight is not None and mean:
