@@ -353,6 +353,7 @@ static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *k
     S reference[LG_ROWS];
     for (ptrdiff_t c = 0; c < n; c += block) {
         const ptrdiff_t k = n - c < block ? n - c : block;
+        if (c && c % PIECE == 0 && lg_stopped()) break;
         gather(&j->x, j, row, many, c, k, tile, pitch);
         for (ptrdiff_t i = 0; i < many; i++) {
             const S *x = tile + i * pitch;
@@ -368,7 +369,7 @@ static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *k
     }
     for (ptrdiff_t i = 0; i < many; i++) {
         lg_row sums;
-        if (!sums_up(&a[i], largest(&a[i]), reference[i], &sums)) {
+        if (!sums_up(&a[i], largest(&a[i]), reference[i], &sums) && !lg_stopped()) {
             gather(&j->x, j, row + i, 1, 0, n, tile, PITCH(n));
             sums = sum_row(tile, 0, n, keep ? keep + i * PITCH(n) : NULL, NULL);
         }

@@ -29,6 +29,7 @@ FLOAT64: Final = np.dtype(np.float64)
 NATIVE: Final = (FLOAT32, FLOAT64, np.dtype(np.float16))
 REDUCTIONS: Final = ("none", "mean", "sum")
 IGNORE_INDEX: Final = -100
+_PIECE: Final = 1 << 22  # elements that NumPy copies at a time
 
 
 # ---- arrays ----------------------------------------------------------------------------------
@@ -40,7 +41,7 @@ def floating(x: ArrayLike, name: str = "x") -> Array:
     if a.dtype in NATIVE and a.flags.aligned:
         return a
     if a.dtype.kind in "biu":
-        return a.astype(FLOAT64)
+        return cast(a, FLOAT64)
     if a.dtype.name not in SUPPORTED:
         _unsupported(name, a.dtype)
     return _plain(a)
@@ -53,8 +54,10 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
         return a
     if a.dtype.kind not in "biu" and a.dtype.name not in SUPPORTED:
         _unsupported(name, a.dtype)
+    if a.dtype == dtype:
+        return _plain(a)
     with arithmetic():  # float64 values that float32 cannot hold become inf or 0
-        return _plain(a.astype(dtype, copy=False))
+        return cast(a, dtype)
 
 
 @arithmetic()
@@ -84,6 +87,22 @@ def _array(x: Any, name: str) -> Array:
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
         return np.from_dlpack(x)
     return np.asarray(x)
+
+
+def cast(a: Array, dtype: np.dtype[Any]) -> Array:
+    """A copy in another type, made in pieces: Python answers signals between them."""
+    to = np.empty_like(a, dtype, subok=False)
+    _copy(a, to)
+    return to
+
+
+def _copy(a: Array, to: Array) -> None:
+    if a.size <= _PIECE:
+        to[...] = a
+        return
+    step = max(1, _PIECE * len(a) // a.size)
+    for k in range(0, len(a), step):
+        _copy(a[k : k + step] if len(a) > 1 else a[0], to[k : k + step] if len(a) > 1 else to[0])
 
 
 def _plain(a: Array) -> Array:

@@ -160,8 +160,7 @@ def _measure_backward(
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "the result")
     result = check.output(out, x.shape, x.dtype)
     wide = np.broadcast_to(g.reshape(classes.rows_shape(keepdims=True)), x.shape)
-    second = None if other is None else other.astype(check.computed(x.dtype), copy=False)
-    _cross(name, kernels.BACKWARD, wide, x, second, result, base, num_threads)
+    _cross(name, kernels.BACKWARD, wide, x, other, result, base, num_threads)
     return check.finished(result, out)
 
 

@@ -113,7 +113,6 @@ def row_sums(
     box, second = check.grid(classes.merged(x), classes.axis), None
     if other is not None:
         second = check.grid(classes.merged(other), classes.axis)
-        second = second.astype(check.computed(x.dtype), copy=False)
     sums = np.empty((box.shape[0], box.shape[2]))
     kernels.row_sums(box, second, sums, OPS[op][0], parameters, num_threads)
     return sums.reshape(classes.rows_shape())
