@@ -7,9 +7,7 @@
 
 enum {
     PIECE = 1 << 16, /* elements between two looks at whether to stop */
-    SHORT = 1 << 16, /* elements of a line that is done as a whole */
-    FEW = 128,       /* elements of lines that are summed side by side */
-    PER_LINE = 32    /* what a line costs besides its elements, in elements */
+    FEW = 128        /* elements of lines that are summed side by side */
 };
 
 /* Whether a view's elements along the inner axis are a run of the computed type. */
@@ -199,7 +197,7 @@ static void merge_columns(void *call, const void *total) {
 int lg_column_sums(const lg_way *way, const lg_map_job *job, ptrdiff_t width, lg_sum *sum) {
     const ptrdiff_t rows = job->shape[1], columns = job->shape[2];
     columns_call call = {way, job, width, columns / width, 0, sum};
-    lg_work work = {columns_part, merge_columns, &call, sum, sizeof *sum * (size_t)call.number, 0, rows, columns + PER_LINE};
+    lg_work work = {columns_part, merge_columns, &call, sum, sizeof *sum * (size_t)call.number, 0, rows, columns + LG_PER_ROW};
     if (columns >= 2 * LG_BLOCK && rows <= 16 * LG_BLOCK) { /* parts are columns: there is nothing to merge */
         call.step = LG_BLOCK / width > 1 ? LG_BLOCK / width : 1;
         work.count = (call.number + call.step - 1) / call.step;
@@ -292,8 +290,8 @@ static void lines_part(void *call, void *total, void *unused, ptrdiff_t begin, p
 int lg_line_sums(const lg_way *way, const lg_map_job *job, double *to) {
     lines_call call = {way, job, to};
     const ptrdiff_t rows = job->shape[0] * job->shape[2], n = job->shape[1];
-    const lg_work work = {lines_part, NULL, &call, NULL, 0, 0, rows, n + PER_LINE};
-    if (n <= SHORT) return lg_share(&work, way->threads, way->look);
+    const lg_work work = {lines_part, NULL, &call, NULL, 0, 0, rows, n + LG_PER_ROW};
+    if (n <= LG_LONG_ROW) return lg_share(&work, way->threads, way->look);
     for (ptrdiff_t row = 0; row < rows; row++) { /* long ones, each in parts */
         lg_sum sum;
         lg_map_job line = one_line(job, row);

@@ -6,6 +6,10 @@
 #include <stdint.h>
 
 enum { LG_MAX_INPUTS = 4, LG_MAX_OUTPUTS = 2, LG_BLOCK = 1024 };
+enum {
+    LG_PER_ROW = 32,       /* what a row costs besides its elements, in elements */
+    LG_LONG_ROW = 1 << 16, /* elements: a longer row is reduced in parts */
+};
 /* How elements are stored; the halves are computed in float32. */
 enum { LG_F32, LG_F64, LG_F16, LG_BF16, LG_STORAGES };
 enum { LG_COMPUTED = 2 };

@@ -10,10 +10,6 @@
 
 /* Squares of float64 are ordinary numbers below it and above its inverse. */
 #define FAR 0x1p400
-enum {
-    LONG_ROW = 1 << 16, /* elements; longer rows are measured in parts */
-    PER_ROW = 32        /* what a row costs besides its elements, in elements */
-};
 
 static const void *block_of(const lg_kernels *kernels, const lg_view *x, const char *at, ptrdiff_t n, int computed,
                             void *buffer) {
@@ -149,7 +145,7 @@ static void rows_part(void *call, void *total, void *unused, ptrdiff_t begin, pt
     const norm_call *c = call;
     const lg_environment found = lg_enter();
     (void)total, (void)unused;
-    for (ptrdiff_t row = begin, between = 1 + LONG_ROW / (c->job.n + 1); row < end; row++) {
+    for (ptrdiff_t row = begin, between = 1 + LG_LONG_ROW / (c->job.n + 1); row < end; row++) {
         if ((row - begin) % between == between - 1 && lg_stopped()) break;
         one_row(c, c->way->level->kernels[c->way->computed], row);
     }
@@ -220,8 +216,8 @@ static int long_row(norm_call *c) {
 
 int lg_norms(const lg_way *way, const lg_norm_job *job, ptrdiff_t rows) {
     norm_call call = {.way = way, .job = *job};
-    if (job->n <= LONG_ROW) {
-        const lg_work work = {rows_part, NULL, &call, NULL, 0, 0, rows, job->n + PER_ROW};
+    if (job->n <= LG_LONG_ROW) {
+        const lg_work work = {rows_part, NULL, &call, NULL, 0, 0, rows, job->n + LG_PER_ROW};
         return lg_share(&work, way->threads, way->look);
     }
     for (ptrdiff_t row = 0; row < rows; row++) {

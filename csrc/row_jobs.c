@@ -173,14 +173,11 @@ static void rows_part(void *call, void *total, void *scratch, ptrdiff_t begin, p
 
 static void merge_rows(void *call, const void *total) { lg_sum_merge(((rows_call *)call)->job->sum, total); }
 
-/* What a row costs besides its elements, in elements. */
-enum { PER_ROW = 32 };
-
 int lg_rows(const lg_way *way, const lg_rows_job *job) {
     rows_call call = {way, job};
     const ptrdiff_t rows = job->outer * job->inner, n = job->classes, lines = job->what == LG_SOFTMAX_JACOBIAN ? n : 1;
     const size_t scratch = lg_rows_scratch(job, rows, (size_t)lg_size(way->computed));
-    const lg_work work = {rows_part, merge_rows, &call, job->sum, sizeof *job->sum, scratch, rows, n * lines + PER_ROW};
+    const lg_work work = {rows_part, merge_rows, &call, job->sum, sizeof *job->sum, scratch, rows, n * lines + LG_PER_ROW};
     return lg_share(&work, way->threads, way->look);
 }
 

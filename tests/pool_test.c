@@ -80,15 +80,18 @@ static void slow_part(void *of, void *total, void *scratch, ptrdiff_t begin, ptr
     part(of, total, scratch, begin, end);
     usleep((unsigned)(end - begin) / 2);
 }
+static int run_slowly(job *j, int threads, int (*asked)(void)) {
+    const lg_work work = {slow_part, merge, j, &j->sum, sizeof j->sum, 0, COUNT, 8};
+    return lg_share(&work, threads, asked);
+}
 static void stopped(void) {
     int told = 0;
     for (int k = 0; k < 30; k++) {
         job *j = calloc(1, sizeof *j);
         CHECK(j);
-        const lg_work work = {slow_part, merge, j, &j->sum, sizeof j->sum, 0, COUNT, 8};
         looks = 0;
         stop_at = 1 + k % 3;
-        const int status = lg_share(&work, 4, look);
+        const int status = run_slowly(j, 4, look);
         CHECK(status == (looks >= stop_at ? LG_STOPPED : LG_DONE));
         told += status == LG_STOPPED;
         memset(j, 0xff, sizeof *j);
@@ -108,8 +111,7 @@ static void jobs_in_a_look(void) {
     job *j = calloc(1, sizeof *j);
     inner = calloc(1, sizeof *inner);
     CHECK(j && inner);
-    const lg_work work = {slow_part, merge, j, &j->sum, sizeof j->sum, 0, COUNT, 8};
-    CHECK(lg_share(&work, 3, nested) == LG_DONE);
+    CHECK(run_slowly(j, 3, nested) == LG_DONE);
     check_whole(j);
     free(j);
     free(inner);
@@ -144,9 +146,8 @@ static void forked_in_a_look(void) {
     for (int k = 0; k < 20; k++) {
         job *j = calloc(1, sizeof *j);
         CHECK(j);
-        const lg_work work = {slow_part, merge, j, &j->sum, sizeof j->sum, 0, COUNT, 8};
         child_of_look = 0;
-        const int status = lg_share(&work, 4, fork_once);
+        const int status = run_slowly(j, 4, fork_once);
         if (getpid() != (pid_t)stop_at) { /* the child */
             if (status == LG_DONE) check_whole(j);
             else CHECK(status == LG_FORKED);

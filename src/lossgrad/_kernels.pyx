@@ -46,6 +46,7 @@ cdef extern from "lossgrad.h":
     void lg_sum_merge(lg_sum *, const lg_sum *) nogil
     double lg_sum_value(lg_sum *) nogil
     enum: LG_COLUMNS, LG_ONES
+    enum: LG_PER_ROW
     Py_ssize_t lg_columns_add(int64_t **, Py_ssize_t, Py_ssize_t, const double *, const int64_t *, Py_ssize_t, int *) nogil
     ctypedef struct lg_view:
         char *at
@@ -156,7 +157,6 @@ cdef extern from "environment.h":
 cdef enum:
     QUICK = 1024     # float32 elements that are over before another thread could use the GIL
     SHORT = 65536    # and so many before a helper could: nobody asks for how many threads there are
-    PER_ROW = 32     # what a row costs besides its elements, in elements
     THREADS = 1024   # more than are of use
 
 FORWARD, BACKWARD, VALUE_AND_GRAD = LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
@@ -677,7 +677,7 @@ def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
         out[:, :] = 0
         return
     sum_values(&e)
-    begin(&way, storage, <double> rows * (n + PER_ROW), num_threads)
+    begin(&way, storage, <double> rows * (n + LG_PER_ROW), num_threads)
     with nogil:
         status = lg_line_sums(&way, &e.job, &out[0, 0])
     ended(status)
@@ -695,7 +695,7 @@ def column_sums(a, b, Py_ssize_t width, int op, num_threads):
     if lg_ops[op].inputs != 2 or e.job.shape[0] != 1 or width < 1 or e.job.shape[2] % width:
         raise ValueError("operands have different shapes")
     number = e.job.shape[2] // width
-    begin(&way, storage, <double> e.job.shape[1] * (e.job.shape[2] + PER_ROW), num_threads)
+    begin(&way, storage, <double> e.job.shape[1] * (e.job.shape[2] + LG_PER_ROW), num_threads)
     cdef lg_sum *sums = <lg_sum *> calloc(number, sizeof(lg_sum))
     if sums == NULL:
         raise MemoryError()
@@ -721,7 +721,7 @@ cdef struct Rows:
     Reads reads
 
 
-cdef int start_rows(Rows *rows, int what, object x, int axis, Py_ssize_t *shape) except -1:
+cdef int start_rows(Rows *rows, int what, object x, Py_ssize_t *shape) except -1:
     memset(&rows.job, 0, sizeof(lg_rows_job))
     rows.storage, rows.strange, rows.reads.number = storage_of(x), 0, 0
     rows.job.what, rows.job.scale, rows.job.strange = what, 1.0, &rows.strange
@@ -763,7 +763,7 @@ cdef int run_rows(Rows *rows, object num_threads) except -1:
     cdef double n = rows.job.classes, work
     if rows.job.what == LG_SOFTMAX_JACOBIAN:
         n *= n
-    work = (n + PER_ROW) * rows.job.outer * rows.job.inner
+    work = (n + LG_PER_ROW) * rows.job.outer * rows.job.inner
     begin(&way, rows.storage, work, num_threads)
     if work <= QUICK:
         status = lg_rows(&way, &rows.job)
@@ -784,7 +784,7 @@ cpdef softmax_like(x, int axis, grad, row_grad, factor, out, value, int what, nu
     cdef Rows rows
     cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t shape[3]
-    start_rows(&rows, what, x, axis, shape)
+    start_rows(&rows, what, x, shape)
     x = grid(x, axis, False, &job.x, shape, rows.storage, &rows.reads)
     set_shape(&rows, shape)
     if grad is not None:
@@ -807,7 +807,7 @@ def softmax_jacobian(x, int axis, out, num_threads):
     cdef Rows rows
     cdef Py_ssize_t shape[3]
     cdef Py_ssize_t matrices[3]
-    start_rows(&rows, LG_SOFTMAX_JACOBIAN, x, axis, shape)
+    start_rows(&rows, LG_SOFTMAX_JACOBIAN, x, shape)
     x = grid(x, axis, False, &rows.job.x, shape, rows.storage, &rows.reads)
     set_shape(&rows, shape)
     matrices = [shape[0] * shape[2], shape[1], shape[1]]
@@ -830,7 +830,7 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, sample_weight, int64_t i
     cdef Py_ssize_t n
     cdef Py_ssize_t shape[3]
     cdef double divisor
-    start_rows(&rows, what, x, axis, shape)
+    start_rows(&rows, what, x, shape)
     x = grid(x, axis, False, &job.x, shape, rows.storage, &rows.reads)
     set_shape(&rows, shape)
     job.ignore_index, job.smoothing = ignore_index, smoothing
@@ -892,7 +892,7 @@ def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, lo
     cdef lg_rows_job *job = &rows.job
     cdef Py_ssize_t n
     cdef Py_ssize_t shape[3]
-    start_rows(&rows, LG_STATISTICS, x, 1, shape)
+    start_rows(&rows, LG_STATISTICS, x, shape)
     x = grid(x, 1, False, &job.x, shape, rows.storage, &rows.reads)
     set_shape(&rows, shape)
     n = shape[0]
@@ -950,7 +950,7 @@ def label_statistics(x, const double[::1] targets, double limit, loss, double[:,
 cdef int run_norms(lg_norm_job *job, int storage, Py_ssize_t rows, object num_threads) except -1:
     cdef lg_way way
     cdef int status
-    cdef double work = <double> rows * (job.n + PER_ROW)
+    cdef double work = <double> rows * (job.n + LG_PER_ROW)
     begin(&way, storage, work, num_threads)
     if work <= QUICK:
         status = lg_norms(&way, job, rows)
@@ -1092,7 +1092,7 @@ cdef class Totals:
         cdef Rows rows
         cdef Py_ssize_t shape[3]
         cdef lg_problem problem
-        start_rows(&rows, LG_STATISTICS, x, 1, shape)
+        start_rows(&rows, LG_STATISTICS, x, shape)
         x = grid(x, 1, False, &rows.job.x, shape, rows.storage, &rows.reads)
         set_shape(&rows, shape)
         if shape[1] != self.totals.classes or shape[2] != 1 or not 0 <= begin <= end <= shape[0]:
