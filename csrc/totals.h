@@ -1,5 +1,5 @@
 /* What one thread adds up about predictions: counts and exact sums, apart for each class, bin, ... Those of
- * several threads merge, in any order, to the same bits (lossgrad/_totals.py, which names them alike).
+ * several threads merge, in any order, to the same bits (lossgrad/evaluation/totals.py, which names them alike).
  * Every tally is a range of the groups of one set of columns (lg_columns_add). Without sample weights a term
  * counts 1, in the column of ones. */
 #ifndef LG_TOTALS_H

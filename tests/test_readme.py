@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import readme, results
-from lossgrad import _backend
+from lossgrad._core import backend
 
 TEXT = readme.README.read_text()
 
@@ -23,7 +23,7 @@ def test_examples_run():
 
 @pytest.mark.parametrize("name", ["headline", "peers", "functions", "accuracy"])
 def test_computed_part(name):
-    if name == "functions" and _backend.kernels is None:
+    if name == "functions" and backend.kernels is None:
         pytest.skip("the bounds stand in the compiled kernels")
     found = readme.block(name).search(TEXT)
     assert found, f"README.md has no part {name}"

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from lossgrad import Evaluation, FileError, cli, evaluate, report, sample
+from lossgrad import Evaluation, FileError, cli, evaluate, sample
+from lossgrad.evaluation import report
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "img"}
