@@ -16,8 +16,9 @@ from typing import Any
 from lossgrad import sample
 from lossgrad._kernels.threads import get_num_threads
 from lossgrad.cli import tables
-from lossgrad.cli.tables import Speed, say
+from lossgrad.cli.tables import say
 from lossgrad.evaluation import checkpoint
+from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.formats import need
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.results import Result

@@ -148,7 +148,7 @@ def _totals(state: "Evaluation") -> Any:
     """Empty totals, of the backend."""
     if kernels is not None:
         return Totals(state)
-    from lossgrad.evaluation.reference import totals  # which needs what is defined there
+    from lossgrad.evaluation.reference import totals  # not needed beside the kernels
 
     return totals.Totals(state)
 

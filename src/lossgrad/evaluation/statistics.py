@@ -6,7 +6,6 @@ its own values alone, not on its block.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,59 +13,7 @@ from numpy.typing import NDArray
 
 from lossgrad._core import arguments as check
 from lossgrad._core.backend import kernels
-
-Doubles = NDArray[np.float64]
-
-NOTHING = -1  # the predicted class and the rank of a row that has none
-
-
-@dataclass(frozen=True)
-class RowStatistics:
-    """One value a row, all of length n: the losses in the dtype that the logits are computed in.
-
-    A row that is ignored or undefined (its loss is nan) has `predicted` and `rank` -1; an ignored
-    row has zeros in the rest.
-
-    Attributes
-    ----------
-    loss : ndarray of float32 or float64
-        As ``cross_entropy(..., reduction="none")``, in nats; not rounded to half types.
-    lse : ndarray of float64
-        Log-sum-exp of the row.
-    predicted : ndarray of int64
-        The first of the largest logits.
-    confidence : ndarray of float64
-        The probability of `predicted`.
-    rank : ndarray of int64
-        How many classes come before the label: larger logits, and equal ones of lower index.
-        0 is right; the label is among the top k where it is below k.
-    entropy : ndarray of float64
-        Of the row's probabilities, in nats.
-    squares : ndarray of float64
-        The sum of the squared probabilities.
-    brier : ndarray of float64
-        The sum of (p - 1)**2 for the label and p**2 for every other class.
-
-    Notes
-    -----
-    Relative errors for float64 and, in brackets, float32 and half logits: confidence 2**-50
-    (2**-21), entropy, squares and brier 2**-49 (2**-20), for rows of one sure class too. What has
-    less than 2**-1533 (2**-190) of the largest probability counts as 0.
-    """
-
-    loss: NDArray[Any]
-    lse: Doubles
-    predicted: NDArray[np.int64]
-    confidence: Doubles
-    rank: NDArray[np.int64]
-    entropy: Doubles
-    squares: Doubles
-    brier: Doubles
-
-    @property
-    def right(self) -> NDArray[np.bool_]:
-        """Whether `predicted` is the label."""
-        return self.rank == 0
+from lossgrad.evaluation.records import LabelStatistics, RowStatistics
 
 
 def row_statistics(
@@ -107,7 +54,7 @@ def row_statistics(
     (array([1]), array([1]), array([0.665]), array([0.832]))
     """
     if kernels is None:
-        from lossgrad.evaluation.reference import statistics  # which needs the class above
+        from lossgrad.evaluation.reference import statistics  # not needed beside the kernels
 
         return statistics.row_statistics(
             logits, labels, weight, ignore_index=ignore_index, label_smoothing=label_smoothing
@@ -136,33 +83,6 @@ def row_statistics(
     if bad >= 0:
         raise check.bad_label(y, bad, classes, ignore_index)
     return RowStatistics(loss, lse, predicted, figures[0], rank, *figures[1:])
-
-
-@dataclass(frozen=True)
-class LabelStatistics:
-    """One value for each logit of a binary or multi-label task, in the logits' shape.
-
-    Attributes
-    ----------
-    loss : ndarray of float32 or float64
-        As ``binary_cross_entropy_with_logits(..., reduction="none")``, not rounded to half types;
-        nan where it is undefined, and then the rest means nothing.
-    probability : ndarray of float64
-        Of a positive: sigmoid of the logit.
-    entropy : ndarray of float64
-        Of that probability and its complement, in nats.
-    brier : ndarray of float64
-        (probability - target)**2.
-    positive, predicted : ndarray of bool
-        Whether the target is above 1/2, and the probability above the threshold.
-    """
-
-    loss: NDArray[Any]
-    probability: Doubles
-    entropy: Doubles
-    brier: Doubles
-    positive: NDArray[np.bool_]
-    predicted: NDArray[np.bool_]
 
 
 def label_statistics(
@@ -201,7 +121,7 @@ def label_statistics(
     x = check.floating(logits, "logits")
     t = np.ascontiguousarray(targets, np.float64)
     if kernels is None:
-        from lossgrad.evaluation.reference import statistics  # which needs the class above
+        from lossgrad.evaluation.reference import statistics  # not needed beside the kernels
 
         return statistics.label_figures(x, t, limit)
     loss = np.empty(x.shape, check.computed(x.dtype))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossgrad._core import arguments as check
-from lossgrad.evaluation.statistics import NOTHING, LabelStatistics, RowStatistics
+from lossgrad.evaluation.records import NOTHING, LabelStatistics, RowStatistics
 from lossgrad.reference._double import exp, log1p, sum_first
 from lossgrad.reference.losses import binary_cross_entropy_with_logits
 from lossgrad.reference.row_losses import cross_entropy

@@ -14,7 +14,7 @@ import numpy as np
 
 import lossgrad
 from lossgrad._core.environment import arithmetic
-from lossgrad.cli.tables import figures, worst_classes
+from lossgrad.evaluation.figures import figures, worst_classes
 from lossgrad.evaluation.formats import need
 from lossgrad.evaluation.problems import visible
 from lossgrad.evaluation.results import Result
