@@ -18,8 +18,8 @@ from lossgrad._kernels.threads import get_num_threads
 from lossgrad.cli import tables
 from lossgrad.cli.tables import say
 from lossgrad.evaluation import checkpoint
+from lossgrad.evaluation.extras import need
 from lossgrad.evaluation.figures import Speed
-from lossgrad.evaluation.formats import need
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.results import Result
 from lossgrad.evaluation.save import check_place, reason
