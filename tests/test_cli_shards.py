@@ -12,7 +12,7 @@ import pytest
 
 import lossgrad
 from lossgrad import Evaluation, cli, evaluate
-from lossgrad.cli import evaluate as program
+from lossgrad.cli import run as program
 from lossgrad.evaluation import checkpoint, part
 from lossgrad.evaluation import walk as walking
 

@@ -1,53 +1,120 @@
-"""`lossgrad evaluate` and `lossgrad merge`: from arguments to a printed result."""
+"""`lossgrad evaluate`: its arguments, and from them to a printed result."""
 
 import argparse
-import contextlib
-import importlib
-import os
-import shlex
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from lossgrad import sample
-from lossgrad._kernels.threads import get_num_threads
-from lossgrad.cli import tables
-from lossgrad.cli.tables import say
+from lossgrad.cli.jobs import file_job, sample_job
+from lossgrad.cli.options import add_outputs, more_files, positive
+from lossgrad.cli.outputs import check_outputs, show
+from lossgrad.cli.run import add_rows
 from lossgrad.evaluation import checkpoint
-from lossgrad.evaluation.extras import need
 from lossgrad.evaluation.figures import Speed
+from lossgrad.evaluation.formats import holds_both
 from lossgrad.evaluation.problems import FileError
-from lossgrad.evaluation.results import Result
-from lossgrad.evaluation.save import check_place, reason
-from lossgrad.evaluation.shard import Shard
-from lossgrad.evaluation.shards import FileShards, find_shards
 from lossgrad.evaluation.state import Evaluation
-from lossgrad.evaluation.walk import BLOCK_BYTES, BLOCK_FIGURES, Interrupted, Position, walk
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
-_SAVE_SECONDS = 30.0
-Progress = Callable[[int, int, float], None]
+_EXAMPLES = """\
+examples:
+  lossgrad evaluate --sample digits
+  lossgrad evaluate --sample digits --save /tmp/digits
+  lossgrad evaluate logits.npy targets.npy
+  lossgrad evaluate --task binary --json logits.npy targets.npy
+  lossgrad evaluate 'logits-*.npy' 'targets-*.npy' --state all.state
+  lossgrad evaluate predictions.safetensors --report report.html
+  lossgrad merge one.state two.state --report report.html
+"""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What to evaluate, what to call it, and what to say about it."""
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="everything about saved predictions in one read",
+        description="Loss, accuracy, calibration and more of the logits in one file against the\n"
+        "targets in another, or in the same. Files are .npy, .npz, .safetensors, .zarr,\n"
+        ".h5, .parquet or .arrow, of any size: they are read once, in blocks. Quoted\n"
+        "patterns ('logits-*.npy') name shards, which are matched in sorted order.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
-    shards: Iterable[Shard]
-    rows: int
-    classes: int
-    bytes: float
-    targets: str  # the name of the (first) targets
-    about: dict[str, object]
-    headline: str = ""
-    footer: str = ""
+    def run(arguments: argparse.Namespace, rest: list[str]) -> None:
+        files = [arguments.logits, arguments.targets]
+        files = [*filter(None, files), *more_files(evaluate, rest)]
+        if len(files) > 2:
+            more = " ".join(files[2:])
+            evaluate.error(f"too many files: {more}; put patterns in quotes, as 'logits-*.npy'")
+        arguments.logits, arguments.targets = (*files, None, None)[:2]
+        _check_usage(evaluate, arguments)
+        _evaluate(arguments)
+
+    evaluate.set_defaults(run=run)
+    add = evaluate.add_argument
+    add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
+    add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
+    add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
+    add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
+    add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
+    add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
+    add(
+        "--task",
+        choices=["multiclass", "binary"],
+        default="multiclass",
+        help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
+        "(default: multiclass)",
+    )
+    add("--axis", type=int, default=-1, help="axis of the classes (default: -1, the last)")
+    add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
+    add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
+    add(
+        "--threshold",
+        type=_probability,
+        default=0.5,
+        metavar="P",
+        help="binary: probability above which a label is predicted (default: 0.5)",
+    )
+    add("--strict", action="store_true", help="a row whose loss is nan is an error")
+    add(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="threads (default: one a processor, or LOSSGRAD_NUM_THREADS)",
+    )
+    add("--dask", metavar="ADDRESS", help="run on the cluster of this dask scheduler")
+    add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
 
 
-def evaluate(arguments: argparse.Namespace) -> None:
+def _probability(text: str) -> float:
+    number = float(text)
+    if not 0.0 < number < 1.0:
+        raise ValueError
+    return number
+
+
+_probability.__name__ = "probability"  # argparse says it
+
+
+def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if arguments.sample:
+        if arguments.logits is not None:
+            parser.error("--sample takes no files")
+        if arguments.task != "multiclass" or arguments.axis != -1:
+            parser.error("--sample digits is multiclass, its classes on the last axis")
+        if arguments.dask is not None:
+            parser.error("--sample digits needs no cluster")
+    elif arguments.save is not None:
+        parser.error("--save goes with --sample")
+    elif arguments.logits is None:
+        parser.error("give LOGITS and TARGETS, or try --sample digits")
+    elif arguments.targets is None and not holds_both(arguments.logits):
+        parser.error("TARGETS is missing")
+    if arguments.task == "binary" and arguments.ignore_index is not None:
+        parser.error("--ignore-index is for the multiclass task")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad evaluate`."""
     state = Evaluation(
         arguments.task,
@@ -56,10 +123,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
         threshold=arguments.threshold,
         worst=WORST if arguments.task == "multiclass" else 0,
     )
-    job = _sample_job(arguments.save) if arguments.sample else _file_job(arguments)
-    names = _check_outputs(arguments, job.classes)
+    job = sample_job(arguments.save) if arguments.sample else file_job(arguments)
+    names = check_outputs(arguments, job.classes)
     start = time.perf_counter()
-    state, before = _run(job, state, arguments)
+    state, before = add_rows(job, state, arguments)
     result = state.result()
     if result.terms == 0:
         why = "no row has a loss" if result.undefined else "every label is ignored, no row is left"
@@ -68,230 +135,4 @@ def evaluate(arguments: argparse.Namespace) -> None:
         checkpoint.save(arguments.state, state)
     done = job.rows - before
     speed = Speed(max(time.perf_counter() - start, 1e-9), done, job.bytes * done / max(job.rows, 1))
-    _show(arguments, result, speed, names, job.about, job.headline, job.footer)
-
-
-def merge(arguments: argparse.Namespace) -> None:
-    """Run `lossgrad merge`."""
-    first, *others = arguments.states
-    for number, path in enumerate(others, 1):
-        if os.path.realpath(path) in map(os.path.realpath, arguments.states[:number]):
-            raise FileError(path, "is named twice: its rows would count twice")
-    state = checkpoint.load_finished(first)
-    for path in others:
-        try:
-            state.merge(checkpoint.load_finished(path))
-        except ValueError as error:
-            raise FileError(path, f"does not merge with {first}: {error}") from None
-    result = state.result()
-    names = _check_outputs(arguments, result.classes)
-    if arguments.state is not None:
-        checkpoint.resume(arguments.state, state, "", ())  # no other state is replaced
-        checkpoint.save(arguments.state, state)
-    _show(arguments, result, None, names, {"states": arguments.states})
-
-
-def _check_outputs(arguments: argparse.Namespace, classes: int) -> list[str] | None:
-    """Find what is wrong with them before the work, not after it. Also the classes' names."""
-    if arguments.report is not None:
-        need("matplotlib.figure", "report", "a report")
-        check_place(arguments.report)
-        if not _is_page(arguments.report):
-            raise FileError(arguments.report, "holds something that is no HTML and is left alone")
-    if arguments.state is not None:
-        check_place(arguments.state)
-        if os.path.lexists(arguments.state):
-            checkpoint.load(arguments.state)  # nothing but a state is ever overwritten
-    if arguments.class_names is None:
-        return None
-    return tables.read_names(arguments.class_names, classes)
-
-
-def _is_page(path: str) -> bool:
-    """Whether a report may be written there: nothing is lost but another page."""
-    if not os.path.isfile(path):
-        return True
-    try:
-        with open(path, "rb") as file:
-            start = file.read(100).lstrip().lower()
-    except OSError as error:
-        raise FileError(path, f"cannot be read: {reason(error)}") from None
-    return not start or start.startswith((b"<!doctype html", b"<html"))
-
-
-def _show(
-    arguments: argparse.Namespace,
-    result: Result,
-    speed: Speed | None,
-    names: list[str] | None,
-    about: dict[str, object],
-    headline: str = "",
-    footer: str = "",
-) -> None:
-    ranked = result.task == "multiclass"
-    top_k = sorted(set(arguments.top_k or ([5] if result.classes > 5 else []))) if ranked else []
-    if arguments.report is not None:
-        from lossgrad.evaluation import report
-
-        report.write(arguments.report, result, top_k=top_k, class_names=names, about=about)
-    if arguments.json:
-        say(tables.json_text(result, about, speed, top_k, names))
-        return
-    parts = [headline, tables.table(result, speed, top_k)]
-    if names is not None:
-        parts.append("\n" + tables.class_table(result, names))
-    say("\n".join(filter(None, [*parts, footer])))
-
-
-# ---- jobs ----
-
-
-def _file_job(arguments: argparse.Namespace) -> Job:
-    shards = find_shards(
-        arguments.logits, arguments.targets, arguments.logits_key, arguments.targets_key
-    )
-    rows = shards.check_shapes(arguments.task, arguments.axis)
-    about: dict[str, object] = {
-        "logits": arguments.logits,
-        "targets": arguments.targets or arguments.logits,
-    }
-    if len(shards) > 1:
-        about["shards"] = len(shards)
-    return Job(shards, rows, shards.classes, shards.bytes, shards.pairs[0][1], about)
-
-
-def _sample_job(directory: str | None) -> Job:
-    start = time.perf_counter()
-    found = sample.digits()
-    seconds = time.perf_counter() - start
-    about: dict[str, object] = {
-        "sample": "digits",
-        "training_rows": found.training_rows,
-        "training_loss": found.training_loss,
-        "training_calls": found.calls,
-        "training_seconds": seconds,
-    }
-    headline = (
-        f"Handwritten digits (UCI): softmax regression fitted on {found.training_rows} images\n"
-        f"in {seconds:.2f} s ({found.calls} losses and gradients, training loss "
-        f"{found.training_loss:.6f}),\n"
-        f"evaluated on the {len(found.targets)} held out.\n"
-    )
-    footer = ""
-    if directory is not None:
-        paths = [str(path) for path in sample.save(found, directory)]
-        about["saved"] = paths
-        footer = f"\nSaved. The same from files:\n  lossgrad evaluate {shlex.join(paths)}"
-    shard = Shard(found.logits, found.targets, source="digits", first_row=0)
-    rows, classes = found.logits.shape
-    size = found.logits.nbytes + found.targets.nbytes
-    return Job([shard], rows, classes, size, "digits targets", about, headline, footer)
-
-
-# ---- the run ----
-
-
-def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Evaluation, int]:
-    """Add the job's rows; with --state, go on from an interrupted run. Also the rows it had."""
-    fresh, start, identity = state, Position(), None
-    path, shards = arguments.state, job.shards
-    if path is not None:
-        named: Any = job.targets
-        rows = [job.rows]
-        if isinstance(shards, FileShards):
-            named, rows = shards.fingerprint(), shards.rows
-        keys = arguments.logits_key, arguments.targets_key
-        blocks = BLOCK_BYTES, BLOCK_FIGURES  # in which the position counts
-        identity = checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks])
-        state, start = checkpoint.resume(path, state, identity, rows)
-    before = state.rows
-    if arguments.dask is not None:
-        from lossgrad.evaluation.dask import add_files
-
-        assert isinstance(shards, FileShards)
-        add_files(fresh, shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
-        return fresh, 0  # all of it: a cluster takes the pieces in no order to go on in
-    done, size, began = before, 0, time.perf_counter()
-    saved = began
-
-    def after_block(rows: int, more: int) -> bool:
-        nonlocal done, size
-        done += rows
-        size += more
-        now = time.perf_counter()
-        if progress is not None:
-            progress(done, job.rows, size / max(now - began, 1e-9) / 1e9)
-        return identity is not None and (asked.is_set() or now - saved > _SAVE_SECONDS)
-
-    def save(position: Position) -> None:
-        nonlocal saved
-        stop = asked.is_set()
-        assert identity is not None  # else nothing is saved
-        unfinished = checkpoint.Unfinished(identity, position, job.rows)
-        checkpoint.save(path, state, unfinished)
-        saved = time.perf_counter()
-        if stop and done < job.rows:
-            raise Interrupted(position)
-
-    with _stop_signals(identity is not None) as asked, _progress_bar() as progress:
-        try:
-            walk(
-                state,
-                shards,
-                axis=arguments.axis,
-                strict=arguments.strict,
-                threads=arguments.threads or get_num_threads(),
-                start=start,
-                after_block=after_block,
-                checkpoint=save,
-            )
-        except Interrupted:
-            raise KeyboardInterrupt(
-                f"after {done} of {job.rows} rows, saved in {path}; "
-                "give the same command again to go on"
-            ) from None
-    return state, before
-
-
-@contextlib.contextmanager
-def _stop_signals(wanted: bool) -> Iterator[threading.Event]:
-    """Ctrl-C and a request to end set the event; a second Ctrl-C interrupts at once."""
-    asked = threading.Event()
-    if not wanted or threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _progress_bar() -> Iterator[Progress | None]:
-    """A callback that draws a bar, or None without a terminal or without tqdm."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    try:
-        tqdm: Any = importlib.import_module("tqdm").tqdm
-    except ImportError:
-        yield None
-        return
-    with tqdm(unit=" rows", unit_scale=True, leave=False, file=sys.stderr) as bar:
-        if bar.ncols == -1:  # the terminal says it has 0 columns (a pipe to a container, say)
-            bar.ncols = bar.nrows = None
-
-        def show(done: int, total: int, rate: float) -> None:
-            bar.total = total
-            bar.set_postfix_str(f"{rate:.2f} GB/s", refresh=False)
-            bar.update(done - bar.n)
-
-        yield show
+    show(arguments, result, speed, names, job.about, job.headline, job.footer)
