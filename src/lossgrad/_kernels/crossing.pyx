@@ -2,7 +2,7 @@
 # cython: freethreading_compatible=True, embedsignature=True
 """Crossings into C: one function for each shape of loop, not one for each op.
 
-Callers have checked dtypes, shapes and labels (``_core/arguments.py``); here the shapes are compared once
+Callers have checked dtypes, shapes and labels (``_core/arguments``); here the shapes are compared once
 more, since C trusts them. Arrays are walked as grids: (outer, middle, inner), the class axis in the
 middle. Each call describes a job to C and is back when it is done, without the GIL from the first
 part to the last, however many threads share it (``csrc/pool.c``): a call holds its arrays for as long
