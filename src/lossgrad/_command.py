@@ -21,7 +21,7 @@ from lossgrad._shard import Shard
 from lossgrad._shards import FileShards, find_shards
 from lossgrad._tables import Speed, say
 from lossgrad._threads import get_num_threads
-from lossgrad._walk import BLOCK_BYTES, BLOCK_FIGURES, Interrupted, Position, walk
+from lossgrad._walk import BLOCK_BYTES, BLOCK_FIGURES, MEMORY_BYTES, Interrupted, Position, walk
 from lossgrad.evaluation import Evaluation, Result
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
@@ -197,7 +197,7 @@ def _run(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Ev
         if isinstance(shards, FileShards):
             named, rows = shards.fingerprint(), shards.rows
         keys = arguments.logits_key, arguments.targets_key
-        blocks = BLOCK_BYTES, BLOCK_FIGURES  # in which the position counts
+        blocks = BLOCK_BYTES, MEMORY_BYTES, BLOCK_FIGURES  # in which the position counts
         identity = _checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks])
         state, start = _checkpoint.resume(path, state, identity, rows)
     before = state.rows
