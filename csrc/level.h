@@ -16,6 +16,7 @@
 #include "storage.h"
 #include "loops.h"
 #include "labels.h"
+#include "tally.h"
 #include "tiles.h"
 #include "squares.h"
 #include "nll.h"
@@ -43,6 +44,9 @@ const lg_kernels LG_TABLE = {
     .nll = nll,
     .statistics = statistics,
     .labels = labels,
+    .top = LG_NAME(top),
+    .cut = LG_NAME(cut),
+    .bins = LG_NAME(bins),
     .squares = squares,
     .scale = scale_run,
 };

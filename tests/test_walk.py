@@ -38,7 +38,7 @@ def case(option, dtype, classes, seed=0):
     x = (rng.choice([0.5, 5, 60], (ROWS, 1)) * rng.standard_normal((ROWS, classes))).astype(dtype)
     x[3], x[5, 0], x[11] = np.nan, np.inf, -np.inf
     x[17] = x[18] = x[30]  # ties of losses
-    s = rng.choice([0.0, 1.0, 0.3, 1e-300, 1e200, 7.0], ROWS)
+    s = rng.choice([0.0, 1.0, 0.3, 5e-324, 1e-300, 1e200, 1.7e308, 7.0], ROWS)
     if options.get("weight") == "classes":
         options["weight"] = rng.choice([0.0, 1.0, 0.1, 2.5], classes)
     if options.get("task") == "binary":

@@ -995,9 +995,6 @@ def norms(x, int axis, grad, double up, out, double[::1] value, num_threads):
 cdef extern from "totals.h":
     enum: LG_SCALARS, LG_TALLIES
     enum: LG_FINE, LG_NO_SUM, LG_NO_ROOM
-    enum: LG_EXPONENTS, LG_FEW_GROUPS
-    ctypedef struct lg_cell:
-        pass
     ctypedef struct lg_worst_row:
         double loss, confidence
         int64_t row, label, predicted
@@ -1007,9 +1004,6 @@ cdef extern from "totals.h":
         Py_ssize_t *size
         int64_t *column[LG_COLUMNS]
         int64_t *(*zeros)(Py_ssize_t) noexcept nogil
-        Py_ssize_t few
-        Py_ssize_t *cell_start
-        lg_cell *cell
         int64_t ignored, undefined, terms, correct, infinite
         lg_worst_row *worst
         Py_ssize_t listed, most
@@ -1025,7 +1019,6 @@ cdef extern from "totals.h":
         Py_ssize_t at
     lg_problem lg_add_rows(lg_totals *, const lg_level *, int, const lg_terms *, Py_ssize_t, Py_ssize_t) nogil
     lg_problem lg_add_logits(lg_totals *, const lg_level *, int, const lg_terms *, Py_ssize_t, Py_ssize_t) nogil
-    int lg_totals_settle(lg_totals *) nogil
     bint lg_tally_has(const lg_totals *, int, int) nogil
 
 # as the C enum numbers them
@@ -1048,20 +1041,15 @@ cdef class Totals:
         for k, name in enumerate(TALLIES):
             self.totals.start[k], self.totals.size[k] = self.totals.groups, sizes.get(name, 0)
             self.totals.groups += self.totals.size[k]
-            if self.totals.size[k] <= LG_FEW_GROUPS:
-                self.totals.cell_start[k] = self.totals.few
-                self.totals.few += self.totals.size[k]
         self.totals.column[LG_ONES] = zeros(self.totals.groups)
         self.totals.worst = <lg_worst_row *> calloc(max(1, worst), sizeof(lg_worst_row))
-        self.totals.cell = <lg_cell *> calloc(LG_EXPONENTS * self.totals.few, sizeof(lg_cell))
-        if self.totals.cell == NULL or self.totals.column[LG_ONES] == NULL or self.totals.worst == NULL:
+        if self.totals.column[LG_ONES] == NULL or self.totals.worst == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
         cdef int k
         for k in range(LG_COLUMNS):
             free(self.totals.column[k])
-        free(self.totals.cell)
         free(self.totals.worst)
 
     cdef tuple found(self, lg_problem problem):
@@ -1148,8 +1136,6 @@ cdef class Totals:
         cdef int k, tally
         cdef npy_intp size[1]
         cdef ndarray column
-        if lg_totals_settle(&self.totals) != LG_FINE:
-            raise MemoryError()
         found = {}
         for tally, name in enumerate(TALLIES):
             size[0] = self.totals.size[tally]

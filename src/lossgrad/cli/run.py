@@ -15,7 +15,14 @@ from lossgrad.cli.jobs import Job
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.shards import FileShards
 from lossgrad.evaluation.state import Evaluation
-from lossgrad.evaluation.walk import BLOCK_BYTES, BLOCK_FIGURES, Interrupted, Position, walk
+from lossgrad.evaluation.walk import (
+    BLOCK_BYTES,
+    BLOCK_FIGURES,
+    MEMORY_BYTES,
+    Interrupted,
+    Position,
+    walk,
+)
 
 _SAVE_SECONDS = 30.0
 Progress = Callable[[int, int, float], None]
@@ -31,7 +38,7 @@ def add_rows(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tupl
         if isinstance(shards, FileShards):
             named, rows = shards.fingerprint(), shards.rows
         keys = arguments.logits_key, arguments.targets_key
-        blocks = BLOCK_BYTES, BLOCK_FIGURES  # in which the position counts
+        blocks = BLOCK_BYTES, MEMORY_BYTES, BLOCK_FIGURES  # in which the position counts
         identity = checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks])
         state, start = checkpoint.resume(path, state, identity, rows)
     before = state.rows

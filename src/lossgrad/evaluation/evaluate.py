@@ -12,7 +12,7 @@ from lossgrad.evaluation.results import Result, Task
 from lossgrad.evaluation.shard import Shard, rows_of
 from lossgrad.evaluation.shards import find_shards
 from lossgrad.evaluation.state import Evaluation
-from lossgrad.evaluation.walk import BLOCK_BYTES, walk
+from lossgrad.evaluation.walk import walk
 
 Progress = Callable[[int, int], object]
 
@@ -35,7 +35,7 @@ def evaluate(
     logits_key: str | None = None,
     targets_key: str | None = None,
     num_threads: int | None = None,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
     progress: Progress | None = None,
     state: Evaluation | None = None,
 ) -> Result:
@@ -65,8 +65,9 @@ def evaluate(
     num_threads : int, optional
         Blocks that are measured at the same time, by default `get_num_threads`. The result does
         not depend on it.
-    block_bytes : int
-        Bytes of logits to read at a time. The result does not depend on it.
+    block_bytes : int, optional
+        Bytes of logits to read at a time, by default 8 MiB; of arrays in memory, to look at
+        between two calls of `progress`, by default 32 MiB. The result does not depend on it.
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` after each block; of an iterable, `rows` are those
         that it has given so far.

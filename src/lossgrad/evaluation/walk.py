@@ -17,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lossgrad.evaluation.formats.file_array import Buffer, Index
 from lossgrad.evaluation.part import Part
 from lossgrad.evaluation.problems import InputError
@@ -25,6 +27,7 @@ from lossgrad.evaluation.shard import Shard, blocks, is_concurrent, moved_on, re
 from lossgrad.evaluation.state import Evaluation
 
 BLOCK_BYTES = 8 << 20
+MEMORY_BYTES = 32 << 20  # of arrays in memory: no buffer has to hold it
 BLOCK_FIGURES = 1 << 17  # rows of a block, or labels of the binary task
 _CHUNKS_BYTES = 64 << 20  # whole chunks of a compressed data set are read up to this size
 
@@ -83,7 +86,7 @@ def walk(
     axis: int = -1,
     strict: bool = False,
     threads: int = 1,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
     start: Position = START,
     rows: tuple[int, int] | None = None,
     after_block: Callable[[int, int], object] | None = None,
@@ -120,7 +123,7 @@ def _all_work(
     state: Evaluation,
     shards: Iterable[Shard],
     axis: int,
-    block_bytes: int,
+    block_bytes: int | None,
     start: Position,
     rows: tuple[int, int] | None,
 ) -> Iterator[Work]:
@@ -187,8 +190,10 @@ def _size(index: Index, shape: tuple[int, ...]) -> int:
     return math.prod(chosen) * math.prod(shape[len(index) :])
 
 
-def _rows(shard: Shard, task: Task, block_bytes: int) -> int:
+def _rows(shard: Shard, task: Task, block_bytes: int | None) -> int:
     """Rows of a block: whole chunks, where the data set has them."""
+    if block_bytes is None:
+        block_bytes = MEMORY_BYTES if isinstance(shard.logits, np.ndarray) else BLOCK_BYTES
     *batch, classes = shard.logits.shape
     row_bytes = classes * shard.logits.dtype.itemsize
     figures = classes if task == "binary" else 1
