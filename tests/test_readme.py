@@ -1,4 +1,7 @@
-"""README.md: its examples run, its computed parts are what is computed, its commands are these."""
+"""README.md: its examples run, its computed parts are what is computed, its commands are these.
+
+The files that it and CONTRIBUTING.md name are there.
+"""
 
 import doctest
 import re
@@ -9,7 +12,7 @@ from benchmarks import __main__ as benchmarks
 from benchmarks import readme, results
 from lossgrad._core import backend
 
-TEXT = readme.README.read_text()
+ROOT, TEXT = readme.README.parent, readme.README.read_text()
 
 
 def test_examples_run():
@@ -41,4 +44,11 @@ def test_commands():
 
 def test_links_exist():
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", TEXT):
-        assert (readme.README.parent / target).exists(), target
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_named_files_exist(page):
+    named = re.findall(r"`((?:csrc|src|tests|benchmarks|docs)/[^` ]*)`", (ROOT / page).read_text())
+    assert named
+    assert not [path for path in named if not [*ROOT.glob(path)]]
