@@ -2,8 +2,8 @@
 call leaves a trace in the caller's floating-point environment."""
 
 import ast
-import importlib
 import ctypes
+import importlib
 import inspect
 import math
 import sys

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from lossgrad._kernels.threads import get_num_threads
+from lossgrad import get_num_threads
 from lossgrad.cli.jobs import Job
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.shards import FileShards
