@@ -43,6 +43,11 @@ struct plan {
 
 /* ---- read ---- */
 
+/* Without labels or gradients there are none for any batch. */
+INLINE void start_batch(rows_batch *t) {
+    memset(t->label, 0, sizeof t->label);
+    memset(t->g, 0, sizeof t->g);
+}
 /* Rows that are left out, by their label or their weight. */
 INLINE void find_skips(const lg_rows_job *j, rows_batch *t) {
     t->skips = 0;
@@ -234,6 +239,7 @@ static const result RESULTS[] = {
     [LG_SOFTMAX_JACOBIAN] = {.terms = 1, .finish = finish_jacobian},
     [LG_CROSS_ENTROPY] = {.terms = 1, .always = 1, .finish = finish_mixture},
     [OF_LABELS] = {.terms = 1, .shares = 1, .once = 1, .labelled = 1, .finish = finish_label_shares},
+    [LG_STATISTICS] = {.labelled = 1}, /* which are seen in statistics.h */
     [WITH_FACTORS] = {.terms = 1, .shares = 1, .always = 1, .finish = finish_weighted},
 };
 /* Cross-entropy from labels that have no weights and are not smoothed is much simpler. */
@@ -272,8 +278,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     }
     const plan p = plan_of(j, end - begin);
     rows_batch t;
-    memset(t.label, 0, sizeof t.label);
-    memset(t.g, 0, sizeof t.g);
+    start_batch(&t);
     ptrdiff_t look = begin;
     for (t.row = begin; t.row < end && !stops(&look, t.row, p.n); t.row += p.batch) {
         t.many = end - t.row < p.batch ? end - t.row : p.batch;
