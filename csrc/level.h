@@ -23,6 +23,7 @@
 #include "sums.h"
 #include "few.h"
 #include "rows.h"
+#include "walk.h"
 #include "statistics.h"
 
 #if LG_DOUBLE
