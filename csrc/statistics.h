@@ -246,9 +246,9 @@ INLINE int seen_abreast(const plan *p, const lg_batch *b, ptrdiff_t k) {
 static void see_few(const plan *p, rows_batch *t, lg_found *f) {
     const ptrdiff_t apart = p->pitch * (ptrdiff_t)sizeof(S);
     S label[LG_ROWS] = {0};
-    EACH_ROW(k, t) label[k] = (S)t->label[k];
-    for (ptrdiff_t k = 0; k < t->many; k += VL) {
-        const ptrdiff_t here = t->many - k < VL ? t->many - k : VL;
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) label[k] = (S)(t->skip[k] ? 0 : t->label[k]);
+    for (ptrdiff_t k = 0, many = t->many; k < many; k += VL) {
+        const ptrdiff_t here = many - k < VL ? many - k : VL;
         V buffer[2][FEW], seen;
         abreast a = {.logit = buffer[0], .term = buffer[1]};
         if (p->x_runs) read_abreast(&p->job->x, p->job, t->row + k, here, a.logit);
@@ -279,7 +279,7 @@ static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
     lg_batch *b = &t->of;
     LG_NAME(finish)(b, t->many);
     LG_NAME(figures)(b, f, t->many);
-    for (ptrdiff_t k = 0; k < t->many; k++) {
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) {
         const int skip = t->skip[k];
         if (skip) b->lse[k] = b->loss[k] = 0;
         t->value[k] = (S)b->loss[k];
@@ -295,9 +295,11 @@ static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
 }
 static void write_figures(const plan *p, const rows_batch *t, const lg_found *f) {
     const lg_statistics *to = &p->job->statistics;
-    const size_t size = (size_t)t->many * sizeof(double);
-    for (ptrdiff_t k = 0; k < t->many; k++) to->predicted[t->row + k] = (int64_t)f->predicted[k];
-    for (ptrdiff_t k = 0; k < t->many; k++) to->rank[t->row + k] = (int64_t)f->rank[k];
+    const ptrdiff_t many = t->many;
+    const size_t size = (size_t)many * sizeof(double);
+    int64_t *predicted = to->predicted + t->row, *rank = to->rank + t->row;
+    for (ptrdiff_t k = 0; k < many; k++) predicted[k] = (int64_t)f->predicted[k];
+    for (ptrdiff_t k = 0; k < many; k++) rank[k] = (int64_t)f->rank[k];
     memcpy(p->job->lse + t->row, t->of.lse, size);
     memcpy(to->confidence + t->row, f->confidence, size);
     memcpy(to->entropy + t->row, f->entropy, size);

@@ -7,14 +7,14 @@ typedef struct {
     ptrdiff_t row, many;
     int skips, skip[LG_ROWS]; /* rows that are left out: value and gradient are 0 */
     int64_t label[LG_ROWS];
-    const S *x[LG_ROWS], *g[LG_ROWS]; /* logits and incoming gradient */
-    S *term[LG_ROWS], *to[LG_ROWS];   /* terms, and where the results go: the output, or the terms' place */
-    factor scale[LG_ROWS];            /* of the terms */
+    S *x[LG_ROWS], *g[LG_ROWS];     /* logits and incoming gradient, NULL without one */
+    S *term[LG_ROWS], *to[LG_ROWS]; /* terms, and where the results go: the output, or the terms' place */
+    factor scale[LG_ROWS];          /* of the terms */
     S value[LG_ROWS];
     lg_batch of;
 } rows_batch;
 #define EACH_ROW(k, t) \
-    for (ptrdiff_t k = 0; k < (t)->many; k++) \
+    for (ptrdiff_t k = 0, many = (t)->many; k < many; k++) \
         if (!(t)->skip[k])
 
 typedef struct plan plan;
@@ -43,19 +43,23 @@ struct plan {
 
 /* ---- read ---- */
 
-/* Without labels or gradients there are none for any batch. */
+/* What is not there is so for all batches. */
 INLINE void start_batch(rows_batch *t) {
     memset(t->label, 0, sizeof t->label);
     memset(t->g, 0, sizeof t->g);
+    memset(t->term, 0, sizeof t->term);
 }
 /* Rows that are left out, by their label or their weight. */
 INLINE void find_skips(const lg_rows_job *j, rows_batch *t) {
-    t->skips = 0;
-    if (j->label.at) lg_labels(j, t->row, t->many, t->label);
-    for (ptrdiff_t k = 0; k < t->many; k++) {
-        t->skip[k] = j->label.at ? t->label[k] == j->ignore_index : j->sample_weight && j->sample_weight[t->row + k] == 0;
-        t->skips |= t->skip[k];
+    const ptrdiff_t many = t->many;
+    const double *s = j->sample_weight ? j->sample_weight + t->row : NULL;
+    int skips = 0;
+    if (j->label.at) lg_labels(j, t->row, many, t->label);
+    for (ptrdiff_t k = 0; k < many; k++) {
+        t->skip[k] = j->label.at ? t->label[k] == j->ignore_index : s && s[k] == 0;
+        skips |= t->skip[k];
     }
+    t->skips = skips;
 }
 /* Factors of exponentials; a logit whose factor is 0 counts as -inf. */
 static void read_factors(const plan *p, const rows_batch *t) {
@@ -64,25 +68,33 @@ static void read_factors(const plan *p, const rows_batch *t) {
         for (ptrdiff_t i = k * p->pitch; i < k * p->pitch + p->n; i++)
             if (p->g_tile[i] == 0) p->x_tile[i] = -(S)INFINITY;
 }
+/* Where the batch's rows are: in their own place, or in a tile. */
+INLINE void rows_there(const lg_view *view, const lg_rows_job *j, const rows_batch *t, S **to) {
+    const ptrdiff_t row = t->row, many = t->many, inner = j->inner;
+    for (ptrdiff_t k = 0; k < many; k++) to[k] = (S *)at_row(view, row + k, inner);
+}
+INLINE void rows_of(S *tile, ptrdiff_t pitch, const rows_batch *t, S **to) {
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) to[k] = tile + k * pitch;
+}
 INLINE void read_batch(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
     if (p->whole) gather(&j->x, j, t->row, t->many, 0, p->n, p->x_tile, p->pitch);
     if (j->grad.at && !p->g_runs) gather(&j->grad, j, t->row, t->many, 0, p->n, p->g_tile, p->pitch);
     if (j->factor.at) read_factors(p, t);
     find_skips(j, t);
-    for (ptrdiff_t k = 0; k < t->many; k++) {
-        const ptrdiff_t r = t->row + k, at = k * p->pitch;
-        t->x[k] = p->x_runs ? (const S *)at_row(&j->x, r, j->inner) : p->whole ? p->x_tile + at : p->x_tile;
-        if (j->grad.at) t->g[k] = p->g_runs ? (const S *)at_row(&j->grad, r, j->inner) : p->g_tile + at;
-        t->term[k] = p->terms + at;
-        t->to[k] = p->out_runs ? (S *)at_row(&j->out, r, j->inner) : t->term[k];
-    }
+    if (p->x_runs) rows_there(&j->x, j, t, t->x);
+    else rows_of(p->x_tile, p->whole ? p->pitch : 0, t, t->x);
+    if (p->g_runs) rows_there(&j->grad, j, t, t->g);
+    else if (j->grad.at) rows_of(p->g_tile, p->pitch, t, t->g);
+    if (p->keeps || p->has_out) rows_of(p->terms, p->pitch, t, t->term);
+    if (p->out_runs) rows_there(&j->out, j, t, t->to);
+    else memcpy(t->to, t->term, sizeof t->to);
 }
 
 /* ---- sum ---- */
 
 /* The logits of the labels; x is NULL where rows are no runs. */
-INLINE void read_targets(const lg_rows_job *j, const S *const *x, rows_batch *t) {
+INLINE void read_targets(const lg_rows_job *j, S *const *x, rows_batch *t) {
     EACH_ROW(k, t) {
         const char *at = at_row(&j->x, t->row + k, j->inner) + t->label[k] * j->x.stride[1];
         t->of.target[k] = x ? (double)x[k][t->label[k]] : load_double(at, j->x.storage);
@@ -205,7 +217,7 @@ INLINE void finish_batch(const plan *p, rows_batch *t) {
     LG_NAME(finish)(&t->of, t->many);
     if (t->skips) leave_out(p, t);
     if (j->lse && !j->lse_given) memcpy(j->lse + t->row, t->of.lse, (size_t)t->many * sizeof *t->of.lse);
-    for (ptrdiff_t k = 0; k < t->many; k++) t->value[k] = (S)(p->result->labelled ? t->of.loss : t->of.lse)[k];
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) t->value[k] = (S)(p->result->labelled ? t->of.loss : t->of.lse)[k];
     row_factors(j, t->row, t->many, t->of.up);
     if (p->has_out || p->result->always) p->result->finish(p, t);
     weigh_values(j, t->row, t->many, t->value);
@@ -215,7 +227,7 @@ INLINE void finish_batch(const plan *p, rows_batch *t) {
 
 INLINE void write_batch(const plan *p, const rows_batch *t) {
     const lg_rows_job *j = p->job;
-    for (ptrdiff_t k = 0; j->value.at && k < t->many; k++)
+    for (ptrdiff_t k = 0, many = j->value.at ? t->many : 0; k < many; k++)
         store_run(at_row(&j->value, t->row + k, j->inner), 0, 1, j->value.storage, &t->value[k]);
     if (!p->has_out || p->out_runs || p->result->finish == finish_jacobian) return;
     scatter(&j->out, j, t->row, t->many, p->terms, p->scales ? t->scale : NULL);
@@ -257,7 +269,7 @@ static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     p.x_tile = p.terms + p.batch * p.pitch;
     p.g_tile = p.x_tile + p.batch * p.pitch;
     p.x_runs = runs(&j->x, n) && !j->factor.at;
-    p.g_runs = runs(&j->grad, n);
+    p.g_runs = j->grad.at && runs(&j->grad, n);
     p.has_out = j->out.at != NULL;
     p.out_runs = p.has_out && j->what != LG_SOFTMAX_JACOBIAN && runs(&j->out, n);
     p.keeps = p.result->terms && (p.has_out || j->factor.at);
