@@ -226,35 +226,26 @@ INLINE W dot_abreast(const V *e, const V *g, ptrdiff_t n) {
 }
 
 /* p (g - sum p g), in place of the terms; b has the rows from `at` on. */
-INLINE void softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+INLINE void softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at, int *far_rows) {
     double dot[VL];
-    S scale[VL], d[VL], size[VL], terms[FEW], grad[FEW], far[VL][FEW];
+    S scale[VL], d[VL], size[VL];
     V most = set1(0);
     for (ptrdiff_t c = 0; c < n; c++) most = max_(abs_(g[c]), most);
     st(size, most);
-    for (int r = 0; r < VL; r++) {
-        if (!is_far(size[r])) continue;
-        for (ptrdiff_t c = 0; c < n; c++) {
-            terms[c] = ((const S *)(e + c))[r];
-            grad[c] = ((const S *)(g + c))[r];
-        }
-        softmax_gradient_far(terms, grad, far[r], n, b->total[at + r]);
-    }
     w_values(dot_abreast(e, g, n), dot);
     for (int r = 0; r < VL; r++) {
         scale[r] = (S)(LIFT / b->total[at + r]);
         d[r] = (S)(dot[r] / b->total[at + r]);
+        far_rows[r] = is_far(size[r]);
     }
     for (ptrdiff_t c = 0; c < n; c++) e[c] = (e[c] * ld(scale)) * (g[c] - ld(d)) * set1(1 / LIFT);
-    for (int r = 0; r < VL; r++)
-        for (ptrdiff_t c = 0; c < n && is_far(size[r]); c++) ((S *)(e + c))[r] = far[r][c];
 }
 
 /* g - p sum g; of a class that has more than half, from what the others have of either. */
-INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
-    double sum[VL], error[VL] = {0}, value[VL], minus[VL], quotient[VL], own[VL];
+INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at, int *far_rows) {
+    double sum[VL], error[VL] = {0}, value[VL], minus[VL], quotient[VL], own[VL], size[VL];
     S first[VL], second[VL], top[VL], entry[VL];
-    V of_top = set1(0);
+    V of_top = set1(0), most = of_top;
     const W dot = dot_abreast(NULL, g, n);
     w_store(dot, sum, error); /* in float32 it has no error */
     w_values(dot, value);
@@ -265,7 +256,10 @@ INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg
         top[r] = (S)(b->count[k] == 1 && b->rest[k] < b->unit[k] ? b->unit[k] : -1); /* which no term is */
     }
     for (ptrdiff_t c = 0; c < n; c++) of_top = select_(eq_(e[c], ld(top)), g[c], of_top);
+    for (ptrdiff_t c = 0; c < n; c++) most = max_(abs_(g[c]), most);
     widen_(of_top, own);
+    widen_(most, size);
+    for (int r = 0; r < VL; r++) far_rows[r] = is_far_sum(value[r], size[r]);
     UNROLL(1) /* left to be vectorised */
     for (int r = 0; r < VL; r++)
         entry[r] = (S)(b->rest[at + r] / b->total[at + r] * value[r] - without((wide){sum[r], error[r]}, own[r]));
@@ -296,7 +290,7 @@ INLINE int few_classes(const lg_rows_job *j) {
 typedef struct {
     lg_batch b;
     ptrdiff_t row, start[LG_ROWS + 1];
-    int groups, skips, skip[LG_ROWS];
+    int groups, skips, skip[LG_ROWS], is_far[LG_ROWS];
     S label[LG_ROWS];
 } few_batch;
 
@@ -381,18 +375,32 @@ INLINE void log_softmax_abreast(V *x, ptrdiff_t n, const lg_batch *b, ptrdiff_t 
     for (ptrdiff_t c = 0; c < n; c++) x[c] = select_(eq_(x[c], max), set1(0), x[c] - max) - log_rest;
 }
 
+/* The gradient of a row whose factors are extreme, in its lane. */
+static void mend_gradient(const few_batch *f, const lg_rows_job *j, ptrdiff_t k, V *v, ptrdiff_t lane) {
+    S out[FEW];
+    const int labelled = j->what == LG_CROSS_ENTROPY;
+    const ptrdiff_t label = labelled ? (ptrdiff_t)f->label[k] : -1;
+    if (f->b.total[k] != f->b.total[k] || (labelled && f->skip[k])) return;
+    far_gradient(j, f->row + k, label, f->b.max[k], 0, out);
+    for (ptrdiff_t c = 0; c < j->classes; c++) ((S *)(v + c))[lane] = out[c];
+}
+
 /* Second pass, from and to what was kept. */
 INLINE void second_pass(const few_batch *f, const lg_rows_job *j, int group, V *v, const S *first, const S *second) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
     V g[FEW];
+    int far_rows[VL];
+    for (int r = 0; r < VL; r++) far_rows[r] = f->is_far[at + r];
     if (j->grad.at) read_abreast(&j->grad, j, f->row + at, many, g);
     switch (j->what) {
-    case LG_SOFTMAX_BACKWARD: softmax_gradient_abreast(v, g, n, &f->b, at); break;
-    case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient_abreast(v, g, n, &f->b, at); break;
+    case LG_SOFTMAX_BACKWARD: softmax_gradient_abreast(v, g, n, &f->b, at, far_rows); break;
+    case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient_abreast(v, g, n, &f->b, at, far_rows); break;
     case LG_LOG_SOFTMAX: log_softmax_abreast(v, n, &f->b, at); break;
     case LG_CROSS_ENTROPY: shares_abreast(v, n, f, at, 1, ld(first + at), second); break;
     default: shares_abreast(v, n, f, at, 0, ld(first + at), second);
     }
+    for (ptrdiff_t r = 0; r < many; r++)
+        if (far_rows[r]) mend_gradient(f, j, at + r, v, r);
     write_abreast(&j->out, j, f->row + at, many, v);
 }
 
@@ -421,7 +429,7 @@ static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                       values + k);
         }
         if (!has_out) continue;
-        row_factors(j, row, many, b->up);
+        row_factors(j, row, many, b->up, f.is_far);
         if (labelled) LG_NAME(label_shares)(b, many);
         else
             for (ptrdiff_t k = 0; k < many; k++) b->slope[k] = b->up[k] / b->total[k];

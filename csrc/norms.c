@@ -5,6 +5,7 @@
 #include "environment.h"
 #include "lossgrad.h"
 #include "pool.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -94,16 +95,30 @@ static void finish(const lg_kernels *kernels, const lg_norm_job *job, const char
     norm->root = sqrt(square);
 }
 
+/* grad / norm as two factors of an element, the first of which makes no element inexact if it is a power of 2. */
+static void factors(const lg_norm *norm, double grad, int computed, double *first, double *second) {
+    const double least = computed == LG_F64 ? DBL_MIN : (double)FLT_MIN, half = fabs(grad) > 1 ? grad / 2 : grad;
+    *first = half == grad ? norm->scale : 2 * norm->scale; /* the root is at least 1/2: half does not overflow */
+    *second = norm->root == 0 && grad == grad ? 0 : half / norm->root;
+    if (norm->root == INFINITY) *first = 1;
+    else if (isinf(*second)) *first = 1; /* of a gradient that is: no element but 0 becomes that */
+    else if (*first < 1 && fabs(*first * *second) >= least) {
+        *first *= *second;
+        *second = 1;
+    }
+}
+
 static void slopes(const lg_kernels *kernels, const lg_norm_job *job, const char *at, char *out, int computed,
                    const lg_norm *norm, double grad, ptrdiff_t begin, ptrdiff_t end) {
     _Alignas(64) char buffer[LG_BLOCK * 8], result[LG_BLOCK * 8];
-    const double factor = norm->root == 0 ? 0 : grad / norm->root;
+    double scale, factor;
+    factors(norm, grad, computed, &scale, &factor);
     const int direct = job->out.storage == computed && job->out.stride[1] == lg_size(computed);
     for (ptrdiff_t i = begin; i < end; i += LG_BLOCK) {
         const ptrdiff_t n = end - i < LG_BLOCK ? end - i : LG_BLOCK;
         const void *x = block_of(kernels, &job->x, at + i * job->x.stride[1], n, computed, buffer);
         char *to = out + i * job->out.stride[1];
-        kernels->scale(x, n, norm->scale, factor, direct ? to : result);
+        kernels->scale(x, n, scale, factor, direct ? to : result);
         if (!direct) kernels->store(to, job->out.stride[1], n, job->out.storage, result);
     }
 }

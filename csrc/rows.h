@@ -82,9 +82,10 @@ INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const softmax_slope *s = of;
     return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot) * set1(1 / LIFT);
 }
-INLINE void softmax_gradient(const lg_row *w, const S *e, const S *g, S *out, ptrdiff_t n, int stream) {
-    if (is_far(largest_size(g, n))) {
-        softmax_gradient_far(e, g, out, n, w->total);
+INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *e, const S *g, S *out, int stream) {
+    const ptrdiff_t n = j->classes;
+    if (is_far(largest_size(g, n)) && w->total == w->total) {
+        far_gradient(j, r, -1, w->max, 0, out);
         return;
     }
     const double dot = value_of(row_dot(e, g, n, 1)) / w->total;
@@ -92,9 +93,9 @@ INLINE void softmax_gradient(const lg_row *w, const S *e, const S *g, S *out, pt
     write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
 }
 
-/* The loss of a row and, to out unless that is NULL, its gradient times up. */
+/* The loss of a row and, to out unless that is NULL, its gradient times up, or as far.h has it. */
 INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, S *out, ptrdiff_t r,
-                                ptrdiff_t label, double up, int stream) {
+                                ptrdiff_t label, double up, int is_far, int stream) {
     const ptrdiff_t n = j->classes;
     const S *class_weight = j->weight;
     const int labelled = j->label.at != NULL, mixed = !labelled || j->smoothing != 0;
@@ -114,7 +115,13 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         own = (1 - j->smoothing) * label_weight;
         loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
     }
+    if (!isfinite(loss) && w->total == w->total) loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
     if (!out) return loss;
+    const double most = up * (mass + own);
+    if (w->total == w->total && (is_far || !(fabs(most) <= MOST_UP) || (mixed && fabs(up) < C_(FLT_MIN, 0x1p-300) && up != 0))) {
+        far_gradient(j, r, labelled ? label : -1, w->max, w->known, out);
+        return loss;
+    }
     /* one entry is minus the sum of the other probabilities: the label's, or where there is none that of
      * the class that has most; it is found before out, which may be the targets, is written */
     S entry = 0;
@@ -145,15 +152,25 @@ INLINE void read_targets(const lg_rows_job *j, const S *const *x, ptrdiff_t r0, 
     }
 }
 /* g - p sum g, as minus a mixture's gradient */
-INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const S *g, S *out, ptrdiff_t n,
-                                 int stream) {
+INLINE void log_softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *x, const S *e, const S *g,
+                                 S *out, int stream) {
+    const ptrdiff_t n = j->classes;
     const wide g_sum = row_dot(e, g, n, 0);
     const double sum = value_of(g_sum);
+    if (is_far_sum(sum, (double)largest_size(g, n)) && w->total == w->total) {
+        far_gradient(j, r, -1, w->max, 0, out);
+        return;
+    }
     const mixture q = {.target = g, .slope = 1};
     const ptrdiff_t top = dominant(x, n, w);
     S entry = 0; /* before out, which may be g, is written */
     if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[top]));
     mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1, stream, top, entry);
+}
+
+/* Of terms that are infinite, and so 1 of one class. */
+static void far_shares(const S *e, ptrdiff_t n, far up, S *out) {
+    for (ptrdiff_t c = 0; c < n; c++) out[c] = (S)LG_NAME(far_value)(far_share((far){(double)e[c], 0}, up));
 }
 
 /* p_i (delta_ij - p_j), line by line */
@@ -180,6 +197,7 @@ static double weigh_infinite(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t 
         plus += infinite && b[c] > 0;
     }
     w->total = count == 1 ? 1 : (double)NAN;
+    w->known = 1; /* the terms are shares */
     return plus == count ? (double)INFINITY : (double)NAN;
 }
 
@@ -210,6 +228,18 @@ static double weigh_any(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     return shift + (most * 0x1.62e42fefa39efp-1 + LG_NAME(log_of)(total * C_(0x1p-64, 0x1p-512)));
 }
 
+/* Near 0: with b that of the largest logit, max + log b + log(1 + the other terms over it). */
+static double weigh_near(const lg_row *w, const S *x, const S *e, const S *b, ptrdiff_t n, double log) {
+    ptrdiff_t top = 0;
+    far_sum rest = FAR_NOTHING;
+    while (x[top] != (S)w->max) top++;
+    for (ptrdiff_t c = 0; c < n; c++)
+        if (c != top) far_add(&rest, (far){(double)e[c], 0});
+    const double ratio = LG_NAME(far_value)(far_total(rest)) / w->unit / (double)b[top];
+    if (!(b[top] > 0 && ratio > -0.5)) return w->max + log;
+    return w->max + (LG_NAME(log_of)((double)b[top]) + LG_NAME(log1p_of)(ratio));
+}
+
 static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     int infinite = w->max == INFINITY, nan = w->max != w->max, extreme = 0;
     for (ptrdiff_t c = 0; c < n; c++) {
@@ -225,7 +255,8 @@ static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     if (extreme) return weigh_any(w, x, e, b, n);
     w->total = value_of(row_dot(e, b, n, 1));
     for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
-    return w->max + LG_NAME(log_of)(w->total / w->unit);
+    const double log = LG_NAME(log_of)(w->total / w->unit);
+    return fabs(w->max) < 0.5 && fabs(log) < 0.5 ? weigh_near(w, x, e, b, n, log) : w->max + log;
 }
 
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
@@ -259,7 +290,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         if (stops(&look, r0, n)) break;
         const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
         lg_batch b;
-        int skip[LG_ROWS];
+        int skip[LG_ROWS], is_far[LG_ROWS];
         if (!x_runs && !once) gather(&j->x, j, r0, many, 0, n, x_tile, pitch);
         if (j->grad.at && !g_runs) gather(&j->grad, j, r0, many, 0, n, g_tile, pitch);
         if (has_b) {
@@ -309,7 +340,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             if (skip[k]) b.lse[k] = b.loss[k] = 0;
         if (j->lse && !j->lse_given) memcpy(j->lse + r0, b.lse, (size_t)many * sizeof *b.lse);
         for (ptrdiff_t k = 0; k < many; k++) values[k] = (S)(plain ? b.loss : b.lse)[k];
-        row_factors(j, r0, many, b.up);
+        row_factors(j, r0, many, b.up, is_far);
         if (plain && has_out) {
             for (ptrdiff_t k = 0; k < many; k++)
                 b.own[k] = skips && skip[k] ? 0 : (double)terms[k * pitch + label[k]];
@@ -322,6 +353,12 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                 values[k] = 0;
                 if (has_out) memset(out, 0, (size_t)n * sizeof(S));
                 scale[k] = (factor){1, 1};
+                continue;
+            }
+            if (plain && is_far[k] && b.total[k] == b.total[k]) {
+                scale[k] = (factor){1, 1};
+                far_gradient(j, r, (ptrdiff_t)label[k], b.max[k], b.known[k] != 0, out);
+                b.entry[k] = (double)out[label[k]];
                 continue;
             }
             if (plain) {
@@ -338,20 +375,24 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             case LG_LOGSUMEXP_BACKWARD:
             case LG_SOFTMAX:
                 scale[k] = factor_of(up, w->total);
-                if (!scales) scale_terms(e, out, n, scale[k], stream, -1, 0);
+                if ((is_far[k] || w->total == 0) && w->total == w->total) {
+                    scale[k] = (factor){1, 1};
+                    if (has_b && w->known) far_shares(e, n, far_factor(j, r), out);
+                    else far_gradient(j, r, -1, w->max, 0, out);
+                } else if (!scales) scale_terms(e, out, n, scale[k], stream, -1, 0);
                 break;
             case LG_LOG_SOFTMAX: {
                 const logarithms l = {x[k], set1((S)w->max), set1((S)w->log_rest)};
                 write_result(logarithm_at, &l, out, n, stream, -1, 0);
                 break;
             }
-            case LG_SOFTMAX_BACKWARD: softmax_gradient(w, e, g[k], out, n, stream); break;
-            case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient(w, x[k], e, g[k], out, n, stream); break;
+            case LG_SOFTMAX_BACKWARD: softmax_gradient(j, r, w, e, g[k], out, stream); break;
+            case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient(j, r, w, x[k], e, g[k], out, stream); break;
             case LG_SOFTMAX_JACOBIAN:
                 jacobian(w, x[k], e, g_tile, n, j->out.at + r * n * n * lg_size(j->out.storage), j->out.storage);
                 break;
             default:
-                values[k] = (S)cross_entropy_row(j, w, x[k], e, has_out ? out : NULL, r, (ptrdiff_t)label[k], up, stream);
+                values[k] = (S)cross_entropy_row(j, w, x[k], e, has_out ? out : NULL, r, (ptrdiff_t)label[k], up, is_far[k], stream);
             }
         }
         weigh_values(j, r0, many, values);

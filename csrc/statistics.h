@@ -288,7 +288,7 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
             loss[k] = (S)b.loss[k];
             if (!skip && !plain) {
                 const lg_row w = get_row(&b, k);
-                loss[k] = (S)cross_entropy_row(j, &w, x[k], NULL, NULL, r0 + k, (ptrdiff_t)label[k], 1, 0);
+                loss[k] = (S)cross_entropy_row(j, &w, x[k], NULL, NULL, r0 + k, (ptrdiff_t)label[k], 1, 0, 0);
             }
             if (!skip && loss[k] == loss[k] && b.rest[k] == b.rest[k]) continue;
             f.predicted[k] = f.rank[k] = -1;
