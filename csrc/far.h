@@ -72,22 +72,29 @@ static far far_difference(far a, far b) {
 INLINE int leaves(double g) { return fabs(g) > MOST_UP; }
 
 /* Whether that holds of the sum of gradients, the largest of them given, or it may lack what cancels. */
-INLINE int is_far_sum(double sum, double most) {
-    return most > MOST_UP || leaves(sum) || fabs(sum) < most * C_(0x1p-20, 0x1p-40);
+INLINE M far_sums(V sum, V most) {
+    const V top = set1((S)MOST_UP), size = abs_(sum);
+    return (M)(lt_(top, most) | lt_(top, size) | lt_(size, most * set1(C_(0x1p-20f, 0x1p-40))));
 }
 
 INLINE double row_grad(const lg_rows_job *j, ptrdiff_t row) {
     return j->row_grad.at ? load_double(at_row(&j->row_grad, row, j->inner), j->row_grad.storage) : 1;
 }
-/* scale / over times the row's weight and gradient: for rows [row, row + n), and whether it leaves the usual range. */
-INLINE void row_factors(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, double *up, int *is_far) {
+/* scale / over times the row's weight and gradient, for rows [row, row + n), and which of them leave the usual range:
+ * whether any does. */
+INLINE int row_factors(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, double *up, int *is_far) {
     const double scale = j->scale / j->over, size = fabs(scale);
     const int extreme = !(size >= LEAST_UP && size <= MOST_UP) && scale == scale && j->scale != 0;
-    for (ptrdiff_t k = 0; k < n; k++) up[k] = j->sample_weight ? scale * j->sample_weight[row + k] : scale;
+    int any = extreme;
+    for (ptrdiff_t k = 0; k < n; k++) up[k] = scale;
+    for (ptrdiff_t k = 0; k < n; k++) is_far[k] = extreme;
+    if (!j->sample_weight && !j->row_grad.at) return any;
+    for (ptrdiff_t k = 0; j->sample_weight && k < n; k++) up[k] *= j->sample_weight[row + k];
     for (ptrdiff_t k = 0; j->row_grad.at && k < n; k++) up[k] *= row_grad(j, row + k);
-    for (ptrdiff_t k = 0; k < n; k++) is_far[k] = extreme | leaves(up[k]) | (fabs(up[k]) < LEAST_UP);
-    for (ptrdiff_t k = 0; k < n; k++)
+    for (ptrdiff_t k = 0; k < n; k++) any |= is_far[k] |= leaves(up[k]) | (fabs(up[k]) < LEAST_UP);
+    for (ptrdiff_t k = 0; any && k < n; k++)
         if (is_far[k] && up[k] == 0) is_far[k] = j->scale != 0 && row_grad(j, row + k) != 0;
+    return any;
 }
 /* The same as one number; over nothing it is NaN. */
 static far far_factor(const lg_rows_job *j, ptrdiff_t row) {

@@ -225,25 +225,24 @@ INLINE W dot_abreast(const V *e, const V *g, ptrdiff_t n) {
     return fold_abreast(w);
 }
 
-/* p (g - sum p g), in place of the terms; b has the rows from `at` on. */
-INLINE void softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at, int *far_rows) {
+/* p (g - sum p g), in place of the terms; b has the rows from `at` on. Returns which rows are to be done otherwise. */
+INLINE M softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
     double dot[VL];
-    S scale[VL], d[VL], size[VL];
+    S scale[VL], d[VL];
     V most = set1(0);
     for (ptrdiff_t c = 0; c < n; c++) most = max_(abs_(g[c]), most);
-    st(size, most);
     w_values(dot_abreast(e, g, n), dot);
     for (int r = 0; r < VL; r++) {
         scale[r] = (S)(LIFT / b->total[at + r]);
         d[r] = (S)(dot[r] / b->total[at + r]);
-        far_rows[r] = is_far(size[r]);
     }
     for (ptrdiff_t c = 0; c < n; c++) e[c] = (e[c] * ld(scale)) * (g[c] - ld(d)) * set1(1 / LIFT);
+    return lt_(set1(MOST_GRAD), most);
 }
 
-/* g - p sum g; of a class that has more than half, from what the others have of either. */
-INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at, int *far_rows) {
-    double sum[VL], error[VL] = {0}, value[VL], minus[VL], quotient[VL], own[VL], size[VL];
+/* g - p sum g; of a class that has more than half, from what the others have of either. Returns as the other. */
+INLINE M log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+    double sum[VL], error[VL] = {0}, value[VL], minus[VL], quotient[VL], own[VL];
     S first[VL], second[VL], top[VL], entry[VL];
     V of_top = set1(0), most = of_top;
     const W dot = dot_abreast(NULL, g, n);
@@ -258,8 +257,6 @@ INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg
     for (ptrdiff_t c = 0; c < n; c++) of_top = select_(eq_(e[c], ld(top)), g[c], of_top);
     for (ptrdiff_t c = 0; c < n; c++) most = max_(abs_(g[c]), most);
     widen_(of_top, own);
-    widen_(most, size);
-    for (int r = 0; r < VL; r++) far_rows[r] = is_far_sum(value[r], size[r]);
     UNROLL(1) /* left to be vectorised */
     for (int r = 0; r < VL; r++)
         entry[r] = (S)(b->rest[at + r] / b->total[at + r] * value[r] - without((wide){sum[r], error[r]}, own[r]));
@@ -271,6 +268,7 @@ INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg
         if (extreme) v = select_(eq_(ld(second), one), v, fma_(e[c] * f, ld(second), plus));
         e[c] = select_(eq_(e[c], ld(top)), ld(entry), v);
     }
+    return far_sums(w_narrow(dot), most);
 }
 
 /* ---- the walk ---- */
@@ -290,7 +288,7 @@ INLINE int few_classes(const lg_rows_job *j) {
 typedef struct {
     lg_batch b;
     ptrdiff_t row, start[LG_ROWS + 1];
-    int groups, skips, skip[LG_ROWS], is_far[LG_ROWS];
+    int groups, skips, skip[LG_ROWS], any_far, is_far[LG_ROWS];
     S label[LG_ROWS];
 } few_batch;
 
@@ -375,32 +373,33 @@ INLINE void log_softmax_abreast(V *x, ptrdiff_t n, const lg_batch *b, ptrdiff_t 
     for (ptrdiff_t c = 0; c < n; c++) x[c] = select_(eq_(x[c], max), set1(0), x[c] - max) - log_rest;
 }
 
-/* The gradient of a row whose factors are extreme, in its lane. */
-static void mend_gradient(const few_batch *f, const lg_rows_job *j, ptrdiff_t k, V *v, ptrdiff_t lane) {
-    S out[FEW];
+/* The gradients of rows whose factors are extreme, in their lanes. */
+static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, ptrdiff_t at, ptrdiff_t many, M otherwise, V *v) {
     const int labelled = j->what == LG_CROSS_ENTROPY;
-    const ptrdiff_t label = labelled ? (ptrdiff_t)f->label[k] : -1;
-    if (f->b.total[k] != f->b.total[k] || (labelled && f->skip[k])) return;
-    far_gradient(j, f->row + k, label, f->b.max[k], 0, out);
-    for (ptrdiff_t c = 0; c < j->classes; c++) ((S *)(v + c))[lane] = out[c];
+    S out[FEW], is_far[VL];
+    st(is_far, keep_(otherwise, set1(1)));
+    for (ptrdiff_t r = 0; r < many; r++) {
+        const ptrdiff_t k = at + r;
+        if (!(is_far[r] != 0 || f->is_far[k]) || f->b.total[k] != f->b.total[k] || (labelled && f->skip[k])) continue;
+        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, out);
+        for (ptrdiff_t c = 0; c < j->classes; c++) ((S *)(v + c))[r] = out[c];
+    }
 }
 
 /* Second pass, from and to what was kept. */
 INLINE void second_pass(const few_batch *f, const lg_rows_job *j, int group, V *v, const S *first, const S *second) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
     V g[FEW];
-    int far_rows[VL];
-    for (int r = 0; r < VL; r++) far_rows[r] = f->is_far[at + r];
+    M otherwise = lt_(set1(0), set1(0)); /* none */
     if (j->grad.at) read_abreast(&j->grad, j, f->row + at, many, g);
     switch (j->what) {
-    case LG_SOFTMAX_BACKWARD: softmax_gradient_abreast(v, g, n, &f->b, at, far_rows); break;
-    case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient_abreast(v, g, n, &f->b, at, far_rows); break;
+    case LG_SOFTMAX_BACKWARD: otherwise = softmax_gradient_abreast(v, g, n, &f->b, at); break;
+    case LG_LOG_SOFTMAX_BACKWARD: otherwise = log_softmax_gradient_abreast(v, g, n, &f->b, at); break;
     case LG_LOG_SOFTMAX: log_softmax_abreast(v, n, &f->b, at); break;
     case LG_CROSS_ENTROPY: shares_abreast(v, n, f, at, 1, ld(first + at), second); break;
     default: shares_abreast(v, n, f, at, 0, ld(first + at), second);
     }
-    for (ptrdiff_t r = 0; r < many; r++)
-        if (far_rows[r]) mend_gradient(f, j, at + r, v, r);
+    if (f->any_far || count_(otherwise)) mend_gradients(f, j, at, many, otherwise, v);
     write_abreast(&j->out, j, f->row + at, many, v);
 }
 
@@ -429,7 +428,7 @@ static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                       values + k);
         }
         if (!has_out) continue;
-        row_factors(j, row, many, b->up, f.is_far);
+        f.any_far = row_factors(j, row, many, b->up, f.is_far);
         if (labelled) LG_NAME(label_shares)(b, many);
         else
             for (ptrdiff_t k = 0; k < many; k++) b->slope[k] = b->up[k] / b->total[k];

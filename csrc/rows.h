@@ -63,18 +63,22 @@ INLINE ptrdiff_t dominant(const S *x, ptrdiff_t n, const lg_row *row) {
     return k < n ? k : -1;
 }
 
-/* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g. */
-INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
+/* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g, and finds the largest g
+ * unless that is NULL. */
+INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e, S *largest) {
     W w[VPER];
+    V most = set1(0);
     for (int h = 0; h < VPER; h++) w[h] = w_zero();
     for (ptrdiff_t i = 0; i < n && !(i && i % PIECE == 0 && lg_stopped()); i += LANES)
         for (int h = 0; h < VPER; h++) {
             ptrdiff_t at = i + h * VL, k = n - at < VL ? n - at : VL;
             if (k <= 0) break;
             V v = k == VL ? ld(g + at) : ld_n(g + at, k, 0);
+            if (largest) most = max_(abs_(v), most);
             if (with_e) v = v * (k == VL ? ld(e + at) : ld_n(e + at, k, 0));
             w[h] = w_add(w[h], v);
         }
+    if (largest) *largest = fold_max(most);
     return fold_(w);
 }
 typedef struct { const S *terms, *grad; V scale, dot; } softmax_slope;
@@ -84,11 +88,12 @@ INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
 }
 INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *e, const S *g, S *out, int stream) {
     const ptrdiff_t n = j->classes;
-    if (is_far(largest_size(g, n)) && w->total == w->total) {
+    S most;
+    const double dot = value_of(row_dot(e, g, n, 1, &most)) / w->total;
+    if (most > MOST_GRAD && w->total == w->total) {
         far_gradient(j, r, -1, w->max, 0, out);
         return;
     }
-    const double dot = value_of(row_dot(e, g, n, 1)) / w->total;
     const softmax_slope s = {e, g, set1((S)(LIFT / w->total)), set1((S)dot)};
     write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
 }
@@ -155,9 +160,10 @@ INLINE void read_targets(const lg_rows_job *j, const S *const *x, ptrdiff_t r0, 
 INLINE void log_softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *x, const S *e, const S *g,
                                  S *out, int stream) {
     const ptrdiff_t n = j->classes;
-    const wide g_sum = row_dot(e, g, n, 0);
+    S most;
+    const wide g_sum = row_dot(e, g, n, 0, &most);
     const double sum = value_of(g_sum);
-    if (is_far_sum(sum, (double)largest_size(g, n)) && w->total == w->total) {
+    if (count_(far_sums(set1((S)sum), set1(most))) && w->total == w->total) {
         far_gradient(j, r, -1, w->max, 0, out);
         return;
     }
@@ -223,7 +229,7 @@ static double weigh_any(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     most = (double)(int64_t)most;
     for (ptrdiff_t c = 0; c < n; c++)
         e[c] = b[c] == 0 ? 0 : weighted_term((double)x[c] - shift, b[c], most - (double)BIAS);
-    total = value_of(row_dot(NULL, e, n, 0));
+    total = value_of(row_dot(NULL, e, n, 0, NULL));
     w->total = total;
     return shift + (most * 0x1.62e42fefa39efp-1 + LG_NAME(log_of)(total * C_(0x1p-64, 0x1p-512)));
 }
@@ -253,7 +259,7 @@ static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     if (w->max == -INFINITY) return w->max;
     if (infinite) return weigh_infinite(w, x, e, b, n);
     if (extreme) return weigh_any(w, x, e, b, n);
-    w->total = value_of(row_dot(e, b, n, 1));
+    w->total = value_of(row_dot(e, b, n, 1, NULL));
     for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
     const double log = LG_NAME(log_of)(w->total / w->unit);
     return fabs(w->max) < 0.5 && fabs(log) < 0.5 ? weigh_near(w, x, e, b, n, log) : w->max + log;

@@ -43,13 +43,8 @@ INLINE factor factor_by(double g, double total, double quotient) {
 }
 INLINE factor factor_of(double g, double total) { return factor_by(g, total, g / total); }
 
-/* Whether products of a row's terms with its largest gradient could leave the range; not where that is NaN. */
-INLINE int is_far(S most) { return most > C_(0x1p20f, 0x1p30); }
-INLINE S largest_size(const S *x, ptrdiff_t n) {
-    V most = set1(0);
-    for (ptrdiff_t i = 0; i < n; i += VL) most = max_(abs_(ld_k(x + i, n - i < VL ? n - i : VL)), most);
-    return fold_max(most);
-}
+/* Beyond it the product of a gradient and a row's largest term could leave the range. */
+#define MOST_GRAD C_(0x1p20f, 0x1p30)
 
 /* A softmax is multiplied by its gradient as LIFT times itself, so that nothing but the result is subnormal. */
 #define LIFT C_(0x1p64f, 0x1p512)
