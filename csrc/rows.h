@@ -234,16 +234,16 @@ static double weigh_any(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     return shift + (most * 0x1.62e42fefa39efp-1 + LG_NAME(log_of)(total * C_(0x1p-64, 0x1p-512)));
 }
 
-/* Near 0: with b that of the largest logit, max + log b + log(1 + the other terms over it). */
-static double weigh_near(const lg_row *w, const S *x, const S *e, const S *b, ptrdiff_t n, double log) {
+/* Near 0: of the largest product b exp(x), x + log b + log(1 + the others over it). */
+static double weigh_near(const S *x, const S *e, const S *b, ptrdiff_t n, double usual) {
     ptrdiff_t top = 0;
     far_sum rest = FAR_NOTHING;
-    while (x[top] != (S)w->max) top++;
+    for (ptrdiff_t c = 1; c < n; c++) top = e[c] > e[top] ? c : top;
     for (ptrdiff_t c = 0; c < n; c++)
         if (c != top) far_add(&rest, (far){(double)e[c], 0});
-    const double ratio = LG_NAME(far_value)(far_total(rest)) / w->unit / (double)b[top];
-    if (!(b[top] > 0 && ratio > -0.5)) return w->max + log;
-    return w->max + (LG_NAME(log_of)((double)b[top]) + LG_NAME(log1p_of)(ratio));
+    const double ratio = LG_NAME(far_value)(far_total(rest)) / (double)e[top];
+    if (!(b[top] > 0 && ratio > -0.5)) return usual;
+    return (double)x[top] + (LG_NAME(log_of)((double)b[top]) + LG_NAME(log1p_of)(ratio));
 }
 
 static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
@@ -258,11 +258,14 @@ static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     if (nan) return (double)NAN;
     if (w->max == -INFINITY) return w->max;
     if (infinite) return weigh_infinite(w, x, e, b, n);
-    if (extreme) return weigh_any(w, x, e, b, n);
-    w->total = value_of(row_dot(e, b, n, 1, NULL));
-    for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
-    const double log = LG_NAME(log_of)(w->total / w->unit);
-    return fabs(w->max) < 0.5 && fabs(log) < 0.5 ? weigh_near(w, x, e, b, n, log) : w->max + log;
+    double value;
+    if (extreme) value = weigh_any(w, x, e, b, n);
+    else {
+        w->total = value_of(row_dot(e, b, n, 1, NULL));
+        for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
+        value = w->max + LG_NAME(log_of)(w->total / w->unit);
+    }
+    return fabs(w->max) < 0.5 && fabs(value) < 1 ? weigh_near(x, e, b, n, value) : value;
 }
 
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {

@@ -83,6 +83,15 @@ def _upstream(factor: Any, samples: Array, divisor: float) -> Wide:
     return Wide(numbers) * samples / (divisor or math.nan)
 
 
+def _mean(losses: Array, divisor: float) -> float:
+    """Their exact sum, even beyond the range, over the divisor."""
+    total, unit = exact_sum(losses), 1.0
+    if np.isinf(total) and np.isfinite(losses).all():
+        unit = 2.0**64
+        total = exact_sum(losses.astype(np.float64) / unit)
+    return ratio(total, divisor) * unit
+
+
 def _row_losses(q: Wide, rows: Rows) -> Doubles:
     """sum_c q_c (lse - x_c), where a class without mass adds nothing even if x_c is -inf."""
     gap = select(rows.x == rows.pivot, 0.0, Wide(rows.pivot) - Wide(rows.x))
@@ -167,7 +176,7 @@ def _cross_entropy(
     losses = losses * samples
     loss: Any = losses.reshape(shape).astype(dtype)
     if reduction != "none":
-        loss = ratio(exact_sum(losses[kept]), divisor)
+        loss = _mean(losses[kept], divisor)
     if slope:
         store(slopes, result, axis)
         check.clear(result, entries)
@@ -326,7 +335,7 @@ def _nll_loss(
     divisor = exact_sum(w * samples[kept]) if reduction == "mean" else 1.0
     loss: Any = losses.reshape(shape).astype(dtype)
     if reduction != "none":
-        loss = ratio(exact_sum(losses), divisor)
+        loss = _mean(losses, divisor)
     if slope:
         up = _upstream(factor, samples, divisor)
         slopes = np.zeros(rows.shape, dtype)
