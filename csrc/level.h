@@ -18,6 +18,7 @@
 #include "labels.h"
 #include "tiles.h"
 #include "squares.h"
+#include "far.h"
 #include "tally.h"
 #include "nll.h"
 #include "sums.h"

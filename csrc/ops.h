@@ -19,7 +19,7 @@ INLINE slope unbounded_(slope d) {
 }
 
 /* g times a slope. The usual way is for |g| of 0 or in [2^-30, 2^30]; the other, for any, takes the slope at an
- * infinite x as it is rounded, so that an infinite gradient finds the 0 there. */
+ * infinite x as it is rounded, so that an infinite gradient finds the 0 there, but no infinite one finds the gradient 0. */
 INLINE V usual_product(V g, slope d) { return d.shifted ? scale_(g * d.of, d.n) : g * d.of; }
 INLINE M is_usual(V g) {
     const V size = abs_(g);
@@ -27,8 +27,9 @@ INLINE M is_usual(V g) {
 }
 INLINE V any_product(V g, slope d, V x) {
     V i, j, m = mantissa_(g, &i);
-    const M far = eq_(abs_(x), set1((S)INFINITY));
-    const V of = mantissa_(select_(far, scale_(d.of, d.n), d.of), &j);
+    const V infinite = set1((S)INFINITY), rounded = scale_(d.of, d.n);
+    const M far = and_(eq_(abs_(x), infinite), lt_(abs_(rounded), infinite));
+    const V of = mantissa_(select_(far, rounded, d.of), &j);
     return scale_(m * of, drop_(far, d.n) + i + j);
 }
 
