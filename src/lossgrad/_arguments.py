@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
+from collections.abc import Callable
 from typing import Any, Final, NoReturn, overload
 
 import numpy as np
@@ -21,6 +23,8 @@ from ._environment import arithmetic
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 Axis = int | tuple[int, ...] | None
+# Of elements, (w, shift): w * 2**shift in the computed type; None is 1, and no shift.
+Weights = tuple[Array | None, Array | None]
 
 # What may be given and comes back. bfloat16 (of ml_dtypes) is known by its name alone.
 SUPPORTED: Final = ("float16", "bfloat16", "float32", "float64")
@@ -717,16 +721,57 @@ class Samples:
             return 1.0
         return self._of_rows.reshape(rows)
 
-    def times(self, weight: Array | None, dtype: np.dtype[Any]) -> Array | None:
-        """The sample weights times other weights, in the computed type."""
+    def total(self, count: int, exact_sum: Callable[[Array], float]) -> float:
+        """What a mean is divided by: the sum of the weights, or how many elements there are."""
+        return count if self._weight is None else exact_sum(self._weight)
+
+    @arithmetic()
+    def times(self, weight: Array | None, dtype: np.dtype[Any]) -> Weights:
+        """The sample weights times other weights, with a shift where the product needs one."""
         if self._weight is None:
-            return weight
-        with arithmetic():
-            product = self._weight if weight is None else self._weight * weight
-            product = product.astype(computed(dtype))
-            if self.left_out is not None:
-                product[self.left_out] = 0
-        return product
+            return weight, None
+        factors = [self._weight] if weight is None else [self._weight, weight]
+        product = self._weight if weight is None else self._weight * weight
+        product = product.astype(computed(dtype))
+        lost = ~np.isfinite(product) | (abs(product) < np.finfo(product.dtype).tiny)
+        for f in factors:
+            lost &= np.isfinite(f) & (f != 0)
+        shift: Array | None = None
+        if lost.any():
+            product, shift = _product(factors, product.dtype)
+        if self.left_out is not None:
+            product[self.left_out] = 0
+        return product, shift
+
+
+def _product(
+    factors: list[Array], dtype: np.dtype[Any], shift: Array | None = None, comparable: bool = False
+) -> tuple[Array, Array]:
+    """Weights that are a product; if comparable divided by a power of 2, to be at most 1."""
+    w, n = np.ones((), FLOAT64), np.asarray(0 if shift is None else shift).astype(np.intc)
+    for f in factors:
+        mantissa, exponent = np.frexp(f.astype(FLOAT64))
+        w, n = w * mantissa, n + exponent
+    counts = np.isfinite(w) & (w != 0)
+    n = np.where(counts, n - (n[counts].max() if comparable and counts.any() else 0), 0)
+    whole = np.ldexp(w, n).astype(dtype)
+    fits = np.isfinite(whole) & (abs(whole) >= np.finfo(dtype).tiny) | ~counts
+    return np.where(fits, whole, w).astype(dtype), np.where(fits, 0, n).astype(dtype)
+
+
+def mean_weights(
+    weights: Weights, count: int, exact_sum: Callable[[Array], float]
+) -> tuple[Weights, float]:
+    """Weights of a mean, in which only their ratios count, and their sum."""
+    w, shift = weights
+    if w is None:
+        return weights, count
+    total = exact_sum(w)
+    if shift is None and sys.float_info.min <= abs(total) < math.inf:
+        return weights, total
+    with arithmetic():
+        w, shift = scaled = _product([w], w.dtype, shift, comparable=True)
+        return scaled, exact_sum(np.ldexp(w.astype(FLOAT64), shift.astype(np.intc)))
 
 
 def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:
