@@ -149,8 +149,8 @@ def extensions():
     import numpy
 
     module = Extension(
-        "lossgrad._kernels",
-        ["src/lossgrad/_kernels.pyx"],
+        "lossgrad._kernels.crossing",
+        ["src/lossgrad/_kernels/crossing.pyx"],
         include_dirs=["csrc", numpy.get_include()],
         depends=[str(path) for path in Path("csrc").glob("*.[ch]")],
         define_macros=[

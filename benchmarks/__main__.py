@@ -146,11 +146,11 @@ def counted(arguments: argparse.Namespace) -> int:
 
 
 def tried(arguments: argparse.Namespace) -> int:
-    from lossgrad import _backend
+    from lossgrad._core import backend
 
     from . import exhaustive
 
-    levels, broken = arguments.levels or _backend.kernels.available_levels(), []
+    levels, broken = arguments.levels or backend.kernels.available_levels(), []
     for form in exhaustive.forms():
         if form.name.startswith(tuple(arguments.only)):
             found = exhaustive.record(form, levels)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 from . import peers
 from .cases import Case

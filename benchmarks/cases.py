@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import lossgrad
-from lossgrad import _arguments
-from lossgrad._registry import OPS, Op
+from lossgrad._core import arguments
+from lossgrad.registry import OPS, Op
 
 # A small call, in L1, in L2, in L3, and out of every cache.
 SIZES = ((16,), (1_000,), (16_384,), (1_000_000,), (32_000_000,))
@@ -121,7 +121,7 @@ def shapes(op: Op, dtype: str) -> Iterator[tuple[int, ...]]:
 
 
 def cases() -> Iterator[Case]:
-    for dtype in _arguments.SUPPORTED:
+    for dtype in arguments.SUPPORTED:
         for op in OPS:
             for shape in shapes(op, dtype):
                 for function in op.functions:

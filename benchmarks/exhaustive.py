@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 import lossgrad
-from lossgrad import _backend
-from lossgrad._registry import OPS, Op
+from lossgrad._core import backend
+from lossgrad.registry import OPS, Op
 
 RECORD = Path(__file__).parents[1] / "docs" / "accuracy.md"
 BLOCK = 1 << 15
@@ -46,7 +46,7 @@ class Form:
     def bounds(self) -> tuple[float, float]:
         """What C states."""
         row = "gelu_tanh" if "approximate" in self.options else self.op.name
-        return _backend.kernels.bounds()[row]
+        return backend.kernels.bounds()[row]
 
     @property
     def words(self) -> tuple[range, ...]:
@@ -161,7 +161,7 @@ def groups(levels: Sequence[str]) -> list[list[str]]:
 def sweep(form: Form, levels: Sequence[str]) -> Sweep:
     """The largest errors of one level of each group, and whether the others have its bits."""
     exact_of, single, again = form.exact_results(), form.both(np.float32), form.both(np.float32)
-    x64, ruler, best = np.empty(BLOCK), Ruler(), _backend.kernels.available_levels()[-1]
+    x64, ruler, best = np.empty(BLOCK), Ruler(), backend.kernels.available_levels()[-1]
     kinds = groups(levels)
     found = Sweep({group[0]: [Worst(), Worst()] for group in kinds})
 
@@ -235,8 +235,8 @@ def unit(exact: Any) -> Any:
 
 
 def _use(level: str) -> None:
-    if level != _backend.kernels.level():  # to look for it takes 35 us on some machines
-        _backend.kernels.set_level(level)
+    if level != backend.kernels.level():  # to look for it takes 35 us on some machines
+        backend.kernels.set_level(level)
 
 
 # ---- the record ----------------------------------------------------------------------------------

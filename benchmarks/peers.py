@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossgrad._registry import OPS, Op
+from lossgrad.registry import OPS, Op
 
 from .cases import ROWS, SIZES, Case, parameters
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lossgrad import _arguments, _backend
-from lossgrad._registry import OPS
+from lossgrad._core import arguments, backend
+from lossgrad.registry import OPS
 
 from . import accuracy
 from .results import Result, parsed
@@ -123,9 +123,9 @@ def peers(data: dict[str, Any]) -> str:
 
 def functions() -> str:
     """The registry, with the bounds that C states."""
-    bounds = _backend.kernels.bounds() if _backend.kernels else {}
+    bounds = backend.kernels.bounds() if backend.kernels else {}
     bounds["rrelu"] = bounds.get("prelu")  # with the slopes that it drew
-    dtypes = ", ".join(_arguments.SUPPORTED)
+    dtypes = ", ".join(arguments.SUPPORTED)
     rows = []
     for op in OPS:
         bound = bounds.get(op.name) or ()

@@ -25,9 +25,9 @@ class ResultsError(Exception):
 
 def setup(cpu: str) -> dict[str, str]:
     """What the numbers depend on."""
-    from lossgrad import _backend
+    from lossgrad._core import backend
 
-    level = _backend.kernels.level() if _backend.kernels else "reference"
+    level = backend.kernels.level() if backend.kernels else "reference"
     versions = {}
     for name in PACKAGES:
         try:

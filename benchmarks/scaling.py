@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import lossgrad
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 from .cases import Case
 from .conftest import calibration

@@ -16,12 +16,14 @@
 #include "storage.h"
 #include "loops.h"
 #include "labels.h"
+#include "tally.h"
 #include "tiles.h"
 #include "squares.h"
 #include "nll.h"
 #include "sums.h"
 #include "few.h"
 #include "rows.h"
+#include "walk.h"
 #include "statistics.h"
 
 #if LG_DOUBLE
@@ -42,6 +44,9 @@ const lg_kernels LG_TABLE = {
     .nll = nll,
     .statistics = statistics,
     .labels = labels,
+    .top = LG_NAME(top),
+    .cut = LG_NAME(cut),
+    .bins = LG_NAME(bins),
     .squares = squares,
     .scale = scale_run,
 };

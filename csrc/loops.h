@@ -6,16 +6,16 @@
  * Which they are depends on the element alone. */
 
 #define ABREAST (AVX512 ? 3 : 1) /* vectors of a step: as registers allow */
-typedef void op_fn(const V *in, const S *p, result r);
+typedef void op_fn(const V *in, const S *p, outcome r);
 
 /* What a loop walks over. A weight, if there is one, times 2^shift, if that is given, multiplies values and gradients;
  * gradients are multiplied by 2^up as well. */
 typedef struct {
     const S *in[LG_MAX_INPUTS + 1], *weight, *shift;
     S *out[LG_MAX_OUTPUTS], p[4], up;
-} walk;
-typedef void careful_fn(const walk *w, int direction, ptrdiff_t i, ptrdiff_t k);
-typedef ptrdiff_t run_fn(const walk *w, ptrdiff_t i, ptrdiff_t n, int stream);
+} operands;
+typedef void careful_fn(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k);
+typedef ptrdiff_t run_fn(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream);
 
 /* (g w) d, and the bits that tell whether a product on the way is far from 1. */
 INLINE V usual_product(V g, V weight, slope d, int weighted, I *far) {
@@ -48,7 +48,7 @@ INLINE V any_product(V g, V weight, V shift, slope d, V x) {
 }
 
 /* One vector, of which any element may be lost: those are asked for again. All is read before any is written. */
-INLINE void careful_step(op_fn *op, int inputs, const walk *w, int direction, ptrdiff_t i, ptrdiff_t k) {
+INLINE void careful_step(op_fn *op, int inputs, const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {
     const int first = direction != LG_FORWARD;
     const V zero = set1(0), one = set1(1);
     V v[LG_MAX_INPUTS + 1] = {one};
@@ -58,8 +58,8 @@ INLINE void careful_step(op_fn *op, int inputs, const walk *w, int direction, pt
     V y, careful_y, n = zero;
     slope d, careful_d;
     I far, inside = iset1(0), unused;
-    op(v + 1, w->p, (result){&y, NULL, &d, &inside, 0});
-    op(v + 1, w->p, (result){&careful_y, &n, &careful_d, &unused, 1});
+    op(v + 1, w->p, (outcome){&y, NULL, &d, &inside, 0});
+    op(v + 1, w->p, (outcome){&careful_y, &n, &careful_d, &unused, 1});
     V product = usual_product(g, weight, d, 1, &far);
     const M lost = (M)(is_lost(g, weight, d, product, far) | ne_(up, zero));
     product = select_(lost, any_product(g, weight, up, careful_d, v[1]), product);
@@ -96,7 +96,7 @@ INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, V *y, const slope
 
 /* `many` vectors side by side, so that their chains overlap; all are read before any is written. Nothing is, and the
  * answer is 0, if any element may be lost. */
-INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const walk *w, ptrdiff_t i, int many, ptrdiff_t k,
+INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const operands *w, ptrdiff_t i, int many, ptrdiff_t k,
                     int stream) {
     const int first = direction != LG_FORWARD, both = direction == LG_VALUE_AND_GRAD;
     V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], product[ABREAST], weight[ABREAST];
@@ -107,7 +107,7 @@ INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const wa
         weight[g] = weighted ? ld_k(w->weight + i + g * VL, k) : set1(1);
         inside[g] = iset1(0);
     }
-    for (int g = 0; g < many; g++) op(v[g] + first, w->p, (result){&y[g], NULL, &d[g], &inside[g], 0});
+    for (int g = 0; g < many; g++) op(v[g] + first, w->p, (outcome){&y[g], NULL, &d[g], &inside[g], 0});
     if (multiply(v, weight, y, d, inside, product, direction, weighted, many)) return 0;
     for (int g = 0; g < many; g++)
         for (int j = 0; j < 1 + both; j++) {
@@ -120,9 +120,9 @@ INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const wa
 }
 
 /* Elements from the i-th on; up to which they are done, which is n if none may be lost. */
-INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, const walk *given, ptrdiff_t i, ptrdiff_t n,
+INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, const operands *given, ptrdiff_t i, ptrdiff_t n,
                          int stream) {
-    const walk w = *given; /* which no store can change */
+    const operands w = *given; /* which no store can change */
     const ptrdiff_t step = ABREAST * VL;
     const S *to = w.out[direction == LG_VALUE_AND_GRAD];
     if (!weighted && stream && n - i >= 2 * VL && (uintptr_t)to % sizeof(S) == 0) {
@@ -141,7 +141,7 @@ INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, con
 }
 
 #define DEFINE_RUN(name, inputs, direction, weighted, which)                               \
-    static ptrdiff_t name##_##which(const walk *w, ptrdiff_t i, ptrdiff_t n, int stream) { \
+    static ptrdiff_t name##_##which(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) { \
         return map_run(op_##name, inputs, direction, weighted, w, i, n, stream);           \
     }
 #define DEFINE_LOSS_0(name, inputs)
@@ -151,7 +151,7 @@ INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, con
     DEFINE_RUN(name, inputs, LG_BACKWARD, 1, weighted_backward)       \
     DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 1, weighted_both)
 #define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)              \
-    static void name##_again(const walk *w, int direction, ptrdiff_t i, ptrdiff_t k) {       \
+    static void name##_again(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {       \
         careful_step(op_##name, inputs, w, direction, i, k);                                 \
     }                                                                                        \
     DEFINE_RUN(name, inputs, LG_FORWARD, 0, forward)                                         \
@@ -183,7 +183,7 @@ enum { LG_OPS(OP_INDEX) };
 static void map(int op, int direction, const void *const *in, void *const *out, ptrdiff_t n, const double *param,
                 int stream, const lg_weights *weights) {
     const int inputs = maps[op].inputs;
-    walk w = {.weight = weights ? weights->weight : NULL};
+    operands w = {.weight = weights ? weights->weight : NULL};
     for (int j = 0; j < inputs + (direction != LG_FORWARD); j++) w.in[j] = in[j];
     for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) w.out[j] = out[j];
     for (int j = 0; j < 4; j++) w.p[j] = param ? (S)param[j] : 0;

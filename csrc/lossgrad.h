@@ -189,6 +189,18 @@ typedef struct {
     uint8_t *outcome;     /* 2 where the target is above 1/2, and 1 where it is predicted */
 } lg_label_job;
 
+/* ---- adding up (tally.h); what is written may go on to a whole number of LG_LANES ---- */
+enum { LG_LANES = 8, LG_LEAST_LOSS = -41 }; /* losses of less than 2^-40 are in the first bin */
+/* Whole numbers of 2^place and their sum, and the largest of what is left. */
+typedef struct {
+    int place;
+    uint64_t total;
+    double top;
+} lg_cut;
+typedef struct {
+    int confidences, losses;
+} lg_bins;
+
 /* ---- the table ---- */
 typedef struct {
     /* Contiguous runs of n elements. in: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming gradient first, then the
@@ -206,6 +218,9 @@ typedef struct {
     void (*nll)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*statistics)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*labels)(const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
+    double (*top)(const double *value, ptrdiff_t n);
+    lg_cut (*cut)(const double *value, ptrdiff_t n, double top, double *left, int64_t *whole);
+    void (*bins)(const double *confidence, const double *loss, ptrdiff_t n, lg_bins of, int64_t *bin, int64_t *size);
     lg_squares (*squares)(const void *x, ptrdiff_t n, double unit);
     void (*scale)(const void *x, ptrdiff_t n, double a, double b, void *out); /* x a b */
 } lg_kernels;

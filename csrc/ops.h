@@ -16,9 +16,9 @@ INLINE slope exactly_(V of) { return (slope){of, set1(0), EXACT}; }
 INLINE slope rounded_(V of) { return (slope){of, set1(0), ROUNDED}; }
 INLINE slope shifted_(V of, V n) { return (slope){of, n, SHIFTED}; }
 /* Where results go: the value is y, careful y 2^n. `far` tells of products inside it as usual_product does (loops.h). */
-typedef struct { V *y, *n; slope *d; I *far; int careful; } result;
+typedef struct { V *y, *n; slope *d; I *far; int careful; } outcome;
 
-#define OP(name) INLINE void op_##name(const V *in, const S *p, result r)
+#define OP(name) INLINE void op_##name(const V *in, const S *p, outcome r)
 #define UNUSED (void)p
 #define ZERO set1(0)
 #define ONE set1(1)
@@ -336,7 +336,7 @@ INLINE V align_(V *p, V i, V *q, V j) {
 }
 INLINE V without_(M m, V v) { return drop_(and_(m, eq_(v, v)), v); } /* 0 where m; NaN stays */
 /* What follows, careful: p and n as they are given, each with its exponent, and log(1 + z) is z where that is tiny. */
-INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q, result r) {
+INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q, outcome r) {
     const M below = negative_(x), tail = lt_(e.n, set1(-60)), end = eq_(abs_(x), set1((S)INFINITY));
     const V side = select_(below, p, n), at = select_(below, i, j);
     V k, most = weighted(side, mantissa_(abs_(x), &k)); /* |x| times it */

@@ -1,6 +1,4 @@
-/* The softmax family, row by row: what becomes of a row's terms and sums (sums.h), and the walk over rows in
- * batches, whose logarithms are taken together. Rows of few classes are walked in few.h, as far as their results
- * are made of their terms alone. */
+/* The softmax family, row by row: what becomes of a row's terms and sums (sums.h). walk.h leads over the rows. */
 
 /* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
 typedef struct { const S *target, *weight; S slope, level; } mixture;
@@ -135,15 +133,6 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
     return loss;
 }
 
-/* The logits of a batch's labels; x is NULL where rows are no runs, skip if none is skipped. */
-INLINE void read_targets(const lg_rows_job *j, const S *const *x, ptrdiff_t r0, ptrdiff_t many, const int64_t *label,
-                         const int *skip, double *target) {
-    for (ptrdiff_t k = 0; k < many; k++) {
-        if (skip && skip[k]) continue;
-        if (x) target[k] = (double)x[k][label[k]];
-        else target[k] = load_double(at_row(&j->x, r0 + k, j->inner) + label[k] * j->x.stride[1], j->x.storage);
-    }
-}
 /* g - p sum g, as minus a mixture's gradient */
 INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const S *g, S *out, ptrdiff_t n,
                                  int stream) {
@@ -226,144 +215,4 @@ static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     w->total = value_of(row_dot(e, b, n, 1));
     for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
     return w->max + LG_NAME(log_of)(w->total / w->unit);
-}
-
-static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
-    if (few_classes(j)) {
-        few_rows(j, begin, end);
-        return;
-    }
-    const ptrdiff_t n = j->classes, pitch = PITCH(n), most = lg_rows_batch(j);
-    const ptrdiff_t batch = end - begin < most ? end - begin : most;
-    S *terms = j->scratch, *x_tile = terms + batch * pitch, *g_tile = x_tile + batch * pitch;
-    const int is_jacobian = j->what == LG_SOFTMAX_JACOBIAN;
-    const int has_b = j->factor.at != NULL;
-    const int has_out = j->out.at != NULL, out_runs = !is_jacobian && runs(&j->out, n);
-    const int x_runs = runs(&j->x, n) && !has_b, g_runs = runs(&j->grad, n);
-    const int few = n <= FEWEST && !j->lse_given;
-    const int keeps = (has_out && j->what != LG_LOG_SOFTMAX) || has_b;
-    const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
-    const int by_row = has_out || has_b || !(plain || j->what == LG_LOGSUMEXP);
-    /* each result is a term times its row's factor */
-    const int shares = plain || j->what == LG_LOGSUMEXP_BACKWARD || j->what == LG_SOFTMAX;
-    const int once = !x_runs && !few && !has_b && !j->lse_given && (shares || j->what == LG_LOGSUMEXP);
-    const int by_class = lg_by_class(&j->x, j->inner);
-    const int in_blocks = once && (by_class || n > LONG), alone = once && !in_blocks;
-    const int stream = has_out && out_runs && n >= ROW_BLOCK / 2 &&
-                       (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
-    const int scales = shares && has_out && !out_runs && lg_by_class(&j->out, j->inner); /* on their way out */
-    const S *x[LG_ROWS], *g[LG_ROWS] = {NULL};
-    factor scale[LG_ROWS];
-    int64_t label[LG_ROWS] = {0};
-    for (ptrdiff_t r0 = begin, look = begin; r0 < end; r0 += batch) {
-        if (stops(&look, r0, n)) break;
-        const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
-        lg_batch b;
-        int skip[LG_ROWS];
-        if (!x_runs && !once) gather(&j->x, j, r0, many, 0, n, x_tile, pitch);
-        if (j->grad.at && !g_runs) gather(&j->grad, j, r0, many, 0, n, g_tile, pitch);
-        if (has_b) {
-            gather(&j->factor, j, r0, many, 0, n, g_tile, pitch);
-            for (ptrdiff_t k = 0; k < many; k++)
-                for (ptrdiff_t i = k * pitch; i < k * pitch + n; i++)
-                    if (g_tile[i] == 0) x_tile[i] = -(S)INFINITY;
-        }
-        if (j->label.at) lg_labels(j, r0, many, label);
-        for (ptrdiff_t k = 0; k < many; k++) {
-            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : alone ? x_tile : x_tile + k * pitch;
-            if (j->grad.at) g[k] = g_runs ? (const S *)at_row(&j->grad, r0 + k, j->inner) : g_tile + k * pitch;
-        }
-        int skips = 0;
-        for (ptrdiff_t k = 0; k < many; k++) {
-            skip[k] = j->label.at ? label[k] == j->ignore_index : j->sample_weight && j->sample_weight[r0 + k] == 0;
-            skips |= skip[k];
-        }
-        for (ptrdiff_t k = 0; few && k < many; k += VL) {
-            const ptrdiff_t here = many - k < VL ? many - k : VL;
-            V buffer[2][FEW], seen;
-            abreast a = {.logit = buffer[0], .term = buffer[1]};
-            if (x_runs) read_abreast(&j->x, j, r0 + k, here, a.logit);
-            else read_lines((const char *)x[k], pitch * (ptrdiff_t)sizeof(S), here, n, a.logit);
-            sum_abreast(&a, n, BIAS, &b, k, &seen);
-            mend_abreast(&a, n, seen, &b, k, here, skips ? skip + k : NULL);
-            if (keeps) write_lines((char *)(terms + k * pitch), pitch * (ptrdiff_t)sizeof(S), here, n, a.term);
-        }
-        if (in_blocks)
-            for (ptrdiff_t k = 0, side = by_class ? many : 1; k < many; k += side)
-                if (side > 1 || !skip[k]) sum_blocks(j, r0 + k, side, keeps ? terms + k * pitch : NULL, x_tile, &b, k);
-        for (ptrdiff_t k = 0; k < many; k++) {
-            if (skip[k] || few || in_blocks) continue;
-            if (alone) gather(&j->x, j, r0 + k, 1, 0, n, x_tile, pitch);
-            if (alone && j->label.at) b.target[k] = (double)x_tile[label[k]];
-            const S *next = g[k] ? g[k] : has_out && out_runs && !stream ? (S *)at_row(&j->out, r0 + k, j->inner) : NULL;
-            if (j->lse_given && isfinite((S)j->lse[r0 + k]))
-                put_row(&b, k, known_row(x[k], n, j->lse[r0 + k], (ptrdiff_t)label[k], terms + k * pitch));
-            else put_row(&b, k, sum_row(x[k], x_runs, n, keeps ? terms + k * pitch : NULL, next));
-        }
-        if (j->label.at && !alone)
-            read_targets(j, in_blocks ? NULL : x, r0, many, label, skips ? skip : NULL,
-                         b.target);
-        LG_NAME(finish)(&b, many);
-        S values[LG_ROWS];
-        for (ptrdiff_t k = 0; skips && k < many; k++)
-            if (skip[k]) b.lse[k] = b.loss[k] = 0;
-        if (j->lse && !j->lse_given) memcpy(j->lse + r0, b.lse, (size_t)many * sizeof *b.lse);
-        for (ptrdiff_t k = 0; k < many; k++) values[k] = (S)(plain ? b.loss : b.lse)[k];
-        row_factors(j, r0, many, b.up);
-        if (plain && has_out) {
-            for (ptrdiff_t k = 0; k < many; k++)
-                b.own[k] = skips && skip[k] ? 0 : (double)terms[k * pitch + label[k]];
-            LG_NAME(label_shares)(&b, many);
-        }
-        for (ptrdiff_t k = 0; by_row && k < many; k++) {
-            const ptrdiff_t r = r0 + k;
-            S *e = terms + k * pitch, *out = has_out && out_runs ? (S *)at_row(&j->out, r, j->inner) : e;
-            if (skips && skip[k]) {
-                values[k] = 0;
-                if (has_out) memset(out, 0, (size_t)n * sizeof(S));
-                scale[k] = (factor){1, 1};
-                continue;
-            }
-            if (plain) {
-                scale[k] = factor_by(b.up[k], b.total[k], b.slope[k]);
-                if (scales) continue;
-                scale_terms(e, out, n, scale[k], stream, label[k], (S)b.entry[k]);
-                continue;
-            }
-            const double up = b.up[k];
-            lg_row row = get_row(&b, k), *w = &row;
-            if (has_b) values[k] = (S)weigh(w, x[k], e, g_tile + k * pitch, n);
-            switch (j->what) {
-            case LG_LOGSUMEXP: break;
-            case LG_LOGSUMEXP_BACKWARD:
-            case LG_SOFTMAX:
-                scale[k] = factor_of(up, w->total);
-                if (!scales) scale_terms(e, out, n, scale[k], stream, -1, 0);
-                break;
-            case LG_LOG_SOFTMAX: {
-                const logarithms l = {x[k], set1((S)w->max), set1((S)w->log_rest)};
-                write_result(logarithm_at, &l, out, n, stream, -1, 0);
-                break;
-            }
-            case LG_SOFTMAX_BACKWARD: softmax_gradient(w, e, g[k], out, n, stream); break;
-            case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient(w, x[k], e, g[k], out, n, stream); break;
-            case LG_SOFTMAX_JACOBIAN:
-                jacobian(w, x[k], e, g_tile, n, j->out.at + r * n * n * lg_size(j->out.storage), j->out.storage);
-                break;
-            default:
-                values[k] = (S)cross_entropy_row(j, w, x[k], e, has_out ? out : NULL, r, (ptrdiff_t)label[k], up, stream);
-            }
-        }
-        weigh_values(j, r0, many, values);
-        if (j->value.at)
-            for (ptrdiff_t k = 0; k < many; k++)
-                store_run(at_row(&j->value, r0 + k, j->inner), 0, 1, j->value.storage, &values[k]);
-        if (has_out && !out_runs && !is_jacobian) scatter(&j->out, j, r0, many, terms, scales ? scale : NULL);
-        for (ptrdiff_t k = 0; plain && scales && k < many; k++) {
-            const S entry = (S)b.entry[k];
-            char *to = at_row(&j->out, r0 + k, j->inner) + label[k] * j->out.stride[1];
-            if (!(skips && skip[k])) store_run(to, 0, 1, j->out.storage, &entry);
-        }
-    }
-    if (stream) fence_();
 }

@@ -237,72 +237,88 @@ void LG_NAME(figures)(const lg_batch *b, lg_found *f, ptrdiff_t n) {
 void LG_NAME(figures)(const lg_batch *b, lg_found *f, ptrdiff_t n);
 #endif
 
+/* ---- the walk: as that of walk.h, but for what is seen of a row ---- */
+
+/* Whether the row was seen abreast, where it is neither far from 0 nor nearly all of one class. */
+INLINE int seen_abreast(const plan *p, const lg_batch *b, ptrdiff_t k) {
+    return p->n <= FEWEST && fabs(b->max[k]) <= (double)FAR && b->rest[k] >= (double)LEAST_REST;
+}
+static void see_few(const plan *p, rows_batch *t, lg_found *f) {
+    const ptrdiff_t apart = p->pitch * (ptrdiff_t)sizeof(S);
+    S label[LG_ROWS] = {0};
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) label[k] = (S)(t->skip[k] ? 0 : t->label[k]);
+    for (ptrdiff_t k = 0, many = t->many; k < many; k += VL) {
+        const ptrdiff_t here = many - k < VL ? many - k : VL;
+        V buffer[2][FEW], seen;
+        abreast a = {.logit = buffer[0], .term = buffer[1]};
+        if (p->x_runs) read_abreast(&p->job->x, p->job, t->row + k, here, a.logit);
+        else read_lines((const char *)t->x[k], apart, here, p->n, a.logit);
+        sum_abreast(&a, p->n, QUICK_BIAS, &t->of, k, &seen);
+        see_abreast(&a, p->n, label + k, &t->of, f, k);
+    }
+}
+static void see_each(const plan *p, rows_batch *t, lg_found *f) {
+    int quick[LG_ROWS] = {0};
+    EACH_ROW(k, t) {
+        const ptrdiff_t label = (ptrdiff_t)t->label[k];
+        t->of.target[k] = (double)t->x[k][label];
+        if (seen_abreast(p, &t->of, k)) continue;
+        lg_row row;
+        quick[k] = p->n > FEWEST && quick_row(t->x[k], p->n, label, &row, f, k);
+        if (!quick[k]) row = careful_row(t->x[k], p->n, label, f, k);
+        put_row(&t->of, k, row);
+    }
+    if (p->n <= GROUP * LANES) return;
+    EACH_ROW(k, t)
+        if (quick[k] && f->rank[k] != 0)
+            f->predicted[k] += seek(t->x[k], p->n, (ptrdiff_t)f->predicted[k], (S)t->of.max[k]);
+}
+static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
+    const lg_rows_job *j = p->job;
+    const int plain = !j->weight && j->smoothing == 0;
+    lg_batch *b = &t->of;
+    LG_NAME(finish)(b, t->many);
+    LG_NAME(figures)(b, f, t->many);
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) {
+        const int skip = t->skip[k];
+        if (skip) b->lse[k] = b->loss[k] = 0;
+        t->value[k] = (S)b->loss[k];
+        if (!skip && !plain) {
+            const lg_row row = get_row(b, k);
+            const ptrdiff_t label = (ptrdiff_t)t->label[k];
+            t->value[k] = (S)cross_entropy_row(j, &row, t->x[k], NULL, NULL, t->row + k, label, 1, 0);
+        }
+        if (!skip && t->value[k] == t->value[k] && b->rest[k] == b->rest[k]) continue;
+        f->predicted[k] = f->rank[k] = -1;
+        f->confidence[k] = f->entropy[k] = f->squares[k] = f->brier[k] = 0;
+    }
+}
+static void write_figures(const plan *p, const rows_batch *t, const lg_found *f) {
+    const lg_statistics *to = &p->job->statistics;
+    const ptrdiff_t many = t->many;
+    const size_t size = (size_t)many * sizeof(double);
+    int64_t *predicted = to->predicted + t->row, *rank = to->rank + t->row;
+    for (ptrdiff_t k = 0; k < many; k++) predicted[k] = (int64_t)f->predicted[k];
+    for (ptrdiff_t k = 0; k < many; k++) rank[k] = (int64_t)f->rank[k];
+    memcpy(p->job->lse + t->row, t->of.lse, size);
+    memcpy(to->confidence + t->row, f->confidence, size);
+    memcpy(to->entropy + t->row, f->entropy, size);
+    memcpy(to->squares + t->row, f->squares, size);
+    memcpy(to->brier + t->row, f->brier, size);
+    write_batch(p, t);
+}
 static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
-    const lg_statistics *to = &j->statistics;
-    const ptrdiff_t n = j->classes, most = lg_rows_batch(j), batch = end - begin < most ? end - begin : most;
-    S *tile = j->scratch;
-    const int x_runs = runs(&j->x, n), few = n <= FEWEST, plain = !j->weight && j->smoothing == 0;
-    const S *x[LG_ROWS];
-    lg_batch b;
-    lg_found f;
-    int64_t label[LG_ROWS];
-    S y[LG_ROWS] = {0}; /* the label, or 0 where ignored */
-    S loss[LG_ROWS];
-    int quick[LG_ROWS];
-    for (ptrdiff_t r0 = begin, look = begin; r0 < end; r0 += batch) {
-        if (stops(&look, r0, n)) break;
-        const ptrdiff_t many = end - r0 < batch ? end - r0 : batch;
-        if (!x_runs) gather(&j->x, j, r0, many, 0, n, tile, PITCH(n));
-        lg_labels(j, r0, many, label);
-        for (ptrdiff_t k = 0; k < many; k++) {
-            x[k] = x_runs ? (const S *)at_row(&j->x, r0 + k, j->inner) : tile + k * PITCH(n);
-            y[k] = label[k] == j->ignore_index ? 0 : (S)label[k];
-        }
-        for (ptrdiff_t k = 0; few && k < many; k += VL) {
-            const ptrdiff_t here = many - k < VL ? many - k : VL;
-            V buffer[2][FEW], seen;
-            abreast a = {.logit = buffer[0], .term = buffer[1]};
-            if (x_runs) read_abreast(&j->x, j, r0 + k, here, a.logit);
-            else read_lines((const char *)x[k], PITCH(n) * (ptrdiff_t)sizeof(S), here, n, a.logit);
-            sum_abreast(&a, n, QUICK_BIAS, &b, k, &seen);
-            see_abreast(&a, n, y + k, &b, &f, k);
-        }
-        for (ptrdiff_t k = 0; k < many; k++) {
-            if (label[k] == j->ignore_index) continue;
-            if (few && fabs(b.max[k]) <= (double)FAR && b.rest[k] >= (double)LEAST_REST) continue;
-            lg_row row;
-            quick[k] = !few && quick_row(x[k], n, (ptrdiff_t)label[k], &row, &f, k);
-            if (!quick[k]) row = careful_row(x[k], n, (ptrdiff_t)label[k], &f, k);
-            put_row(&b, k, row);
-            b.target[k] = (double)x[k][label[k]];
-        }
-        for (ptrdiff_t k = 0; n > GROUP * LANES && k < many; k++) {
-            if (label[k] == j->ignore_index || !quick[k] || f.rank[k] == 0) continue;
-            f.predicted[k] += seek(x[k], n, (ptrdiff_t)f.predicted[k], (S)b.max[k]);
-        }
-        LG_NAME(finish)(&b, many);
-        LG_NAME(figures)(&b, &f, many);
-        for (ptrdiff_t k = 0; k < many; k++) {
-            const int skip = label[k] == j->ignore_index;
-            if (skip) b.lse[k] = b.loss[k] = 0;
-            loss[k] = (S)b.loss[k];
-            if (!skip && !plain) {
-                const lg_row w = get_row(&b, k);
-                loss[k] = (S)cross_entropy_row(j, &w, x[k], NULL, NULL, r0 + k, (ptrdiff_t)label[k], 1, 0);
-            }
-            if (!skip && loss[k] == loss[k] && b.rest[k] == b.rest[k]) continue;
-            f.predicted[k] = f.rank[k] = -1;
-            f.confidence[k] = f.entropy[k] = f.squares[k] = f.brier[k] = 0;
-        }
-        for (ptrdiff_t k = 0; k < many; k++) to->predicted[r0 + k] = (int64_t)f.predicted[k];
-        for (ptrdiff_t k = 0; k < many; k++) to->rank[r0 + k] = (int64_t)f.rank[k];
-        const size_t size = (size_t)many * sizeof(double);
-        memcpy(j->lse + r0, b.lse, size);
-        memcpy(to->confidence + r0, f.confidence, size);
-        memcpy(to->entropy + r0, f.entropy, size);
-        memcpy(to->squares + r0, f.squares, size);
-        memcpy(to->brier + r0, f.brier, size);
-        for (ptrdiff_t k = 0; k < many; k++)
-            store_run(at_row(&j->value, r0 + k, j->inner), 0, 1, j->value.storage, &loss[k]);
+    const plan p = plan_of(j, end - begin);
+    rows_batch t;
+    lg_found found;
+    start_batch(&t);
+    ptrdiff_t look = begin;
+    for (t.row = begin; t.row < end && !stops(&look, t.row, p.n); t.row += p.batch) {
+        t.many = end - t.row < p.batch ? end - t.row : p.batch;
+        read_batch(&p, &t);
+        if (p.n <= FEWEST) see_few(&p, &t, &found);
+        see_each(&p, &t, &found);
+        finish_figures(&p, &t, &found);
+        write_figures(&p, &t, &found);
     }
 }

@@ -25,48 +25,68 @@ static int64_t *column(lg_totals *t, int k) {
     return t->column[k];
 }
 
-/* Where sums of few groups are, apart: the compiler cannot know that what is stored there changes nothing else. */
-typedef struct {
-    lg_cell *cell;
-    uint8_t *seen;
-    ptrdiff_t few;
-} cells;
-static cells cells_of(lg_totals *t) { return (cells){t->cell, t->seen, t->few}; }
+/* ---- exact sums ---- */
 
-/* Adds a number to one of the groups of few; what is not from 0 to infinity sets a bit of `strange`. */
-static inline void put(const cells c, ptrdiff_t group, double value, uint64_t *strange) {
-    uint64_t bits;
-    value += 0.0; /* no -0 */
-    memcpy(&bits, &value, sizeof bits);
-    const uint64_t exponent = bits >> 52 & (LG_EXPONENTS - 1);
-    const uint64_t m = (bits & ((UINT64_C(1) << 52) - 1)) | (uint64_t)(exponent != 0) << 52;
-    lg_cell *cell = c.cell + (ptrdiff_t)exponent * c.few + group;
-    *strange |= bits > INFINITE;
-    c.seen[exponent] = 1;
-    cell->low += m;
-    if (cell->low < m) cell->high++; /* of 2^11 times once */
+/* Brings a whole number of 2^place, of the columns' lowest bit, to a group. */
+static int spread(lg_totals *t, ptrdiff_t group, int place, uint64_t whole) {
+    const int shift = place & 31;
+    const uint64_t low = (whole & LOW32) << shift, high = (whole >> 32 << shift) + (low >> 32);
+    const uint64_t limb[3] = {low & LOW32, high & LOW32, high >> 32};
+    for (int k = 0; k < 3; k++) {
+        if (!limb[k]) continue;
+        int64_t *to = column(t, (place >> 5) + k);
+        if (!to) return LG_NO_ROOM;
+        to[group] += (int64_t)limb[k];
+    }
+    return LG_FINE;
+}
+
+/* Any values, or 1 for each if they are NULL, in any number of groups; groups that are NULL are the first. */
+static int add_any(lg_totals *t, ptrdiff_t first, ptrdiff_t size, const double *value, const int64_t *group, ptrdiff_t n) {
+    for (;;) {
+        int missing;
+        const ptrdiff_t done = lg_columns_add(t->column, first, size, value, group, n, &missing);
+        if (missing < 0) return done == n ? LG_FINE : LG_NO_SUM;
+        if (!column(t, missing)) return LG_NO_ROOM;
+        if (value) value += done;
+        if (group) group += done;
+        n -= done;
+    }
+}
+
+/* Whole numbers of 2^place in few groups; neighbours have sums of their own, since equal ones would wait for each
+ * other. */
+static int add_whole(lg_totals *t, ptrdiff_t first, ptrdiff_t size, int place, const int64_t *whole,
+                     const int64_t *group, ptrdiff_t n) {
+    uint64_t sum[2][LG_FEW_GROUPS] = {{0}};
+    int kind = LG_FINE;
+    for (ptrdiff_t i = 0; i < n; i++) sum[i & 1][group[i]] += (uint64_t)whole[i];
+    for (ptrdiff_t g = 0; g < size; g++) kind |= spread(t, first + g, place, sum[0][g] + sum[1][g]);
+    return kind;
+}
+
+/* Values in few groups, cut into whole numbers as often as any of them has bits left: seldom more than thrice. */
+static int add_few(lg_totals *t, ptrdiff_t first, ptrdiff_t size, const double *value, const int64_t *group, ptrdiff_t n) {
+    double left[PIECE], top = t->kernels->top(value, n);
+    int64_t whole[PIECE];
+    int kind = LG_FINE;
+    if (top < 0) return add_any(t, first, size, value, group, n);
+    while (top > 0 && !kind) {
+        const lg_cut cut = t->kernels->cut(value, n, top, left, whole);
+        const int place = cut.place + 1074 + LG_COLUMNS_BELOW;
+        kind = group && size > 1 ? add_whole(t, first, size, place, whole, group, n) : spread(t, first, place, cut.total);
+        value = left;
+        top = cut.top;
+    }
+    return kind;
 }
 
 /* Adds values, or 1 for each (if value is NULL), to groups of a tally. */
 static int add(lg_totals *t, int tally, const double *value, const int64_t *group, ptrdiff_t n) {
-    if (value && t->size[tally] && t->size[tally] <= LG_FEW_GROUPS) {
-        const cells c = cells_of(t);
-        const ptrdiff_t first = t->cell_start[tally];
-        uint64_t strange = 0;
-        for (ptrdiff_t i = 0; i < n; i++) put(c, first + group[i], value[i], &strange);
-        return strange ? LG_NO_SUM : LG_FINE;
-    }
+    const ptrdiff_t first = t->start[tally], size = t->size[tally];
     t->valued[tally] |= value != NULL;
-    while (t->size[tally]) {
-        int missing;
-        const ptrdiff_t done = lg_columns_add(t->column, t->start[tally], t->size[tally], value, group, n, &missing);
-        if (missing < 0) return done == n ? LG_FINE : LG_NO_SUM;
-        if (!column(t, missing)) return LG_NO_ROOM;
-        if (value) value += done;
-        group += done;
-        n -= done;
-    }
-    return LG_FINE;
+    if (!size) return LG_FINE;
+    return (value && size <= LG_FEW_GROUPS ? add_few : add_any)(t, first, size, value, group, n);
 }
 
 /* s a; no weight is nothing, even of what is infinite. */
@@ -77,41 +97,29 @@ static const double *times(const double *s, const double *a, ptrdiff_t n, double
 
 static int64_t *ones(lg_totals *t, int tally) { return t->column[LG_ONES] + t->start[tally]; }
 
-/* In one loop: numbers that have an exponent in common wait for each other. */
-static int add_scalars(lg_totals *t, const piece *p, const double *weighted) {
-    const cells c = cells_of(t);
-    const ptrdiff_t first = t->cell_start[LG_SCALARS];
-    uint64_t strange = 0;
-    for (ptrdiff_t i = 0; i < p->n; i++) {
-        const double s = p->weighted ? p->s[i] : 1, sw = p->divided ? p->sw[i] : 1;
-        put(c, first + LG_ENTROPY, s == 0 ? 0 : s * p->entropy[i], &strange);
-        put(c, first + LG_BRIER, s == 0 ? 0 : s * p->brier[i], &strange);
-        put(c, first + LG_LL, weighted[i] * weighted[i], &strange);
-        put(c, first + LG_LW, sw == 0 ? 0 : sw * weighted[i], &strange);
-        if (!p->divided) continue;
-        put(c, first + LG_DIVISOR, sw, &strange);
-        put(c, first + LG_WW, sw * sw, &strange);
-    }
-    if (!p->divided) {
-        ones(t, LG_SCALARS)[LG_DIVISOR] += p->n;
-        ones(t, LG_SCALARS)[LG_WW] += p->n;
-    }
-    return strange ? LG_NO_SUM : LG_FINE;
+static int add_scalar(lg_totals *t, int scalar, const double *value, ptrdiff_t n) {
+    return add_few(t, t->start[LG_SCALARS] + scalar, 1, value, NULL, n);
 }
 
-/* The bin of each confidence, (k, k+1] / bins, and of each loss, by its binary exponent; no loss is in bin 0. */
-static void place(const lg_totals *t, piece *p) {
-    const int64_t bins = t->size[LG_BIN_WEIGHT], sizes = t->size[LG_LOSS_HISTOGRAM];
-    for (ptrdiff_t i = 0; i < p->n; i++) {
-        const double scaled = p->confidence[i] * (double)bins, most = (double)bins;
-        const double within = scaled > 0 ? scaled < most ? scaled : most : 0; /* 0 where NaN */
-        const int whole = (int)within;
-        p->bin[i] = whole - (whole > 0 && (double)whole == within);
-        uint64_t bits;
-        memcpy(&bits, &p->loss[i], sizeof bits);
-        const int64_t size = (int64_t)(bits >> 52 & 0x7ff) - 1022 + 40;
-        p->size[i] = size < 0 ? 0 : size >= sizes ? sizes - 1 : size;
-    }
+/* The products a b. */
+static const double *multiply(const double *a, const double *b, ptrdiff_t n, double *to) {
+    for (ptrdiff_t i = 0; i < n; i++) to[i] = a[i] * b[i];
+    return to;
+}
+
+static int add_scalars(lg_totals *t, const piece *p, const double *weighted) {
+    const ptrdiff_t n = p->n;
+    double product[PIECE];
+    t->valued[LG_SCALARS] = 1;
+    int kind = add_scalar(t, LG_ENTROPY, p->weighted ? times(p->s, p->entropy, n, product) : p->entropy, n);
+    kind |= add_scalar(t, LG_BRIER, p->weighted ? times(p->s, p->brier, n, product) : p->brier, n);
+    kind |= add_scalar(t, LG_LL, multiply(weighted, weighted, n, product), n);
+    kind |= add_scalar(t, LG_LW, p->divided ? times(p->sw, weighted, n, product) : weighted, n);
+    if (p->divided)
+        return kind | add_scalar(t, LG_DIVISOR, p->sw, n) | add_scalar(t, LG_WW, multiply(p->sw, p->sw, n, product), n);
+    ones(t, LG_SCALARS)[LG_DIVISOR] += n;
+    ones(t, LG_SCALARS)[LG_WW] += n;
+    return kind;
 }
 
 /* What both tasks add. */
@@ -125,7 +133,9 @@ static int add_common(lg_totals *t, const piece *p) {
         kind |= add(t, LG_BIN_WEIGHT, s, p->bin, p->n) | add(t, LG_LOSS_HISTOGRAM, s, p->size, p->n);
         kind |= add(t, LG_BIN_RIGHT, times(s, p->right, p->n, right), p->bin, p->n);
     }
-    for (ptrdiff_t i = 0; i < p->n; i++) t->infinite += p->loss[i] > DBL_MAX;
+    ptrdiff_t infinite = 0;
+    for (ptrdiff_t i = 0; i < p->n; i++) infinite += p->loss[i] > DBL_MAX;
+    t->infinite += infinite;
     t->terms += p->n;
     return kind | add_scalars(t, p, weighted);
 }
@@ -230,9 +240,12 @@ static void list_worst(lg_totals *t, const piece *p) {
 }
 
 static int add_kept_rows(lg_totals *t, piece *p) {
-    for (ptrdiff_t i = 0; i < p->n; i++) t->correct += p->rank[i] == 0;
+    ptrdiff_t correct = 0;
+    for (ptrdiff_t i = 0; i < p->n; i++) correct += p->rank[i] == 0;
     for (ptrdiff_t i = 0; i < p->n; i++) p->right[i] = p->rank[i] == 0;
-    place(t, p);
+    t->correct += correct;
+    const lg_bins bins = {(int)t->size[LG_BIN_WEIGHT], (int)t->size[LG_LOSS_HISTOGRAM]};
+    t->kernels->bins(p->confidence, p->loss, p->n, bins, p->bin, p->size);
     int kind = add_confusion(t, p, p->weighted ? p->s : NULL);
     if (p->weighted) kind |= weigh_rows(t, p);
     else count_rows(t, p);
@@ -283,6 +296,7 @@ lg_problem lg_add_rows(lg_totals *t, const lg_level *level, int computed, const 
                        ptrdiff_t end) {
     const lg_environment found = lg_enter();
     lg_problem problem = {LG_FINE, 0};
+    t->kernels = level->kernels[LG_F64];
     for (ptrdiff_t row = begin; row < end && !problem.kind; row += PIECE)
         problem = add_row_piece(t, level, computed, terms, row, end - row < PIECE ? end - row : PIECE);
     lg_leave(found);
@@ -317,8 +331,11 @@ static int weigh_logits(lg_totals *t, const piece *p) {
 }
 
 static int add_kept_logits(lg_totals *t, piece *p) {
-    for (ptrdiff_t i = 0; i < p->n; i++) t->correct += p->outcome[i] == 0 || p->outcome[i] == 3;
-    place(t, p);
+    ptrdiff_t correct = 0;
+    for (ptrdiff_t i = 0; i < p->n; i++) correct += p->outcome[i] == 0 || p->outcome[i] == 3;
+    t->correct += correct;
+    const lg_bins bins = {(int)t->size[LG_BIN_WEIGHT], (int)t->size[LG_LOSS_HISTOGRAM]};
+    t->kernels->bins(p->confidence, p->loss, p->n, bins, p->bin, p->size);
     int kind = LG_FINE;
     if (p->weighted) kind = weigh_logits(t, p);
     else {
@@ -341,9 +358,10 @@ static ptrdiff_t take_targets(const lg_level *level, const lg_terms *terms, ptrd
         level->kernels[computed]->load(from->at + at * from->stride[0], from->stride[0], n, storage, whole);
         widen(whole, computed, n, target);
     }
-    for (ptrdiff_t i = 0; i < n; i++)
-        if (!(target[i] >= 0 && target[i] <= 1)) return i;
-    return n;
+    const double top = level->kernels[LG_F64]->top(target, n);
+    ptrdiff_t good = top >= 0 && top <= 1 ? n : 0;
+    while (good < n && target[good] >= 0 && target[good] <= 1) good++;
+    return good;
 }
 
 static void see_logits(const lg_level *level, int computed, const lg_terms *terms, ptrdiff_t at, piece *p) {
@@ -395,6 +413,7 @@ lg_problem lg_add_logits(lg_totals *t, const lg_level *level, int computed, cons
                          ptrdiff_t end) {
     const lg_environment found = lg_enter();
     lg_problem problem = {LG_FINE, 0};
+    t->kernels = level->kernels[LG_F64];
     for (ptrdiff_t at = begin; at < end && !problem.kind; at += PIECE)
         problem = add_logit_piece(t, level, computed, terms, at, end - at < PIECE ? end - at : PIECE);
     lg_leave(found);
@@ -403,47 +422,9 @@ lg_problem lg_add_logits(lg_totals *t, const lg_level *level, int computed, cons
 
 /* ---- reading ---- */
 
-/* Brings the sum of one exponent, in units of 2^place of the columns', to a group. */
-static int spread(lg_totals *t, ptrdiff_t group, int place, uint64_t sum) {
-    const int shift = place & 31;
-    const uint64_t low = (sum & LOW32) << shift, high = (sum >> 32 << shift) + (low >> 32);
-    const uint64_t limb[3] = {low & LOW32, high & LOW32, high >> 32};
-    for (int k = 0; k < 3; k++) {
-        if (!limb[k]) continue;
-        int64_t *to = column(t, (place >> 5) + k);
-        if (!to) return LG_NO_ROOM;
-        to[group] += (int64_t)limb[k];
-    }
-    return LG_FINE;
-}
-
-static int settle_cell(lg_totals *t, ptrdiff_t group, int exponent, lg_cell *cell) {
-    const lg_cell sum = *cell;
-    if (!(sum.low | sum.high)) return LG_FINE;
-    *cell = (lg_cell){0, 0};
-    if (exponent == LG_EXPONENTS - 1) { /* one in bit 52 for each infinity */
-        int64_t *to = column(t, LG_INFINITIES);
-        if (to) to[group] += (int64_t)(sum.high << 12 | sum.low >> 52);
-        return to ? LG_FINE : LG_NO_ROOM;
-    }
-    const int place = (exponent ? exponent - 1 : 0) + LG_COLUMNS_BELOW;
-    return spread(t, group, place, sum.low) | spread(t, group, place + 64, sum.high);
-}
-
-int lg_totals_settle(lg_totals *t) {
-    int kind = LG_FINE;
-    for (int exponent = 0; exponent < LG_EXPONENTS; exponent++) {
-        lg_cell *cell = t->cell + exponent * t->few;
-        for (int tally = 0; t->seen[exponent] && tally < LG_TALLIES; tally++)
-            for (ptrdiff_t g = 0; t->size[tally] <= LG_FEW_GROUPS && g < t->size[tally]; g++)
-                kind |= settle_cell(t, t->start[tally] + g, exponent, cell + t->cell_start[tally] + g);
-    }
-    return kind;
-}
-
 int lg_tally_has(const lg_totals *t, int tally, int column) {
     const int64_t *from = t->column[column];
-    if (!from || (column != LG_ONES && !t->valued[tally] && t->size[tally] > LG_FEW_GROUPS)) return 0;
+    if (!from || (column != LG_ONES && !t->valued[tally])) return 0;
     from += t->start[tally];
     for (ptrdiff_t g = 0; g < t->size[tally]; g++)
         if (from[g]) return 1;

@@ -1,5 +1,5 @@
 /* What one thread adds up about predictions: counts and exact sums, apart for each class, bin, ... Those of
- * several threads merge, in any order, to the same bits (lossgrad/_totals.py, which names them alike).
+ * several threads merge, in any order, to the same bits (lossgrad/evaluation/totals.py, which names them alike).
  * Every tally is a range of the groups of one set of columns (lg_columns_add). Without sample weights a term
  * counts 1, in the column of ones. */
 #ifndef LG_TOTALS_H
@@ -14,10 +14,7 @@ enum {
  * entropy and the Brier score, of s w, (s l)^2, s w s l and (s w)^2. */
 enum { LG_ENTROPY, LG_BRIER, LG_DIVISOR, LG_LL, LG_LW, LG_WW, LG_SCALAR_GROUPS };
 
-enum { LG_EXPONENTS = 2048, LG_FEW_GROUPS = 64 };
-typedef struct {
-    uint64_t low, high; /* the sum of significands, in 128 bits */
-} lg_cell;
+enum { LG_FEW_GROUPS = 64 }; /* so many or less are added up by whole numbers (tally.h) */
 typedef struct {
     double loss, confidence;
     int64_t row, label, predicted;
@@ -29,11 +26,7 @@ typedef struct {
     int valued[LG_TALLIES];                        /* whether it has more than ones */
     int64_t *column[LG_COLUMNS];
     int64_t *(*zeros)(ptrdiff_t groups);           /* a new column, or NULL; LG_ONES is there from the start */
-    /* Sums of the groups of few (the tallies of LG_FEW_GROUPS and less) until lg_totals_settle: one cell for
-     * each exponent of a double, to which whole significands are added. (The "large superaccumulator" of Neal.) */
-    ptrdiff_t few, cell_start[LG_TALLIES];
-    lg_cell *cell;
-    uint8_t seen[LG_EXPONENTS];
+    const lg_kernels *kernels; /* of float64 */
     int64_t ignored, undefined, terms, correct, infinite;
     lg_worst_row *worst; /* those of largest loss, in descending order, the earlier first among equals */
     ptrdiff_t listed, most;
@@ -56,12 +49,10 @@ typedef struct {
     ptrdiff_t at;
 } lg_problem;
 /* Adds rows (or logits, which lie row after row) from begin to end, up to the first problem; the totals are of no
- * use after one. At most 2^30 terms from settling to settling. */
+ * use after one. Takes at most 2^30 terms. */
 lg_problem lg_add_rows(lg_totals *t, const lg_level *level, int computed, const lg_terms *terms, ptrdiff_t begin,
                        ptrdiff_t end);
 lg_problem lg_add_logits(lg_totals *t, const lg_level *level, int computed, const lg_terms *terms, ptrdiff_t begin,
                          ptrdiff_t end);
-/* Brings all sums into the columns, which are then to be read and cleared: LG_FINE or LG_NO_ROOM. */
-int lg_totals_settle(lg_totals *t);
 int lg_tally_has(const lg_totals *t, int tally, int column); /* whether any group has something there */
 #endif

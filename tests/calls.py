@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossgrad import reference
-from lossgrad._registry import OPS, Op
+from lossgrad.registry import OPS, Op
 
 
 @functools.cache

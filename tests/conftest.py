@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import lossgrad
-from lossgrad import _backend, reference
+from lossgrad import reference
+from lossgrad._core import backend
 
-kernels = _backend.kernels
+kernels = backend.kernels
 LEVELS = kernels.available_levels() if kernels else []
 FUSED_LEVELS = [level for level in LEVELS if level not in ("portable", "sse2")]
 VECTOR_LEVELS = [level for level in LEVELS if not level.startswith("portable")]

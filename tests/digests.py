@@ -14,7 +14,7 @@ import numpy as np
 from calls import bits, calls
 
 import lossgrad
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 HERE = Path(__file__).parent
 FILE = HERE / "digests.json"

@@ -11,9 +11,9 @@ import math
 import mpmath
 import numpy as np
 
-from lossgrad._registry import OPS
 from lossgrad.reference import activations
 from lossgrad.reference._apply import parameters_of
+from lossgrad.registry import OPS
 
 LONG = np.finfo(np.longdouble).nmant >= 63
 MP_BITS = 160  # of the fallback

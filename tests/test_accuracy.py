@@ -11,13 +11,13 @@ import ulp
 from conftest import FUSED_LEVELS, LEVELS, backends
 
 from benchmarks import exhaustive
-from lossgrad import _backend
-from lossgrad._registry import OPS
+from lossgrad._core import backend
+from lossgrad.registry import OPS
 
 BITS = {np.float32: np.uint32, np.float64: np.uint64}
 ACTIVATIONS = [op for op in OPS if op.kind == "elementwise"]
 # (operation, parameters)
-needs_kernels = pytest.mark.skipif(_backend.kernels is None, reason="needs the compiled kernels")
+needs_kernels = pytest.mark.skipif(backend.kernels is None, reason="needs the compiled kernels")
 FORMS = [(op, options) for op in ACTIVATIONS for options in ({}, *op.variants)]
 BY_MPMATH = ("elu", "celu", "softplus")  # that have parameters: what the oracle needs mpmath for
 TANH = next(op for op in OPS if op.name == "tanh")
@@ -35,10 +35,10 @@ WORST = {
 
 def bounds(op, options=()):
     """What C states; what the reference keeps as well, where there are no kernels."""
-    if _backend.kernels is None:
+    if backend.kernels is None:
         return (2.0, 2.0)
     by_tanh = "approximate" in options
-    return _backend.kernels.bounds()["gelu_tanh" if by_tanh else op.name]
+    return backend.kernels.bounds()["gelu_tanh" if by_tanh else op.name]
 
 
 @functools.cache
@@ -395,9 +395,9 @@ def test_tanh_on_the_hard_cases_of_numpy(lg, dtype):
 @pytest.fixture
 def as_found():
     """Leaves the level in use as it was."""
-    before = _backend.kernels.level()
+    before = backend.kernels.level()
     yield
-    _backend.kernels.set_level(before)
+    backend.kernels.set_level(before)
 
 
 every_form = pytest.mark.parametrize("form", exhaustive.forms(), ids=lambda form: form.name)
@@ -466,8 +466,8 @@ def test_extreme_parameters(op, options, dtype):
 @every_form
 def test_worst_inputs_on_record(form, as_found):
     """The hardest of all float32 are as hard as docs/accuracy.md has it, and within the bounds."""
-    rows, level = exhaustive.read(), _backend.kernels.level()
-    kept, ruler = _backend.kernels.available_levels(), exhaustive.Ruler()
+    rows, level = exhaustive.read(), backend.kernels.level()
+    kept, ruler = backend.kernels.available_levels(), exhaustive.Ruler()
     for k, (name, bound) in enumerate(zip((form.name, f"{form.name}'"), form.bounds, strict=True)):
         if name not in rows:
             continue
@@ -480,9 +480,9 @@ def test_worst_inputs_on_record(form, as_found):
             x = np.array([float.fromhex(at)], np.float32)
             for here in {*levels} & {*kept}:
                 with np.errstate(all="ignore"):
-                    _backend.kernels.set_level(level)
+                    backend.kernels.set_level(level)
                     exact = form.exact_results()(x.astype(float))
-                    _backend.kernels.set_level(here)
+                    backend.kernels.set_level(here)
                     found = ruler.largest(
                         form.both(np.float32)(x)[k], exact[k], exact[2] if k else None
                     )

@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 from calls import inputs, same_bits
 
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 FAMILY = [
     op for op in OPS if op.kind in ("softmax", "distribution") and op.name != "softmax_jacobian"

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import cases, instructions, results
-from lossgrad import _arguments
-from lossgrad._registry import OPS
+from lossgrad._core import arguments
+from lossgrad.registry import OPS
 
 CASES = list(cases.cases())
 A = "lossgrad:sigmoid-float32-1000"
@@ -23,7 +23,7 @@ FAST = {"ns": 2.0, "best": 1.8, "gb_per_s": 4.0, "copy": 8.0, "max": 2.0}
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_every_function_has_a_benchmark(op):
     for function in op.functions:
-        for dtype in _arguments.SUPPORTED:
+        for dtype in arguments.SUPPORTED:
             found = [c for c in CASES if (c.function, c.dtype) == (function, dtype)]
             tracked = [c for c in found if c.is_tracked]
             assert len(found) >= 3, f"{function} of {dtype}"

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import types
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -15,8 +16,8 @@ import pytest
 
 import lossgrad
 from lossgrad import cli, readers, sample
-from lossgrad._file_array import FileArray
-from lossgrad._shards import find_shards
+from lossgrad.evaluation.formats.file_array import FileArray
+from lossgrad.evaluation.shards import find_shards
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_unreadable_file(fail, files, monkeypatch):
     def denied(self, *arguments):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(readers.Path, "open", denied)
+    monkeypatch.setattr(Path, "open", denied)
     message = fail("evaluate", logits, targets)
     assert message == f"{logits}: cannot be read: Permission denied"
 
@@ -423,7 +424,7 @@ def test_interrupt(capsys, files, monkeypatch):
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lossgrad._part.Part.add", interrupted)
+    monkeypatch.setattr("lossgrad.evaluation.part.Part.add", interrupted)
     assert cli.main(["evaluate", *map(str, files())]) == 130
     assert capsys.readouterr() == ("", "lossgrad: error: interrupted\n")
 

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 import lossgrad
-from lossgrad import Evaluation, _checkpoint, _command, _part, _walk, cli, evaluate
+from lossgrad import Evaluation, cli, evaluate
+from lossgrad.cli import run as program
+from lossgrad.evaluation import checkpoint, part
+from lossgrad.evaluation import walk as walking
 
 NO_CLUSTER = "--dask", "tcp://127.0.0.1:1"  # where the state is refused before anything is asked
 
@@ -207,7 +210,7 @@ def test_outputs_are_checked_before_the_work(run, shards, monkeypatch):
     def never(*arguments, **options):
         raise AssertionError("too late")
 
-    monkeypatch.setattr(_command, "walk", never)
+    monkeypatch.setattr(program, "walk", never)
     nowhere, names = directory / "none" / "file", directory / "names"
     names.write_text("one\ntwo\n")
     for option, path, problem in (
@@ -295,7 +298,7 @@ def test_a_state_where_nothing_can_be_written(run, shards, full_disk):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Blocks of 20 rows; give a function that has a signal raised after the n-th."""
-    walk = _walk.walk
+    walk = walking.walk
     seen = []
 
     def walk_slowly(*arguments, after_block, **options):
@@ -308,7 +311,7 @@ def small_blocks(monkeypatch):
         walk(*arguments, after_block=after, **options, block_bytes=20 * 7 * 4)
 
     seen_limit = [0]
-    monkeypatch.setattr(_command, "walk", walk_slowly)
+    monkeypatch.setattr(program, "walk", walk_slowly)
 
     def stop_after(blocks):
         seen.clear()
@@ -365,8 +368,8 @@ def test_a_killed_run_goes_on_from_its_last_save(run, shards, small_blocks, monk
     directory, *_ = shards
     state = directory / "state"
     run("evaluate", *patterns(directory), "--state", directory / "whole")
-    monkeypatch.setattr(_command, "_SAVE_SECONDS", 0.0)
-    save, saves = _checkpoint.save, []
+    monkeypatch.setattr(program, "_SAVE_SECONDS", 0.0)
+    save, saves = checkpoint.save, []
 
     def save_twenty(*arguments):
         save(*arguments)
@@ -374,9 +377,9 @@ def test_a_killed_run_goes_on_from_its_last_save(run, shards, small_blocks, monk
         if len(saves) == 20:
             raise OSError(5, "killed")
 
-    monkeypatch.setattr(_checkpoint, "save", save_twenty)
+    monkeypatch.setattr(checkpoint, "save", save_twenty)
     run("evaluate", *patterns(directory), "--state", state, "--threads", 1, status=2)
-    monkeypatch.setattr(_checkpoint, "save", save)
+    monkeypatch.setattr(checkpoint, "save", save)
     seen = small_blocks(0)
     run("evaluate", *patterns(directory), "--state", state)
     # 300 rows in 15 blocks, a shard of 1, and 4 blocks more were saved
@@ -416,7 +419,7 @@ def test_files_that_change_under_the_walk(run, shards, small_blocks, monkeypatch
     directory, *_ = shards
     small_blocks(0)
     path = directory / "logits-3.npy"
-    add, calls = _part.Part.add, []
+    add, calls = part.Part.add, []
 
     def change(self, *arguments, **options):
         add(self, *arguments, **options)
@@ -430,7 +433,7 @@ def test_files_that_change_under_the_walk(run, shards, small_blocks, monkeypatch
             else:
                 path.unlink()
 
-    monkeypatch.setattr(_part.Part, "add", change)
+    monkeypatch.setattr(part.Part, "add", change)
     message = run("evaluate", *patterns(directory), "--threads", 1, status=2)
     expected = "no such file" if how == "removed" else "changed while it was read"
     assert message.startswith(f"{path}: {expected}")

@@ -135,7 +135,8 @@ def test_a_missing_extension_that_was_asked_for_is_an_error(without_kernels):
 def test_an_extension_that_does_not_load_is_not_passed_over(without_kernels, tmp_path):
     """Only a missing extension falls back; a broken one says so."""
     shutil.copytree(without_kernels / "lossgrad", tmp_path / "lossgrad")
-    (tmp_path / "lossgrad" / "_kernels.py").write_text("import a_library_that_is_not_there\n")
+    broken = tmp_path / "lossgrad" / "_kernels" / "crossing.py"
+    broken.write_text("import a_library_that_is_not_there\n")
     message = last_line(run(SHOW, tmp_path))
     assert "a_library_that_is_not_there" in message
 

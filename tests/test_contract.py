@@ -3,6 +3,7 @@ call leaves a trace in the caller's floating-point environment."""
 
 import ast
 import ctypes
+import importlib
 import inspect
 import math
 import sys
@@ -16,17 +17,17 @@ from conftest import kernels
 
 import lossgrad
 from lossgrad import (
-    _registry,
     activations,
     distributions,
     losses,
     norms,
     reference,
+    registry,
     row_losses,
     softmax_family,
 )
 
-OPS = _registry.OPS
+OPS = registry.OPS
 MODULES = (activations, distributions, losses, norms, row_losses, softmax_family)
 compiled = pytest.mark.skipif(kernels is None, reason="needs the compiled kernels")
 ops = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -47,7 +48,7 @@ def test_one_set_of_names():
 @ops
 def test_one_signature(op):
     """Names, order, kinds and defaults are those of the registry, in both backends."""
-    assert set(op.inputs) <= set(_registry.DOMAINS)
+    assert set(op.inputs) <= set(registry.DOMAINS)
     for name in op.functions:
         module = next(module for module in MODULES if name in module.__all__)
         public = inspect.signature(getattr(module, name)).parameters.values()
@@ -58,8 +59,24 @@ def test_one_signature(op):
         options = list(public)[len(op.inputs) + name.endswith("_backward") :]
         backward = name.endswith("_backward") and op.backward_parameters is not None
         expected = op.backward_parameters if backward else op.parameters
-        assert {p.name: p.default for p in options} == {**expected, **_registry.COMMON}, name
+        assert {p.name: p.default for p in options} == {**expected, **registry.COMMON}, name
         assert (next(iter(public)).name == "grad") == name.endswith("_backward")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("cli", "main"),
+        ("evaluation", "Average DtypeError Evaluation FileError InputError LabelError Result Task"),
+        ("readers", "FileError open_npy open_npz"),
+        ("report", "html write"),
+        ("sample", "digits load_digits save"),
+    ],
+)
+def test_public_modules_stay_where_they_are(name, wanted):
+    module = importlib.import_module(f"lossgrad.{name}")
+    assert set(wanted.split()) <= set(vars(module))
+    assert set(getattr(module, "__all__", ())) <= set(vars(module))
 
 
 @compiled
@@ -93,7 +110,7 @@ def test_rows_have_bounds_in_c():
 
 @compiled
 def test_stubs_are_the_extension():
-    stub = Path(lossgrad.__file__).with_name("_kernels.pyi").read_text()
+    stub = Path(kernels.__file__).with_name("crossing.pyi").read_text()
     body = ast.parse(stub).body
     named = {n.target.id for n in body if isinstance(n, ast.AnnAssign)}
     functions = {n.name: n for n in body if isinstance(n, ast.FunctionDef)}

@@ -131,7 +131,7 @@ def test_a_lost_cluster_is_one_line(data, cluster, tmp_path, capsys, monkeypatch
 @pytest.mark.filterwarnings("ignore")
 def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
     x, y, _ = data
-    monkeypatch.setattr("lossgrad._dask._PIECE_BYTES", 48 * 100)
+    monkeypatch.setattr("lossgrad.evaluation.dask._PIECE_BYTES", 48 * 100)
     for number, rows in enumerate(np.split(np.arange(900), [250, 251])):
         np.save(tmp_path / f"x{number}.npy", x[rows])
         np.save(tmp_path / f"y{number}.npy", y[rows])
@@ -147,7 +147,7 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
     assert cli.main(["evaluate", *files, "--dask", cluster.scheduler_address]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("lossgrad: error: y2.npy: row 549: label 99 is outside")
-    monkeypatch.setattr("lossgrad._dask.__package__", "no_such_package")
+    monkeypatch.setattr("lossgrad.evaluation.dask.__package__", "no_such_package")
     assert cli.main(["evaluate", *files, "--dask", cluster.scheduler_address]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"lossgrad: error: {cluster.scheduler_address}: its worker tcp://")

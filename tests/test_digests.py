@@ -9,7 +9,7 @@ from conftest import FUSED_LEVELS, kernels
 from ways import WAYS, same_results
 
 import lossgrad
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 pytest.importorskip("ml_dtypes")
 UPDATE = """\

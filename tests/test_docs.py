@@ -13,7 +13,7 @@ from test_contract import MODULES
 
 import lossgrad
 from lossgrad import reference
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 PUBLIC = {name: getattr(m, name) for m in MODULES for name in m.__all__}
 SECTIONS = ["Parameters", "Returns", "Raises", "Notes", "Examples"]

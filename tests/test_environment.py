@@ -12,8 +12,9 @@ import pytest
 from calls import calls, same_bits
 
 import lossgrad
-from lossgrad import Evaluation, _exact, _statistics
-from lossgrad._registry import OPS
+from lossgrad import Evaluation
+from lossgrad.evaluation import exact, statistics
+from lossgrad.registry import OPS
 
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64") or platform.libc_ver()[0] != "glibc",
@@ -111,7 +112,7 @@ def evaluated(task, x, y, s):
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 def test_evaluation_has_an_environment_of_its_own(task, backend, monkeypatch):
     if backend == "reference":
-        for module in (_exact, _statistics):
+        for module in (exact, statistics):
             monkeypatch.setattr(module, "kernels", None)
     data = extraordinary(task)
     expected = evaluated(task, *data)

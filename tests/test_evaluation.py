@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import lossgrad
-from lossgrad import DtypeError, Evaluation, InputError, LabelError, _part, _shard, evaluate
+from lossgrad import DtypeError, Evaluation, InputError, LabelError, evaluate
+from lossgrad.evaluation.part import Part
+from lossgrad.evaluation.shard import blocks
 
 
 def multiclass(rows=1000, classes=10, dtype=np.float32, seed=0):
@@ -344,7 +346,7 @@ def test_blocks_cover_every_row_once_in_order():
     for shape in [(7,), (1, 9), (3, 4, 5), (0,), (2, 0, 3)]:
         numbers = np.arange(math.prod(shape)).reshape(shape)
         for rows in (1, 2, 5, 8, 1000):
-            pieces = [numbers[index].ravel() for index in _shard.blocks(shape, rows)]
+            pieces = [numbers[index].ravel() for index in blocks(shape, rows)]
             assert all(piece.size <= rows for piece in pieces)
             joined = np.concatenate([*pieces, np.arange(0)])
             np.testing.assert_array_equal(joined, numbers.ravel())
@@ -355,14 +357,14 @@ def test_blocks_cover_every_row_once_in_order():
 def test_as_many_threads_as_asked_for(monkeypatch, task, threads):
     """Blocks are shared out, and no other thread works where one is asked for."""
     seen = set()
-    add = _part.Part.add
+    add = Part.add
 
     def watched(*arguments, **options):
         seen.add(threading.get_ident())
         time.sleep(0.01)
         add(*arguments, **options)
 
-    monkeypatch.setattr(_part.Part, "add", watched)
+    monkeypatch.setattr(Part, "add", watched)
     x, y = multiclass(200, 5)
     y = y if task == "multiclass" else x > 0
     expected = evaluate(x, y, task=task, num_threads=1)
@@ -394,7 +396,7 @@ FIGURES = ["loss", "loss_error", "accuracy", "entropy", "confidence", "brier", "
 def test_figures_do_not_depend_on_the_scale_of_weights(task, scale, backend, rng, monkeypatch):
     """Nor do those of parts that were merged, some of them of another scale."""
     if backend == "reference":
-        monkeypatch.setattr("lossgrad._exact.kernels", None)
+        monkeypatch.setattr("lossgrad.evaluation.exact.kernels", None)
     x, weights = 3 * rng.standard_normal((200, 4)), rng.integers(0, 9, 200).astype(float)
     y = rng.integers(0, 4, 200)
     y = np.eye(4)[y] if task == "binary" else y

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lossgrad import _evaluate, cli, evaluation
+from lossgrad import cli
+from lossgrad.evaluation import evaluate, state
 
 PAGE = Path(__file__).parent.parent / "docs" / "evaluation.md"
 
@@ -30,7 +31,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("module", [evaluation, _evaluate])
+@pytest.mark.parametrize("module", [state, evaluate])
 def test_examples_are_true(module):
     found = doctest.testmod(module)
     assert found.attempted > 0

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lossgrad._exact import ExactSums
+from lossgrad.evaluation.exact import ExactSums
 
 
 def exact_sum(*blocks):
@@ -111,8 +111,8 @@ def test_bytes_do_not_depend_on_order_or_merges():
 
 def test_limbs_never_overflow(monkeypatch):
     """More values than a limb has room for: it is carried in time."""
-    monkeypatch.setattr("lossgrad._exact._ROOM", 100)
-    monkeypatch.setattr("lossgrad._exact._CHUNK", 50)
+    monkeypatch.setattr("lossgrad.evaluation.exact._ROOM", 100)
+    monkeypatch.setattr("lossgrad.evaluation.exact._CHUNK", 50)
     sums = ExactSums(1)
     for size in [90] * 300 + [1000]:
         sums.add(np.full(size, float(2**32 - 1)))
@@ -133,7 +133,7 @@ def test_compiled_and_numpy_give_the_same_bytes(monkeypatch):
         return sums.to_bytes()
 
     expected = found()
-    monkeypatch.setattr("lossgrad._exact.kernels", None)
+    monkeypatch.setattr("lossgrad.evaluation.exact.kernels", None)
     assert found() == expected
 
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_summed(bad):
 def test_sums_beyond_the_range(compiled, monkeypatch):
     """Merged with shifts both ways, in any order, some groups with twice the shift."""
     if not compiled:
-        monkeypatch.setattr("lossgrad._exact.kernels", None)
+        monkeypatch.setattr("lossgrad.evaluation.exact.kernels", None)
     random = np.random.default_rng(8)
     values = np.ldexp(random.random(400), random.integers(-1073, 1024, 400))
     groups, shifts = random.integers(0, 3, 400), random.integers(-32, 33, 400)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lossgrad
-from lossgrad import _arguments
+from lossgrad._core import arguments
 
 
 class Exchanged:
@@ -23,7 +23,7 @@ class Exchanged:
 
 
 def is_read_in_place(other, values):
-    seen = _arguments.floating(other)
+    seen = arguments.floating(other)
     return seen.ctypes.data == values.ctypes.data and np.array_equal(seen, values)
 
 

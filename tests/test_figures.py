@@ -8,6 +8,7 @@ import pytest
 
 import lossgrad
 from lossgrad import Evaluation, evaluate, sample
+from lossgrad.evaluation.statistics import row_statistics
 
 RELATIVE = 1e-12
 
@@ -40,7 +41,7 @@ def data(request):
 
 def test_statistics_of_rows(data):
     x, y, _ = data
-    found = lossgrad._statistics.row_statistics(x, y)
+    found = row_statistics(x, y)
     p = softmax(x)
     rows = np.arange(len(x))
     np.testing.assert_allclose(found.lse, x.max(1) + np.log(1 / p.max(1)), rtol=RELATIVE)
@@ -74,7 +75,7 @@ def test_statistics_at_the_edges(dtype):
     x.view(f"u{x.itemsize}")[4, 1] += (
         1  # a NaN whose bits, taken for an exponent, would make it a number
     )
-    found = lossgrad._statistics.row_statistics(x, y, ignore_index=9)
+    found = row_statistics(x, y, ignore_index=9)
     np.testing.assert_array_equal(found.predicted, [0, 0, 1, -1, -1, -1, -1])
     np.testing.assert_array_equal(found.rank, [1, 1, 0, -1, -1, -1, -1])
     np.testing.assert_array_max_ulp(found.loss[0], dtype(np.log(3)), 4)

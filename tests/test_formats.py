@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from lossgrad import FileError, cli, evaluate
-from lossgrad._file_array import FileArray
-from lossgrad._formats import open_array
-from lossgrad._sequential import Rows
-from lossgrad._shard import Reordered
+from lossgrad.evaluation.formats import open_array
+from lossgrad.evaluation.formats.file_array import FileArray
+from lossgrad.evaluation.formats.sequential import Rows
+from lossgrad.evaluation.shard import Reordered
 
 
 def write_npz(path, arrays):

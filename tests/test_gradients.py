@@ -9,7 +9,7 @@ import pytest
 from calls import calls, same_bits
 
 from lossgrad import reference
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 STEP = 1e-5
 SHAPES = [((3, 4), -1), ((4, 3), 0), ((2, 3, 2), 1)]

@@ -5,8 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-import lossgrad
-from lossgrad import linear, logistic_regression_loss, sample, softmax_regression_loss
+from lossgrad import _functions, linear, logistic_regression_loss, sample, softmax_regression_loss
 
 NAN, INF = float("nan"), float("inf")
 FUSED = (
@@ -22,7 +21,7 @@ MODELS = pytest.mark.parametrize(
 def backend(lg, monkeypatch):
     """The models on each backend in turn: they look the fused kernels up in the package."""
     for name in FUSED:
-        monkeypatch.setattr(lossgrad, name, getattr(lg, name))
+        monkeypatch.setattr(_functions, name, getattr(lg, name))
 
 
 @pytest.fixture

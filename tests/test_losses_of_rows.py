@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from calls import inputs, same_bits
 
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 LOSSES = [op for op in OPS if op.kind == "loss_elementwise" and "axis" in op.parameters]
 losses = pytest.mark.parametrize("op", LOSSES, ids=lambda op: op.name)

@@ -238,9 +238,9 @@ import ctypes, mmap, sys
 import numpy as np
 sys.path.insert(0, {tests!r})
 import lossgrad
-from lossgrad import _backend
+from lossgrad._core import backend
 from calls import all_calls, same_bits
-_backend.kernels.set_level({level!r})
+backend.kernels.set_level({level!r})
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

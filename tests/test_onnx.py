@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from lossgrad import _arguments
-from lossgrad._registry import OPS
+from lossgrad._core import arguments
+from lossgrad.registry import OPS
 
 onnx = pytest.importorskip("onnx")
 
@@ -95,7 +95,7 @@ def examples():
         attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
         for inputs, outputs in case.data_sets:
             # Not ours: dtypes to come, and the sum over no class at all.
-            if inputs[0].dtype.name in _arguments.SUPPORTED and inputs[0].size:
+            if inputs[0].dtype.name in arguments.SUPPORTED and inputs[0].size:
                 found[node.op_type].append((case.name, attributes, inputs, outputs))
     return found
 

@@ -8,7 +8,7 @@ from calls import calls, same_bits
 from ways import overlapping
 
 from lossgrad import reference
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 SHAPES = [((7,), 0), ((40, 5), 1), ((3, 4, 2), 1)]
 SHIFTS = [0, 1, 16, -1, -5]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lossgrad
 from lossgrad import reference
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 bounded = settings(max_examples=60, deadline=None, derandomize=True)
 SIDE = st.sampled_from([0, 1, 2, 3, 5, 8, 16, 17, 33, 65])

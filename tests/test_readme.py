@@ -1,4 +1,7 @@
-"""README.md: its examples run, its computed parts are what is computed, its commands are these."""
+"""README.md: its examples run, its computed parts are what is computed, its commands are these.
+
+The files that it and CONTRIBUTING.md name are there.
+"""
 
 import doctest
 import re
@@ -7,9 +10,9 @@ import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import readme, results
-from lossgrad import _backend
+from lossgrad._core import backend
 
-TEXT = readme.README.read_text()
+ROOT, TEXT = readme.README.parent, readme.README.read_text()
 
 
 def test_examples_run():
@@ -23,7 +26,7 @@ def test_examples_run():
 
 @pytest.mark.parametrize("name", ["headline", "peers", "functions", "accuracy"])
 def test_computed_part(name):
-    if name == "functions" and _backend.kernels is None:
+    if name == "functions" and backend.kernels is None:
         pytest.skip("the bounds stand in the compiled kernels")
     found = readme.block(name).search(TEXT)
     assert found, f"README.md has no part {name}"
@@ -41,4 +44,11 @@ def test_commands():
 
 def test_links_exist():
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", TEXT):
-        assert (readme.README.parent / target).exists(), target
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_named_files_exist(page):
+    named = re.findall(r"`((?:csrc|src|tests|benchmarks|docs)/[^` ]*)`", (ROOT / page).read_text())
+    assert named
+    assert not [path for path in named if not [*ROOT.glob(path)]]

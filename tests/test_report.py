@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from lossgrad import Evaluation, FileError, cli, evaluate, report, sample
+from lossgrad.evaluation.report import plots
 
 pytest.importorskip("matplotlib")
 VOID = {"meta", "img"}
@@ -166,13 +167,13 @@ def test_the_numbers_of_the_loss_axis_stand_apart():
     seen = []
 
     def draw(axes, result):
-        report._losses(axes, result)
+        plots.losses(axes, result)
         FigureCanvasAgg(axes.figure).draw()
         seen.extend(label.get_window_extent() for label in axes.get_xticklabels())
 
     losses = np.geomspace(5e-7, 15, 400)
     logits = np.stack([np.zeros(400), np.log(np.expm1(losses))], axis=1)
-    report._plot(draw, evaluate(logits, np.zeros(400, int)), "losses")
+    plots.plot(draw, evaluate(logits, np.zeros(400, int)), "losses")
     assert len(seen) > 3
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(seen))
 

@@ -11,11 +11,11 @@ import pytest
 import ulp
 from conftest import backends
 
-from lossgrad import _backend
+from lossgrad._core import backend
 
 # The reference is held to the same.
 STATED = {"cross_entropy": (4.0, 4.0), "cross_entropy_soft": (4.0, 5.0), "softmax": (4.0, 8.0)}
-BOUNDS = _backend.kernels.bounds() if _backend.kernels else STATED
+BOUNDS = backend.kernels.bounds() if backend.kernels else STATED
 BOUND = max(BOUNDS["cross_entropy"])  # and of all the family where nothing else is said
 CLASSES = (1, 2, 3, 4, 5, 7, 8, 10, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129, 255, 257, 511)
 CLASSES += (512, 513, 1000, 1023, 1024, 1025, 1151, 2047, 2048, 2049, 3000, 5000)

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 NAN, INF = math.nan, math.inf
 LOSSES = [op for op in OPS if "sample_weight" in op.parameters]

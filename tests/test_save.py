@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lossgrad import FileError, cli
-from lossgrad._save import check_place, read_whole, write_whole
+from lossgrad.evaluation.save import check_place, read_whole, write_whole
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, links and devices")
 

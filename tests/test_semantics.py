@@ -9,7 +9,7 @@ import ulp
 from calls import all_calls, calls, same_bits
 
 from lossgrad import reference
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 INF, NAN, LN2 = math.inf, math.nan, math.log(2)
 PLACES = range(71)

@@ -10,9 +10,10 @@ import zlib
 import numpy as np
 import pytest
 
-from lossgrad import Evaluation, FileError, _checkpoint, _frame, evaluate, sample
-from lossgrad import evaluation as module
-from lossgrad._walk import Position
+from lossgrad import Evaluation, FileError, evaluate, sample
+from lossgrad.evaluation import checkpoint, frame
+from lossgrad.evaluation import state as module
+from lossgrad.evaluation.walk import Position
 
 
 def merged(states, random):
@@ -168,7 +169,7 @@ def in_files(data):
     """The state as a finished and as an unfinished run's file has it."""
     state = Evaluation.from_bytes(data)
     place = {"job": "a", "position": [0, 1], "total": max(9, state.rows)}
-    return [data, _frame.pack(b"lossgrad-unfinished\n", place, data)]
+    return [data, frame.pack(b"lossgrad-unfinished\n", place, data)]
 
 
 def signed(content):
@@ -183,7 +184,7 @@ def load(tmp_path):
     def loaded(data):
         (tmp_path / "state").write_bytes(data)
         try:
-            return _checkpoint.load(tmp_path / "state")
+            return checkpoint.load(tmp_path / "state")
         except FileError as error:
             problem = str(error)
         assert problem.startswith(f"{tmp_path / 'state'}: is not a state that can be read: ")
@@ -247,7 +248,7 @@ def edited(header=(), options=(), **more):
     found = json.loads(data[26 : 26 + length])
     found.update(header, **more)
     found["options"].update(options)
-    return _frame.pack(module.MAGIC, found, data[26 + length : -4])
+    return frame.pack(module.MAGIC, found, data[26 + length : -4])
 
 
 ROW = ["0x1.0000000000000p+0", "x", 0, 0, 0, "0x1.0000000000000p+0"]
@@ -326,7 +327,7 @@ def test_headers_that_are_none(load, text):
 )
 def test_places_that_are_none(load, place):
     data = small_states()[0]
-    assert load(_frame.pack(b"lossgrad-unfinished\n", place, data)) is None
+    assert load(frame.pack(b"lossgrad-unfinished\n", place, data)) is None
 
 
 @pytest.mark.parametrize(
@@ -347,13 +348,13 @@ def test_rows_are_checked_against_the_place(tmp_path, position, rows, right):
     state = Evaluation.from_bytes(small_states()[0])
     assert state.rows == 4
     path = str(tmp_path / "state")
-    _checkpoint.save(path, state, _checkpoint.Unfinished("job", Position(*position), 20))
+    checkpoint.save(path, state, checkpoint.Unfinished("job", Position(*position), 20))
     empty = Evaluation(**state.options())
     if right:
-        assert _checkpoint.resume(path, empty, "job", rows) == (state, position)
+        assert checkpoint.resume(path, empty, "job", rows) == (state, position)
     else:
         with pytest.raises(FileError, match="has 4 rows, which do not end in its shard"):
-            _checkpoint.resume(path, empty, "job", rows)
+            checkpoint.resume(path, empty, "job", rows)
 
 
 def test_states_without_weight_come_back():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import FUSED_LEVELS, kernels
 
-from lossgrad import _statistics, evaluate, reference
-from lossgrad.reference import statistics as twin
+from lossgrad import evaluate, reference
+from lossgrad.evaluation import statistics as measured
+from lossgrad.evaluation.reference import statistics as twin
 
 FIELDS = ("loss", "lse", "predicted", "confidence", "rank", "entropy", "squares", "brier")
 LABEL_FIELDS = ("loss", "probability", "entropy", "brier", "positive", "predicted")
@@ -21,7 +22,7 @@ BOUNDS = {
 @pytest.fixture
 def statistics(lg):
     """row_statistics on each backend in turn."""
-    return (twin if lg is reference else _statistics).row_statistics
+    return (twin if lg is reference else measured).row_statistics
 
 
 def exact(x, y):
@@ -162,7 +163,7 @@ def label_statistics(lg):
 
     def call(x, t, threshold=0.5):
         if lg is not reference:
-            return _statistics.label_statistics(x, t, threshold)
+            return measured.label_statistics(x, t, threshold)
         return twin.label_figures(x, t.astype(np.float64), np.log(threshold / (1 - threshold)))
 
     return call
@@ -239,7 +240,7 @@ def test_same_label_bits_anywhere(dtype, rng):
         for name in FUSED_LEVELS:
             kernels.set_level(name)
             for slices in ([slice(None)], [slice(0, 7), slice(7, 1100), slice(1100, None)]):
-                parts = [_statistics.label_statistics(x[k], t[k]) for k in slices]
+                parts = [measured.label_statistics(x[k], t[k]) for k in slices]
                 columns = ([getattr(p, field) for p in parts] for field in LABEL_FIELDS)
                 seen.append([np.concatenate(column).tobytes() for column in columns])
         assert all(other == seen[0] for other in seen)
@@ -273,12 +274,12 @@ def test_same_bits_anywhere(dtype, rng):
             seen = []
             for name in FUSED_LEVELS:
                 kernels.set_level(name)
-                seen.append(bits(_statistics.row_statistics(x, y)))
-                seen.append(bits(_statistics.row_statistics(np.asfortranarray(x), y)))
+                seen.append(bits(measured.row_statistics(x, y)))
+                seen.append(bits(measured.row_statistics(np.asfortranarray(x), y)))
                 padded = np.pad(x, ((0, 0), (0, 37)), constant_values=-np.inf)
-                seen.append(bits(_statistics.row_statistics(padded[:, : x.shape[1]], y)))
-                seen.append(bits(_statistics.row_statistics(padded, y)))
-                one = [_statistics.row_statistics(x[k : k + 1], y[k : k + 1]) for k in range(24)]
+                seen.append(bits(measured.row_statistics(padded[:, : x.shape[1]], y)))
+                seen.append(bits(measured.row_statistics(padded, y)))
+                one = [measured.row_statistics(x[k : k + 1], y[k : k + 1]) for k in range(24)]
                 seen.append([b"".join(parts) for parts in zip(*map(bits, one), strict=True)])
             assert all(other == seen[0] for other in seen), x.shape
     finally:

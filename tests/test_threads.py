@@ -154,13 +154,13 @@ def test_the_call_has_the_first_say(always, unset):
 
 GROWS = """
 import numpy as np, lossgrad
-from lossgrad import _kernels
-_kernels.set_sharing(0.0, 1e-6)
+from lossgrad._kernels import crossing
+crossing.set_sharing(0.0, 1e-6)
 x = np.zeros(10**6)
 helpers = []
 for n in (1, 3, 2, 6):
     lossgrad.sigmoid(x, num_threads=n)
-    helpers.append(_kernels.pool()[0])
+    helpers.append(crossing.pool()[0])
 print(helpers)
 """
 
@@ -244,14 +244,14 @@ def test_concurrent_callers(always):
 NO_THREADS = """
 import resource
 import numpy as np, lossgrad
-from lossgrad import _kernels
+from lossgrad._kernels import crossing
 x = np.linspace(-9, 9, 400_000)
 want = lossgrad.gelu(x, num_threads=1)
-_kernels.set_sharing(0.0, 1e-5)
+crossing.set_sharing(0.0, 1e-5)
 now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + (300 << 20),) * 2)  # too little for 900 stacks
 assert (lossgrad.gelu(x, num_threads=900) == want).all()
-assert 0 < _kernels.pool()[0] < 899
+assert 0 < crossing.pool()[0] < 899
 """
 
 
@@ -287,9 +287,9 @@ def test_a_forked_child_works(always):
 FORKED = """
 import multiprocessing, warnings
 import numpy as np, lossgrad
-from lossgrad import _kernels
+from lossgrad._kernels import crossing
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, from 3.12 on
-_kernels.set_sharing(0.0, 1e-5)
+crossing.set_sharing(0.0, 1e-5)
 x = np.linspace(-9, 9, 400_000)
 def total(k):
     return float(lossgrad.gelu(x, num_threads=3).sum())
@@ -302,8 +302,8 @@ if __name__ == "__main__":
 AT_EXIT = """
 import atexit
 import numpy as np, lossgrad
-from lossgrad import _kernels
-_kernels.set_sharing(0.0, 1e-5)
+from lossgrad._kernels import crossing
+crossing.set_sharing(0.0, 1e-5)
 x = np.linspace(-9, 9, 400_000)
 atexit.register(lambda: print(lossgrad.gelu(x, num_threads=3).shape))
 if {before}: lossgrad.gelu(x, num_threads=3)

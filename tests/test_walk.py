@@ -11,10 +11,12 @@ import time
 import numpy as np
 import pytest
 
-from lossgrad import Evaluation, FileError, LabelError, _part, _walk, evaluate
-from lossgrad._file_array import Buffer, FileArray
-from lossgrad._shard import Shard
-from lossgrad.reference import totals as twin
+from lossgrad import Evaluation, FileError, LabelError, evaluate
+from lossgrad.evaluation import part
+from lossgrad.evaluation import walk as walking
+from lossgrad.evaluation.formats.file_array import Buffer, FileArray
+from lossgrad.evaluation.reference import totals as twin
+from lossgrad.evaluation.shard import Shard
 
 ROWS = 700
 OPTIONS = {
@@ -36,7 +38,7 @@ def case(option, dtype, classes, seed=0):
     x = (rng.choice([0.5, 5, 60], (ROWS, 1)) * rng.standard_normal((ROWS, classes))).astype(dtype)
     x[3], x[5, 0], x[11] = np.nan, np.inf, -np.inf
     x[17] = x[18] = x[30]  # ties of losses
-    s = rng.choice([0.0, 1.0, 0.3, 1e-300, 1e200, 7.0], ROWS)
+    s = rng.choice([0.0, 1.0, 0.3, 5e-324, 1e-300, 1e200, 1.7e308, 7.0], ROWS)
     if options.get("weight") == "classes":
         options["weight"] = rng.choice([0.0, 1.0, 0.1, 2.5], classes)
     if options.get("task") == "binary":
@@ -75,7 +77,7 @@ def test_threads_and_both_totals_give_the_same_bytes(monkeypatch, option, weight
     for threads in (1, 2, 7):
         found = bytes_of(options, x, y, s, num_threads=threads, block_bytes=31 * x[0].nbytes)
         assert found == expected
-    monkeypatch.setattr(_part, "_totals", twin.Totals)  # which has the same figures of each row
+    monkeypatch.setattr(part, "_totals", twin.Totals)  # which has the same figures of each row
     assert bytes_of(options, x, y, s) == expected
 
 
@@ -83,8 +85,8 @@ def test_threads_and_both_totals_give_the_same_bytes(monkeypatch, option, weight
 def test_totals_are_read_before_they_are_full(monkeypatch, option):
     options, x, y, s = case(option, "f4", 9)
     expected = bytes_of(options, x, y, s)
-    monkeypatch.setattr(_part, "_STEP", 11 * x[0].nbytes)
-    monkeypatch.setattr(_part, "_ROOM", 500)
+    monkeypatch.setattr(part, "_STEP", 11 * x[0].nbytes)
+    monkeypatch.setattr(part, "_ROOM", 500)
     assert bytes_of(options, x, y, s) == expected
 
 
@@ -164,31 +166,31 @@ def test_a_checkpoint_is_a_prefix(threads, option):
     shards = [Shard(x[k : k + 100], y[k : k + 100], first_row=k) for k in range(0, ROWS, 100)]
     how = {"block_bytes": 9 * x[0].nbytes, "threads": threads}
     whole = Evaluation(**options)
-    _walk.walk(whole, shards, **how)
+    walking.walk(whole, shards, **how)
     rng = random.Random(3)
-    state, position, rows = Evaluation(**options), _walk.START, 0
+    state, position, rows = Evaluation(**options), walking.START, 0
 
     def after_block(more, _):
         nonlocal rows
         rows += more
-        return rng.random() < 0.1
+        return rng.random() < 0.3
 
     def checkpoint(at):
         nonlocal position
         before = Evaluation(**options)
-        _walk.walk(before, [Shard(x[:rows], y[:rows], first_row=0)])
+        walking.walk(before, [Shard(x[:rows], y[:rows], first_row=0)])
         assert before == state
-        if rng.random() < 0.5:
+        if not stops or rng.random() < 0.5:  # how often it is asked depends on the threads
             position = at
-            raise _walk.Interrupted(at)
+            raise walking.Interrupted(at)
 
     stops = 0
     while rows < ROWS:
         try:
-            _walk.walk(
+            walking.walk(
                 state, shards, start=position, after_block=after_block, checkpoint=checkpoint, **how
             )
-        except _walk.Interrupted:
+        except walking.Interrupted:
             stops += 1
     assert stops
     assert state == whole

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from calls import inputs, same_bits
 
-from lossgrad._registry import OPS
+from lossgrad.registry import OPS
 
 NAN, INF = math.nan, math.inf
 FAMILY = [op for op in OPS if op.kind == "softmax" and "where" in op.parameters]

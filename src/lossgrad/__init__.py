@@ -4,33 +4,18 @@ The compiled kernels are used where they are built; LOSSGRAD_BACKEND=numpy selec
 reference, which has the same functions.
 """
 
-from . import (
-    _backend,
-    activations,
-    distributions,
-    linear,
-    losses,
-    norms,
-    row_losses,
-    softmax_family,
-)
+# Before all that needs it: its warning names who imports this package.
+from ._core import backend as _backend
+
+# isort: split
+from . import activations, distributions, linear, losses, norms, row_losses, softmax_family
+from ._functions import *  # noqa: F403
+from ._kernels.threads import get_num_threads, set_num_threads
+from .evaluation import DtypeError, Evaluation, FileError, InputError, LabelError, Result
+from .evaluation.evaluate import evaluate
 from .linear import *  # noqa: F403
 
 __version__ = "0.1.0"
-
-if _backend.kernels:
-    from .activations import *  # noqa: F403
-    from .distributions import *  # noqa: F403
-    from .losses import *  # noqa: F403
-    from .norms import *  # noqa: F403
-    from .row_losses import *  # noqa: F403
-    from .softmax_family import *  # noqa: F403
-else:
-    from .reference import *  # noqa: F403
-
-from ._evaluate import evaluate
-from ._threads import get_num_threads, set_num_threads
-from .evaluation import DtypeError, Evaluation, FileError, InputError, LabelError, Result
 
 __all__ = [
     "DtypeError",

@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _arguments as check
-from ._backend import kernels
-from ._documentation import Function, complete
-from ._environment import arithmetic
-from ._registry import elementwise
+from ._core import arguments as check
+from ._core.backend import kernels
+from ._core.documentation import Function, complete
+from ._core.environment import arithmetic
+from .registry import elementwise
 
 __all__ = [
     "celu",

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _arguments as check
-from ._backend import kernels
-from ._environment import arithmetic
-from ._registry import elementwise
+from ._core import arguments as check
+from ._core.backend import kernels
+from ._core.environment import arithmetic
 from .activations import OPS, documented
 from .losses import row_sums
+from .registry import elementwise
 
 __all__ = [
     "cross_entropy_of_distributions",

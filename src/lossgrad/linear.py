@@ -13,10 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-import lossgrad  # names are looked up at call time: the package imports this module
-
-from . import _arguments as check
-from ._environment import arithmetic
+from . import _functions as functions
+from ._core import arguments as check
+from ._core.environment import arithmetic
 
 __all__ = ["logistic_regression_loss", "softmax_regression_loss"]
 
@@ -324,7 +323,7 @@ def _class_targets(targets: ArrayLike, x: Array, classes: int) -> Array:
 
 def _binary(logits: Array, targets: Array, weights: Array | None) -> float:
     column = None if weights is None else weights[:, None]
-    total, _ = lossgrad.binary_cross_entropy_with_logits_value_and_grad(
+    total, _ = functions.binary_cross_entropy_with_logits_value_and_grad(
         logits, targets, column, reduction="sum", out=logits
     )
     return float(total)
@@ -332,7 +331,7 @@ def _binary(logits: Array, targets: Array, weights: Array | None) -> float:
 
 def _multiclass(logits: Array, targets: Array, weights: Array | None) -> float:
     reduction = "sum" if weights is None else "none"
-    loss, _ = lossgrad.cross_entropy_value_and_grad(
+    loss, _ = functions.cross_entropy_value_and_grad(
         logits, targets, reduction=reduction, out=logits
     )
     if weights is None:

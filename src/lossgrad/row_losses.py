@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _arguments as check
-from ._backend import kernels
-from ._environment import arithmetic
+from ._core import arguments as check
+from ._core.backend import kernels
+from ._core.environment import arithmetic
 
 __all__ = [
     "cross_entropy",

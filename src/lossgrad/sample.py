@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lossgrad  # names are looked up at call time, as in evaluation.py
-from lossgrad._problems import FileError
-from lossgrad._save import read_whole, reason, write_whole
+from lossgrad.evaluation.problems import FileError
+from lossgrad.evaluation.save import read_whole, reason, write_whole
 
 TRAINING_ROWS = 1200
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _arguments as check
+from .._core import arguments as check
 from ._double import Wide, wide
 
 Array = NDArray[Any]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _arguments as check
+from .._core import arguments as check
 from ._apply import backward, each, forward, times
 from ._double import (
     Wide,

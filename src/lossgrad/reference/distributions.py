@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _arguments as check
+from .._core import arguments as check
 from ._apply import backward, forward, times
 from ._double import Wide, log, select, two_part_sum, wide
 from .softmax_family import blocks, doubles, flatten, store

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _arguments as check
+from .._core import arguments as check
 from ._apply import each, loss_beside, parameters_of, ratio, times
 from ._double import Wide, exact_sum, exp, log, log1p, select, sum_first, wide
 from .activations import _sigmoid

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _arguments as check
+from .._core import arguments as check
 from ._apply import loss_beside, ratio, weighted
 from ._double import exact_sum, sum_first
 from .softmax_family import Rows, blocks, doubles, flatten, measure, store, top_class

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _arguments as check
+from .._core import arguments as check
 from ._apply import BLOCK, times
 from ._double import (
     Wide,

@@ -1,0 +1,303 @@
+/* The walk of the softmax family over rows: a plan that is made once for a job, and four steps for each batch of
+ * rows, whose logarithms are taken together. What becomes of a row is in rows.h; rows of few classes are walked
+ * in few.h, as far as their results are made of their terms alone. */
+
+/* The rows of a batch. */
+typedef struct {
+    ptrdiff_t row, many;
+    int skips, skip[LG_ROWS]; /* rows that are left out: value and gradient are 0 */
+    int64_t label[LG_ROWS];
+    S *x[LG_ROWS], *g[LG_ROWS];     /* logits and incoming gradient, NULL without one */
+    S *term[LG_ROWS], *to[LG_ROWS]; /* terms, and where the results go: the output, or the terms' place */
+    factor scale[LG_ROWS];          /* of the terms */
+    S value[LG_ROWS];
+    lg_batch of;
+} rows_batch;
+#define EACH_ROW(k, t) \
+    for (ptrdiff_t k = 0, many = (t)->many; k < many; k++) \
+        if (!(t)->skip[k])
+
+typedef struct plan plan;
+typedef void step(const plan *p, rows_batch *t);
+
+/* What an operation makes of a row. */
+typedef struct {
+    int terms;    /* it is made of the terms: they are kept */
+    int shares;   /* it is each term times its row's factor */
+    int once;     /* it needs the logits once: they are copied a piece at a time */
+    int labelled; /* its value is the loss of a label, else the log-sum-exp */
+    int always;   /* also its value needs the last step, which is else for outputs */
+    step *finish; /* from sums and factors to values and results */
+} result;
+
+struct plan {
+    const lg_rows_job *job;
+    const result *result;
+    ptrdiff_t n, pitch, batch;
+    S *terms, *x_tile, *g_tile;
+    int x_runs, g_runs, out_runs; /* rows that are read, or written, where they are */
+    int has_out, keeps, whole;    /* whole: rows are copied before they are summed, if they are no runs */
+    int by_class, stream, scales; /* scales: terms get their factors on their way out */
+    step *sum;
+};
+
+/* ---- read ---- */
+
+/* What is not there is so for all batches. */
+INLINE void start_batch(rows_batch *t) {
+    memset(t->label, 0, sizeof t->label);
+    memset(t->g, 0, sizeof t->g);
+    memset(t->term, 0, sizeof t->term);
+}
+/* Rows that are left out, by their label or their weight. */
+INLINE void find_skips(const lg_rows_job *j, rows_batch *t) {
+    const ptrdiff_t many = t->many;
+    const double *s = j->sample_weight ? j->sample_weight + t->row : NULL;
+    int skips = 0;
+    if (j->label.at) lg_labels(j, t->row, many, t->label);
+    for (ptrdiff_t k = 0; k < many; k++) {
+        t->skip[k] = j->label.at ? t->label[k] == j->ignore_index : s && s[k] == 0;
+        skips |= t->skip[k];
+    }
+    t->skips = skips;
+}
+/* Factors of exponentials; a logit whose factor is 0 counts as -inf. */
+static void read_factors(const plan *p, const rows_batch *t) {
+    gather(&p->job->factor, p->job, t->row, t->many, 0, p->n, p->g_tile, p->pitch);
+    for (ptrdiff_t k = 0; k < t->many; k++)
+        for (ptrdiff_t i = k * p->pitch; i < k * p->pitch + p->n; i++)
+            if (p->g_tile[i] == 0) p->x_tile[i] = -(S)INFINITY;
+}
+/* Where the batch's rows are: in their own place, or in a tile. */
+INLINE void rows_there(const lg_view *view, const lg_rows_job *j, const rows_batch *t, S **to) {
+    const ptrdiff_t row = t->row, many = t->many, inner = j->inner;
+    for (ptrdiff_t k = 0; k < many; k++) to[k] = (S *)at_row(view, row + k, inner);
+}
+INLINE void rows_of(S *tile, ptrdiff_t pitch, const rows_batch *t, S **to) {
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) to[k] = tile + k * pitch;
+}
+INLINE void read_batch(const plan *p, rows_batch *t) {
+    const lg_rows_job *j = p->job;
+    if (p->whole) gather(&j->x, j, t->row, t->many, 0, p->n, p->x_tile, p->pitch);
+    if (j->grad.at && !p->g_runs) gather(&j->grad, j, t->row, t->many, 0, p->n, p->g_tile, p->pitch);
+    if (j->factor.at) read_factors(p, t);
+    find_skips(j, t);
+    if (p->x_runs) rows_there(&j->x, j, t, t->x);
+    else rows_of(p->x_tile, p->whole ? p->pitch : 0, t, t->x);
+    if (p->g_runs) rows_there(&j->grad, j, t, t->g);
+    else if (j->grad.at) rows_of(p->g_tile, p->pitch, t, t->g);
+    if (p->keeps || p->has_out) rows_of(p->terms, p->pitch, t, t->term);
+    if (p->out_runs) rows_there(&j->out, j, t, t->to);
+    else memcpy(t->to, t->term, sizeof t->to);
+}
+
+/* ---- sum ---- */
+
+/* The logits of the labels; x is NULL where rows are no runs. */
+INLINE void read_targets(const lg_rows_job *j, S *const *x, rows_batch *t) {
+    EACH_ROW(k, t) {
+        const char *at = at_row(&j->x, t->row + k, j->inner) + t->label[k] * j->x.stride[1];
+        t->of.target[k] = x ? (double)x[k][t->label[k]] : load_double(at, j->x.storage);
+    }
+}
+/* Rows that are no runs and not copied yet are copied here, one after another. */
+static void sum_each(const plan *p, rows_batch *t) {
+    const lg_rows_job *j = p->job;
+    const int alone = !p->x_runs && !p->whole;
+    EACH_ROW(k, t) {
+        if (alone) gather(&j->x, j, t->row + k, 1, 0, p->n, p->x_tile, p->pitch);
+        if (alone && j->label.at) t->of.target[k] = (double)p->x_tile[t->label[k]];
+        const S *next = t->g[k] ? t->g[k] : p->out_runs && !p->stream ? t->to[k] : NULL;
+        put_row(&t->of, k, sum_row(t->x[k], p->x_runs, p->n, p->keeps ? t->term[k] : NULL, next));
+    }
+    if (j->label.at && !alone) read_targets(j, t->x, t);
+}
+static void sum_known(const plan *p, rows_batch *t) {
+    const lg_rows_job *j = p->job;
+    EACH_ROW(k, t) {
+        const double lse = j->lse[t->row + k];
+        put_row(&t->of, k, isfinite((S)lse) ? known_row(t->x[k], p->n, lse, (ptrdiff_t)t->label[k], t->term[k])
+                                            : sum_row(t->x[k], p->x_runs, p->n, p->keeps ? t->term[k] : NULL, NULL));
+    }
+    if (j->label.at) read_targets(j, t->x, t);
+}
+static void sum_few(const plan *p, rows_batch *t) {
+    const lg_rows_job *j = p->job;
+    const ptrdiff_t apart = p->pitch * (ptrdiff_t)sizeof(S);
+    for (ptrdiff_t k = 0; k < t->many; k += VL) {
+        const ptrdiff_t here = t->many - k < VL ? t->many - k : VL;
+        V buffer[2][FEW], seen;
+        abreast a = {.logit = buffer[0], .term = buffer[1]};
+        if (p->x_runs) read_abreast(&j->x, j, t->row + k, here, a.logit);
+        else read_lines((const char *)t->x[k], apart, here, p->n, a.logit);
+        sum_abreast(&a, p->n, BIAS, &t->of, k, &seen);
+        mend_abreast(&a, p->n, seen, &t->of, k, here, t->skips ? t->skip + k : NULL);
+        if (p->keeps) write_lines((char *)t->term[k], apart, here, p->n, a.term);
+    }
+    if (j->label.at) read_targets(j, t->x, t);
+}
+static void sum_in_blocks(const plan *p, rows_batch *t) {
+    const ptrdiff_t side = p->by_class ? t->many : 1;
+    for (ptrdiff_t k = 0; k < t->many; k += side)
+        if (side > 1 || !t->skip[k])
+            sum_blocks(p->job, t->row + k, side, p->keeps ? t->term[k] : NULL, p->x_tile, &t->of, k);
+    if (p->job->label.at) read_targets(p->job, NULL, t);
+}
+
+/* ---- finish ---- */
+
+static void finish_shares(const plan *p, rows_batch *t) {
+    EACH_ROW(k, t) {
+        t->scale[k] = factor_of(t->of.up[k], t->of.total[k]);
+        if (!p->scales) scale_terms(t->term[k], t->to[k], p->n, t->scale[k], p->stream, -1, 0);
+    }
+}
+static void finish_label_shares(const plan *p, rows_batch *t) {
+    lg_batch *b = &t->of;
+    for (ptrdiff_t k = 0; k < t->many; k++) b->own[k] = t->skip[k] ? 0 : (double)t->term[k][t->label[k]];
+    LG_NAME(label_shares)(b, t->many);
+    EACH_ROW(k, t) {
+        t->scale[k] = factor_by(b->up[k], b->total[k], b->slope[k]);
+        if (p->scales) continue;
+        scale_terms(t->term[k], t->to[k], p->n, t->scale[k], p->stream, t->label[k], (S)b->entry[k]);
+    }
+}
+static void finish_logarithms(const plan *p, rows_batch *t) {
+    EACH_ROW(k, t) {
+        const logarithms l = {t->x[k], set1((S)t->of.max[k]), set1((S)t->of.log_rest[k])};
+        write_result(logarithm_at, &l, t->to[k], p->n, p->stream, -1, 0);
+    }
+}
+static void finish_softmax_gradient(const plan *p, rows_batch *t) {
+    EACH_ROW(k, t) {
+        const lg_row row = get_row(&t->of, k);
+        softmax_gradient(&row, t->term[k], t->g[k], t->to[k], p->n, p->stream);
+    }
+}
+static void finish_log_softmax_gradient(const plan *p, rows_batch *t) {
+    EACH_ROW(k, t) {
+        const lg_row row = get_row(&t->of, k);
+        log_softmax_gradient(&row, t->x[k], t->term[k], t->g[k], t->to[k], p->n, p->stream);
+    }
+}
+static void finish_jacobian(const plan *p, rows_batch *t) {
+    const lg_view *out = &p->job->out;
+    EACH_ROW(k, t) {
+        const lg_row row = get_row(&t->of, k);
+        char *to = out->at + (t->row + k) * p->n * p->n * lg_size(out->storage);
+        jacobian(&row, t->x[k], t->term[k], p->g_tile, p->n, to, out->storage);
+    }
+}
+static void finish_mixture(const plan *p, rows_batch *t) {
+    EACH_ROW(k, t) {
+        const lg_row row = get_row(&t->of, k);
+        t->value[k] = (S)cross_entropy_row(p->job, &row, t->x[k], t->term[k], p->has_out ? t->to[k] : NULL, t->row + k,
+                                           (ptrdiff_t)t->label[k], t->of.up[k], p->stream);
+    }
+}
+static void finish_weighted(const plan *p, rows_batch *t) {
+    EACH_ROW(k, t) {
+        lg_row row = get_row(&t->of, k);
+        t->value[k] = (S)weigh(&row, t->x[k], t->term[k], p->g_tile + k * p->pitch, p->n);
+        t->of.total[k] = row.total;
+    }
+    if (p->has_out) finish_shares(p, t);
+}
+
+INLINE void leave_out(const plan *p, rows_batch *t) {
+    for (ptrdiff_t k = 0; k < t->many; k++) {
+        if (!t->skip[k]) continue;
+        t->of.lse[k] = t->of.loss[k] = 0;
+        t->scale[k] = (factor){1, 1};
+        if (p->has_out) memset(t->to[k], 0, (size_t)p->n * sizeof(S));
+    }
+}
+INLINE void finish_batch(const plan *p, rows_batch *t) {
+    const lg_rows_job *j = p->job;
+    LG_NAME(finish)(&t->of, t->many);
+    if (t->skips) leave_out(p, t);
+    if (j->lse && !j->lse_given) memcpy(j->lse + t->row, t->of.lse, (size_t)t->many * sizeof *t->of.lse);
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) t->value[k] = (S)(p->result->labelled ? t->of.loss : t->of.lse)[k];
+    row_factors(j, t->row, t->many, t->of.up);
+    if (p->has_out || p->result->always) p->result->finish(p, t);
+    weigh_values(j, t->row, t->many, t->value);
+}
+
+/* ---- write ---- */
+
+INLINE void write_batch(const plan *p, const rows_batch *t) {
+    const lg_rows_job *j = p->job;
+    for (ptrdiff_t k = 0, many = j->value.at ? t->many : 0; k < many; k++)
+        store_run(at_row(&j->value, t->row + k, j->inner), 0, 1, j->value.storage, &t->value[k]);
+    if (!p->has_out || p->out_runs || p->result->finish == finish_jacobian) return;
+    scatter(&j->out, j, t->row, t->many, p->terms, p->scales ? t->scale : NULL);
+    if (p->scales && p->result->labelled) EACH_ROW(k, t) {
+        const S entry = (S)t->of.entry[k];
+        char *to = at_row(&j->out, t->row + k, j->inner) + t->label[k] * j->out.stride[1];
+        store_run(to, 0, 1, j->out.storage, &entry);
+    }
+}
+
+/* ---- the plan ---- */
+
+enum { OF_LABELS = LG_STATISTICS + 1, WITH_FACTORS };
+static const result RESULTS[] = {
+    [LG_LOGSUMEXP] = {.once = 1},
+    [LG_LOGSUMEXP_BACKWARD] = {.terms = 1, .shares = 1, .once = 1, .finish = finish_shares},
+    [LG_SOFTMAX] = {.terms = 1, .shares = 1, .once = 1, .finish = finish_shares},
+    [LG_LOG_SOFTMAX] = {.finish = finish_logarithms},
+    [LG_SOFTMAX_BACKWARD] = {.terms = 1, .finish = finish_softmax_gradient},
+    [LG_LOG_SOFTMAX_BACKWARD] = {.terms = 1, .finish = finish_log_softmax_gradient},
+    [LG_SOFTMAX_JACOBIAN] = {.terms = 1, .finish = finish_jacobian},
+    [LG_CROSS_ENTROPY] = {.terms = 1, .always = 1, .finish = finish_mixture},
+    [OF_LABELS] = {.terms = 1, .shares = 1, .once = 1, .labelled = 1, .finish = finish_label_shares},
+    [LG_STATISTICS] = {.labelled = 1}, /* which are seen in statistics.h */
+    [WITH_FACTORS] = {.terms = 1, .shares = 1, .always = 1, .finish = finish_weighted},
+};
+/* Cross-entropy from labels that have no weights and are not smoothed is much simpler. */
+INLINE const result *result_of(const lg_rows_job *j) {
+    if (j->factor.at) return &RESULTS[WITH_FACTORS];
+    const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
+    return &RESULTS[plain ? OF_LABELS : j->what];
+}
+
+static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
+    const ptrdiff_t n = j->classes, most = lg_rows_batch(j);
+    const size_t bytes = (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S);
+    plan p = {.job = j, .result = result_of(j), .n = n, .pitch = PITCH(n), .batch = rows < most ? rows : most};
+    p.terms = j->scratch;
+    p.x_tile = p.terms + p.batch * p.pitch;
+    p.g_tile = p.x_tile + p.batch * p.pitch;
+    p.x_runs = runs(&j->x, n) && !j->factor.at;
+    p.g_runs = j->grad.at && runs(&j->grad, n);
+    p.has_out = j->out.at != NULL;
+    p.out_runs = p.has_out && j->what != LG_SOFTMAX_JACOBIAN && runs(&j->out, n);
+    p.keeps = p.result->terms && (p.has_out || j->factor.at);
+    const int few = n <= FEWEST && !j->lse_given;
+    p.whole = !p.x_runs && (few || j->lse_given || !p.result->once);
+    p.by_class = lg_by_class(&j->x, j->inner);
+    p.stream = p.out_runs && n >= ROW_BLOCK / 2 && bytes >= STREAM_BYTES;
+    p.scales = p.result->shares && p.has_out && !p.out_runs && lg_by_class(&j->out, j->inner);
+    p.sum = few ? sum_few : j->lse_given ? sum_known : sum_each;
+    if (!p.x_runs && !p.whole && (p.by_class || n > LONG)) p.sum = sum_in_blocks;
+    return p;
+}
+
+static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
+    if (few_classes(j)) {
+        few_rows(j, begin, end);
+        return;
+    }
+    const plan p = plan_of(j, end - begin);
+    rows_batch t;
+    start_batch(&t);
+    ptrdiff_t look = begin;
+    for (t.row = begin; t.row < end && !stops(&look, t.row, p.n); t.row += p.batch) {
+        t.many = end - t.row < p.batch ? end - t.row : p.batch;
+        read_batch(&p, &t);
+        p.sum(&p, &t);
+        finish_batch(&p, &t);
+        write_batch(&p, &t);
+    }
+    if (p.stream) fence_();
+}

@@ -1,0 +1,206 @@
+# The loop over elements.
+
+cdef bint is_run(object given) except -1:
+    """Whether elements are next to each other, or all one number, in C order; so is what is not given."""
+    cdef ndarray a
+    if given is None:
+        return True
+    a = given
+    return PyArray_IS_C_CONTIGUOUS(a) or is_one_number(a)
+
+
+cdef bint is_one_number(ndarray a) noexcept:
+    """Whether all elements have one place."""
+    cdef int k
+    for k in range(PyArray_NDIM(a)):
+        if PyArray_STRIDE(a, k):
+            return False
+    return True
+
+
+cdef struct Elements:
+    # An elementwise op over boxes of three axes, or over runs.
+    lg_map_job job
+    int computed
+    bint runs
+    double param[4]
+    double up64, one64  # what stands for an incoming gradient and for an input that are not given
+    float up32, one32
+    lg_sum sum
+    Reads reads
+
+
+cdef int start_elements(Elements *e, int op, int direction, int storage, tuple parameters) except -1:
+    cdef int k
+    memset(e, 0, sizeof(lg_map_job))
+    e.computed = lg_computed(storage)
+    e.runs, e.reads.number = False, 0
+    e.job.op, e.job.direction, e.job.inputs = op, direction, lg_ops[op].inputs
+    e.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
+    e.job.shape[0] = -1
+    for k in range(min(4, len(parameters))):
+        e.param[k] = parameters[k]
+    e.job.param = e.param
+    return 0
+
+
+cdef ndarray box(Elements *e, object given, bint writes, lg_view *view, int storage):
+    """View an array of the shape of the others; what is returned holds the memory."""
+    cdef ndarray a = operand(given, writes, storage, &e.reads, True)
+    cdef Py_ssize_t shape[3]
+    cdef int k, lead = 3 - PyArray_NDIM(a)
+    shape, view.stride = [1, 1, 1], [0, 0, 0]
+    if e.runs:
+        if not is_run(a):
+            a = a.reshape(-1)
+        shape[2] = PyArray_SIZE(a)
+        view.stride[2] = lg_size(storage) if PyArray_IS_C_CONTIGUOUS(a) else PyArray_STRIDE(a, PyArray_NDIM(a) - 1)
+    else:
+        for k in range(lead, 3):
+            shape[k], view.stride[k] = PyArray_DIM(a, k - lead), PyArray_STRIDE(a, k - lead)
+    match(shape[0], shape[1], shape[2], e.job.shape)
+    view.at, view.storage = PyArray_BYTES(a), storage
+    return a
+
+
+cdef ndarray beside(Elements *e, object given, lg_view *view):
+    """View an input beside another: stored as that, or in the type that it is computed in."""
+    cdef int storage = storage_of(given)
+    if lg_computed(storage) != e.computed:
+        raise ValueError("operands have different dtypes")
+    return box(e, given, False, view, storage)
+
+
+cdef object box_or(Elements *e, object given, double *value64, float *value32, lg_view *view):
+    """The same of one that is stored in any way that is computed so, a number throughout if it is None."""
+    if given is not None:
+        return beside(e, given, view)
+    view.at = <char *> value64 if e.computed == LG_F64 else <char *> value32
+    view.stride, view.storage = [0, 0, 0], e.computed
+
+
+cdef int sum_values(Elements *e) except -1:
+    """Sum the values; they are not stored."""
+    lg_sum_clear(&e.sum)
+    e.job.sum = &e.sum
+    e.job.out[0].storage = e.computed
+    return 0
+
+
+cdef int run_elements(Elements *e, object num_threads) except -1:
+    cdef lg_way way
+    cdef int status
+    cdef Py_ssize_t n = e.job.shape[0] * e.job.shape[1] * e.job.shape[2]
+    begin(&way, e.computed, n, num_threads)
+    if n <= QUICK:
+        status = lg_map(&way, &e.job)
+    else:
+        with nogil:
+            status = lg_map(&way, &e.job)
+    return ended(status)
+
+
+cdef double share(double up, double divisor, double *shift) noexcept:
+    """up / divisor as what is returned times 2**shift: near 1, unless it is 0 or not finite."""
+    cdef double q = quotient(up, divisor)
+    cdef int a, b
+    shift[0] = 0
+    if 1e-27 < fabs(q) < 1e9 or up == 0 or divisor == 0 or not isfinite(up) or not isfinite(divisor):
+        return q
+    up, divisor = frexp(up, &a), frexp(divisor, &b)
+    shift[0] = a - b
+    return quotient(up, divisor)
+
+
+cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, double up,
+                  tuple parameters, num_threads, double divisor=1, shift=None):
+    """Any op of a, b, c: the values to out, gradients to out_grad; the values' sum if out is None.
+
+    An input that is None is 1 throughout, an incoming gradient that is None is up / divisor. Weights are
+    those of a loss, times 2**shift if that is given. Outputs of more than three axes are in C order.
+    """
+    cdef Elements e
+    cdef lg_map_job *job = &e.job
+    cdef int k = 0, storage = storage_of(a)
+    start_elements(&e, op, direction, storage, parameters)
+    # One number for all elements suits any order.
+    e.runs = PyArray_NDIM(a) > 3 or (
+        is_run(a) and is_run(grad) and is_run(b) and is_run(c) and is_run(weight) and is_run(shift) and is_run(out)
+        and is_run(out_grad))
+    if direction != LG_FORWARD:
+        k = 1
+        job.inputs += 1
+        if grad is None:
+            up = share(up, divisor, &job.up)
+        e.up64, e.up32 = up, lg_narrow(up)
+    e.one64 = e.one32 = 1
+    a = box(&e, a, False, &job.inp[k], storage)
+    if k:
+        grad = box_or(&e, grad, &e.up64, &e.up32, &job.inp[0])
+    if lg_ops[op].inputs > 1:
+        b = box_or(&e, b, &e.one64, &e.one32, &job.inp[k + 1])
+    if lg_ops[op].inputs > 2:
+        c = box_or(&e, c, &e.one64, &e.one32, &job.inp[k + 2])
+    if weight is not None or job.up or c is not None:
+        weight = box_or(&e, weight, &e.one64, &e.one32, &job.weight)
+    if shift is not None:
+        shift = beside(&e, shift, &job.shift)
+    value = None if out is None else place_for(out, &e.reads)
+    slope = None if out_grad is None else place_for(out_grad, &e.reads)
+    if direction != LG_BACKWARD and value is None:
+        sum_values(&e)
+    values = None if value is None else box(&e, value, True, &job.out[0], storage)
+    k = 0 if direction == LG_BACKWARD else 1
+    slopes = None if slope is None else box(&e, slope, True, &job.out[k], storage)
+    run_elements(&e, num_threads)
+    deliver(out, value)
+    deliver(out_grad, slope)
+    return lg_sum_value(&e.sum) if job.sum != NULL else None
+
+
+def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
+    """The exact sum of an op over the middle axis, rounded once, for each row."""
+    cdef Elements e
+    cdef lg_way way
+    cdef int status, storage = storage_of(a)
+    cdef Py_ssize_t rows, n
+    start_elements(&e, op, LG_FORWARD, storage, parameters)
+    a = box(&e, a, False, &e.job.inp[0], storage)
+    if e.job.inputs > 1:
+        b = beside(&e, b, &e.job.inp[1])
+    if out.shape[0] != e.job.shape[0] or out.shape[1] != e.job.shape[2]:
+        raise ValueError("operands have different shapes")
+    rows, n = e.job.shape[0] * e.job.shape[2], e.job.shape[1]
+    if rows == 0 or n == 0:
+        out[:, :] = 0
+        return
+    sum_values(&e)
+    begin(&way, storage, <double> rows * (n + LG_PER_ROW), num_threads)
+    with nogil:
+        status = lg_line_sums(&way, &e.job, &out[0, 0])
+    ended(status)
+
+
+def column_sums(a, b, Py_ssize_t width, int op, num_threads):
+    """The exact sums of an op of two matrices over their rows and over `width` neighbouring columns."""
+    cdef Elements e
+    cdef lg_way way
+    cdef int status, storage = storage_of(a)
+    cdef Py_ssize_t k, number
+    start_elements(&e, op, LG_FORWARD, storage, ())
+    a = box(&e, a, False, &e.job.inp[0], storage)
+    b = beside(&e, b, &e.job.inp[1])
+    if lg_ops[op].inputs != 2 or e.job.shape[0] != 1 or width < 1 or e.job.shape[2] % width:
+        raise ValueError("operands have different shapes")
+    number = e.job.shape[2] // width
+    begin(&way, storage, <double> e.job.shape[1] * (e.job.shape[2] + LG_PER_ROW), num_threads)
+    cdef lg_sum *sums = <lg_sum *> calloc(number, sizeof(lg_sum))
+    if sums == NULL:
+        raise MemoryError()
+    try:
+        with nogil:
+            status = lg_column_sums(&way, &e.job, width, sums)
+        ended(status)
+        return [lg_sum_value(&sums[k]) for k in range(number)]
+    finally:
+        free(sums)

@@ -1,0 +1,157 @@
+# The usual call: everything checked, and room made for the result, in a fraction of the time.
+
+cdef bint is_plain(object a) noexcept:
+    """Whether it is exactly an array of float32 or float64, in C order and aligned."""
+    return PyArray_CheckExact(a) and PyArray_ISCARRAY_RO(a) and PyArray_TYPE(a) in (NPY_FLOAT, NPY_DOUBLE)
+
+
+cdef bint is_alike(object a, ndarray x) noexcept:
+    """Whether it is as plain as x, of its dtype and shape."""
+    return PyArray_CheckExact(a) and PyArray_ISCARRAY_RO(a) and PyArray_TYPE(a) == PyArray_TYPE(x) and PyArray_SAMESHAPE(a, x)
+
+
+def run_within(ndarray x, double most, num_threads):
+    """Whether all elements are from 0 to most; False as well if they are not next to each other in memory."""
+    cdef lg_way way
+    cdef int status, good, storage = storage_of(x)
+    if not PyArray_IS_C_CONTIGUOUS(x):
+        return False
+    begin(&way, storage, PyArray_SIZE(x), num_threads)
+    with nogil:
+        status = lg_within(&way, PyArray_BYTES(x), storage, PyArray_SIZE(x), most, &good)
+    ended(status)
+    return bool(good)
+
+
+cdef object result_like(ndarray x, object out):
+    """An array for a result of x's dtype and shape: out, a new one if that is None; None if it does not fit."""
+    if out is None:
+        return PyArray_EMPTY(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x), 0)
+    return out if is_alike(out, x) and PyArray_ISWRITEABLE(out) else None
+
+
+cdef object result_of_rows(ndarray x, int axis):
+    """A new array for one value a row; None if that is a number."""
+    cdef npy_intp shape[64]
+    cdef int k, ndim = PyArray_NDIM(x) - 1
+    for k in range(ndim):
+        shape[k] = PyArray_DIM(x, k if k < axis else k + 1)
+    return PyArray_EMPTY(ndim, shape, PyArray_TYPE(x), 0) if ndim else None
+
+
+cdef int plain_axis(object axis, ndarray x) except -2:
+    """The axis counted from the front; -1 if it is not an ordinary one with classes along it."""
+    cdef int overflow = 0
+    if type(axis) is not int:
+        return -1
+    cdef Py_ssize_t k = PyLong_AsLongAndOverflow(axis, &overflow)
+    if k < 0:
+        k += PyArray_NDIM(x)
+    return k if 0 <= k < PyArray_NDIM(x) and PyArray_DIM(x, k) and not overflow else -1
+
+
+def plain_elementwise(int op, int direction, grad, x, out, tuple parameters, num_threads):
+    """The result of an op of one input, forward or backward (out if given); None if it is for others to say."""
+    if not is_plain(x) or PyArray_NDIM(x) == 0 or not (grad is None or is_alike(grad, x)):
+        return None
+    result = result_like(x, out)
+    if result is None:
+        return None
+    if direction == LG_FORWARD:
+        elementwise(None, x, None, None, None, result, None, op, direction, 1.0, parameters, num_threads)
+    else:
+        elementwise(grad, x, None, None, None, None, result, op, direction, 1.0, parameters, num_threads)
+    return result
+
+
+def plain_softmax(int what, grad, x, axis, out, num_threads):
+    """The result of one of the softmax family, or its gradient (out if given); None if it is for others to say."""
+    if not is_plain(x) or not (grad is None or is_alike(grad, x)):
+        return None
+    cdef int along = plain_axis(axis, x)
+    if along < 0:
+        return None
+    result = result_like(x, out)
+    if result is not None:
+        softmax_like(x, along, grad, None, None, result, None, what, num_threads)
+    return result
+
+
+def plain_logsumexp(x, axis, num_threads):
+    """A new array of each row's log-sum-exp; None if it is for others to say."""
+    cdef int along = plain_axis(axis, x) if is_plain(x) else -1
+    result = result_of_rows(x, along) if along >= 0 else None
+    if result is not None:
+        softmax_like(x, along, None, None, None, None, result, LG_LOGSUMEXP, num_threads)
+    return result
+
+
+def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoothing, axis, out, bint value, num_threads):
+    """(loss if value is asked for, gradient unless upstream is None) for labels; None if it is for others to say.
+
+    Nothing has been written then.
+    """
+    cdef int overflow = 0, k
+    cdef bint mean = reduction == "mean", each = reduction == "none"
+    if not is_plain(x) or not PyArray_CheckExact(labels):
+        return None
+    cdef ndarray t = labels
+    cdef int along = plain_axis(axis, x)
+    if along < 0 or PyArray_NDIM(t) != PyArray_NDIM(x) - 1 or not PyArray_ISINTEGER(t) or not PyArray_ISBEHAVED_RO(t):
+        return None
+    for k in range(PyArray_NDIM(t)):
+        if PyArray_DIM(t, k) != PyArray_DIM(x, k if k < along else k + 1):
+            return None
+    if type(ignore_index) is not int or type(smoothing) is not float or not 0 <= <double> smoothing <= 1:
+        return None
+    cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
+    if overflow or not (mean or each or reduction == "sum"):
+        return None
+    gradient = result_like(x, out) if type(upstream) is float else None
+    losses = result_of_rows(x, along) if each and value else None
+    if gradient is None and (upstream is not None or out is not None) or each and losses is None:
+        return None
+    bad, divisor, total = row_loss(
+        x, along, t, None, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
+        mean, gradient, losses, None, False, value and not each, what, num_threads)
+    if bad >= 0:
+        return None
+    if value and not each:
+        losses = quotient(total, divisor) if mean else total
+    return losses, gradient
+
+
+def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple parameters, num_threads):
+    """(loss if value is asked for, gradient unless upstream is None) of elements; None if it is for others to say."""
+    cdef bint mean = reduction == "mean"
+    if not is_plain(x) or PyArray_NDIM(x) == 0 or not is_alike(targets, x) or not (mean or reduction == "sum"):
+        return None
+    gradient = result_like(x, out) if type(upstream) is float else None
+    if gradient is None and (upstream is not None or out is not None):
+        return None
+    cdef double n = PyArray_SIZE(x), up = 1.0 if upstream is None else upstream
+    loss = elementwise(
+        None, x, targets, None, None, None, gradient, op,
+        LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD,
+        up, parameters, num_threads, n if mean else 1)
+    return quotient(loss, n) if value and mean else loss, gradient
+
+
+def plain_norm(upstream, x, axis, keepdims, out, bint value, num_threads):
+    """(norm of all elements if value is asked for, gradient unless upstream is None); None if it is for others to say."""
+    if axis is not None or keepdims or not is_plain(x):
+        return None
+    gradient = result_like(x, out) if type(upstream) is float else None
+    if gradient is None and (upstream is not None or out is not None) or gradient is not None and not is_free(gradient, x, True):
+        return None
+    cdef lg_norm_job job
+    cdef double norm
+    cdef int storage = storage_of(x)
+    memset(&job, 0, sizeof(job))
+    job.n, job.inner, job.value = PyArray_SIZE(x), 1, &norm
+    job.x.at, job.x.stride, job.x.storage = PyArray_BYTES(x), [0, lg_size(storage), 0], storage
+    if gradient is not None:
+        job.out, job.up = job.x, upstream
+        job.out.at = PyArray_BYTES(gradient)
+    run_norms(&job, storage, 1, num_threads)
+    return norm if value else None, gradient

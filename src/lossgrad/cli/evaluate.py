@@ -1,0 +1,138 @@
+"""`lossgrad evaluate`: its arguments, and from them to a printed result."""
+
+import argparse
+import time
+from typing import Any
+
+from lossgrad.cli.jobs import file_job, sample_job
+from lossgrad.cli.options import add_outputs, more_files, positive
+from lossgrad.cli.outputs import check_outputs, show
+from lossgrad.cli.run import add_rows
+from lossgrad.evaluation import checkpoint
+from lossgrad.evaluation.figures import Speed
+from lossgrad.evaluation.formats import holds_both
+from lossgrad.evaluation.problems import FileError
+from lossgrad.evaluation.state import Evaluation
+
+WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
+_EXAMPLES = """\
+examples:
+  lossgrad evaluate --sample digits
+  lossgrad evaluate --sample digits --save /tmp/digits
+  lossgrad evaluate logits.npy targets.npy
+  lossgrad evaluate --task binary --json logits.npy targets.npy
+  lossgrad evaluate 'logits-*.npy' 'targets-*.npy' --state all.state
+  lossgrad evaluate predictions.safetensors --report report.html
+  lossgrad merge one.state two.state --report report.html
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="everything about saved predictions in one read",
+        description="Loss, accuracy, calibration and more of the logits in one file against the\n"
+        "targets in another, or in the same. Files are .npy, .npz, .safetensors, .zarr,\n"
+        ".h5, .parquet or .arrow, of any size: they are read once, in blocks. Quoted\n"
+        "patterns ('logits-*.npy') name shards, which are matched in sorted order.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+    def run(arguments: argparse.Namespace, rest: list[str]) -> None:
+        files = [arguments.logits, arguments.targets]
+        files = [*filter(None, files), *more_files(evaluate, rest)]
+        if len(files) > 2:
+            more = " ".join(files[2:])
+            evaluate.error(f"too many files: {more}; put patterns in quotes, as 'logits-*.npy'")
+        arguments.logits, arguments.targets = (*files, None, None)[:2]
+        _check_usage(evaluate, arguments)
+        _evaluate(arguments)
+
+    evaluate.set_defaults(run=run)
+    add = evaluate.add_argument
+    add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
+    add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
+    add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
+    add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
+    add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
+    add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
+    add(
+        "--task",
+        choices=["multiclass", "binary"],
+        default="multiclass",
+        help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
+        "(default: multiclass)",
+    )
+    add("--axis", type=int, default=-1, help="axis of the classes (default: -1, the last)")
+    add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
+    add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
+    add(
+        "--threshold",
+        type=_probability,
+        default=0.5,
+        metavar="P",
+        help="binary: probability above which a label is predicted (default: 0.5)",
+    )
+    add("--strict", action="store_true", help="a row whose loss is nan is an error")
+    add(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="threads (default: one a processor, or LOSSGRAD_NUM_THREADS)",
+    )
+    add("--dask", metavar="ADDRESS", help="run on the cluster of this dask scheduler")
+    add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
+
+
+def _probability(text: str) -> float:
+    number = float(text)
+    if not 0.0 < number < 1.0:
+        raise ValueError
+    return number
+
+
+_probability.__name__ = "probability"  # argparse says it
+
+
+def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if arguments.sample:
+        if arguments.logits is not None:
+            parser.error("--sample takes no files")
+        if arguments.task != "multiclass" or arguments.axis != -1:
+            parser.error("--sample digits is multiclass, its classes on the last axis")
+        if arguments.dask is not None:
+            parser.error("--sample digits needs no cluster")
+    elif arguments.save is not None:
+        parser.error("--save goes with --sample")
+    elif arguments.logits is None:
+        parser.error("give LOGITS and TARGETS, or try --sample digits")
+    elif arguments.targets is None and not holds_both(arguments.logits):
+        parser.error("TARGETS is missing")
+    if arguments.task == "binary" and arguments.ignore_index is not None:
+        parser.error("--ignore-index is for the multiclass task")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    """Run `lossgrad evaluate`."""
+    state = Evaluation(
+        arguments.task,
+        ignore_index=-100 if arguments.ignore_index is None else arguments.ignore_index,
+        bins=arguments.bins,
+        threshold=arguments.threshold,
+        worst=WORST if arguments.task == "multiclass" else 0,
+    )
+    job = sample_job(arguments.save) if arguments.sample else file_job(arguments)
+    names = check_outputs(arguments, job.classes)
+    start = time.perf_counter()
+    state, before = add_rows(job, state, arguments)
+    result = state.result()
+    if result.terms == 0:
+        why = "no row has a loss" if result.undefined else "every label is ignored, no row is left"
+        raise FileError(job.targets, why)
+    if arguments.state is not None:
+        checkpoint.save(arguments.state, state)
+    done = job.rows - before
+    speed = Speed(max(time.perf_counter() - start, 1e-9), done, job.bytes * done / max(job.rows, 1))
+    show(arguments, result, speed, names, job.about, job.headline, job.footer)

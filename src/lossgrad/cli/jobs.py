@@ -1,0 +1,67 @@
+"""What `lossgrad evaluate` has to do: read files, or fit the sample."""
+
+import argparse
+import shlex
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lossgrad import sample
+from lossgrad.evaluation.shard import Shard
+from lossgrad.evaluation.shards import find_shards
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to evaluate, what to call it, and what to say about it."""
+
+    shards: Iterable[Shard]
+    rows: int
+    classes: int
+    bytes: float
+    targets: str  # the name of the (first) targets
+    about: dict[str, object]
+    headline: str = ""
+    footer: str = ""
+
+
+def file_job(arguments: argparse.Namespace) -> Job:
+    shards = find_shards(
+        arguments.logits, arguments.targets, arguments.logits_key, arguments.targets_key
+    )
+    rows = shards.check_shapes(arguments.task, arguments.axis)
+    about: dict[str, object] = {
+        "logits": arguments.logits,
+        "targets": arguments.targets or arguments.logits,
+    }
+    if len(shards) > 1:
+        about["shards"] = len(shards)
+    return Job(shards, rows, shards.classes, shards.bytes, shards.pairs[0][1], about)
+
+
+def sample_job(directory: str | None) -> Job:
+    start = time.perf_counter()
+    found = sample.digits()
+    seconds = time.perf_counter() - start
+    about: dict[str, object] = {
+        "sample": "digits",
+        "training_rows": found.training_rows,
+        "training_loss": found.training_loss,
+        "training_calls": found.calls,
+        "training_seconds": seconds,
+    }
+    headline = (
+        f"Handwritten digits (UCI): softmax regression fitted on {found.training_rows} images\n"
+        f"in {seconds:.2f} s ({found.calls} losses and gradients, training loss "
+        f"{found.training_loss:.6f}),\n"
+        f"evaluated on the {len(found.targets)} held out.\n"
+    )
+    footer = ""
+    if directory is not None:
+        paths = [str(path) for path in sample.save(found, directory)]
+        about["saved"] = paths
+        footer = f"\nSaved. The same from files:\n  lossgrad evaluate {shlex.join(paths)}"
+    shard = Shard(found.logits, found.targets, source="digits", first_row=0)
+    rows, classes = found.logits.shape
+    size = found.logits.nbytes + found.targets.nbytes
+    return Job([shard], rows, classes, size, "digits targets", about, headline, footer)

@@ -1,0 +1,71 @@
+"""What the command prints of a result."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from lossgrad.evaluation.figures import Speed, figures, worst_classes
+from lossgrad.evaluation.problems import FileError, visible
+from lossgrad.evaluation.results import Result
+from lossgrad.evaluation.save import read_whole
+
+_CLASS_ROWS = 20
+
+
+def json_text(
+    result: Result,
+    about: dict[str, object],
+    speed: Speed | None,
+    top_k: Sequence[int],
+    names: Sequence[str] | None,
+) -> str:
+    """One JSON object. JSON has no nan and no inf: null stands for both."""
+    found = {**about, **result.to_dict(top_k=top_k, class_names=names)}
+    if speed is not None:
+        found |= {
+            "seconds": speed.seconds,
+            "rows_per_second": speed.rows_per_second,
+            "gigabytes_per_second": speed.gigabytes_per_second,
+        }
+    return json.dumps(found, allow_nan=False)
+
+
+def table(result: Result, speed: Speed | None, top_k: Sequence[int]) -> str:
+    """The figures, one a line."""
+    return "\n".join(f"{name:<12}{text}" for name, text in figures(result, speed, top_k))
+
+
+def class_table(result: Result, names: Sequence[str]) -> str:
+    """The classes of least F1, by name."""
+    order = worst_classes(result)[:_CLASS_ROWS]
+    shown = {c: visible(names[c]) for c in order}
+    width = min(30, max([5, *map(len, shown.values())]))
+    lines = [f"{'class':<{width}}{'rows':>11}{'loss':>10}{'precision':>11}{'recall':>9}{'F1':>9}"]
+    precision, recall, f1 = result.precision, result.recall, result.f1
+    for c in order:
+        lines.append(
+            f"{shown[c][:width]:<{width}}{result.support[c]:>11.6g}{result.class_loss[c]:>10.4g}"
+            f"{precision[c]:>11.4f}{recall[c]:>9.4f}{f1[c]:>9.4f}"
+        )
+    if (rest := int(np.count_nonzero(result.support)) - len(order)) > 0:
+        lines.append(f"and {rest} more, of higher F1")
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    """Print; what the terminal's encoding lacks, or should not be sent (in a name), is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(visible(text, but="\n").encode(encoding, "backslashreplace").decode(encoding))
+
+
+def read_names(path: str, classes: int) -> list[str]:
+    """Class names, one a line."""
+    try:
+        names = read_whole(path).decode("utf-8").splitlines()
+    except ValueError as error:
+        raise FileError(path, f"cannot be read: {error}") from None
+    if len(names) != classes:
+        raise FileError(path, f"has {len(names)} names (lines) for {classes} classes")
+    return names

@@ -1,0 +1,17 @@
+"""Evaluation of saved predictions: totals that are exact and merge, and the figures they give."""
+
+from .problems import DtypeError, FileError, InputError, LabelError
+from .results import Average, Result, Task, WorstRow
+from .state import Evaluation
+
+__all__ = [
+    "Average",
+    "DtypeError",
+    "Evaluation",
+    "FileError",
+    "InputError",
+    "LabelError",
+    "Result",
+    "Task",
+    "WorstRow",
+]

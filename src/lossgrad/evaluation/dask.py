@@ -1,0 +1,199 @@
+"""The same evaluation on dask: each piece of the rows gives a state, and a tree merges the states.
+
+States are exact, so the cluster's result has the bytes of a single process, and a piece that is
+computed twice because its worker died is merged once: what travels is the piece's bytes.
+"""
+
+import importlib
+import math
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossgrad.evaluation.extras import need
+from lossgrad.evaluation.problems import FileError, InputError
+from lossgrad.evaluation.shard import Shard, class_axis_last
+from lossgrad.evaluation.shards import FileShards
+from lossgrad.evaluation.state import Evaluation
+from lossgrad.evaluation.walk import walk
+
+_FAN_IN = 8
+_PIECE_BYTES = 256 << 20  # of logits for one task
+
+
+def add_arrays(
+    state: Evaluation,
+    logits: Any,
+    targets: Any,
+    sample_weight: Any,
+    *,
+    axis: int,
+    strict: bool,
+) -> None:
+    """Add dask arrays, on the scheduler that dask is set to (a distributed client, if one is)."""
+    array, dask = need("dask.array", "dask", "a dask array"), need("dask", "dask", "a dask array")
+    logits, targets = array.asarray(logits), array.asarray(targets)
+    if any(math.isnan(size) for size in (*logits.shape, *targets.shape)):
+        raise InputError("logits", "chunks of unknown size: call compute_chunk_sizes() first")
+    if state.task == "binary" and logits.ndim == 1 and targets.shape == logits.shape:
+        logits, targets, axis = logits[:, None], targets[:, None], -1
+    class_axis_last(_Shape(logits), _Shape(targets), state.task, axis)
+    logits = array.moveaxis(logits, axis, -1).rechunk({-1: -1})
+    batch = logits.chunks[:-1]
+    if state.task == "binary":
+        targets = array.moveaxis(targets, axis, -1).rechunk(logits.chunks)
+    else:
+        targets = targets.rechunk(batch)
+    weights = None
+    if sample_weight is not None:
+        if tuple(sample_weight.shape) != logits.shape[:-1]:
+            raise InputError("sample_weight", f"shape {sample_weight.shape} differs from the rows'")
+        weights = array.asarray(sample_weight).rechunk(batch).to_delayed().ravel()
+    one = dask.delayed(_state_of_block, pure=False)
+    empty, shape = _empty(state), logits.shape[:-1]
+    pieces = [
+        one(empty, x, t, None if weights is None else weights[k], start, shape, strict)
+        for k, (x, t, start) in enumerate(
+            zip(
+                logits.to_delayed().ravel(),
+                targets.to_delayed().ravel(),
+                _starts(batch),
+                strict=True,
+            )
+        )
+    ]
+    _merge_into(state, _tree(dask.delayed(_merged), pieces, empty).compute())
+
+
+class _Shape:
+    """Stands in for a dask array where shapes are checked."""
+
+    def __init__(self, array: Any) -> None:
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+
+def _starts(chunks: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """The index of the first row of each chunk, in C order."""
+    edges = [np.concatenate([[0], np.cumsum(sizes)[:-1]]) for sizes in chunks]
+    grid = np.meshgrid(*edges, indexing="ij")
+    return [tuple(map(int, start)) for start in zip(*(one.ravel() for one in grid), strict=True)]
+
+
+def _state_of_block(
+    empty: bytes,
+    logits: NDArray[Any],
+    targets: NDArray[Any],
+    sample_weight: NDArray[Any] | None,
+    start: tuple[int, ...],
+    shape: tuple[int, ...],
+    strict: bool,
+) -> bytes:
+    state = Evaluation.from_bytes(empty)
+    logits, targets = np.asarray(logits), np.asarray(targets)
+    weight = None if sample_weight is None else np.asarray(sample_weight)
+    try:
+        walk(state, [Shard(logits, targets, weight, first_row=0)], strict=strict)
+    except InputError as error:
+        row = error.row
+        if row is not None:
+            row = tuple(a + b for a, b in zip(row, start, strict=True))
+        raise type(error)(error.source, error.problem, row) from None
+    inside = logits.shape[:-1]
+
+    def number(row: int) -> int:
+        place = np.add(np.unravel_index(row, inside), start)
+        return int(np.ravel_multi_index(tuple(place), shape))
+
+    state.renumber(number)
+    return state.to_bytes()
+
+
+def add_files(
+    state: Evaluation, shards: FileShards, address: str, *, axis: int, strict: bool
+) -> None:
+    """Add files on the cluster of a scheduler; its workers open the files by the same names.
+
+    Raises
+    ------
+    FileError
+        As in one process; or the scheduler at `address` cannot be reached, or fails.
+    """
+    distributed = need("distributed", "dask", "--dask")
+    dask = need("dask", "dask", "--dask")
+    try:
+        client = distributed.Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise FileError(address, f"no scheduler of dask answers: {error}") from None
+    shards.open_from_here()
+    with client:
+        _check_workers(client, address)
+        one = dask.delayed(_state_of_rows, pure=False)
+        empty = _empty(state)
+        pieces = [
+            one(empty, shards, number, start, stop, axis, strict)
+            for number in range(len(shards))
+            for start, stop in _pieces(shards, number, axis, state)
+        ]
+        total = client.compute(_tree(dask.delayed(_merged), pieces, empty))
+        try:
+            data = total.result()
+        except (OSError, CancelledError, distributed.KilledWorker) as error:
+            first_line, *_ = str(error).splitlines()
+            raise FileError(address, f"the cluster gave up: {first_line}") from None
+    _merge_into(state, data)
+
+
+def _check_workers(client: Any, address: str) -> None:
+    """A worker that cannot import the package ends when a task comes, and all would wait for it."""
+    found = client.run(importlib.import_module, __package__, on_error="return")
+    for worker, answer in found.items():
+        if isinstance(answer, ImportError):
+            raise FileError(address, f"its worker {worker} cannot import lossgrad: {answer}")
+
+
+def _pieces(shards: FileShards, number: int, axis: int, state: Evaluation) -> list[tuple[int, int]]:
+    """Ranges along the first axis of the rows."""
+    logits = shards.open(number).oriented(state.task, axis).logits
+    length = logits.shape[0]
+    row_bytes = math.prod(logits.shape[1:]) * logits.dtype.itemsize
+    step = max(1, _PIECE_BYTES // row_bytes)
+    return [(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def _state_of_rows(
+    empty: bytes, shards: FileShards, number: int, start: int, stop: int, axis: int, strict: bool
+) -> bytes:
+    state = Evaluation.from_bytes(empty)
+    walk(state, [shards.open(number)], axis=axis, strict=strict, rows=(start, stop))
+    return state.to_bytes()
+
+
+# ---- states ----
+
+
+def _empty(state: Evaluation) -> bytes:
+    return Evaluation(**state.options()).to_bytes()
+
+
+def _merge_into(state: Evaluation, data: bytes) -> None:
+    state.merge(Evaluation.from_bytes(data))
+
+
+def _merged(states: Sequence[bytes]) -> bytes:
+    first, *others = map(Evaluation.from_bytes, states)
+    for other in others:
+        first.merge(other)
+    return first.to_bytes()
+
+
+def _tree(merge: Any, pieces: list[Any], empty: bytes) -> Any:
+    if not pieces:
+        pieces = [empty]
+    while True:
+        groups = [pieces[k : k + _FAN_IN] for k in range(0, len(pieces), _FAN_IN)]
+        pieces = [merge(group) for group in groups]
+        if len(pieces) == 1:
+            return pieces[0]

@@ -1,0 +1,1 @@
+"""The NumPy twin of what an evaluation has measured and added up in C."""

@@ -1,0 +1,385 @@
+"""The state of an evaluation: everything about predictions, exact and mergeable.
+
+Counts are integers and sums are exact, so equal rows give equal bytes, whatever the blocks, their
+order or the tree of merges. Rows are added to a `Part` of an evaluation, which is merged when all
+is well: `update` makes one for its rows, the walk over whole arrays (`walk`) one for each thread.
+"""
+
+import math
+import operator
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lossgrad._core import arguments as check
+from lossgrad._core.environment import arithmetic_within
+from lossgrad.evaluation import frame
+from lossgrad.evaluation.exact import UNITS, ExactSums
+from lossgrad.evaluation.part import Part, finite_weights
+from lossgrad.evaluation.possible import badness, check_range, check_totals, check_worst
+from lossgrad.evaluation.problems import InputError
+from lossgrad.evaluation.results import Result, Task, WorstRow, means, ratio, standard_error
+from lossgrad.evaluation.scale import common_shift
+from lossgrad.evaluation.totals import BRIER, COUNTERS, DIVISOR, ENTROPY, SCALARS, SQUARES
+
+MAGIC = b"lossgrad-evaluation\n"
+_BINS = 1 << 20
+_LOSS_BINS = 64
+_COUNTERS = ("rows", *COUNTERS)
+
+
+@arithmetic_within
+class Evaluation:
+    """Running totals over blocks of logits and targets.
+
+    Parameters
+    ----------
+    task : {"multiclass", "binary"}
+        "multiclass": targets are integer labels, one a row; the prediction is the first largest
+        logit. "binary" (and multi-label): targets between 0 and 1, of the logits' shape; the
+        prediction is probability > `threshold`, right when it equals target > 0.5.
+    ignore_index : int
+        The label of rows to leave out ("multiclass").
+    weight : array_like, optional
+        A weight for each class, as in `cross_entropy` ("multiclass"). Only the loss knows it.
+    label_smoothing : float
+        As in `cross_entropy` ("multiclass").
+    bins : int
+        Reliability bins of equal width.
+    threshold : float
+        The probability above which a label is predicted ("binary").
+    confusion_limit : int
+        Keep the confusion matrix up to so many classes: it takes 8 bytes times classes**2.
+    worst : int
+        Remember so many rows of largest loss ("multiclass").
+
+    Notes
+    -----
+    The state takes O(classes + bins) memory without the confusion matrix, whatever the number of
+    rows. Two evaluations of the same rows have the same `to_bytes`, however the rows were cut into
+    blocks and shards and in whatever order those were merged. (The worst rows are known by
+    `source` and row number, so they, too, have to be the same: see `update`.)
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> first, second = lossgrad.Evaluation(), lossgrad.Evaluation()
+    >>> first.update([[2.0, 0.0], [0.0, 1.0]], [0, 1])
+    >>> second.update([[0.0, 3.0]], [0])
+    >>> first.merge(second)
+    >>> result = first.result()
+    >>> result.correct, result.terms, round(result.loss, 6)
+    (2, 3, 1.162926)
+    """
+
+    def __init__(
+        self,
+        task: Task = "multiclass",
+        *,
+        ignore_index: int = -100,
+        weight: ArrayLike | None = None,
+        label_smoothing: float = 0.0,
+        bins: int = 15,
+        threshold: float = 0.5,
+        confusion_limit: int = 256,
+        worst: int = 0,
+    ) -> None:
+        if task not in ("multiclass", "binary"):
+            raise ValueError(f"task is {task!r}, not 'multiclass' or 'binary'")
+        if not 1 <= bins <= _BINS or worst < 0:
+            raise ValueError(
+                f"bins is {bins} and worst {worst}: 1 to {_BINS} bins and 0 rows or more are needed"
+            )
+        if not 0.0 <= label_smoothing <= 1.0 or not 0.0 < threshold < 1.0:
+            raise ValueError(
+                f"label_smoothing is {label_smoothing} and threshold {threshold}: "
+                "[0, 1] and (0, 1) are possible"
+            )
+        if task == "binary" and (weight is not None or label_smoothing):
+            raise ValueError("weight and label_smoothing are for the multiclass task")
+        self.task = task
+        self.ignore_index = check.ignored_label(ignore_index)
+        self.weight = None if weight is None else finite_weights(weight, "weight", None)
+        self.label_smoothing = float(label_smoothing)
+        self.bins = int(bins)
+        self.threshold = float(threshold)
+        self.confusion_limit = int(confusion_limit)
+        self.worst = int(worst)
+        self._classes: int | None = None
+        self._counts = dict.fromkeys(_COUNTERS, 0)
+        self._tallies: dict[str, ExactSums] = {}
+        self._worst: list[WorstRow] = []
+
+    # ---- adding rows ----
+
+    def update(
+        self,
+        logits: ArrayLike,
+        targets: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        strict: bool = False,
+        source: str = "",
+        first_row: int | None = None,
+    ) -> None:
+        """Add rows. The last axis of `logits` is that of the classes (or labels).
+
+        Parameters
+        ----------
+        logits, targets : array_like
+            As in `evaluate`, the class axis last.
+        sample_weight : array_like, optional
+            A finite weight >= 0 for each row.
+        strict : bool
+            A row whose loss is nan is an error, not counted as undefined and left out.
+        source, first_row : str, int
+            What the worst rows are known by: a name, and the number of the first of these rows
+            (default: the rows seen so far).
+
+        Raises
+        ------
+        InputError
+            Wrong data, with the row's index in this block; the totals are then unchanged.
+        """
+        part = Part(self)
+        number = self._counts["rows"] if first_row is None else operator.index(first_row)
+        if number < 0:
+            raise ValueError(f"first_row is {number}, not 0 or more")
+        part.add(logits, targets, sample_weight, strict=strict, source=source, first_row=number)
+        self.merge(part.state())
+
+    def _check_shapes(self, logits: tuple[int, ...], targets: tuple[int, ...]) -> None:
+        if not logits or logits[-1] == 0:
+            raise InputError("logits", f"shape {logits} has no classes")
+        wanted = logits if self.task == "binary" else logits[:-1]
+        if targets != wanted:
+            raise InputError("targets", f"shape {targets} where {wanted} is needed")
+        self._check_classes(logits[-1])
+
+    def _check_classes(self, classes: int) -> None:
+        if self._classes not in (None, classes):
+            raise InputError("logits", f"{classes} classes after blocks of {self._classes}")
+        if self.weight is not None and len(self.weight) != classes:
+            raise InputError("logits", f"{classes} classes for {len(self.weight)} class weights")
+
+    def _keep_worst(self, rows: list[WorstRow]) -> None:
+        rows = [*self._worst, *rows]
+        self._worst = sorted(rows, key=badness)[: self.worst]
+
+    def renumber(self, number: Callable[[int], int]) -> None:
+        """Give the worst rows other numbers, in the same order."""
+        self._worst = [row._replace(row=number(row.row)) for row in self._worst]
+
+    def _open(self, classes: int) -> None:
+        """Make the tallies when the number of classes is known."""
+        if self._classes is None:
+            self._classes = classes
+            self._tallies = {name: ExactSums(size) for name, size in self._sizes(classes).items()}
+
+    def _empty(self) -> "Evaluation":
+        """Another of the same options and, if they are known, classes, without any rows."""
+        empty = Evaluation(**self.options())
+        if self._classes is not None:
+            empty._open(self._classes)
+        return empty
+
+    def _known_classes(self) -> int:
+        assert self._classes is not None
+        return self._classes
+
+    def _sizes(self, classes: int) -> dict[str, int]:
+        sizes = dict.fromkeys(("support", "predicted", "hits", "loss"), classes)
+        if self.task == "binary":
+            sizes["seen"] = classes
+        else:
+            sizes["ranks"] = classes
+            if classes <= self.confusion_limit:
+                sizes["confusion"] = classes * classes
+        sizes |= dict.fromkeys(("bin_weight", "bin_confidence", "bin_right"), self.bins)
+        return sizes | {"loss_histogram": _LOSS_BINS, "scalars": len(SCALARS)}
+
+    # ---- merging, saving ----
+
+    def merge(self, other: "Evaluation") -> None:
+        """Add the totals of another evaluation of the same task, options and classes."""
+        mine, theirs = self.options(), other.options()
+        different = [name for name, value in mine.items() if theirs[name] != value]
+        if different:
+            raise ValueError(f"evaluations of different {' and '.join(different)} do not merge")
+        if other._classes is None:
+            return
+        if self._classes not in (None, other._classes):
+            raise ValueError(f"{other._classes} classes do not merge with {self._classes}")
+        self._open(other._classes)
+        for name, number in other._counts.items():
+            self._counts[name] += number
+        for name, tally in self._tallies.items():
+            tally.merge(other._tallies[name])
+        self._keep_worst(other._worst)
+
+    def options(self) -> dict[str, Any]:
+        """The arguments that make an evaluation like this one: merging needs them to agree."""
+        return {
+            "task": self.task,
+            "ignore_index": self.ignore_index,
+            "weight": None if self.weight is None else self.weight.tolist(),
+            "label_smoothing": self.label_smoothing,
+            "bins": self.bins,
+            "threshold": self.threshold,
+            "confusion_limit": self.confusion_limit,
+            "worst": self.worst,
+        }
+
+    def to_bytes(self) -> bytes:
+        """The whole state. Equal totals give equal bytes, on any machine.
+
+        A header in JSON follows the format's name and version; then the exact sums, then a
+        checksum.
+        """
+        rows = [[w.loss.hex(), *w[1:5], w.confidence.hex()] for w in self._worst]
+        header = {
+            "options": _hexed(self.options()),
+            "classes": self._classes,
+            "counts": self._counts,
+            "worst_rows": rows,
+        }
+        sums = (self._tallies[name].to_bytes() for name in sorted(self._tallies))
+        return frame.pack(MAGIC, header, b"".join(sums))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Evaluation":
+        """The state that `to_bytes` wrote.
+
+        Raises
+        ------
+        ValueError
+            The bytes are not a state, are damaged, or of a version that is not known here.
+        """
+        header, sums = frame.unpack(MAGIC, data, "evaluation")
+        try:
+            state = cls._restored(header, sums)
+            binary = state.task == "binary"
+            check_totals(state._classes, state._counts, state._tallies, binary)
+            most = 0 if binary else min(state.worst, state._counts["terms"])
+            check_worst(state._worst, state._classes or 0, most)
+        except (struct.error, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"a damaged evaluation: {error}") from None
+        if state.to_bytes() != data:  # a key too many, say, or a count of 1.0
+            raise ValueError("a damaged evaluation: not as it is written")
+        return state
+
+    @classmethod
+    def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Evaluation":
+        options = header["options"]
+        for name in ("label_smoothing", "threshold"):
+            options[name] = _number(options[name])
+        if options["weight"] is not None:
+            options["weight"] = [_number(text) for text in options["weight"]]
+        state = cls(**options)
+        state._counts = {name: header["counts"][name] for name in _COUNTERS}
+        for loss, source, row, label, predicted, confidence in header["worst_rows"]:
+            place = (source, row, label, predicted)
+            state._worst.append(WorstRow(_number(loss), *place, _number(confidence)))
+        if (classes := header["classes"]) is not None:
+            check_range("classes", classes, 1)
+            if state.weight is not None and len(state.weight) != classes:
+                raise ValueError(f"{len(state.weight)} class weights for {classes} classes")
+            state._open(classes)
+            for name in sorted(state._tallies):
+                size = state._tallies[name].size
+                state._tallies[name], rest = ExactSums.from_bytes(size, rest)
+        if rest:
+            raise ValueError(f"{len(rest)} bytes too many")
+        return state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_bytes, (self.to_bytes(),)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Evaluation):
+            return NotImplemented
+        return self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # ---- reading ----
+
+    @property
+    def rows(self) -> int:
+        """The rows seen so far."""
+        return self._counts["rows"]
+
+    def result(self) -> Result:
+        """The figures so far."""
+        classes = self._classes or 0
+        tallies = self._tallies or {k: ExactSums(n) for k, n in self._sizes(classes).items()}
+        values = {name: tally.values() for name, tally in tallies.items()}
+        weight = tallies["bin_weight"].total()
+        by = common_shift(weight)  # quotients of sums that are near the ends of the range
+        near = {name: tally.values(by) for name, tally in tallies.items()} if by else values
+        summed = ("loss", "bin_weight", "bin_confidence", "support", "predicted", "hits")
+        sums = {name: tallies[name].total(by) for name in summed}
+        scalars, bins, over = near["scalars"], near["bin_weight"], sums["bin_weight"] or math.nan
+        confidence = means(near["bin_confidence"], bins)
+        accuracy = means(near["bin_right"], bins)
+        gaps = np.abs(confidence - accuracy)[bins > 0]
+        binary = self.task == "binary"
+        right = sums["hits"]
+        if binary:
+            right = sums["bin_weight"] - sums["support"] - sums["predicted"] + 2.0 * right
+        return Result(
+            task=self.task,
+            classes=classes,
+            **self._counts,
+            loss=ratio(sums["loss"], float(scalars[DIVISOR])),
+            total=tallies["loss"].total(),
+            divisor=float(values["scalars"][DIVISOR]),
+            weight=weight,
+            loss_error=self._loss_error(tallies["scalars"], tallies["loss"]),
+            accuracy=right / over,
+            entropy=float(scalars[ENTROPY]) / over,
+            confidence=sums["bin_confidence"] / over,
+            brier=float(scalars[BRIER]) / over,
+            ece=float(gaps @ bins[bins > 0]) / over,
+            mce=float(gaps.max()) if gaps.size else math.nan,
+            bin_edges=np.linspace(0.0, 1.0, self.bins + 1),
+            bin_weight=values["bin_weight"],
+            bin_confidence=confidence,
+            bin_accuracy=accuracy,
+            support=values["support"],
+            predicted=values["predicted"],
+            hits=values["hits"],
+            class_loss=means(near["loss"], near["seen" if binary else "support"]),
+            ranks=values.get("ranks"),
+            confusion=(
+                values["confusion"].reshape(classes, classes) if "confusion" in values else None
+            ),
+            loss_histogram=values["loss_histogram"],
+            worst=tuple(self._worst),
+        )
+
+    def _loss_error(self, scalars: ExactSums, losses: ExactSums) -> float:
+        if scalars.infinite:
+            return math.nan
+        squares = [scalars.units(group) for group in SQUARES]
+        total, divisor = losses.units(), scalars.units(DIVISOR)
+        return standard_error(squares, total, divisor, UNITS, self._counts["terms"])
+
+
+def _hexed(value: Any) -> Any:
+    """Floats as texts that any JSON reader gives back unrounded."""
+    if isinstance(value, dict):
+        return {name: _hexed(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_hexed(one) for one in value]
+    return value.hex() if isinstance(value, float) else value
+
+
+def _number(text: str) -> float:
+    try:
+        return float.fromhex(text)
+    except OverflowError:
+        raise ValueError(f"{text} is beyond every float64") from None
