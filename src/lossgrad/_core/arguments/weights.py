@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..environment import arithmetic
 from .classes import Classes
-from .dtypes import FLOAT64, Array, computed, converted
+from .dtypes import FLOAT32, FLOAT64, Array, computed, converted
 from .masks import filled
 from .ranges import within
 from .shapes import Shape, axis_index, same_shape
@@ -203,8 +201,8 @@ def mean_weights(
     w, shift = weights
     if w is None:
         return weights, count
-    total = exact_sum(w)
-    if shift is None and sys.float_info.min <= abs(total) < math.inf:
+    total, span = exact_sum(w), 2.0**60 if w.dtype == FLOAT32 else 2.0**500
+    if shift is None and 1 / span < abs(total) < span:  # products with losses are ordinary
         return weights, total
     with arithmetic():
         w, shift = scaled = _product([w], w.dtype, shift, comparable=True)
