@@ -7,8 +7,6 @@
     {#name, inputs, parameters, is_loss, bound, derivative_bound},
 const lg_op lg_ops[] = {LG_OPS(ROW)};
 const int lg_op_count = (int)(sizeof lg_ops / sizeof *lg_ops);
-_Static_assert(sizeof lg_ops / sizeof *lg_ops <= sizeof ((lg_kernels *)0)->map / sizeof *((lg_kernels *)0)->map,
-               "lg_kernels.map is too short");
 
 #define ROW_OP(name, bound, derivative_bound) {#name, bound, derivative_bound},
 const lg_row_op lg_row_ops[] = {LG_ROW_OPS(ROW_OP)};

@@ -38,43 +38,31 @@ typedef struct {
     const lg_map_job *job;
     int computed, stream;
     lg_sum *sum;
-    int filled[LG_MAX_INPUTS + 2]; /* which buffers hold a number that stands for a whole line */
+    int filled[LG_MAX_INPUTS + 3]; /* which buffers hold a number that stands for a whole line */
     _Alignas(64) char in_buffer[LG_MAX_INPUTS + 1][LG_BLOCK * 8];
-    _Alignas(64) char weight_buffer[LG_BLOCK * 8];
+    _Alignas(64) char weight_buffer[2][LG_BLOCK * 8];
     _Alignas(64) char out_buffer[LG_MAX_OUTPUTS][LG_BLOCK * 8];
-    _Alignas(64) char product_buffer[LG_BLOCK * 8];
 } map_walk;
-
-static void times(const map_walk *w, const void *a, const void *b, void *to, ptrdiff_t n) {
-    const void *factors[2] = {a, b};
-    w->kernels->multiply(factors, &to, n, NULL, 0);
-}
-
-/* A copy, since an output may be the weight itself. */
-static const void *block_weight(map_walk *w, const char *at, ptrdiff_t n) {
-    const void *weight = fetch(w->kernels, &w->job->weight, at, n, w->computed, w->weight_buffer, &w->filled[LG_MAX_INPUTS + 1]);
-    return weight == w->weight_buffer ? weight : memcpy(w->weight_buffer, weight, (size_t)(n * lg_size(w->computed)));
-}
 
 /* n elements from the i-th of the line (a, b) on. */
 static void map_block(map_walk *w, ptrdiff_t a, ptrdiff_t b, ptrdiff_t i, ptrdiff_t n) {
     const lg_map_job *job = w->job;
-    const void *in[LG_MAX_INPUTS + 1], *weight = NULL;
+    const void *in[LG_MAX_INPUTS + 1];
     void *out[LG_MAX_OUTPUTS];
+    lg_weights weights = {NULL, NULL, job->up};
+    int *filled = w->filled + LG_MAX_INPUTS + 1;
 #define AT(view) ((view).at + a * (view).stride[0] + b * (view).stride[1] + i * (view).stride[2])
     for (int v = 0; v < job->inputs; v++)
         in[v] = fetch(w->kernels, &job->in[v], AT(job->in[v]), n, w->computed, w->in_buffer[v], &w->filled[v]);
-    if (job->weight.at) weight = block_weight(w, AT(job->weight), n);
-    if (weight && job->direction != LG_FORWARD) { /* the incoming gradient, times the weight */
-        times(w, in[0], weight, w->product_buffer, n);
-        in[0] = w->product_buffer;
-    }
+    if (job->weight.at)
+        weights.weight = fetch(w->kernels, &job->weight, AT(job->weight), n, w->computed, w->weight_buffer[0], filled);
+    if (job->shift.at)
+        weights.shift = fetch(w->kernels, &job->shift, AT(job->shift), n, w->computed, w->weight_buffer[1], filled + 1);
     for (int v = 0; v < job->outputs; v++) {
         const int direct = is_run(&job->out[v], w->computed) && !(v == 0 && job->sum);
         out[v] = direct ? (void *)AT(job->out[v]) : w->out_buffer[v];
     }
-    w->kernels->map[job->op][job->direction](in, out, n, job->param, w->stream);
-    if (weight && job->direction != LG_BACKWARD) times(w, out[0], weight, out[0], n);
+    w->kernels->map(job->op, job->direction, in, out, n, job->param, w->stream, weights.weight ? &weights : NULL);
     if (job->sum) w->kernels->sum(out[0], n, w->sum);
     for (int v = 0; v < job->outputs; v++)
         if (out[v] == w->out_buffer[v] && !(v == 0 && job->sum))
@@ -137,7 +125,7 @@ static void line_values(const lg_kernels *kernels, const lg_map_job *job, int co
         in[k] = fetch(kernels, v, v->at + a * v->stride[0] + b * v->stride[1] + i * v->stride[2], n, computed,
                       buffer[k], &filled);
     }
-    kernels->map[job->op][LG_FORWARD](in, &out, n, job->param, 0);
+    kernels->map(job->op, LG_FORWARD, in, &out, n, job->param, 0, NULL);
 }
 
 /* ---- columns ---- */

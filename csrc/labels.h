@@ -47,7 +47,7 @@ static void labels(const lg_label_job *j, ptrdiff_t begin, ptrdiff_t end) {
         }
         const void *const in[3] = {x, t, ones};
         void *const out[1] = {(S *)j->loss + i};
-        binary_cross_entropy_with_logits_forward(in, out, k, NULL, 0);
+        map(OP_binary_cross_entropy_with_logits, LG_FORWARD, in, out, k, NULL, 0, NULL);
         LG_NAME(label_figures)(wide, j->target + i, k, j->limit, j->probability + i, j->entropy + i, j->brier + i,
                                j->outcome + i);
     }

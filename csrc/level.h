@@ -34,8 +34,7 @@
 #endif
 extern const lg_kernels LG_TABLE;
 const lg_kernels LG_TABLE = {
-    .map = {LG_OPS(MAPS_ROW)},
-    .multiply = multiply,
+    .map = map,
     .load = load_run,
     .store = store_run,
     .sum = sum_values,

@@ -1,73 +1,162 @@
-/* How an op is walked over contiguous memory: forward, backward, and both at once; a run's product
- * with weights; and its exact sum. A tail is one masked step of the same code, so an element's
- * result does not depend on where it stands. */
+/* How an op is walked over contiguous memory: forward, backward, and both at once, with weights or without; and its
+ * exact sum. A tail is one masked step of the same code, so an element's result does not depend on where it stands.
+ *
+ * A gradient g times a weight w times a slope d is formed as it stands, and each product is looked at: where one is far
+ * from 1 something may have been lost, and such elements are done again, to be `careful`, by mantissas and exponents.
+ * Which they are depends on the element alone. */
 
 #define ABREAST (AVX512 ? 3 : 1) /* vectors of a step: as registers allow */
-typedef void op_fn(const V *in, const S *p, V *y, slope *d);
+typedef void op_fn(const V *in, const S *p, outcome r);
 
-/* The gradients v[.][0] times their slopes; all at once in the usual way if all are usual. */
-INLINE void multiply_slopes(V v[][LG_MAX_INPUTS + 1], const slope *d, V *product, int many) {
-    int usual = 0;
-    for (int g = 0; g < many; g++) product[g] = usual_product(v[g][0], d[g]);
-    if (!d[0].shifted) return;
-    for (int g = 0; g < many; g++) usual += count_(is_usual(v[g][0]));
-    if (usual == many * VL) return;
-    for (int g = 0; g < many; g++) product[g] = any_product(v[g][0], d[g], v[g][1]);
+/* What a loop walks over. A weight, if there is one, times 2^shift, if that is given, multiplies values and gradients;
+ * gradients are multiplied by 2^up as well. */
+typedef struct {
+    const S *in[LG_MAX_INPUTS + 1], *weight, *shift;
+    S *out[LG_MAX_OUTPUTS], p[4], up;
+} operands;
+typedef void careful_fn(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k);
+typedef ptrdiff_t run_fn(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream);
+
+/* (g w) d, and the bits that tell whether a product on the way is far from 1. */
+INLINE V usual_product(V g, V weight, slope d, int weighted, I *far) {
+    const V up = weighted ? g * weight : g, product = up * d.of;
+    *far = far_bits(product);
+    if (d.kind == SHIFTED && !weighted) *far = unless_(eq_(g, set1(0)), far_bits(g)); /* `of` is near 1, and finite */
+    if (weighted) *far = *far | far_bits(up);
+    if (d.kind == ROUNDED) *far = *far | far_bits(d.of);
+    return d.kind == SHIFTED ? scale_(product, d.n) : product;
+}
+/* Where something may be lost: a product is far from 1, and not 0 since a factor is. */
+INLINE M is_lost(V g, V weight, slope d, V product, I far) {
+    const V zero = set1(0);
+    M none = (M)(eq_(g, zero) | eq_(weight, zero));
+    if (d.kind != ROUNDED) none = (M)(none | eq_(d.of, zero));
+    return (M)(far_(far) & (M)~and_(none, eq_(product, zero)));
+}
+/* g w 2^shift d. No gradient, no weight or no slope is 0 even where another factor is infinite; but an infinite
+ * gradient takes on the slope's sign, however small that is, or as it is rounded at an infinite x. */
+INLINE V any_product(V g, V weight, V shift, slope d, V x) {
+    const V zero = set1(0), infinity = set1((S)INFINITY);
+    const M far = and_(eq_(abs_(x), infinity), eq_(abs_(g), infinity));
+    V i, j, k, m = mantissa_(g, &i) * mantissa_(weight, &j);
+    const V of = mantissa_(select_(far, scale_(d.of, d.n), d.of), &k);
+    const V product = scale_(m * of, drop_(far, d.n) + ((i + j) + (k + shift)));
+    const M numbers = and_(and_(eq_(g, g), eq_(weight, weight)), eq_(of, of));
+    const M none = (M)(eq_(g, zero) | eq_(weight, zero) | and_(eq_(of, zero), lt_(abs_(g), infinity)));
+    const I sign = (bits_(g) ^ bits_(weight) ^ bits_(of)) & bits_(set1((S)-0.0));
+    return select_(and_(numbers, none), from_bits(sign), product);
 }
 
-/* `many` vectors side by side, so that their chains overlap; all are read before any is written. */
-INLINE void map_step(op_fn *op, int inputs, int direction, const S *const *in, S *const *out, ptrdiff_t i, int many,
-                     ptrdiff_t k, int stream, const S *p) {
+/* One vector, of which any element may be lost: those are asked for again. All is read before any is written. */
+INLINE void careful_step(op_fn *op, int inputs, const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {
+    const int first = direction != LG_FORWARD;
+    const V zero = set1(0), one = set1(1);
+    V v[LG_MAX_INPUTS + 1] = {one};
+    for (int j = 0; j < inputs; j++) v[j + 1] = ld_k(w->in[j + first] + i, k);
+    const V g = first ? ld_k(w->in[0] + i, k) : one, weight = w->weight ? ld_k(w->weight + i, k) : one;
+    const V shift = w->shift ? ld_k(w->shift + i, k) : zero, up = shift + set1(w->up);
+    V y, careful_y, n = zero;
+    slope d, careful_d;
+    I far, inside = iset1(0), unused;
+    op(v + 1, w->p, (outcome){&y, NULL, &d, &inside, 0});
+    op(v + 1, w->p, (outcome){&careful_y, &n, &careful_d, &unused, 1});
+    V product = usual_product(g, weight, d, 1, &far);
+    const M lost = (M)(is_lost(g, weight, d, product, far) | ne_(up, zero));
+    product = select_(lost, any_product(g, weight, up, careful_d, v[1]), product);
+    if (w->weight) {
+        const V weighed = y * weight;
+        far = far_bits(weighed) | far_bits(y) | inside;
+        const M few = (M)(is_lost(one, weight, rounded_(y), weighed, far) | ne_(shift, zero));
+        y = select_(few, any_product(one, weight, shift, shifted_(careful_y, n), zero), weighed);
+    }
+    if (direction != LG_BACKWARD) st_k(w->out[0] + i, y, k);
+    if (first) st_k(w->out[direction == LG_VALUE_AND_GRAD] + i, product, k);
+}
+
+/* Values and products of `many` vectors; whether any of their elements may be lost. */
+INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, V *y, const slope *d, const I *inside, V *product,
+                    int direction, int weighted, int many) {
+    I far[ABREAST], all = iset1(0);
+    int lost = 0;
+    for (int g = 0; g < many && weighted && direction != LG_BACKWARD; g++) {
+        all = all | far_bits(y[g]) | inside[g];
+        y[g] = y[g] * weight[g];
+        all = all | far_bits(y[g]);
+    }
+    if (weighted && direction != LG_BACKWARD && any_(far_(all))) return 1;
+    if (direction == LG_FORWARD) return 0;
+    for (int g = 0; g < many; g++) {
+        product[g] = usual_product(v[g][0], weight[g], d[g], weighted, &far[g]);
+        all = all | far[g];
+    }
+    if ((d[0].kind == PLAIN && !weighted) || !any_(far_(all))) return 0;
+    for (int g = 0; g < many; g++) lost |= any_(is_lost(v[g][0], weight[g], d[g], product[g], far[g]));
+    return lost;
+}
+
+/* `many` vectors side by side, so that their chains overlap; all are read before any is written. Nothing is, and the
+ * answer is 0, if any element may be lost. */
+INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const operands *w, ptrdiff_t i, int many, ptrdiff_t k,
+                    int stream) {
     const int first = direction != LG_FORWARD, both = direction == LG_VALUE_AND_GRAD;
-    V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], product[ABREAST];
+    V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], product[ABREAST], weight[ABREAST];
     slope d[ABREAST];
-    for (int g = 0; g < many; g++)
-        for (int j = 0; j < inputs + first; j++) v[g][j] = k == VL ? ld(in[j] + i + g * VL) : ld_n(in[j] + i, k, 0);
-    for (int g = 0; g < many; g++) op(v[g] + first, p, &y[g], &d[g]);
-    if (first) multiply_slopes(v, d, product, many);
+    I inside[ABREAST];
+    for (int g = 0; g < many; g++) {
+        for (int j = 0; j < inputs + first; j++) v[g][j] = ld_k(w->in[j] + i + g * VL, k);
+        weight[g] = weighted ? ld_k(w->weight + i + g * VL, k) : set1(1);
+        inside[g] = iset1(0);
+    }
+    for (int g = 0; g < many; g++) op(v[g] + first, w->p, (outcome){&y[g], NULL, &d[g], &inside[g], 0});
+    if (multiply(v, weight, y, d, inside, product, direction, weighted, many)) return 0;
     for (int g = 0; g < many; g++)
         for (int j = 0; j < 1 + both; j++) {
             const V result = direction == LG_FORWARD || (both && j == 0) ? y[g] : product[g];
-            S *to = out[j] + i + g * VL;
-            if (k != VL) st_n(to, result, k);
-            else if (stream && j == both) stream_(to, result);
-            else st(to, result);
+            S *to = w->out[j] + i + g * VL;
+            if (stream && j == both && k == VL) stream_(to, result);
+            else st_k(to, result, k);
         }
+    return 1;
 }
 
-INLINE void map_loop(op_fn *op, int inputs, int direction, const void *const *in_, void *const *out_,
-                     ptrdiff_t n, const double *param, int stream) {
-    const S *in[LG_MAX_INPUTS + 1];
-    S *out[LG_MAX_OUTPUTS], p[4];
-    for (int j = 0; j < inputs + (direction != LG_FORWARD); j++) in[j] = in_[j];
-    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) out[j] = out_[j];
-    for (int j = 0; j < 4; j++) p[j] = param ? (S)param[j] : 0;
-    ptrdiff_t i = 0;
-    const S *to = out[direction == LG_VALUE_AND_GRAD];
-    if (stream && n >= 2 * VL && (uintptr_t)to % sizeof(S) == 0) {
-        i = (ptrdiff_t)((-(uintptr_t)to % VBYTES) / sizeof(S));
-        if (i) map_step(op, inputs, direction, in, out, 0, 1, i, 0, p);
-        for (; i + ABREAST * VL <= n; i += ABREAST * VL) map_step(op, inputs, direction, in, out, i, ABREAST, VL, 1, p);
+/* Elements from the i-th on; up to which they are done, which is n if none may be lost. */
+INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, const operands *given, ptrdiff_t i, ptrdiff_t n,
+                         int stream) {
+    const operands w = *given; /* which no store can change */
+    const ptrdiff_t step = ABREAST * VL;
+    const S *to = w.out[direction == LG_VALUE_AND_GRAD];
+    if (!weighted && stream && n - i >= 2 * VL && (uintptr_t)to % sizeof(S) == 0) {
+        const ptrdiff_t lead = (ptrdiff_t)((-(uintptr_t)(to + i) % VBYTES) / sizeof(S));
+        if (lead && !map_step(op, inputs, direction, 0, &w, i, 1, lead, 0)) return i;
+        for (i += lead; i + step <= n; i += step)
+            if (!map_step(op, inputs, direction, 0, &w, i, ABREAST, VL, 1)) break;
         fence_();
+        if (i + step <= n) return i;
     }
-    for (; i + ABREAST * VL <= n; i += ABREAST * VL) map_step(op, inputs, direction, in, out, i, ABREAST, VL, 0, p);
-    for (; i + VL <= n; i += VL) map_step(op, inputs, direction, in, out, i, 1, VL, 0, p);
-    if (i < n) map_step(op, inputs, direction, in, out, i, 1, n - i, 0, p);
+    for (; i + step <= n; i += step)
+        if (!map_step(op, inputs, direction, weighted, &w, i, ABREAST, VL, 0)) return i;
+    for (; i + VL <= n; i += VL)
+        if (!map_step(op, inputs, direction, weighted, &w, i, 1, VL, 0)) return i;
+    return i == n || map_step(op, inputs, direction, weighted, &w, i, 1, n - i, 0) ? n : i;
 }
 
-#define RUN const void *const *in, void *const *out, ptrdiff_t n, const double *p, int stream
-#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)                     \
-    static void name##_forward(RUN) {                                                               \
-        map_loop(op_##name, inputs, LG_FORWARD, in, out, n, p, stream);                             \
-    }                                                                                               \
-    static void name##_backward(RUN) {                                                              \
-        map_loop(op_##name, inputs, LG_BACKWARD, in, out, n, p, stream);                            \
-    }                                                                                               \
-    static void name##_both(RUN) {                                                                  \
-        map_loop(op_##name, inputs, is_loss ? LG_VALUE_AND_GRAD : LG_FORWARD, in, out, n, p, stream); \
+#define DEFINE_RUN(name, inputs, direction, weighted, which)                               \
+    static ptrdiff_t name##_##which(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) { \
+        return map_run(op_##name, inputs, direction, weighted, w, i, n, stream);           \
     }
-#define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound) \
-    {name##_forward, name##_backward, name##_both},
+#define DEFINE_LOSS_0(name, inputs)
+#define DEFINE_LOSS_1(name, inputs)                                   \
+    DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 0, both)              \
+    DEFINE_RUN(name, inputs, LG_FORWARD, 1, weighted_forward)         \
+    DEFINE_RUN(name, inputs, LG_BACKWARD, 1, weighted_backward)       \
+    DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 1, weighted_both)
+#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)              \
+    static void name##_again(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {       \
+        careful_step(op_##name, inputs, w, direction, i, k);                                 \
+    }                                                                                        \
+    DEFINE_RUN(name, inputs, LG_FORWARD, 0, forward)                                         \
+    DEFINE_RUN(name, inputs, LG_BACKWARD, 0, backward)                                       \
+    DEFINE_LOSS_##is_loss(name, inputs)
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -78,13 +167,36 @@ LG_OPS(DEFINE_MAPS)
 LG_OPS(DEFINE_MAPS)
 #endif
 
-static void multiply(RUN) {
-    (void)p;
-    (void)stream;
-    const S *a = in[0], *b = in[1];
-    S *to = out[0];
-    /* no weight is no loss, even where that is infinite */
-    for (ptrdiff_t i = 0; i < n; i++) to[i] = b[i] == 0 && a[i] == a[i] ? 0 : a[i] * b[i];
+#define MAPS_0(name) {{name##_forward, name##_backward, NULL}, {NULL, NULL, NULL}}
+#define MAPS_1(name)                        \
+    {{name##_forward, name##_backward, name##_both}, \
+     {name##_weighted_forward, name##_weighted_backward, name##_weighted_both}}
+#define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound) {inputs, name##_again, MAPS_##is_loss(name)},
+static const struct {
+    int inputs;
+    careful_fn *again;
+    run_fn *run[2][LG_DIRECTIONS]; /* without weights and with */
+} maps[] = {LG_OPS(MAPS_ROW)};
+#define OP_INDEX(name, inputs, parameters, is_loss, bound, derivative_bound) OP_##name,
+enum { LG_OPS(OP_INDEX) };
+
+static void map(int op, int direction, const void *const *in, void *const *out, ptrdiff_t n, const double *param,
+                int stream, const lg_weights *weights) {
+    const int inputs = maps[op].inputs;
+    operands w = {.weight = weights ? weights->weight : NULL};
+    for (int j = 0; j < inputs + (direction != LG_FORWARD); j++) w.in[j] = in[j];
+    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) w.out[j] = out[j];
+    for (int j = 0; j < 4; j++) w.p[j] = param ? (S)param[j] : 0;
+    if (weights) {
+        w.shift = weights->shift;
+        w.up = (S)weights->up;
+    }
+    const int all = w.shift || w.up != 0; /* are done with care */
+    for (ptrdiff_t i = 0; i < n;) {
+        if (!all) i = maps[op].run[weights != NULL][direction](&w, i, n, stream);
+        for (const ptrdiff_t end = i + ABREAST * VL; i < n && i < end; i += VL)
+            maps[op].again(&w, direction, i, n - i < VL ? n - i : VL);
+    }
 }
 
 /* Sums of a block in W are exact while its magnitudes lie within a factor of each other that lets

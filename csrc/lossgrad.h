@@ -51,15 +51,19 @@ typedef struct {
 #define STREAM_BYTES (12 << 20)
 
 /* ---- elementwise ---- */
-/* Contiguous runs of n elements. inputs: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming
- * gradient first, then the op's own. stream: the last output is stored past the cache. */
-typedef void (*lg_map_fn)(const void *const *in, void *const *out, ptrdiff_t n, const double *param, int stream);
+/* Weights of a loss, contiguous, as lg_map_job has them. */
+typedef struct {
+    const void *weight, *shift;
+    double up;
+} lg_weights;
 
 typedef struct {
     int op, direction, inputs, outputs;
     ptrdiff_t shape[3];
     lg_view in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
-    lg_view weight;    /* .at may be NULL; multiplies the value and the incoming gradient */
+    lg_view weight;    /* of a loss, .at may be NULL: multiplies the value and the gradient */
+    lg_view shift;     /* and so does 2^shift, if .at is given beside that of weight */
+    double up;         /* multiplies the gradient by 2^up, beside a weight */
     const double *param;
     lg_sum *sum;       /* if given, the values are summed, not stored (out[0] is not used) */
 } lg_map_job;
@@ -201,8 +205,10 @@ typedef struct {
 
 /* ---- the table ---- */
 typedef struct {
-    lg_map_fn map[64][LG_DIRECTIONS];
-    lg_map_fn multiply;
+    /* Contiguous runs of n elements. in: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming gradient first, then the
+     * op's own. stream: the last output is stored past the cache. weights may be NULL. */
+    void (*map)(int op, int direction, const void *const *in, void *const *out, ptrdiff_t n, const double *param,
+                int stream, const lg_weights *weights);
     /* n elements `stride` bytes apart to and from a run of the computed type */
     void (*load)(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to);
     void (*store)(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from);

@@ -1,39 +1,24 @@
 /* Every elementwise op and loss term: formula, derivative, error bounds, and its row in the table.
  *
  * An op maps inputs in[0..], the first of them the variable of the derivative, and parameters p[0..]
- * to its value y and derivative d; the compiler drops whichever a loop does not store. A derivative that may
- * leave the range is given with its exponent, since a gradient may bring it back.
+ * to its value y and derivative d; the compiler drops whichever a loop does not store. What leaves the range may be
+ * brought back by what multiplies it, a gradient or a weight: a loop that finds a product far from 1 asks again, to be
+ * `careful`, and the op then gives both with their exponents.
  * Bounds are ULP of the result, over all inputs, on every level (tests/test_accuracy.py holds them). */
 
 #ifndef LG_TABLE_ONLY
-/* of 2^n, an ordinary number times a power of 2; n counts only if `shifted`, a constant of the op. */
-typedef struct { V of, n; int shifted; } slope;
-INLINE slope plain_(V of) { return (slope){of, set1(0), 0}; }
-INLINE slope shifted_(V of, V n) { return (slope){of, n, 1}; }
+/* A derivative. PLAIN: no product leaves the range but by its own size. EXACT: `of`, 0 only where that is meant.
+ * SHIFTED: of 2^n, likewise, `of` near 1. ROUNDED: `of`, unless that is far from 1. Careful, they are all of 2^n. */
+enum { PLAIN, EXACT, SHIFTED, ROUNDED };
+typedef struct { V of, n; int kind; } slope;
+INLINE slope plain_(V of) { return (slope){of, set1(0), PLAIN}; }
+INLINE slope exactly_(V of) { return (slope){of, set1(0), EXACT}; }
+INLINE slope rounded_(V of) { return (slope){of, set1(0), ROUNDED}; }
+INLINE slope shifted_(V of, V n) { return (slope){of, n, SHIFTED}; }
+/* Where results go: the value is y, careful y 2^n. `far` tells of products inside it as usual_product does (loops.h). */
+typedef struct { V *y, *n; slope *d; I *far; int careful; } outcome;
 
-/* The same, where an infinite one is a number times 2^n, n so large that its product with 0 alone is finite: 0. */
-INLINE slope unbounded_(slope d) {
-    const M infinite = eq_(abs_(d.of), set1((S)INFINITY));
-    const V far = set1(4 * EXPONENT), one = from_bits(bits_(set1(1)) | (bits_(d.of) & bits_(set1((S)-0.0))));
-    return shifted_(select_(infinite, one, d.of), select_(infinite, far, d.n));
-}
-
-/* g times a slope. The usual way is for |g| of 0 or in [2^-30, 2^30]; the other, for any, takes the slope at an
- * infinite x as it is rounded, so that an infinite gradient finds the 0 there, but no infinite one finds the gradient 0. */
-INLINE V usual_product(V g, slope d) { return d.shifted ? scale_(g * d.of, d.n) : g * d.of; }
-INLINE M is_usual(V g) {
-    const V size = abs_(g);
-    return (M)(and_(lt_(size, set1(0x1p30f)), nlt_(size, set1(0x1p-30f))) | eq_(g, set1(0)));
-}
-INLINE V any_product(V g, slope d, V x) {
-    V i, j, m = mantissa_(g, &i);
-    const V infinite = set1((S)INFINITY), rounded = scale_(d.of, d.n);
-    const M far = and_(eq_(abs_(x), infinite), lt_(abs_(rounded), infinite));
-    const V of = mantissa_(select_(far, rounded, d.of), &j);
-    return scale_(m * of, drop_(far, d.n) + i + j);
-}
-
-#define OP(name) INLINE void op_##name(const V *in, const S *p, V *y, slope *d)
+#define OP(name) INLINE void op_##name(const V *in, const S *p, outcome r)
 #define UNUSED (void)p
 #define ZERO set1(0)
 #define ONE set1(1)
@@ -61,8 +46,8 @@ OP(sigmoid) {
     UNUSED;
     const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(in[0]))), 1);
     V q = fma_(a.q, a.rest, a.q), small = scale_(q, a.n);
-    *y = select_(negative_(in[0]), small, ONE - small);
-    *d = shifted_(fnma_(q, small, q), a.n);
+    *r.y = select_(negative_(in[0]), small, ONE - small);
+    *r.d = shifted_(fnma_(q, small, q), a.n);
 }
 
 /* log(1 + exp(x)) = max(x, 0) + log(1 + z), z = exp(-|x|) = 2^n (1 + t), or near 0 log 2 + x/2 + log(cosh(x/2)). */
@@ -83,10 +68,10 @@ INLINE V softplus_(V x) {
 OP(log_sigmoid) {
     UNUSED;
     V x = in[0];
-    *y = -softplus_(-x);
+    *r.y = -softplus_(-x);
     const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(x))), 1);
     V q = fma_(a.q, a.rest, a.q);
-    *d = shifted_(select_(negative_(x), fnma_(q, a.least, ONE), q), drop_(negative_(x), a.n));
+    *r.d = shifted_(select_(negative_(x), fnma_(q, a.least, ONE), q), drop_(negative_(x), a.n));
 }
 
 /* log(1 + exp(x)); derivative s(x). */
@@ -94,8 +79,8 @@ OP(softplus) {
     UNUSED;
     const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(in[0]))), 1);
     V q = fma_(a.q, a.rest, a.q);
-    *y = softplus_(in[0]);
-    *d = shifted_(select_(negative_(in[0]), q, fnma_(q, a.least, ONE)), keep_(negative_(in[0]), a.n));
+    *r.y = softplus_(in[0]);
+    *r.d = shifted_(select_(negative_(in[0]), q, fnma_(q, a.least, ONE)), keep_(negative_(in[0]), a.n));
 }
 
 /* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x). */
@@ -109,8 +94,8 @@ OP(softplus_beta) {
     M tiny = and_(lt_(a.n, set1(C_(-60, -120))), negative_(x));
     l = div_(pick_(tiny, a.p, l), exact_(b));
     V sum = round_(plus_(max_(ZERO, u), l)), n = keep_(tiny, a.n) - k;
-    *y = select_(lt_(HUGE_, scaled.h), m, scale_(select_(tiny, round_(l), sum), n));
-    *d = shifted_(select_(negative_(x), round_(a.small), round_(a.large)), keep_(negative_(x), a.n));
+    *r.y = select_(lt_(HUGE_, scaled.h), m, scale_(select_(tiny, round_(l), sum), n));
+    *r.d = shifted_(select_(negative_(x), round_(a.small), round_(a.large)), keep_(negative_(x), a.n));
 }
 
 /* x s(-a) where x is below 0, else x s(a) = x - x s(-a), rounded once; near is x within what s does not round. */
@@ -133,10 +118,10 @@ OP(silu) {
     V x = clamp_(in[0], -far, far), size = min_(far, abs_(in[0]));
     M below = negative_(in[0]);
     const logistic_tail a = logistic_tail_(exact_(size), 1);
-    *y = times_logistic(in[0], x, a, below);
+    *r.y = times_logistic(in[0], x, a, below);
     V small = a.q * a.least;
     small = fma_(small, a.rest, small);
-    *d = slope_of(a, exact_(fma_(size, small, select_(below, ONE + x, ONE))), 1, small, below);
+    *r.d = slope_of(a, exact_(fma_(size, small, select_(below, ONE + x, ONE))), 1, small, below);
 }
 
 /* x s(w), w = 2 sqrt(2/pi) (x + 0.044715 x^3): gelu's approximation by tanh. Derivative
@@ -151,7 +136,7 @@ OP(gelu_tanh) {
     pair cube = mul_(product_(size, size), c3), sum = plus_(c1.h, cube);
     sum.l = sum.l + c1.l;
     const logistic_tail a = logistic_tail_(times_(sum, size), 0);
-    *y = times_logistic(in[0], x, a, below);
+    *r.y = times_logistic(in[0], x, a, below);
     V small = a.q * a.least;
     small = fma_(small, a.rest, small);
     pair w = plus_(c1.h, times_(cube, set1(3)));
@@ -159,7 +144,7 @@ OP(gelu_tanh) {
     w = times_(w, size);
     V rest = ONE - w.h, lost = (ONE - (rest + w.h)) - w.l;
     pair slope = sum_(select_(below, rest, ONE), fma_(w.h, small, keep_(below, lost)));
-    *d = slope_of(a, slope, 0, small, below);
+    *r.d = slope_of(a, slope, 0, small, below);
 }
 
 /* x Phi(x), Phi the normal distribution, as max(x, 0) - t Phi(-t), t = |x|: with v = t / (t + A) that is
@@ -175,13 +160,13 @@ OP(gelu) {
     const pair part = normal_ratio((v + v) - ONE, !LG_DOUBLE);
     V h = v * part.h, low = fma_(v, part.l, residual_(v, part.h, h));
     low = fnma_(lost, LG_DOUBLE ? square * square : square, low);
-    *y = max_(set1((S)-0.0), in[0]) - scale_(times_normal(h, low, a.e, !LG_DOUBLE), a.n);
+    *r.y = max_(set1((S)-0.0), in[0]) - scale_(times_normal(h, low, a.e, !LG_DOUBLE), a.n);
     const pair g = normal_share(a);
     h = fnma_(t, peak.h, g.h);
     low = near_fma_(-t, peak.h, g.h - h) + fnma_(t, peak.l, g.l);
     const V slope = times_normal(h, low, a.e, 0);
     const M below = negative_(in[0]);
-    *d = shifted_(select_(below, slope, fnma_(slope, pow2_or_0(a.n + set1(MAGIC)), ONE)), keep_(below, a.n));
+    *r.d = shifted_(select_(below, slope, fnma_(slope, pow2_or_0(a.n + set1(MAGIC)), ONE)), keep_(below, a.n));
 }
 
 /* (A + B u) / (B + A u), A = 2^n - 1, B = 2^n + 1, u = tanh(r), |x| = n ln 2 / 2 + r, with the sign of x;
@@ -190,10 +175,10 @@ OP(tanh) {
     UNUSED;
     V x = in[0], a = abs_(x);
     const V t = tanh_(min_(set1(C_(10, 20)), a));
-    *y = from_bits(bits_(t) | (bits_(x) ^ bits_(a)));
+    *r.y = from_bits(bits_(t) | (bits_(x) ^ bits_(a)));
     const logistic_tail l = logistic_tail_(exact_(min_(set1(FADED), a + a)), 1);
     V q = set1(2) * fma_(l.q, l.rest, l.q);
-    *d = shifted_(fnma_(q, q * l.least, q + q), l.n);
+    *r.d = shifted_(fnma_(q, q * l.least, q + q), l.n);
 }
 
 /* x tanh(log(1 + e^x)) = x N / (2 + N), N = z (2 + z), z = e^x = 2^n e. A rounded quotient q = N / (2 + N), both it
@@ -213,11 +198,11 @@ OP(mish) {
     const V i = ONE / fma_(unit, top.h, two), q = top.h * i, v = unit * q, p_h = ONE - v, p_l = (ONE - p_h) - v;
     const V rest = i * fma_(top.h, p_l, fma_(top.l, p_h, near_fma_(top.h, p_h, -(q + q))));
     const V product = NO_FMA ? once_(exact_(x), (pair){q, rest}) : fma_(x, q, x * rest);
-    *y = select_(lt_(in[0], most), scale_(product, n), in[0]);
+    *r.y = select_(lt_(in[0], most), scale_(product, n), in[0]);
     const V other = top.h - e.h, share = p_h + fnma_(unit, rest, p_l);
     const pair tail = {other, ((top.h - other) - e.h) + (top.l - e.l)};
     const pair slope = plus_(q, times_(times_(times_(tail, x), share), share));
-    *d = shifted_(slope.h + (slope.l + rest), n);
+    *r.d = shifted_(slope.h + (slope.l + rest), n);
 }
 
 /* ---- the ReLU family: x above 0, something else below ---- */
@@ -225,8 +210,8 @@ OP(mish) {
 OP(relu) {
     UNUSED;
     V x = in[0];
-    *y = select_(negative_(x), ZERO, x);
-    *d = plain_(number_(x, keep_(positive_(x), ONE)));
+    *r.y = select_(negative_(x), ZERO, x);
+    *r.d = plain_(number_(x, keep_(positive_(x), ONE)));
 }
 /* s x, -0 at a slope of 0 even if x is -inf */
 INLINE V sloped(V s, V x) {
@@ -234,24 +219,22 @@ INLINE V sloped(V s, V x) {
 }
 OP(leaky_relu) {
     V x = in[0], slope = set1(p[0]);
-    M above = positive_(x);
-    *y = select_(above, x, sloped(slope, x));
-    *d = plain_(number_(x, select_(above, ONE, slope)));
+    *r.y = select_(negative_(x), sloped(slope, x), x);
+    *r.d = plain_(number_(x, select_(positive_(x), ONE, slope)));
 }
 /* x or, below 0, the second input times x: prelu, and rrelu with the slopes it drew. */
 OP(prelu) {
     UNUSED;
     V x = in[0];
-    M above = positive_(x);
-    *y = select_(above, x, sloped(in[1], x));
-    *d = plain_(number_(x, select_(above, ONE, in[1])));
+    *r.y = select_(negative_(x), sloped(in[1], x), x);
+    *r.d = exactly_(number_(x, select_(positive_(x), ONE, in[1])));
 }
 /* A term of prelu's gradient for the weight: the second input times min(x, 0). */
 OP(prelu_weight) {
     UNUSED;
     M below = negative_(in[0]);
-    *y = number_(in[0], keep_(below, in[1] * in[0]));
-    *d = plain_(number_(in[0], keep_(below, in[1])));
+    *r.y = number_(in[0], keep_(below, in[1] * in[0]));
+    *r.d = plain_(number_(in[0], keep_(below, in[1])));
 }
 
 /* exp(x) - 1 for min(x, 0), 0.3 ulp: with exp(x) = 2^n (1 + t) it is (2^n - 1) + 2^n t. In float32 without
@@ -283,8 +266,8 @@ OP(elu) {
         const M tiny = lt_(-set1(C_(0x1p-60f, 0x1p-500)), x);
         low = select_(tiny, set1(p[0]) * x, once_times(expm1_below(x), a) * scale_(ONE, k));
     }
-    *y = select_(negative_(x), low, x);
-    *d = exp_below(x, ONE, a, k);
+    *r.y = select_(negative_(x), low, x);
+    *r.d = exp_below(x, ONE, a, k);
 }
 /* l x = x + (l - 1) x, or l a (exp(x) - 1) below 0. */
 OP(selu) {
@@ -292,8 +275,8 @@ OP(selu) {
     const V scale = set1(C_(0x1.0cfabep+0f, 0x1.0cfabd6a91132p+0)), more = set1(C_(0x1.9f57aep-5f, 0x1.9f57ad5222649p-5));
     const V both = set1(C_(0x1.c212ccp+0f, 0x1.c212cc640f031p+0));
     V x = in[0], low = NO_FMA ? once_times(expm1_below(x), both) : times_expm1(both, x);
-    *y = select_(negative_(x), low, fma_(x, more, x));
-    *d = exp_below(x, scale, both, ZERO);
+    *r.y = select_(negative_(x), low, fma_(x, more, x));
+    *r.d = exp_below(x, scale, both, ZERO);
 }
 /* x, or a (exp(x / a) - 1) below 0, which is x where x / a is tiny. */
 OP(celu) {
@@ -302,9 +285,9 @@ OP(celu) {
     M tiny = lt_(-set1(C_(0x1p-60f, 0x1p-500)), scaled.h), dead = lt_(scaled.h, set1(-40));
     pair at = {max_(set1(-40), scaled.h), drop_(dead, scaled.l)};
     V low = round_(times_(expm1_pair(at, 0), a)) * scale_(ONE, k), n;
-    *y = select_(negative_(x), select_(tiny, x, low), x);
+    *r.y = select_(negative_(x), select_(tiny, x, low), x);
     pair e = exp_pair((pair){max_(set1(DEAD), scaled.h), drop_(lt_(scaled.h, set1(DEAD)), scaled.l)}, 0, &n);
-    *d = shifted_(number_(x, select_(positive_(x), ONE, round_(e))), drop_(positive_(x), n));
+    *r.d = shifted_(number_(x, select_(positive_(x), ONE, round_(e))), drop_(positive_(x), n));
 }
 
 /* ---- piecewise rational ---- */
@@ -314,28 +297,28 @@ OP(hardsigmoid) {
     UNUSED;
     const V three = set1(3), sixth = ONE / set1(6);
     V x = in[0], a = clamp_(x, -three, three);
-    *y = (a + three) * sixth;
-    *d = plain_(number_(x, keep_(lt_(abs_(x), three), sixth)));
+    *r.y = (a + three) * sixth;
+    *r.d = plain_(number_(x, keep_(lt_(abs_(x), three), sixth)));
 }
 /* x hardsigmoid(x); derivative x/3 + 1/2 inside. */
 OP(hardswish) {
     UNUSED;
     const V three = set1(3), sixth = ONE / set1(6);
     V x = in[0], a = clamp_(x, -three, three), sum = three + a, excess = (sum - three) - a;
-    *y = select_(lt_(three, x), x, fma_(sum, a, -(excess * a)) / set1(6)); /* no -0 below -3 */
-    *d = plain_(number_(x, select_(lt_(abs_(x), three), (a + a + three) * sixth, keep_(nlt_(x, three), ONE))));
+    *r.y = select_(lt_(three, x), x, fma_(sum, a, -(excess * a)) / set1(6)); /* no -0 below -3 */
+    *r.d = plain_(number_(x, select_(lt_(abs_(x), three), (a + a + three) * sixth, keep_(nlt_(x, three), ONE))));
 }
 /* x / (1 + |x|); derivative 1 / (1 + |x|)^2. */
 OP(softsign) {
     UNUSED;
-    V x = in[0], a = min_(HUGE_, abs_(x)), q = a / (ONE + a);
-    *y = from_bits(bits_(q) | (bits_(x) ^ bits_(abs_(x))));
-    const V size = min_(set1(C_(FLT_MAX, DBL_MAX)), abs_(x));
-    const M far = lt_(set1(C_(0x1p60f, 0x1p500)), size), finite = lt_(abs_(x), set1((S)INFINITY));
-    const V down = select_(far, set1(C_(0x1p-90f, 0x1p-760)), ONE);
+    const V x = in[0], size = abs_(x), a = min_(HUGE_, size), q = a / (ONE + a);
+    *r.y = from_bits(bits_(q) | (bits_(x) ^ bits_(size)));
+    const M far = lt_(set1(C_(0x1p60f, 0x1p500)), size);
+    const V down = r.careful ? select_(far, set1(C_(0x1p-90f, 0x1p-760)), ONE) : ONE;
     const pair i = inverse_(sum_(down, size * down));
-    const V square = keep_(finite, fma_(i.h + i.h, i.l, i.h * i.h));
-    *d = shifted_(number_(x, square), keep_(far, set1(C_(-180, -1520))));
+    const V square = fma_(i.h + i.h, i.l, i.h * i.h);
+    *r.d = rounded_(number_(x, keep_(lt_(size, set1((S)INFINITY)), square)));
+    if (r.careful) r.d->n = keep_(far, set1(C_(-180, -1520)));
 }
 
 /* ---- losses: the first input is what the model says, the second what is so ---- */
@@ -343,45 +326,84 @@ OP(softsign) {
 /* c a, counted 0 where c is 0: a class without mass adds nothing even if its loss is infinite. */
 INLINE V weighted(V c, V a) { return drop_(eq_(c, ZERO), c * a); }
 
+/* p 2^i and q 2^j over 2^n, the larger of the two exponents. */
+INLINE V align_(V *p, V i, V *q, V j) {
+    const V none = set1(-8 * EXPONENT);
+    const V n = max_(select_(eq_(*p, ZERO), none, i), select_(eq_(*q, ZERO), none, j));
+    *p = scale_(*p, i - n);
+    *q = scale_(*q, j - n);
+    return n;
+}
+INLINE V without_(M m, V v) { return drop_(and_(m, eq_(v, v)), v); } /* 0 where m; NaN stays */
+/* What follows, careful: p and n as they are given, each with its exponent, and log(1 + z) is z where that is tiny. */
+INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q, outcome r) {
+    const M below = negative_(x), tail = lt_(e.n, set1(-60)), end = eq_(abs_(x), set1((S)INFINITY));
+    const V side = select_(below, p, n), at = select_(below, i, j);
+    V k, most = weighted(side, mantissa_(abs_(x), &k)); /* |x| times it */
+    V small = without_(end, q * select_(below, n, -p));
+    V large = (ONE - scale_(q, e.n)) * select_(below, -p, n);
+    r.d->n = align_(&small, select_(below, j, i) + e.n, &large, at);
+    r.d->of = small + large;
+    const V shift = align_(&p, i, &n, j);
+    V rest = without_(end, (p + n) * select_(tail, ONE + e.t, log1p_of(e)));
+    *r.n = align_(&rest, shift + keep_(tail, e.n), &most, at + k);
+    *r.y = rest + most;
+}
+
 /* Binary cross-entropy of a logit x with target t and weight w of the positive term, p = w t and n = 1 - t:
  * p softplus(-x) + n softplus(x) = (p + n) log(1 + exp(-|x|)) + |x| (p where x < 0, n elsewhere).
- * Derivative n s(x) - p s(-x). */
+ * Derivative n s(x) - p s(-x). NaN where t is infinite. */
 OP(binary_cross_entropy_with_logits) {
     UNUSED;
-    V x = in[0], a = abs_(x), negative = ONE - in[1];
-    const V positive = drop_(and_(eq_(in[1], ZERO), eq_(in[2], in[2])), in[2] * in[1]);
-    M below = negative_(x);
+    V i = ZERO, j = ZERO, k = ZERO, t = in[1], w = in[2], negative = fma_(t, ZERO, ONE - t);
+    const V x = in[0], a = abs_(x);
+    if (r.careful) {
+        t = mantissa_(t, &i);
+        w = mantissa_(w, &j);
+        negative = mantissa_(negative, &k);
+    }
+    const V positive = drop_(and_(eq_(t, ZERO), eq_(w, w)), w * t);
+    *r.far = far_bits(select_(eq_(positive, ZERO), ONE, positive)); /* a weight may be subnormal */
+    const M below = negative_(x);
     const exponential e = exp_minus(a);
-    *y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
-    /* over 2^n: that of the small part if it is alone, and 2^-64 where the other is tiny */
-    const V q = logistic_of(e), other = abs_(select_(below, positive, negative));
-    const M alone = eq_(other, ZERO), tiny = lt_(other, set1(0x1p-60f));
-    const V n = select_(alone, e.n, keep_(tiny, set1(-64))), small = scale_(q, e.n - n);
-    const V large = (ONE - scale_(q, e.n)) * select_(tiny, set1(0x1p64f), ONE);
-    *d = shifted_(negative * select_(below, small, large) - positive * select_(below, large, small), n);
+    const V q = logistic_of(e), small = scale_(q, e.n), large = ONE - small;
+    *r.y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
+    *r.d = rounded_(negative * select_(below, small, large) - positive * select_(below, large, small));
+    if (r.careful) binary_cross_entropy_far(x, positive, i + j, negative, k, e, q, r);
 }
 
 /* -(t max(log x, f) + (1 - t) max(log(1 - x), f)) of a probability x, f the floor of the logarithm.
  * Derivative (x - t) / max(x (1 - x), e), e a floor as well; without one 1 / (1 - x) or -1 / x at a label. */
 OP(binary_cross_entropy) {
-    V x = abs_(in[0]), t = in[1], floor = set1(p[0]), rest = ONE - x; /* no -0 */
-    V a = max_(round_(log_pair(x)), floor), b = max_(round_(log1p_pair(-x)), floor);
-    *y = number_(x, ZERO - (weighted(t, a) + weighted(ONE - t, b)));
-    *d = shifted_((x - t) / max_(x * rest, set1(p[1])), ZERO);
+    const V x = abs_(in[0]), t = in[1], floor = set1(p[0]), rest = ONE - x; /* no -0 */
+    const V a = max_(round_(log_pair(x)), floor), b = max_(round_(log1p_pair(-x)), floor);
+    const V up = r.careful ? set1(C_(0x1p60f, 0x1p500)) : ONE; /* what is subnormal loses nothing */
+    *r.y = number_(x, ZERO - (weighted(up * t, a) + weighted(up * (ONE - t), b)));
+    if (r.careful) *r.n = set1(C_(-60, -500));
+    *r.d = exactly_((x - t) / max_(x * rest, set1(p[1])));
     if (p[1] != 0) return;
     const M none = eq_(t, ZERO), all = eq_(t, ONE);
-    V k, size = mantissa_(x, &k), top = select_(none, ONE, select_(all, -ONE, x - t));
-    *d = unbounded_(shifted_(top / select_(none, rest, select_(all, size, size * rest)), drop_(none, -k)));
+    V k = ZERO, size = r.careful ? mantissa_(x, &k) : x, top = select_(none, ONE, select_(all, -ONE, x - t));
+    r.d->of = top / select_(none, rest, select_(all, size, size * rest));
+    r.d->n = drop_(none, -k);
 }
 
 /* (x - t)^2; derivative 2 (x - t). */
 OP(mse_loss) {
     UNUSED;
-    pair gap = sum_(in[0], -in[1]);
-    V plain = gap.h * gap.h;
-    *y = select_(lt_(abs_(gap.h), set1(C_(0x1p60f, 0x1p500))), round_(mul_(gap, gap)), plain);
+    const pair gap = sum_(in[0], -in[1]);
+    const V plain = gap.h * gap.h;
+    *r.y = select_(lt_(abs_(gap.h), set1(C_(0x1p60f, 0x1p500))), round_(mul_(gap, gap)), plain);
+    *r.d = exactly_(gap.h + gap.h);
+    if (!r.careful) return;
     const M far = lt_(set1(C_(0x1p126f, 0x1p1022)), abs_(gap.h));
-    *d = shifted_(select_(far, set1(0.5) * in[0] - set1(0.5) * in[1], set1(2) * gap.h), keep_(far, set1(2)));
+    const V halves = set1(0.5) * in[0] - set1(0.5) * in[1], number = select_(far, halves, gap.h);
+    V k, m = mantissa_(number, &k);
+    const pair root = {m, drop_(far, scale_(gap.l, -k))};
+    *r.y = select_(lt_(abs_(m), set1(2)), round_(mul_(root, root)), m * m);
+    k = k + keep_(far, ONE);
+    *r.n = k + k;
+    *r.d = shifted_(number, ONE + keep_(far, ONE));
 }
 
 /* t (log t - x), x a log-probability; derivative -t. */
@@ -389,10 +411,9 @@ OP(kl_div) {
     UNUSED;
     V x = in[0], t = in[1];
     pair l = log_pair(t);
-    V gap = round_(plus_(-x, l));
-    gap = select_(lt_(abs_(x), HUGE_), gap, l.h - x);
-    *y = number_(x, weighted(t, gap));
-    *d = plain_(number_(x, -t));
+    const V plain = l.h - x, gap = select_(lt_(abs_(plain), HUGE_), round_(plus_(-x, l)), plain);
+    *r.y = number_(x, weighted(t, gap));
+    *r.d = exactly_(number_(x, -t));
 }
 /* The same with t given as its logarithm, whose exponential counts 0 against an infinity if it is rounded to 0. */
 OP(kl_div_log_target) {
@@ -402,8 +423,8 @@ OP(kl_div_log_target) {
     const M dead = lt_(t, far), finite = lt_(abs_(m), set1(2));
     const pair e = exp_pair(exact_(clamp_(t, far, -far)), 1, &n);
     const V mass = drop_(dead, scale_(e.h, n)), sum = scale_(round_(times_(e, m)), n + k);
-    *y = number_(x, select_(finite, sum, weighted(mass, gap)));
-    *d = shifted_(number_(x, drop_(eq_(t, -set1((S)INFINITY)), -round_(e))), n);
+    *r.y = number_(x, select_(finite, sum, weighted(mass, gap)));
+    *r.d = shifted_(number_(x, drop_(eq_(t, -set1((S)INFINITY)), -round_(e))), n);
 }
 
 /* ---- distributions: terms that are summed over a row; c = 1 / log(base) in two parts ---- */
@@ -429,55 +450,58 @@ INLINE pair log_ratio(V a, V b) {
     return pick_(close, log1p_pair((a - b) / b), far);
 }
 
-/* a / b */
-INLINE slope over_(V a, V b) {
-    V i, j, m = mantissa_(a, &i), q = m / mantissa_(b, &j);
-    return unbounded_(shifted_(q, i - j));
+INLINE slope over_(V a, V b, int careful) {
+    V i = ZERO, j = ZERO;
+    if (careful) {
+        a = mantissa_(a, &i);
+        b = mantissa_(b, &j);
+    }
+    slope d = rounded_(a / b);
+    d.n = i - j;
+    return d;
 }
 /* -c x / q, 0 where x is */
-INLINE slope share_over(V x, V q, const S *p) {
-    V k, m = mantissa_(x, &k);
-    slope d = over_(-(set1(p[0]) * m), q);
-    d.of = drop_(eq_(x, ZERO), d.of);
-    d.n = d.n + k;
+INLINE slope share_over(V x, V q, const S *p, int careful) {
+    slope d = over_(x, q, careful);
+    d.of = drop_(eq_(x, ZERO), -(set1(p[0]) * d.of));
     return d;
 }
 
 /* -c log x; derivative -c / x. */
 OP(information_content) {
     V x = abs_(in[0]); /* no -0 */
-    *y = number_(x, ZERO - in_base(log_pair(x), p));
-    *d = over_(-set1(p[0]), x);
+    *r.y = number_(x, ZERO - in_base(log_pair(x), p));
+    *r.d = over_(-set1(p[0]), x, r.careful);
 }
 /* -c x log x; derivative -c (log x + 1). */
 OP(entropy) {
     pair l = log_pair(in[0]), slope = plus_(ONE, l);
     M finite = lt_(abs_(l.h), HUGE_);
-    *y = ZERO - mass_in_base(in[0], l, p);
-    *d = unbounded_(plain_(-in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p)));
+    *r.y = ZERO - mass_in_base(in[0], l, p);
+    *r.d = exactly_(-in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p));
 }
 /* -c x log q; derivative -c log q; and its derivative for q: -c x / q. */
 OP(cross_entropy_of_distributions) {
     pair l = log_pair(in[1]);
-    *y = ZERO - mass_in_base(in[0], l, p);
-    *d = unbounded_(plain_(number_(in[0], ZERO - in_base(l, p))));
+    *r.y = ZERO - mass_in_base(in[0], l, p);
+    *r.d = exactly_(number_(in[0], ZERO - in_base(l, p)));
 }
 OP(cross_entropy_of_distributions_q) {
     V q = abs_(in[0]), x = in[1];
-    *y = ZERO - mass_in_base(x, log_pair(q), p);
-    *d = share_over(x, q, p);
+    *r.y = ZERO - mass_in_base(x, log_pair(q), p);
+    *r.d = share_over(x, q, p, r.careful);
 }
 /* c x log(x / q); derivative c (log(x / q) + 1); and its derivative for q: -c x / q. */
 OP(relative_entropy) {
     pair l = log_ratio(in[0], in[1]), slope = plus_(ONE, l);
     M finite = lt_(abs_(l.h), HUGE_);
-    *y = mass_in_base(in[0], l, p);
-    *d = unbounded_(plain_(in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p)));
+    *r.y = mass_in_base(in[0], l, p);
+    *r.d = exactly_(in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p));
 }
 OP(relative_entropy_q) {
     V q = abs_(in[0]), x = in[1];
-    *y = mass_in_base(x, log_ratio(x, q), p);
-    *d = share_over(x, q, p);
+    *r.y = mass_in_base(x, log_ratio(x, q), p);
+    *r.d = share_over(x, q, p, r.careful);
 }
 #endif
 

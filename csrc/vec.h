@@ -121,7 +121,12 @@ INLINE void st_n(S *p, V v, ptrdiff_t k) {
     for (ptrdiff_t i = 0; i < k && i < VL; i++) p[i] = lane[i];
 }
 #endif
-INLINE V ld_k(const S *p, ptrdiff_t k) { return k == VL ? ld(p) : ld_n(p, k, 0); } /* k in [1, VL] */
+/* k in [1, VL] */
+INLINE V ld_k(const S *p, ptrdiff_t k) { return k == VL ? ld(p) : ld_n(p, k, 0); }
+INLINE void st_k(S *p, V v, ptrdiff_t k) {
+    if (k == VL) st(p, v);
+    else st_n(p, v, k);
+}
 /* Past the cache, to an address aligned to VBYTES; fence_ before the data is handed on. */
 #if AVX512 || AVX2
 INLINE void stream_(S *p, V v) { MM(stream)(p, v); }
@@ -189,6 +194,7 @@ INLINE V min_(V a, V b) { return a < b ? a : b; }
 INLINE int count_(M m) { return -(int)m; }
 #endif
 #endif
+INLINE int any_(M m) { return count_(m) != 0; }
 INLINE V abs_(V v) { return from_bits(bits_(v) & iset1(C_(INT32_MAX, INT64_MAX))); }
 
 /* ---- rows to columns: squares of size x size lanes in `size` vectors, in log2(size) steps that swap halves ---- */
@@ -335,6 +341,23 @@ INLINE V scale_(V p, V n) {
     return (p * pow2_(k)) * rest;
 #endif
 }
+
+/* Whether |v| is in [2^-96, 2^32) (float64: [2^-767, 2^257)), by the exponent's upper bit less an offset: so it can be
+ * asked of many at once, of all such bits or-ed together. */
+#define NEAR_LEAST C_(31, 256)
+INLINE I far_bits(V v) { return (I)((U)bits_(v) - ((SU)NEAR_LEAST << MANTISSA)); }
+INLINE M far_(I bits) {
+    const I sign = (I)((U)bits << 1);
+#if AVX512 && LG_DOUBLE
+    return _mm512_movepi64_mask((__m512i)sign);
+#elif AVX512
+    return _mm512_movepi32_mask((__m512i)sign);
+#else
+    return sign >> (SBITS - 1);
+#endif
+}
+
+INLINE I unless_(M m, I bits) { return bits_(drop_(m, from_bits(bits))); } /* 0 where m */
 
 /* Largest lane: order does not matter, NaN lanes are left out unless all are. */
 INLINE S fold_max(V v) {

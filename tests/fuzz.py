@@ -2,7 +2,8 @@
 
 ``python -m tests.fuzz --seconds 600 --seed N`` prints its seed, a line for each kind of finding,
 and how many cases and checks there were; its exit status is 1 if there are findings. Case K of seed
-N is always the same call: ``python -m tests.fuzz --case N:K`` makes it again.
+N is always the same call: ``python -m tests.fuzz --case N:K`` makes it again, and ``--only NAME``,
+which may be given several times, leaves out the other operations.
 """
 
 import argparse
@@ -295,7 +296,8 @@ def _near(case, fresh, count):
     found = []
     for k, want in enumerate(fresh["reference"]):
         slope = call.function.endswith("_backward") or k == 1
-        limit = bound(call, int(slope)) + SCALED * (slope or call.is_reduced) + ORDINARY
+        scaled = slope or call.is_reduced or "weight" in call.arrays
+        limit = bound(call, int(slope)) + SCALED * scaled + ORDINARY
         pair = exact[k] if exact is not None and k < len(exact) else None
         for name, results in fresh.items():
             count["exact" if pair else "kinds"] += 1
@@ -327,12 +329,20 @@ def _beyond(got, exact, larger, limit):
     known = np.isfinite(exact)
     if not known.any():
         return None
-    apart = ulp.distance(got[known], exact[known], larger[known])
+    apart = _distance(got[known], exact[known], larger[known])
     at = int(apart.argmax())
     if apart[at] <= limit:
         return None
     index = tuple(map(int, np.argwhere(known)[at]))
     return f"got {got[index]!r}, right: {exact[index]!r} at {index} ({apart[at]:.3g} ULP)"
+
+
+def _distance(got, exact, larger):
+    """In ULP, where an infinity stands for the number that would follow the largest."""
+    apart = ulp.distance(got, exact, larger)
+    end = np.sign(exact) * np.ldexp(np.ones((), exact.dtype), ulp.info(got.dtype).maxexp)
+    beyond = np.isinf(got) & (np.sign(got) == np.sign(exact)) & (apart > 0)
+    return np.where(beyond, abs(end - exact) / ulp.unit(exact, got.dtype), apart)
 
 
 def _differ(got, want):
@@ -357,12 +367,14 @@ def one_line(case, what, name, message):
     return f"python -m tests.fuzz --case '{case.name}'  # {what}, {name}: {case}: {text[:300]}"
 
 
-def search(names, seconds, place):
+def search(names, seconds, place, only=None):
     """Make cases for so long and print what is found; ends the process with FOUND or 0."""
     count, seen, end = Counter(), Counter(), time.monotonic() + seconds
     for name in names:
         place.value = name.encode()
         made = case(name)
+        if only and made.call.op.name not in only:
+            continue
         count["cases"] += 1
         for what, where, message in findings(made, count):
             key = (made.call.function, what, where)
@@ -376,8 +388,8 @@ def search(names, seconds, place):
     sys.exit(FOUND if seen else 0)
 
 
-def search_all(seed, seconds, place):
-    search((f"{seed}:{k}" for k in itertools.count()), seconds, place)
+def search_all(seed, seconds, place, only):
+    search((f"{seed}:{k}" for k in itertools.count()), seconds, place, only)
 
 
 def main(arguments):
@@ -385,6 +397,7 @@ def main(arguments):
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, help="a fresh one if it is not given")
     parser.add_argument("--case", help="SEED:K, the one case to make")
+    parser.add_argument("--only", action="append", metavar="NAME", choices=[op.name for op in OPS])
     parser.add_argument("--crashes-only", action="store_true", help="for builds with a sanitizer")
     options = parser.parse_args(arguments)
     context = multiprocessing.get_context("spawn")  # a crash is a finding as well
@@ -394,7 +407,7 @@ def main(arguments):
         target, given = search, ([options.case], 0, place)
     else:
         print(f"seed {seed}", flush=True)
-        target, given = search_all, (seed, options.seconds, place)
+        target, given = search_all, (seed, options.seconds, place, options.only)
     child = context.Process(target=target, args=given)
     child.start()
     child.join()

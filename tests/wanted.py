@@ -106,23 +106,31 @@ def _loss_elementwise(call):
     form = LOSSES.get(call.op.name)
     arrays = {k: long(a) for k, a in _doubles(call).items()}
     x, t = (arrays[k] for k in [k for k in arrays if k != "grad"][:2])
-    w = arrays.get("weight", LONG(1))
+    s = long(call.arrays.get("sample_weight", 1)) + 0 * x
+    w = s * arrays.get("weight", LONG(1))
     value, slope = form(x, t, arrays.get("pos_weight", LONG(1)), call.options)
     value, slope = ([w * term for term in terms] for terms in (value, slope))
     reduction, result = call.options.get("reduction", "mean"), []
-    count = {"mean": x.size, "batchmean": x.shape[0]}.get(reduction, 1)
-    if call.op.name == "mse_loss" and reduction == "mean" and "weight" in arrays:
-        count = np.broadcast_to(w, x.shape).sum()
+    count = {"mean": s.sum(), "batchmean": x.shape[0]}.get(reduction, 1)
+    if call.op.name == "mse_loss" and reduction == "mean":
+        count = w.sum()
     used = x + t + w + arrays.get("pos_weight", 0)
     if not call.function.endswith("_backward"):
         exact, larger = _known(value[0], value[1], used)
         if reduction != "none":
-            exact, larger = exact.sum() / count, larger.sum() / count
+            exact, larger = _total(exact, _dtype(call)) / count, larger.sum() / count
         result.append((exact, larger))
     if call.function != call.op.name:
         g = arrays.get("grad", LONG(1)) / count
         result.append(_known(g * slope[0], g * slope[1], used, g + 0 * x))
     return result
+
+
+def _total(terms, dtype):
+    """The sum of losses; not determined if one of them, or their sum, is beyond the range."""
+    total, most = terms.sum(), np.finfo(np.float64 if dtype == np.float64 else np.float32).max
+    inside = (abs(terms) <= most).all() and abs(total) <= np.finfo(np.float64).max
+    return total if inside else UNKNOWN
 
 
 def _mse(x, t, positive, options):

@@ -46,7 +46,7 @@ def _loss(
     upstream: ArrayLike | None,
     x: Array,
     targets: Array,
-    weights: Array | None,
+    weights: check.Weights,
     extra: Array | None,
     reduction: str,
     divisor: float,
@@ -68,8 +68,6 @@ def _loss(
         direction = kernels.VALUE_AND_GRAD if value else kernels.BACKWARD
         if not value:
             g = check.upstream(upstream, reduction, shape, dtype)
-        if reduced:
-            g = kernels.quotient(g, divisor)
         gradient = check.output(out, shape, dtype)
     else:
         check.loss_out(out, reduction)
@@ -82,7 +80,7 @@ def _loss(
         x,
         targets,
         extra,
-        weights,
+        weights[0],
         losses,
         gradient,
         OPS[op][0],
@@ -90,6 +88,8 @@ def _loss(
         1.0 if slope is not None else g,
         parameters,
         num_threads,
+        divisor if reduced else 1.0,
+        weights[1],
     )
     for result in (losses, gradient):
         if result is not None and left_out is not None:
@@ -147,20 +147,12 @@ def _loss_of_rows(
     if not value:
         g = np.reshape(g, classes.rows_shape(keepdims=True))
     wide, share = np.broadcast_to(g, x.shape), check.element_weight(1 / terms, x.shape, x.dtype)
-    weight, left_out = samples.times(share, x.dtype), samples.left_out
+    weights = samples.times(share, x.dtype)
     gradient = _loss(
-        *(op, wide, x, targets, weight, None, "none", 1.0, out, False, num_threads),
-        left_out=left_out,
+        *(op, wide, x, targets, weights, None, "none", 1.0, out, False, num_threads),
+        left_out=samples.left_out,
     )[1]
     return loss, gradient
-
-
-def _count(reduction: str, samples: check.Samples, x: Array) -> float:
-    """What the sum of binary losses is divided by: elements, or their sample weights."""
-    if reduction != "mean":
-        return 1.0
-    weight = samples.times(None, x.dtype)
-    return x.size if weight is None else exact_sum(weight)
 
 
 def _with_logits(
@@ -190,7 +182,7 @@ def _with_logits(
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
     p = None if p is None else samples.read(p)
-    divisor = _count(reduction, samples, x)
+    divisor = samples.total(x.size, exact_sum) if reduction == "mean" else 1.0
     return _loss(
         *(name, upstream, x, t, w, p, reduction, divisor, out, value, num_threads),
         left_out=samples.left_out,
@@ -385,7 +377,10 @@ def _binary_cross_entropy(
     t = check.probabilities(samples.read(t), "targets", num_threads)
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     floors = (-math.inf, 0.0) if log_floor is None else (float(log_floor), 1e-12)
-    name, divisor = "binary_cross_entropy", _count(reduction, samples, x)
+    name, divisor = (
+        "binary_cross_entropy",
+        samples.total(x.size, exact_sum) if reduction == "mean" else 1.0,
+    )
     return _loss(
         *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads, floors),
         left_out=samples.left_out,
@@ -591,7 +586,7 @@ def _mse_loss(
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     divisor: float = terms
     if reduction == "mean":
-        divisor = x.size if w is None else exact_sum(w)
+        w, divisor = check.mean_weights(w, x.size, exact_sum)
     return _loss(
         *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads),
         left_out=samples.left_out,
@@ -793,7 +788,9 @@ def _kl_div(
         samples = check.Samples(None, x.shape, reduction)
         return _loss_of_rows(name, upstream, x, t, samples, classes, 1, out, value, num_threads)
     divisor = check.divergence_divisor(reduction, x, classes)
-    return _loss(name, upstream, x, t, None, None, reduction, divisor, out, value, num_threads)
+    return _loss(
+        *(name, upstream, x, t, (None, None), None, reduction, divisor, out, value, num_threads)
+    )
 
 
 def kl_div(

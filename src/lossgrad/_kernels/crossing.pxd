@@ -29,7 +29,8 @@ cdef extern from "lossgrad.h":
         Py_ssize_t shape[3]
         lg_view inp "in"[5]
         lg_view out[2]
-        lg_view weight
+        lg_view weight, shift
+        double up
         const double *param
         lg_sum *sum
     ctypedef struct lg_statistics:

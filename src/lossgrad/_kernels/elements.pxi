@@ -100,12 +100,24 @@ cdef int run_elements(Elements *e, object num_threads) except -1:
     return ended(status)
 
 
+cdef double share(double up, double divisor, double *shift) noexcept:
+    """up / divisor as what is returned times 2**shift: near 1, unless it is 0 or not finite."""
+    cdef double q = quotient(up, divisor)
+    cdef int a, b
+    shift[0] = 0
+    if 1e-27 < fabs(q) < 1e9 or up == 0 or divisor == 0 or not isfinite(up) or not isfinite(divisor):
+        return q
+    up, divisor = frexp(up, &a), frexp(divisor, &b)
+    shift[0] = a - b
+    return quotient(up, divisor)
+
+
 cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, double up,
-                  tuple parameters, num_threads):
+                  tuple parameters, num_threads, double divisor=1, shift=None):
     """Any op of a, b, c: the values to out, gradients to out_grad; the values' sum if out is None.
 
-    An input that is None is 1 throughout, an incoming gradient that is None is up. Outputs of more
-    than three axes are in C order.
+    An input that is None is 1 throughout, an incoming gradient that is None is up / divisor. Weights are
+    those of a loss, times 2**shift if that is given. Outputs of more than three axes are in C order.
     """
     cdef Elements e
     cdef lg_map_job *job = &e.job
@@ -113,10 +125,13 @@ cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, d
     start_elements(&e, op, direction, storage, parameters)
     # One number for all elements suits any order.
     e.runs = PyArray_NDIM(a) > 3 or (
-        is_run(a) and is_run(grad) and is_run(b) and is_run(c) and is_run(weight) and is_run(out) and is_run(out_grad))
+        is_run(a) and is_run(grad) and is_run(b) and is_run(c) and is_run(weight) and is_run(shift) and is_run(out)
+        and is_run(out_grad))
     if direction != LG_FORWARD:
         k = 1
         job.inputs += 1
+        if grad is None:
+            up = share(up, divisor, &job.up)
         e.up64, e.up32 = up, lg_narrow(up)
     e.one64 = e.one32 = 1
     a = box(&e, a, False, &job.inp[k], storage)
@@ -126,8 +141,10 @@ cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, d
         b = box_or(&e, b, &e.one64, &e.one32, &job.inp[k + 1])
     if lg_ops[op].inputs > 2:
         c = box_or(&e, c, &e.one64, &e.one32, &job.inp[k + 2])
-    if weight is not None:
-        weight = beside(&e, weight, &job.weight)
+    if weight is not None or job.up or c is not None:
+        weight = box_or(&e, weight, &e.one64, &e.one32, &job.weight)
+    if shift is not None:
+        shift = beside(&e, shift, &job.shift)
     value = None if out is None else place_for(out, &e.reads)
     slope = None if out_grad is None else place_for(out_grad, &e.reads)
     if direction != LG_BACKWARD and value is None:

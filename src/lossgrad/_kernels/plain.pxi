@@ -133,7 +133,7 @@ def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple p
     loss = elementwise(
         None, x, targets, None, None, None, gradient, op,
         LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD,
-        quotient(up, n) if mean else up, parameters, num_threads)
+        up, parameters, num_threads, n if mean else 1)
     return quotient(loss, n) if value and mean else loss, gradient
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
-from ._double import Wide
+from ._double import Wide, wide
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
@@ -27,14 +27,18 @@ def each(result: Array, function: Callable[..., Any], *arrays: Array | None) -> 
     result[...] = values.reshape(result.shape)
 
 
-def times(grad: Any, slope: Wide, x: Any = 0.0) -> Doubles:
-    """grad * slope at x, rounded once; 0 for no grad, even where the slope is infinite.
+def times(grad: Any, slope: Wide, x: Any = 0.0, weight: Any = 1.0) -> Doubles:
+    """grad * weight * slope at x, rounded once; 0 for no grad, even where the slope is infinite.
 
     An infinite grad takes on the slope's sign, however small that is; where x is infinite, what the
-    slope is rounded to.
+    slope is rounded to. It is 0 as well where there is no weight.
     """
-    with_limit = grad * np.where(np.isinf(x), slope.rounded(), slope.high)
-    result: Doubles = np.where(np.isinf(grad), with_limit, (slope * grad).rounded())
+    limit = np.where(np.isinf(x), slope.rounded(), slope.high)
+    weighted = wide(weight) * grad
+    infinite = np.isinf(grad) & ~(weighted.high == 0)
+    result: Doubles = np.where(
+        infinite, weighted.high * np.inf * limit, (slope * weighted).rounded()
+    )
     return result
 
 

@@ -1,7 +1,7 @@
 """float64 with a second term, about 106 bits: what the reference computes in.
 
 ``Wide`` also has an exponent of its own, so that nothing overflows or underflows on the way. An
-infinity is taken in as 2**5000, far beyond every float64 and every gap between exponentials, so
+infinity is taken in as 2**(2**21), far beyond every float64 and every gap between exponentials, so
 that limits at infinity come out of the formulas by themselves; rounding makes it infinite again.
 
 Exponentials and logarithms are series of sums, products and quotients, which IEEE 754 defines:
@@ -19,8 +19,8 @@ Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.intc]
 
-_INFINITE = 5000
-_BEYOND = 3500  # exponents that no product of three numbers has, and every one with an infinity
+_INFINITE = 1 << 21
+_BEYOND = 1 << 20  # exponents that no product of numbers has, and every one with an infinity
 _FAR = 2.0**19  # exp(-_FAR) is 0 to every purpose but its sign
 _ZERO = -(1 << 20)  # exponent of 0, so that it never decides how a sum is aligned
 _LN2, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
@@ -87,6 +87,7 @@ def scaled_exp(x: Doubles, low: Any = 0.0) -> tuple[Doubles, Doubles, Integers]:
     return np.where(nothing, 0.0, power), np.where(nothing, 0.0, rest), exponent
 
 
+@np.errstate(all="ignore")
 def exact_sum(values: Array) -> float:
     """The sum of all values, correctly rounded."""
     special = values[~np.isfinite(values)]
@@ -195,7 +196,8 @@ def select(mask: Any, a: Any, b: Any) -> Wide:
 
 def exp(x: Any) -> Wide:
     x = wide(x)
-    high = x.rounded()
+    high = x.rounded()  # a number beyond float64 is not yet an infinity
+    high = np.where(np.isinf(high) & (x.n < _INFINITE - 1000), np.copysign(_FAR, high), high)
     return Wide(*scaled_exp(high, np.where(abs(high) < _FAR, np.ldexp(x.low, x.n), 0.0)))
 
 

@@ -19,7 +19,6 @@ from ._double import (
     expm1,
     log1p,
     select,
-    two_product,
     wide,
 )
 
@@ -134,7 +133,7 @@ def _mish(x: Doubles) -> Wide:
 def _mish_slope(x: Doubles) -> Wide:
     e, top, bottom = _mish_parts(x)
     rest = select(x < 0, e, e * e) * (1.0 + e) / (bottom * bottom)
-    return top / bottom + 4.0 * x * rest
+    return top / bottom + x * (4.0 * rest)
 
 
 # ---- gelu ----------------------------------------------------------------------------------------
@@ -508,7 +507,6 @@ def _sloped_backward(grad: ArrayLike, x: Array, slopes: Array, out: Array | None
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     result = check.output(out, x.shape, x.dtype)
     with np.errstate(all="ignore"):
-        slopes = slopes
         each(result, lambda g, v, w: times(g, _step(v, w)), grad, x, slopes)
     return check.finished(result, out)
 
@@ -542,19 +540,18 @@ def prelu_backward(
     shape = np.shape(weight)
     with np.errstate(all="ignore"):
         terms = [grad, np.where(x > 0, np.zeros((), x.dtype), x)]
-        if math.prod(shape) > 1:  # channels first
+        channels = math.prod(shape)
+        if channels > 1:  # channels first
             terms = [np.moveaxis(a, axis, 0) for a in terms]
-        columns = (a.reshape(max(1, math.prod(shape)), -1).astype(np.float64) for a in terms)
-        sums = [_sum_of_products(g[v != 0], v[v != 0]) for g, v in zip(*columns, strict=True)]
+        size = x.size // max(1, channels)
+        columns = (a.reshape(channels, size).astype(np.float64) for a in terms)
+        kind = check.computed(x.dtype)
+        sums = [exact_sum((g * v)[v != 0].astype(kind)) for g, v in zip(*columns, strict=True)]
         weight_grad = np.array(sums).astype(x.dtype).reshape(shape)
     return _sloped_backward(grad, x, slopes, out), check.finished(weight_grad, None)
 
 
-def _sum_of_products(a: Doubles, b: Doubles) -> float:
-    product, error = two_product(a, b)
-    return exact_sum(np.stack([product, np.where(np.isfinite(error), error, 0.0)]))
-
-
+@np.errstate(all="ignore")
 def rrelu(
     x: ArrayLike,
     lower: float = 1 / 8,
@@ -579,6 +576,7 @@ def rrelu(
     return (y, check.finished(slopes, None)) if return_slopes else y
 
 
+@np.errstate(all="ignore")
 def rrelu_backward(
     grad: ArrayLike,
     x: ArrayLike,

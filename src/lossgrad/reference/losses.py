@@ -4,6 +4,7 @@ A coefficient of 0 makes a term 0 even where its logarithm is infinite, since ``
 infinities.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,12 @@ Doubles = NDArray[np.float64]
 Formula = Callable[..., Wide]
 
 
+def _both(weights: check.Weights, x: Array) -> tuple[Array | None, Array]:
+    """(w, shift), with a shift for each element."""
+    w, shift = weights
+    return w, np.broadcast_to(0.0, x.shape) if shift is None else shift
+
+
 @np.errstate(all="ignore")
 def _loss(
     formula: Formula,
@@ -46,6 +53,7 @@ def _loss(
     out: Array | None,
     value: bool,
     left_out: Array | None,
+    weights: check.Weights,
     x: Array,
     *others: Array | None,
 ) -> tuple[Any, Any]:
@@ -61,14 +69,24 @@ def _loss(
     none = False if left_out is None else left_out
     if value:
         losses = np.empty(x.shape, check.computed(x.dtype))
-        each(losses, lambda *a: formula(*a).rounded(), x, *others)
+        each(
+            losses,
+            lambda w, n, *a: (Wide(w, 0.0, n) * formula(*a)).rounded(),
+            *_both(weights, x),
+            x,
+            *others,
+        )
         losses = np.where(none, 0, losses)
         loss = ratio(exact_sum(losses), divisor) if reduced else losses.astype(x.dtype)
     if upstream is not None:
-        factors = np.asarray(factor, np.float64) / (divisor or np.nan)
+        share = wide(1.0) / divisor if divisor and math.isfinite(divisor) else ratio(1.0, divisor)
         slopes = np.empty(x.shape, x.dtype)
-        given = np.broadcast_to(factors, x.shape), x, *others
-        each(slopes, lambda g, *a: times(g, slope(*a), a[0]), *given)
+        given = np.broadcast_to(factor, x.shape), *_both(weights, x), x, *others
+        each(
+            slopes,
+            lambda g, w, n, *a: times(g, slope(*a), a[0], Wide(w, 0.0, n) * share),
+            *given,
+        )
         result[...] = np.where(none, 0, slopes)
         return loss_beside(loss), check.finished(result, out)
     if not reduced:
@@ -84,14 +102,20 @@ def _softplus(x: Doubles) -> Wide:
     return np.maximum(x, 0) + log1p(exp(-abs(x)))
 
 
-def _logits_loss(x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Wide:
-    positive, negative = wide(t) * pos_weight, 1.0 - wide(t)
-    return weight * (positive * _softplus(-x) + negative * _softplus(x))
+def _coefficients(t: Doubles, pos_weight: Any) -> tuple[Wide, Wide]:
+    """Of the two terms; NaN for an infinite target."""
+    t = np.where(np.isinf(t), np.nan, t)
+    return wide(t) * pos_weight, 1.0 - wide(t)
 
 
-def _logits_slope(x: Doubles, t: Doubles, weight: Any, pos_weight: Any) -> Wide:
-    positive, negative = wide(t) * pos_weight, 1.0 - wide(t)
-    return weight * (negative * _sigmoid(x) - positive * _sigmoid(-x))
+def _logits_loss(x: Doubles, t: Doubles, pos_weight: Any) -> Wide:
+    positive, negative = _coefficients(t, pos_weight)
+    return positive * _softplus(-x) + negative * _softplus(x)
+
+
+def _logits_slope(x: Doubles, t: Doubles, pos_weight: Any) -> Wide:
+    positive, negative = _coefficients(t, pos_weight)
+    return negative * _sigmoid(x) - positive * _sigmoid(-x)
 
 
 def _at_least(x: Wide, floor: float) -> Wide:
@@ -99,25 +123,25 @@ def _at_least(x: Wide, floor: float) -> Wide:
 
 
 def _binary_loss(floor: float) -> Formula:
-    def loss(p: Doubles, t: Doubles, weight: Any) -> Wide:
+    def loss(p: Doubles, t: Doubles) -> Wide:
         rest = 1.0 - wide(p)
         terms = t * _at_least(log(p), floor) + (1.0 - wide(t)) * _at_least(log(rest), floor)
-        return weight * -terms
+        return -terms
 
     return loss
 
 
-def _binary_slope(p: Doubles, t: Doubles, weight: Any) -> Wide:
+def _binary_slope(p: Doubles, t: Doubles) -> Wide:
     """-t / p + (1 - t) / (1 - p), where a coefficient of 0 leaves a term out."""
     p = abs(p)
     positive, negative = wide(t) / wide(p), (1.0 - wide(t)) / (1.0 - wide(p))
     inside = (wide(p) - t) / (wide(p) * (1.0 - wide(p)))
-    return weight * select(t == 0, negative, select(t == 1, -positive, inside))
+    return select(t == 0, negative, select(t == 1, -positive, inside))
 
 
 def _floored_slope(floor: float) -> Formula:
-    def slope(p: Doubles, t: Doubles, weight: Any) -> Wide:
-        return weight * ((wide(p) - t) / _at_least(wide(p) * (1.0 - wide(p)), floor))
+    def slope(p: Doubles, t: Doubles) -> Wide:
+        return (wide(p) - t) / _at_least(wide(p) * (1.0 - wide(p)), floor)
 
     return slope
 
@@ -130,6 +154,7 @@ def _loss_of_rows(
     out: Array | None,
     value: bool,
     left_out: Array | None,
+    weights: check.Weights,
     x: Array,
     *others: Array | None,
 ) -> tuple[Any, Any]:
@@ -138,7 +163,13 @@ def _loss_of_rows(
     if value:
         losses = np.empty(x.shape)
         with np.errstate(all="ignore"):
-            each(losses, lambda *a: formula(*a).rounded(), x, *others)
+            each(
+                losses,
+                lambda w, n, *a: (Wide(w, 0.0, n) * formula(*a)).rounded(),
+                *_both(weights, x),
+                x,
+                *others,
+            )
             losses = np.where(False if left_out is None else left_out, 0, losses)
             sums = sum_first(doubles(flatten(classes.merged(losses), classes.axis)))
             loss = sums.reshape(shape).astype(x.dtype)
@@ -149,17 +180,9 @@ def _loss_of_rows(
     if not value:
         g = np.asarray(check.upstream(upstream, "none", shape, x.dtype))
         g = g.reshape(classes.rows_shape(keepdims=True))
-    wide = np.broadcast_to(g, x.shape)
-    slopes = _loss(formula, slope, wide, "none", 1.0, out, False, left_out, x, *others)[1]
+    g = np.broadcast_to(g, x.shape)
+    slopes = _loss(formula, slope, g, "none", 1.0, out, False, left_out, weights, x, *others)[1]
     return loss_beside(loss), slopes
-
-
-def _count(reduction: str, samples: check.Samples, x: Array) -> float:
-    """What the sum of binary losses is divided by: elements, or their sample weights."""
-    if reduction != "mean":
-        return 1.0
-    weight = samples.times(None, x.dtype)
-    return x.size if weight is None else exact_sum(weight)
 
 
 def _with_logits(
@@ -181,8 +204,11 @@ def _with_logits(
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
     p = None if p is None else samples.read(p)
     x, t, left_out = samples.read(x), samples.read(t), samples.left_out
-    formulas, divisor = (_logits_loss, _logits_slope), _count(reduction, samples, x)
-    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, x, t, w, p)
+    formulas, divisor = (
+        (_logits_loss, _logits_slope),
+        samples.total(x.size, exact_sum) if reduction == "mean" else 1.0,
+    )
+    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, w, x, t, p)
 
 
 def _binary_cross_entropy(
@@ -207,8 +233,11 @@ def _binary_cross_entropy(
     if log_floor is not None:
         floor, least = parameters_of(x.dtype, log_floor, 1e-12)
         formulas = _binary_loss(floor), _floored_slope(least)
-    divisor, left_out = _count(reduction, samples, x), samples.left_out
-    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, x, t, w)
+    divisor, left_out = (
+        samples.total(x.size, exact_sum) if reduction == "mean" else 1.0,
+        samples.left_out,
+    )
+    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, w, x, t)
 
 
 # ---- squared error, divergence -------------------------------------------------------------------
@@ -219,12 +248,12 @@ def _gap(x: Doubles, t: Doubles) -> Wide:
     return select(np.isnan(x - t), np.nan, wide(x) - t)
 
 
-def _mse(x: Doubles, t: Doubles, weight: Any) -> Wide:
-    return weight * (_gap(x, t) * _gap(x, t))
+def _mse(x: Doubles, t: Doubles) -> Wide:
+    return _gap(x, t) * _gap(x, t)
 
 
-def _mse_slope(x: Doubles, t: Doubles, weight: Any) -> Wide:
-    return weight * (2.0 * _gap(x, t))
+def _mse_slope(x: Doubles, t: Doubles) -> Wide:
+    return 2.0 * _gap(x, t)
 
 
 def _kl(x: Doubles, t: Doubles) -> Wide:
@@ -273,12 +302,12 @@ def _mse_loss(
         terms = classes.shape[classes.axis]
         if reduction == "none":
             w = samples.times(check.element_weight(1 / terms, x.shape, x.dtype), x.dtype)
-            return _loss_of_rows(_mse, _mse_slope, upstream, classes, out, value, left_out, x, t, w)
+            return _loss_of_rows(_mse, _mse_slope, upstream, classes, out, value, left_out, w, x, t)
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     divisor = terms
     if reduction == "mean":
-        divisor = x.size if w is None else exact_sum(w)
-    return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, left_out, x, t, w)
+        w, divisor = check.mean_weights(w, x.size, exact_sum)
+    return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, left_out, w, x, t)
 
 
 def _kl_div(
@@ -299,8 +328,8 @@ def _kl_div(
     if log_target:
         formulas = _kl_log(check.computed(x.dtype)), _kl_log_slope
     if classes is not None and reduction == "none":
-        return _loss_of_rows(*formulas, upstream, classes, out, value, None, x, t)
-    return _loss(*formulas, upstream, reduction, divisor, out, value, None, x, t)
+        return _loss_of_rows(*formulas, upstream, classes, out, value, None, (None, None), x, t)
+    return _loss(*formulas, upstream, reduction, divisor, out, value, None, (None, None), x, t)
 
 
 # ---- public functions ----------------------------------------------------------------------------

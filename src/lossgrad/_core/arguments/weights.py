@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ from numpy.typing import ArrayLike
 
 from ..environment import arithmetic
 from .classes import Classes
-from .dtypes import FLOAT64, Array, computed, converted
+from .dtypes import FLOAT32, FLOAT64, Array, computed, converted
 from .masks import filled
 from .ranges import within
 from .shapes import Shape, axis_index, same_shape
+
+# Of elements, (w, shift): w * 2**shift in the computed type; None is 1, and no shift.
+Weights = tuple[Array | None, Array | None]
 
 
 def class_weight(weight: ArrayLike | None, classes: int, dtype: np.dtype[Any]) -> Array | None:
@@ -152,13 +156,54 @@ class Samples:
             return 1.0
         return self._of_rows.reshape(rows)
 
-    def times(self, weight: Array | None, dtype: np.dtype[Any]) -> Array | None:
-        """The sample weights times other weights, in the computed type."""
+    def total(self, count: int, exact_sum: Callable[[Array], float]) -> float:
+        """What a mean is divided by: the sum of the weights, or how many elements there are."""
+        return count if self._weight is None else exact_sum(self._weight)
+
+    @arithmetic()
+    def times(self, weight: Array | None, dtype: np.dtype[Any]) -> Weights:
+        """The sample weights times other weights, with a shift where the product needs one."""
         if self._weight is None:
-            return weight
-        with arithmetic():
-            product = self._weight if weight is None else self._weight * weight
-            product = product.astype(computed(dtype))
-            if self.left_out is not None:
-                product[self.left_out] = 0
-        return product
+            return weight, None
+        factors = [self._weight] if weight is None else [self._weight, weight]
+        product = self._weight if weight is None else self._weight * weight
+        product = product.astype(computed(dtype))
+        lost = ~np.isfinite(product) | (abs(product) < np.finfo(product.dtype).tiny)
+        for f in factors:
+            lost &= np.isfinite(f) & (f != 0)
+        shift: Array | None = None
+        if lost.any():
+            product, shift = _product(factors, product.dtype)
+        if self.left_out is not None:
+            product[self.left_out] = 0
+        return product, shift
+
+
+def _product(
+    factors: list[Array], dtype: np.dtype[Any], shift: Array | None = None, comparable: bool = False
+) -> tuple[Array, Array]:
+    """Weights that are a product; if comparable divided by a power of 2, to be at most 1."""
+    w, n = np.ones((), FLOAT64), np.asarray(0 if shift is None else shift).astype(np.intc)
+    for f in factors:
+        mantissa, exponent = np.frexp(f.astype(FLOAT64))
+        w, n = w * mantissa, n + exponent
+    counts = np.isfinite(w) & (w != 0)
+    n = np.where(counts, n - (n[counts].max() if comparable and counts.any() else 0), 0)
+    whole = np.ldexp(w, n).astype(dtype)
+    fits = np.isfinite(whole) & (abs(whole) >= np.finfo(dtype).tiny) | ~counts
+    return np.where(fits, whole, w).astype(dtype), np.where(fits, 0, n).astype(dtype)
+
+
+def mean_weights(
+    weights: Weights, count: int, exact_sum: Callable[[Array], float]
+) -> tuple[Weights, float]:
+    """Weights of a mean, in which only their ratios count, and their sum."""
+    w, shift = weights
+    if w is None:
+        return weights, count
+    total, span = exact_sum(w), 2.0**60 if w.dtype == FLOAT32 else 2.0**500
+    if shift is None and 1 / span < abs(total) < span:  # products with losses are ordinary
+        return weights, total
+    with arithmetic():
+        w, shift = scaled = _product([w], w.dtype, shift, comparable=True)
+        return scaled, exact_sum(np.ldexp(w.astype(FLOAT64), shift.astype(np.intc)))
