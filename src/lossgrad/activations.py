@@ -53,15 +53,17 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-OPS = kernels.ops() if kernels else {}
+OPS = kernels.OPS if kernels else {}
 
 
 def documented(function: Function) -> Function:
     """Complete the docstring of an elementwise function, with its bound from the table in C."""
     name = function.__name__
     backward = name.endswith("_backward")
-    row = OPS.get(name.removesuffix("_backward"))
-    return complete(function, row[-1 if backward else -2] if row else math.nan)
+    op = OPS.get(name.removesuffix("_backward"))
+    if op is None:
+        return complete(function, math.nan)
+    return complete(function, op.derivative_bound if backward else op.bound)
 
 
 def _forward(
@@ -74,7 +76,7 @@ def _forward(
 ) -> Array:
     if other is None:
         plain = kernels.plain_elementwise(
-            OPS[name][0], kernels.FORWARD, None, x, out, parameters, num_threads
+            OPS[name], kernels.FORWARD, None, x, out, parameters, num_threads
         )
         if plain is not None:
             return plain
@@ -95,7 +97,7 @@ def _backward(
 ) -> Array:
     if other is None:
         plain = kernels.plain_elementwise(
-            OPS[name][0], kernels.BACKWARD, grad, x, out, parameters, num_threads
+            OPS[name], kernels.BACKWARD, grad, x, out, parameters, num_threads
         )
         if plain is not None:
             return plain
@@ -116,21 +118,9 @@ def _cross(
     parameters: tuple[float, ...],
     num_threads: int | None,
 ) -> None:
-    value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
-    kernels.elementwise(
-        grad,
-        x,
-        other,
-        None,
-        None,
-        value,
-        slope,
-        OPS[name][0],
-        direction,
-        1.0,
-        parameters,
-        num_threads,
-    )
+    to = {"out" if direction == kernels.FORWARD else "out_grad": result}
+    how = {"parameters": parameters, "num_threads": num_threads}
+    kernels.elementwise(OPS[name], direction, x, other, grad=grad, **to, **how)
 
 
 @elementwise(
@@ -868,21 +858,19 @@ def _weight_sums(
     g: Array, x: Array, axis: int, channels: int, num_threads: int | None
 ) -> list[float]:
     """The exact sums of g min(x, 0) over what each channel's weight applies to."""
-    op = OPS["prelu_weight"][0]
+    op = OPS["prelu_weight"]
     inner = math.prod(x.shape[axis + 1 :])
     if channels > 1 and inner < _LINE <= 4 * channels * inner:
         matrix = (-1, channels * inner)
-        return kernels.column_sums(x.reshape(matrix), g.reshape(matrix), inner, op, num_threads)
+        return kernels.column_sums(op, x.reshape(matrix), g.reshape(matrix), inner, num_threads)
+    wide = g.astype(check.computed(x.dtype), copy=False)
     parts: list[Any] = (
         [(slice(None),) * axis + (slice(k, k + 1),) for k in range(channels)]
         if channels != 1
         else [...]
     )
     return [
-        kernels.elementwise(
-            *(None, x[part], g[part].astype(check.computed(x.dtype), copy=False)),
-            *(None, None, None, None, op, kernels.FORWARD, 1.0, (), num_threads),
-        )
+        kernels.elementwise(op, kernels.FORWARD, x[part], wide[part], num_threads=num_threads)
         for part in parts
     ]
 

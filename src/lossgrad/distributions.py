@@ -108,12 +108,9 @@ def _cross(
     base: float | None,
     num_threads: int | None,
 ) -> None:
-    parameters = _per_log(base, x.dtype)
-    value, slope = (result, None) if direction == kernels.FORWARD else (None, result)
-    kernels.elementwise(
-        *(grad, x, other, None, None, value, slope),
-        *(OPS[name][0], direction, 1.0, parameters, num_threads),
-    )
+    to = {"out" if direction == kernels.FORWARD else "out_grad": result}
+    how = {"parameters": _per_log(base, x.dtype), "num_threads": num_threads}
+    kernels.elementwise(OPS[name], direction, x, other, grad=grad, **to, **how)
 
 
 def _distribution(p: ArrayLike, name: str, num_threads: int | None) -> Array:

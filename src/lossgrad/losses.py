@@ -29,15 +29,13 @@ __all__ = [
 
 Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
-OPS = kernels.ops() if kernels else {}
+OPS = kernels.OPS if kernels else {}
 
 
 def exact_sum(a: Array) -> float:
     """The sum of all elements, rounded once."""
-    total: float = kernels.elementwise(  # leaky_relu of slope 1 is the identity
-        *(None, a, None, None, None, None, None),
-        *(OPS["leaky_relu"][0], kernels.FORWARD, 1.0, (1.0,), None),
-    )
+    identity = OPS["leaky_relu"], kernels.FORWARD, a  # of slope 1
+    total: float = kernels.elementwise(*identity, parameters=(1.0,))
     return total
 
 
@@ -76,20 +74,20 @@ def _loss(
         losses = check.output(losses_out, shape, dtype)
     slope = g if type(g) is np.ndarray else None
     loss: Any = kernels.elementwise(
-        slope,
+        OPS[op],
+        direction,
         x,
         targets,
         extra,
-        weights[0],
-        losses,
-        gradient,
-        OPS[op][0],
-        direction,
-        1.0 if slope is not None else g,
-        parameters,
-        num_threads,
-        divisor if reduced else 1.0,
-        weights[1],
+        grad=slope,
+        weight=weights[0],
+        shift=weights[1],
+        out=losses,
+        out_grad=gradient,
+        up=1.0 if slope is not None else g,
+        divisor=divisor if reduced else 1.0,
+        parameters=parameters,
+        num_threads=num_threads,
     )
     for result in (losses, gradient):
         if result is not None and left_out is not None:
@@ -114,7 +112,7 @@ def row_sums(
     if other is not None:
         second = check.grid(classes.merged(other), classes.axis)
     sums = np.empty((box.shape[0], box.shape[2]))
-    kernels.row_sums(box, second, sums, OPS[op][0], parameters, num_threads)
+    kernels.row_sums(OPS[op], box, second, sums, parameters, num_threads)
     return sums.reshape(classes.rows_shape())
 
 
@@ -170,7 +168,7 @@ def _with_logits(
     name = "binary_cross_entropy_with_logits"
     if weight is None and pos_weight is None and sample_weight is None:
         plain = kernels.plain_loss(
-            OPS[name][0], upstream, logits, targets, reduction, out, value, (), num_threads
+            OPS[name], upstream, logits, targets, reduction, out, value, (), num_threads
         )
         if plain is not None:
             return plain
@@ -567,7 +565,7 @@ def _mse_loss(
     name = "mse_loss"
     if weight is None and sample_weight is None and axis is None:
         plain = kernels.plain_loss(
-            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+            OPS[name], upstream, input, target, reduction, out, value, (), num_threads
         )
         if plain is not None:
             return plain
@@ -777,7 +775,7 @@ def _kl_div(
     name = "kl_div_log_target" if log_target else "kl_div"
     if axis is None:
         plain = kernels.plain_loss(
-            OPS[name][0], upstream, input, target, reduction, out, value, (), num_threads
+            OPS[name], upstream, input, target, reduction, out, value, (), num_threads
         )
         if plain is not None:
             return plain

@@ -26,27 +26,31 @@ Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
 
 
+OPS = kernels.ROW_OPS if kernels else {}
+
+
 def _row_loss(
-    what: int,
-    upstream: ArrayLike | None,
+    name: str,
     logits: ArrayLike,
     targets: ArrayLike,
+    *,
+    value: bool = True,
+    upstream: ArrayLike | None = None,
     weight: ArrayLike | None,
     ignore_index: int,
     reduction: str,
-    label_smoothing: float,
+    label_smoothing: float = 0.0,
     axis: int,
-    out: Array | None,
-    lse: Array | None,
+    out: Array | None = None,
+    lse: Array | None = None,
     sample_weight: ArrayLike | None,
     where: ArrayLike | None,
-    value: bool,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None)."""
     if weight is None and lse is None and sample_weight is None and where is None:
         plain = kernels.plain_row_loss(
-            what,
+            OPS[name],
             upstream,
             logits,
             targets,
@@ -60,14 +64,15 @@ def _row_loss(
         )
         if plain is not None:
             return plain
-    name = "logits" if what == kernels.CROSS_ENTROPY else "log_probs"
-    x = check.floating(logits, name)
-    axis = check.class_axis(x, axis, name)
+    of_labels = name == "nll_loss"
+    argument = "log_probs" if of_labels else "logits"
+    x = check.floating(logits, argument)
+    axis = check.class_axis(x, axis, argument)
     dtype, shape = x.dtype, x.shape
     rows_shape = check.rows_shape(shape, axis)
     ignore_index = check.ignored_label(ignore_index)
     t = check.class_targets(targets, x, axis, ignore_index)
-    if what == kernels.NLL_LOSS:
+    if of_labels:
         check.labels_only(t)
     reduced = check.reduction_name(reduction) != "none"
     smoothing = check.smoothing(label_smoothing)
@@ -100,25 +105,28 @@ def _row_loss(
     labelled = t.dtype.kind in "iu"
     x = check.filled(x, entries, -math.inf)
     t = t if labelled else check.filled(t, entries, 0)
+    of = kernels.Targets(
+        labels=t if labelled else None,
+        soft=None if labelled else check.class_runs(t, axis),
+        weight=weights,
+        sample_weight=samples,
+        ignore_index=ignore_index,
+        smoothing=smoothing,
+    )
     bad, reduced_loss = kernels.row_loss(
+        OPS[name],
         x,
         axis,
-        t if labelled else None,
-        None if labelled else check.class_runs(t, axis),
-        weights,
-        samples,
-        ignore_index,
-        smoothing,
-        row_grad,
-        1.0 if row_grad is not None else g,
-        reduction == "mean",
-        gradient,
-        losses,
-        saved,
-        saved is not None and not value,
-        value and reduced,
-        what,
-        num_threads,
+        of,
+        up=1.0 if row_grad is not None else g,
+        row_grad=row_grad,
+        mean=reduction == "mean",
+        reduced=value and reduced,
+        out=gradient,
+        value=losses,
+        lse=saved,
+        lse_given=saved is not None and not value,
+        num_threads=num_threads,
     )
     if bad >= 0:
         raise check.bad_label(t, bad, shape[axis], ignore_index)
@@ -242,21 +250,19 @@ def cross_entropy(
     1.065215884735
     """
     return _row_loss(
-        kernels.CROSS_ENTROPY,
-        None,
+        "cross_entropy",
         logits,
         targets,
-        weight,
-        ignore_index,
-        reduction,
-        label_smoothing,
-        axis,
-        out,
-        lse,
-        sample_weight,
-        where,
-        True,
-        num_threads,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        axis=axis,
+        out=out,
+        lse=lse,
+        sample_weight=sample_weight,
+        where=where,
+        num_threads=num_threads,
     )[0]
 
 
@@ -321,21 +327,21 @@ def cross_entropy_backward(
     array([[-0.5,  0.5]])
     """
     return _row_loss(
-        kernels.CROSS_ENTROPY,
-        grad,
+        "cross_entropy",
         logits,
         targets,
-        weight,
-        ignore_index,
-        reduction,
-        label_smoothing,
-        axis,
-        out,
-        lse,
-        sample_weight,
-        where,
-        False,
-        num_threads,
+        value=False,
+        upstream=grad,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        axis=axis,
+        out=out,
+        lse=lse,
+        sample_weight=sample_weight,
+        where=where,
+        num_threads=num_threads,
     )[1]
 
 
@@ -392,21 +398,20 @@ def cross_entropy_value_and_grad(
     (2.061153620314381e-09, array([[-2.06115362e-09,  2.06115362e-09]]))
     """
     return _row_loss(
-        kernels.CROSS_ENTROPY,
-        1.0,
+        "cross_entropy",
         logits,
         targets,
-        weight,
-        ignore_index,
-        reduction,
-        label_smoothing,
-        axis,
-        out,
-        lse,
-        sample_weight,
-        where,
-        True,
-        num_threads,
+        upstream=1.0,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        axis=axis,
+        out=out,
+        lse=lse,
+        sample_weight=sample_weight,
+        where=where,
+        num_threads=num_threads,
     )
 
 
@@ -425,21 +430,19 @@ def _nll_loss(
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     return _row_loss(
-        kernels.NLL_LOSS,
-        upstream,
+        "nll_loss",
         log_probs,
         targets,
-        weight,
-        ignore_index,
-        reduction,
-        0.0,
-        axis,
-        out,
-        None,
-        sample_weight,
-        where,
-        value,
-        num_threads,
+        value=value,
+        upstream=upstream,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+        where=where,
+        num_threads=num_threads,
     )
 
 

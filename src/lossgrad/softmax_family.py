@@ -28,23 +28,11 @@ Array = NDArray[Any]
 Axis = check.Axis
 
 
-def _cross(
-    what: int,
-    x: Array,
-    axis: int,
-    *,
-    grad: Array | None = None,
-    row_grad: Array | None = None,
-    factor: Array | None = None,
-    out: Array | None = None,
-    value: Array | None = None,
-    num_threads: int | None,
-) -> None:
-    kernels.softmax_like(x, axis, grad, row_grad, factor, out, value, what, num_threads)
+OPS = kernels.ROW_OPS if kernels else {}
 
 
 def _softmax_like(
-    what: int,
+    name: str,
     x: ArrayLike,
     axis: Axis,
     where: ArrayLike | None,
@@ -52,19 +40,21 @@ def _softmax_like(
     num_threads: int | None,
 ) -> Array:
     if where is None:
-        plain = kernels.plain_softmax(what, None, x, axis, out, num_threads)
+        plain = kernels.plain_softmax(OPS[name], None, x, axis, out, num_threads)
         if plain is not None:
             return plain
     x = check.floating(x)
     classes = check.Classes(x, axis, where=where)
     x = classes.read(x, -math.inf)
     result = classes.output(out, x.dtype)
-    _cross(what, x, classes.axis, out=result, num_threads=num_threads)
+    kernels.softmax_like(
+        OPS[name], kernels.FORWARD, x, classes.axis, out=result, num_threads=num_threads
+    )
     return classes.finished(result, out)
 
 
 def _softmax_like_backward(
-    what: int,
+    name: str,
     grad: ArrayLike,
     x: ArrayLike,
     axis: Axis,
@@ -73,7 +63,7 @@ def _softmax_like_backward(
     num_threads: int | None,
 ) -> Array:
     if where is None:
-        plain = kernels.plain_softmax(what, grad, x, axis, out, num_threads)
+        plain = kernels.plain_softmax(OPS[name], grad, x, axis, out, num_threads)
         if plain is not None:
             return plain
     x = check.floating(x)
@@ -81,7 +71,9 @@ def _softmax_like_backward(
     grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
     x, grad = classes.read(x, -math.inf), classes.read(grad, 0)
     result = classes.output(out, x.dtype)
-    _cross(what, x, classes.axis, grad=grad, out=result, num_threads=num_threads)
+    kernels.softmax_like(
+        OPS[name], kernels.BACKWARD, x, classes.axis, grad=grad, out=result, num_threads=num_threads
+    )
     classes.clear(result)
     return classes.finished(result, out)
 
@@ -137,7 +129,7 @@ def softmax(
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    return _softmax_like(kernels.SOFTMAX, x, axis, where, out, num_threads)
+    return _softmax_like("softmax", x, axis, where, out, num_threads)
 
 
 def softmax_backward(
@@ -183,7 +175,7 @@ def softmax_backward(
     >>> lossgrad.softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.25, -0.25])
     """
-    return _softmax_like_backward(kernels.SOFTMAX_BACKWARD, grad, x, axis, where, out, num_threads)
+    return _softmax_like_backward("softmax", grad, x, axis, where, out, num_threads)
 
 
 def log_softmax(
@@ -231,7 +223,7 @@ def log_softmax(
     >>> lossgrad.log_softmax([0.0, -20.0])
     array([-2.06115362e-09, -2.00000000e+01])
     """
-    return _softmax_like(kernels.LOG_SOFTMAX, x, axis, where, out, num_threads)
+    return _softmax_like("log_softmax", x, axis, where, out, num_threads)
 
 
 def log_softmax_backward(
@@ -277,9 +269,7 @@ def log_softmax_backward(
     >>> lossgrad.log_softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.5, -0.5])
     """
-    return _softmax_like_backward(
-        kernels.LOG_SOFTMAX_BACKWARD, grad, x, axis, where, out, num_threads
-    )
+    return _softmax_like_backward("log_softmax", grad, x, axis, where, out, num_threads)
 
 
 def logsumexp(
@@ -348,7 +338,8 @@ def logsumexp(
     x = classes.read(x, -math.inf)
     factor = None if factor is None else classes.read(factor, 0)
     result = check.output(out, classes.rows_shape(keepdims), x.dtype, rows=True)
-    _cross(kernels.LOGSUMEXP, x, classes.axis, factor=factor, value=result, num_threads=num_threads)
+    of = OPS["logsumexp"], kernels.FORWARD, x, classes.axis
+    kernels.softmax_like(*of, factor=factor, value=result, num_threads=num_threads)
     return check.finished(result, out)
 
 
@@ -409,15 +400,8 @@ def logsumexp_backward(
     x = classes.read(x, -math.inf)
     factor = None if factor is None else classes.read(factor, 0)
     result = classes.output(out, x.dtype)
-    _cross(
-        kernels.LOGSUMEXP_BACKWARD,
-        x,
-        classes.axis,
-        row_grad=grad,
-        factor=factor,
-        out=result,
-        num_threads=num_threads,
-    )
+    of = OPS["logsumexp"], kernels.BACKWARD, x, classes.axis
+    kernels.softmax_like(*of, row_grad=grad, factor=factor, out=result, num_threads=num_threads)
     classes.clear(result)
     return classes.finished(result, out)
 

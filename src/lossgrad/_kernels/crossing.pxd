@@ -8,8 +8,7 @@ cdef extern from "lossgrad.h":
     Py_ssize_t lg_size(int) nogil
     enum: LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
     enum: LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64
-    enum: LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY, LG_NLL_LOSS, LG_SOFTMAX_JACOBIAN
-    enum: LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD, LG_STATISTICS
+    enum: LG_LOGSUMEXP, LG_SOFTMAX_JACOBIAN, LG_STATISTICS
     ctypedef struct lg_sum:
         pass
     void lg_sum_clear(lg_sum *) nogil
@@ -68,6 +67,7 @@ cdef extern from "lossgrad.h":
     int lg_op_count
     ctypedef struct lg_row_op:
         const char *name
+        int forward, backward
         double bound, derivative_bound
     const lg_row_op *lg_row_ops
     int lg_row_op_count

@@ -6,18 +6,36 @@ from numpy.typing import NDArray
 FORWARD: int
 BACKWARD: int
 VALUE_AND_GRAD: int
-LOGSUMEXP: int
-SOFTMAX: int
-LOG_SOFTMAX: int
-SOFTMAX_JACOBIAN: int
-LOGSUMEXP_BACKWARD: int
-SOFTMAX_BACKWARD: int
-LOG_SOFTMAX_BACKWARD: int
-CROSS_ENTROPY: int
-NLL_LOSS: int
+OPS: dict[str, Op]
+ROW_OPS: dict[str, RowOp]
+
+class Op:
+    name: str
+    inputs: int
+    parameters: int
+    is_loss: bool
+    bound: float
+    derivative_bound: float
+
+class RowOp:
+    name: str
+    bound: float
+    derivative_bound: float
+
+class Targets:
+    def __init__(
+        self,
+        *,
+        labels: NDArray[Any] | None = None,
+        soft: NDArray[Any] | None = None,
+        weight: NDArray[Any] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+        ignore_index: int = -100,
+        smoothing: float = 0.0,
+    ) -> None: ...
 
 def plain_elementwise(
-    op: int,
+    op: Op,
     direction: int,
     grad: object,
     x: object,
@@ -26,11 +44,11 @@ def plain_elementwise(
     num_threads: int | None,
 ) -> NDArray[Any] | None: ...
 def plain_softmax(
-    what: int, grad: object, x: object, axis: int, out: object, num_threads: int | None
+    op: RowOp, grad: object, x: object, axis: int, out: object, num_threads: int | None
 ) -> NDArray[Any] | None: ...
 def plain_logsumexp(x: object, axis: int, num_threads: int | None) -> NDArray[Any] | None: ...
 def plain_row_loss(
-    what: int,
+    op: RowOp,
     upstream: object,
     x: object,
     labels: object,
@@ -43,7 +61,7 @@ def plain_row_loss(
     num_threads: int | None,
 ) -> tuple[float | None, NDArray[Any] | None] | None: ...
 def plain_loss(
-    op: int,
+    op: Op,
     upstream: object,
     x: object,
     targets: object,
@@ -63,20 +81,91 @@ def plain_norm(
     value: bool,
     num_threads: int | None,
 ) -> tuple[float | None, NDArray[Any] | None] | None: ...
-def elementwise(*args: Any) -> float | None: ...
-def row_sums(*args: Any) -> None: ...
-def column_sums(*args: Any) -> list[float]: ...
-def norms(*args: Any) -> None: ...
-def softmax_like(*args: Any) -> None: ...
-def softmax_jacobian(*args: Any) -> None: ...
-def row_loss(*args: Any) -> tuple[int, float]: ...
-def row_statistics(*args: Any) -> int: ...
+def elementwise(
+    op: Op,
+    direction: int,
+    a: NDArray[Any],
+    b: NDArray[Any] | None = None,
+    c: NDArray[Any] | None = None,
+    *,
+    grad: NDArray[Any] | None = None,
+    weight: NDArray[Any] | None = None,
+    shift: NDArray[Any] | None = None,
+    out: NDArray[Any] | None = None,
+    out_grad: NDArray[Any] | None = None,
+    up: float = 1.0,
+    divisor: float = 1.0,
+    parameters: tuple[float, ...] = (),
+    num_threads: int | None = None,
+) -> Any: ...
+def row_sums(
+    op: Op,
+    a: NDArray[Any],
+    b: NDArray[Any] | None,
+    out: NDArray[np.float64],
+    parameters: tuple[float, ...],
+    num_threads: int | None,
+) -> None: ...
+def column_sums(
+    op: Op, a: NDArray[Any], b: NDArray[Any], width: int, num_threads: int | None
+) -> list[float]: ...
+def norms(
+    x: NDArray[Any],
+    axis: int,
+    grad: NDArray[np.float64] | None,
+    up: float,
+    out: NDArray[Any] | None,
+    value: NDArray[np.float64] | None,
+    num_threads: int | None,
+) -> None: ...
+def softmax_like(
+    op: RowOp,
+    direction: int,
+    x: NDArray[Any],
+    axis: int,
+    *,
+    grad: NDArray[Any] | None = None,
+    row_grad: NDArray[Any] | None = None,
+    factor: NDArray[Any] | None = None,
+    out: NDArray[Any] | None = None,
+    value: NDArray[Any] | None = None,
+    num_threads: int | None = None,
+) -> None: ...
+def softmax_jacobian(
+    x: NDArray[Any], axis: int, out: NDArray[Any], num_threads: int | None
+) -> None: ...
+def row_loss(
+    op: RowOp,
+    x: NDArray[Any],
+    axis: int,
+    targets: Targets,
+    *,
+    up: float = 1.0,
+    row_grad: NDArray[Any] | None = None,
+    mean: bool = False,
+    reduced: bool = False,
+    out: NDArray[Any] | None = None,
+    value: NDArray[Any] | None = None,
+    lse: NDArray[np.float64] | None = None,
+    lse_given: bool = False,
+    num_threads: int | None = None,
+) -> tuple[int, float]: ...
+def row_statistics(
+    x: NDArray[Any],
+    targets: Targets,
+    *,
+    loss: NDArray[Any],
+    lse: NDArray[np.float64],
+    predicted: NDArray[np.int64],
+    rank: NDArray[np.int64],
+    figures: NDArray[np.float64],
+    num_threads: int | None = None,
+) -> int: ...
 def label_statistics(*args: Any) -> None: ...
 def compiled_levels() -> list[str]: ...
 def available_levels() -> list[str]: ...
 def level() -> str: ...
 def set_level(name: str | None) -> None: ...
-def ops() -> dict[str, tuple[int, int, int, bool, float, float]]: ...
 def bounds() -> dict[str, tuple[float, float]]: ...
 def quotient(a: float, b: float) -> float: ...
 def set_sharing(worth: float, shortest: float) -> tuple[float, float]: ...
@@ -97,16 +186,7 @@ def add_to_columns(
 class Totals:
     def __init__(self, classes: int, sizes: dict[str, int], worst: int) -> None: ...
     def add_rows(
-        self,
-        x: NDArray[Any],
-        labels: NDArray[Any],
-        class_weight: NDArray[Any] | None,
-        weight: NDArray[np.float64] | None,
-        ignore_index: int,
-        smoothing: float,
-        strict: bool,
-        begin: int,
-        end: int,
+        self, x: NDArray[Any], targets: Targets, strict: bool, begin: int, end: int
     ) -> tuple[int, int]: ...
     def add_logits(
         self,

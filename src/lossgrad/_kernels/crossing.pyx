@@ -14,6 +14,7 @@ import os
 
 from cpython.exc cimport PyErr_Occurred
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
+from cpython.object cimport PyObject
 from libc.math cimport NAN, fabs, frexp, isfinite
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
@@ -32,11 +33,6 @@ from . import threads
 import_array()
 
 FORWARD, BACKWARD, VALUE_AND_GRAD = LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
-LOGSUMEXP, SOFTMAX, LOG_SOFTMAX = LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX
-SOFTMAX_JACOBIAN = LG_SOFTMAX_JACOBIAN
-CROSS_ENTROPY, NLL_LOSS = LG_CROSS_ENTROPY, LG_NLL_LOSS
-LOGSUMEXP_BACKWARD = LG_LOGSUMEXP_BACKWARD
-SOFTMAX_BACKWARD, LOG_SOFTMAX_BACKWARD = LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD
 
 include "levels.pxi"
 include "sums.pxi"

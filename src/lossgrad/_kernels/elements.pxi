@@ -30,12 +30,12 @@ cdef struct Elements:
     Reads reads
 
 
-cdef int start_elements(Elements *e, int op, int direction, int storage, tuple parameters) except -1:
+cdef int start_elements(Elements *e, Op op, int direction, int storage, tuple parameters) except -1:
     cdef int k
     memset(e, 0, sizeof(lg_map_job))
     e.computed = lg_computed(storage)
     e.runs, e.reads.number = False, 0
-    e.job.op, e.job.direction, e.job.inputs = op, direction, lg_ops[op].inputs
+    e.job.op, e.job.direction, e.job.inputs = op.index, direction, op.inputs
     e.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
     e.job.shape[0] = -1
     for k in range(min(4, len(parameters))):
@@ -112,15 +112,34 @@ cdef double share(double up, double divisor, double *shift) noexcept:
     return quotient(up, divisor)
 
 
-cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, double up,
-                  tuple parameters, num_threads, double divisor=1, shift=None):
-    """Any op of a, b, c: the values to out, gradients to out_grad; the values' sum if out is None.
+cdef struct Roles:
+    # Who takes part in a call, borrowed from who calls; nobody is NULL.
+    PyObject *a
+    PyObject *b
+    PyObject *c
+    PyObject *grad
+    PyObject *weight
+    PyObject *shift
+    PyObject *out
+    PyObject *out_grad
+    double up, divisor
 
-    An input that is None is 1 throughout, an incoming gradient that is None is up / divisor. Weights are
-    those of a loss, times 2**shift if that is given. Outputs of more than three axes are in C order.
-    """
+
+cdef inline object player(PyObject *role):
+    return None if role == NULL else <object> role
+
+
+cdef inline PyObject *role(object player) noexcept:
+    return NULL if player is None else <PyObject *> player
+
+
+cdef object map_elements(Op op, int direction, const Roles *of, tuple parameters, num_threads):
+    """Any op: the values to out, gradients to out_grad; the values' sum if there is no out."""
     cdef Elements e
     cdef lg_map_job *job = &e.job
+    a, b, c, grad = player(of.a), player(of.b), player(of.c), player(of.grad)
+    weight, shift, out, out_grad = player(of.weight), player(of.shift), player(of.out), player(of.out_grad)
+    cdef double up = of.up
     cdef int k = 0, storage = storage_of(a)
     start_elements(&e, op, direction, storage, parameters)
     # One number for all elements suits any order.
@@ -131,15 +150,15 @@ cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, d
         k = 1
         job.inputs += 1
         if grad is None:
-            up = share(up, divisor, &job.up)
+            up = share(up, of.divisor, &job.up)
         e.up64, e.up32 = up, lg_narrow(up)
     e.one64 = e.one32 = 1
     a = box(&e, a, False, &job.inp[k], storage)
     if k:
         grad = box_or(&e, grad, &e.up64, &e.up32, &job.inp[0])
-    if lg_ops[op].inputs > 1:
+    if op.inputs > 1:
         b = box_or(&e, b, &e.one64, &e.one32, &job.inp[k + 1])
-    if lg_ops[op].inputs > 2:
+    if op.inputs > 2:
         c = box_or(&e, c, &e.one64, &e.one32, &job.inp[k + 2])
     if weight is not None or job.up or c is not None:
         weight = box_or(&e, weight, &e.one64, &e.one32, &job.weight)
@@ -158,7 +177,21 @@ cpdef elementwise(grad, a, b, c, weight, out, out_grad, int op, int direction, d
     return lg_sum_value(&e.sum) if job.sum != NULL else None
 
 
-def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
+def elementwise(Op op, int direction, a, b=None, c=None, *, grad=None, weight=None, shift=None, out=None, out_grad=None,
+                double up=1.0, double divisor=1.0, tuple parameters=(), num_threads=None):
+    """Any op of a, b, c: the values to out, gradients to out_grad; the values' sum if out is None.
+
+    An input that is None is 1 throughout, an incoming gradient that is None is up / divisor. Weights are
+    those of a loss, times 2**shift if that is given. Outputs of more than three axes are in C order.
+    """
+    cdef Roles of
+    of.a, of.b, of.c, of.grad = role(a), role(b), role(c), role(grad)
+    of.weight, of.shift, of.out, of.out_grad = role(weight), role(shift), role(out), role(out_grad)
+    of.up, of.divisor = up, divisor
+    return map_elements(op, direction, &of, parameters, num_threads)
+
+
+def row_sums(Op op, a, b, double[:, ::1] out, tuple parameters, num_threads):
     """The exact sum of an op over the middle axis, rounded once, for each row."""
     cdef Elements e
     cdef lg_way way
@@ -181,7 +214,7 @@ def row_sums(a, b, double[:, ::1] out, int op, tuple parameters, num_threads):
     ended(status)
 
 
-def column_sums(a, b, Py_ssize_t width, int op, num_threads):
+def column_sums(Op op, a, b, Py_ssize_t width, num_threads):
     """The exact sums of an op of two matrices over their rows and over `width` neighbouring columns."""
     cdef Elements e
     cdef lg_way way
@@ -190,7 +223,7 @@ def column_sums(a, b, Py_ssize_t width, int op, num_threads):
     start_elements(&e, op, LG_FORWARD, storage, ())
     a = box(&e, a, False, &e.job.inp[0], storage)
     b = beside(&e, b, &e.job.inp[1])
-    if lg_ops[op].inputs != 2 or e.job.shape[0] != 1 or width < 1 or e.job.shape[2] % width:
+    if op.inputs != 2 or e.job.shape[0] != 1 or width < 1 or e.job.shape[2] % width:
         raise ValueError("operands have different shapes")
     number = e.job.shape[2] // width
     begin(&way, storage, <double> e.job.shape[1] * (e.job.shape[2] + LG_PER_ROW), num_threads)

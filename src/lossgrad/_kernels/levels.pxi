@@ -32,19 +32,50 @@ def set_level(name):
     )
 
 
-def ops():
-    """name -> (index, inputs, parameters, is_loss, bound, derivative_bound) of the C table."""
-    return {
-        lg_ops[k].name.decode(): (k, lg_ops[k].inputs, lg_ops[k].parameters, bool(lg_ops[k].is_loss),
-                                  lg_ops[k].bound, lg_ops[k].derivative_bound)
-        for k in range(lg_op_count)
-    }
+cdef class Op:
+    """An operation over elements, as the C table has it: what crosses to say which."""
+
+    cdef readonly str name
+    cdef readonly int inputs, parameters
+    cdef readonly bint is_loss
+    cdef readonly double bound, derivative_bound
+    cdef int index
+
+
+cdef class RowOp:
+    """An operation over rows: what goes over them forward, and backward."""
+
+    cdef readonly str name
+    cdef readonly double bound, derivative_bound
+    cdef int forward, backward
+
+
+cdef dict of_elements():
+    found = {}
+    cdef Op op
+    for k in range(lg_op_count):
+        op = Op()
+        op.index, op.name, op.is_loss = k, lg_ops[k].name.decode(), lg_ops[k].is_loss
+        op.inputs, op.parameters = lg_ops[k].inputs, lg_ops[k].parameters
+        op.bound, op.derivative_bound = lg_ops[k].bound, lg_ops[k].derivative_bound
+        found[op.name] = op
+    return found
+
+
+cdef dict of_rows():
+    found = {}
+    cdef RowOp op
+    for k in range(lg_row_op_count):
+        op = RowOp()
+        op.name, op.forward, op.backward = lg_row_ops[k].name.decode(), lg_row_ops[k].forward, lg_row_ops[k].backward
+        op.bound, op.derivative_bound = lg_row_ops[k].bound, lg_row_ops[k].derivative_bound
+        found[op.name] = op
+    return found
+
+
+OPS, ROW_OPS = of_elements(), of_rows()  # by name
 
 
 def bounds():
     """name -> (bound, derivative_bound) in ULP, of both C tables: elements and rows."""
-    stated = {
-        lg_row_ops[k].name.decode(): (lg_row_ops[k].bound, lg_row_ops[k].derivative_bound)
-        for k in range(lg_row_op_count)
-    }
-    return stated | {name: row[4:] for name, row in ops().items()}
+    return {name: (op.bound, op.derivative_bound) for name, op in (ROW_OPS | OPS).items()}

@@ -50,21 +50,25 @@ cdef int plain_axis(object axis, ndarray x) except -2:
     return k if 0 <= k < PyArray_NDIM(x) and PyArray_DIM(x, k) and not overflow else -1
 
 
-def plain_elementwise(int op, int direction, grad, x, out, tuple parameters, num_threads):
+def plain_elementwise(Op op, int direction, grad, x, out, tuple parameters, num_threads):
     """The result of an op of one input, forward or backward (out if given); None if it is for others to say."""
     if not is_plain(x) or PyArray_NDIM(x) == 0 or not (grad is None or is_alike(grad, x)):
         return None
     result = result_like(x, out)
     if result is None:
         return None
+    cdef Roles of
+    memset(&of, 0, sizeof(Roles))
+    of.a, of.grad, of.up, of.divisor = <PyObject *> x, role(grad), 1.0, 1.0
     if direction == LG_FORWARD:
-        elementwise(None, x, None, None, None, result, None, op, direction, 1.0, parameters, num_threads)
+        of.out = <PyObject *> result
     else:
-        elementwise(grad, x, None, None, None, None, result, op, direction, 1.0, parameters, num_threads)
+        of.out_grad = <PyObject *> result
+    map_elements(op, direction, &of, parameters, num_threads)
     return result
 
 
-def plain_softmax(int what, grad, x, axis, out, num_threads):
+def plain_softmax(RowOp op, grad, x, axis, out, num_threads):
     """The result of one of the softmax family, or its gradient (out if given); None if it is for others to say."""
     if not is_plain(x) or not (grad is None or is_alike(grad, x)):
         return None
@@ -72,8 +76,12 @@ def plain_softmax(int what, grad, x, axis, out, num_threads):
     if along < 0:
         return None
     result = result_like(x, out)
-    if result is not None:
-        softmax_like(x, along, grad, None, None, result, None, what, num_threads)
+    if result is None:
+        return None
+    cdef Rows rows
+    held = start_rows(&rows, op.forward if grad is None else op.backward, x, along)
+    held_too = None if grad is None else beside_logits(&rows, grad, &rows.job.grad, rows.storage)
+    deliver_rows(&rows, result, None, num_threads)
     return result
 
 
@@ -81,12 +89,15 @@ def plain_logsumexp(x, axis, num_threads):
     """A new array of each row's log-sum-exp; None if it is for others to say."""
     cdef int along = plain_axis(axis, x) if is_plain(x) else -1
     result = result_of_rows(x, along) if along >= 0 else None
-    if result is not None:
-        softmax_like(x, along, None, None, None, None, result, LG_LOGSUMEXP, num_threads)
+    if result is None:
+        return None
+    cdef Rows rows
+    held = start_rows(&rows, LG_LOGSUMEXP, x, along)
+    deliver_rows(&rows, None, result, num_threads)
     return result
 
 
-def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoothing, axis, out, bint value, num_threads):
+def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, smoothing, axis, out, bint value, num_threads):
     """(loss if value is asked for, gradient unless upstream is None) for labels; None if it is for others to say.
 
     Nothing has been written then.
@@ -111,17 +122,25 @@ def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoot
     losses = result_of_rows(x, along) if each and value else None
     if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
-    bad, loss = row_loss(
-        x, along, t, None, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
-        mean, gradient, losses, None, False, value and not each, what, num_threads)
-    if bad >= 0:
+    cdef Rows rows
+    cdef double divisor
+    held = start_rows(&rows, op.forward, x, along)
+    held_too = take_labels(&rows, t, ignored)
+    check_labels(&rows, num_threads)
+    if rows.found.bad:
         return None
+    divisor = rows.found.kept if mean else 1.0
+    rows.job.smoothing, rows.job.over = smoothing, divisor
+    if upstream is not None:
+        rows.job.scale = upstream
     if value and not each:
-        losses = loss
+        losses = reduced_rows(&rows, mean, divisor, gradient, num_threads)
+    else:
+        deliver_rows(&rows, gradient, losses, num_threads)
     return losses, gradient
 
 
-def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple parameters, num_threads):
+def plain_loss(Op op, upstream, x, targets, reduction, out, bint value, tuple parameters, num_threads):
     """(loss if value is asked for, gradient unless upstream is None) of elements; None if it is for others to say."""
     cdef bint mean = reduction == "mean"
     if not is_plain(x) or PyArray_NDIM(x) == 0 or not is_alike(targets, x) or not (mean or reduction == "sum"):
@@ -129,11 +148,13 @@ def plain_loss(int op, upstream, x, targets, reduction, out, bint value, tuple p
     gradient = result_like(x, out) if type(upstream) is float else None
     if gradient is None and (upstream is not None or out is not None):
         return None
-    cdef double n = PyArray_SIZE(x), up = 1.0 if upstream is None else upstream
-    loss = elementwise(
-        None, x, targets, None, None, None, gradient, op,
-        LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD,
-        up, parameters, num_threads, n if mean else 1)
+    cdef double n = PyArray_SIZE(x)
+    cdef Roles of
+    memset(&of, 0, sizeof(Roles))
+    of.a, of.b, of.out_grad = <PyObject *> x, <PyObject *> targets, role(gradient)
+    of.up, of.divisor = 1.0 if upstream is None else upstream, n if mean else 1.0
+    loss = map_elements(
+        op, LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD, &of, parameters, num_threads)
     return quotient(loss, n) if value and mean else loss, gradient
 
 

@@ -1,26 +1,37 @@
 # The loop over rows of classes.
 
 cdef struct Rows:
-    # One of the softmax family.
+    # One of the softmax family: what is put together by the steps below, then run.
     lg_rows_job job
-    int storage
+    Py_ssize_t shape[3]  # outer, classes, inner
+    int storage, axis
     lg_sum sum
     lg_label_check found
     int strange
     Reads reads
 
 
-cdef int start_rows(Rows *rows, int what, object x, Py_ssize_t *shape) except -1:
+cdef ndarray start_rows(Rows *rows, int what, object x, int axis):
+    """The logits, as a view; what this and the other steps return holds memory for as long as the call lasts."""
     memset(&rows.job, 0, sizeof(lg_rows_job))
-    rows.storage, rows.strange, rows.reads.number = storage_of(x), 0, 0
+    rows.storage, rows.axis, rows.strange, rows.reads.number = storage_of(x), axis, 0, 0
     rows.job.what, rows.job.scale, rows.job.over, rows.job.strange = what, 1.0, 1.0, &rows.strange
-    shape[0] = -1
-    return 0
+    rows.shape[0] = -1
+    cdef ndarray held = grid(x, axis, False, &rows.job.x, rows.shape, rows.storage, &rows.reads)
+    rows.job.outer, rows.job.classes, rows.job.inner = rows.shape[0], rows.shape[1], rows.shape[2]
+    return held
 
 
-cdef int set_shape(Rows *rows, Py_ssize_t *shape) except -1:
-    rows.job.outer, rows.job.classes, rows.job.inner = shape[0], shape[1], shape[2]
-    return 0
+cdef ndarray beside_logits(Rows *rows, object a, lg_view *view, int storage):
+    """An input of the logits' shape."""
+    return grid(a, rows.axis, False, view, rows.shape, storage, &rows.reads)
+
+
+cdef ndarray take_labels(Rows *rows, ndarray labels, int64_t ignore_index):
+    """A label for each row."""
+    rows.job.ignore_index, rows.job.label_type = ignore_index, label_type(labels)
+    reads_too(&rows.reads, labels, False)
+    return row_values(labels, &rows.job.label, rows.shape)
 
 
 cdef int take_weight(Rows *rows, object weight) except -1:
@@ -30,6 +41,27 @@ cdef int take_weight(Rows *rows, object weight) except -1:
         raise ValueError("weight is not a contiguous vector of the classes")
     rows.job.weight = PyArray_BYTES(a)
     return 0
+
+
+cdef double *one_a_row(Rows *rows, object numbers) except? NULL:
+    """A float64 for each row, in row order; NULL where there are no rows."""
+    cdef const double[::1] a = numbers
+    if a.shape[0] != rows.shape[0] * rows.shape[2]:
+        raise ValueError("operands have different shapes")
+    reads_too(&rows.reads, numbers, False)
+    return <double *> &a[0] if a.shape[0] else NULL
+
+
+cdef int deliver_rows(Rows *rows, object out, object value, object num_threads) except -1:
+    """Run, when all that is read is known: results of the logits' shape go to out, one a row to value; either may be None."""
+    to = None if out is None else place_for(out, &rows.reads)
+    to_value = None if value is None else place_for(value, &rows.reads)
+    outs = None if to is None else grid(to, rows.axis, True, &rows.job.out, rows.shape, rows.storage, &rows.reads)
+    values = None if to_value is None else row_grid(
+        to_value, True, &rows.job.value, rows.shape, rows.storage, &rows.reads)
+    run_rows(rows, num_threads)
+    deliver(out, to)
+    return deliver(value, to_value)
 
 
 cdef int check_labels(Rows *rows, object num_threads) except -1:
@@ -68,137 +100,121 @@ cdef int run_rows(Rows *rows, object num_threads) except -1:
     return 0
 
 
-cpdef softmax_like(x, int axis, grad, row_grad, factor, out, value, int what, num_threads):
-    """The softmax family along axis; what is one of LOGSUMEXP, SOFTMAX, ... ; factor is logsumexp's b."""
+def softmax_like(RowOp op, int direction, x, int axis, *, grad=None, row_grad=None, factor=None, out=None, value=None,
+                 num_threads=None):
+    """The softmax family along axis; factor is logsumexp's b."""
     cdef Rows rows
-    cdef lg_rows_job *job = &rows.job
-    cdef Py_ssize_t shape[3]
-    start_rows(&rows, what, x, shape)
-    x = grid(x, axis, False, &job.x, shape, rows.storage, &rows.reads)
-    set_shape(&rows, shape)
+    held = [start_rows(&rows, op.forward if direction == LG_FORWARD else op.backward, x, axis)]
     if grad is not None:
-        grad = grid(grad, axis, False, &job.grad, shape, rows.storage, &rows.reads)
+        held.append(beside_logits(&rows, grad, &rows.job.grad, rows.storage))
     if row_grad is not None:
-        row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage, &rows.reads)
+        held.append(row_grid(row_grad, False, &rows.job.row_grad, rows.shape, rows.storage, &rows.reads))
     if factor is not None:
-        factor = grid(factor, axis, False, &job.factor, shape, lg_computed(rows.storage), &rows.reads)
-    to = None if out is None else place_for(out, &rows.reads)
-    to_value = None if value is None else place_for(value, &rows.reads)
-    outs = None if to is None else grid(to, axis, True, &job.out, shape, rows.storage, &rows.reads)
-    values = None if to_value is None else row_grid(to_value, True, &job.value, shape, rows.storage, &rows.reads)
-    run_rows(&rows, num_threads)
-    deliver(out, to)
-    deliver(value, to_value)
+        held.append(beside_logits(&rows, factor, &rows.job.factor, lg_computed(rows.storage)))
+    deliver_rows(&rows, out, value, num_threads)
 
 
 def softmax_jacobian(x, int axis, out, num_threads):
     """A matrix of classes for each row."""
     cdef Rows rows
-    cdef Py_ssize_t shape[3]
     cdef Py_ssize_t matrices[3]
-    start_rows(&rows, LG_SOFTMAX_JACOBIAN, x, shape)
-    x = grid(x, axis, False, &rows.job.x, shape, rows.storage, &rows.reads)
-    set_shape(&rows, shape)
-    matrices = [shape[0] * shape[2], shape[1], shape[1]]
+    held = start_rows(&rows, LG_SOFTMAX_JACOBIAN, x, axis)
+    matrices = [rows.shape[0] * rows.shape[2], rows.shape[1], rows.shape[1]]
     to = place_for(out, &rows.reads)
     outs = grid(to, 1, True, &rows.job.out, matrices, rows.storage, &rows.reads)
     run_rows(&rows, num_threads)
     deliver(out, to)
 
 
-cpdef tuple row_loss(x, int axis, labels, soft, weight, sample_weight, int64_t ignore_index,
-                     double smoothing, row_grad, double up, bint mean, out, value, lse, bint lse_given,
-                     bint summed, int what, num_threads):
-    """cross_entropy or nll_loss: (first bad row or -1, the losses' sum, or mean).
+cdef class Targets:
+    """What a row loss is of: labels, or distributions of the logits' shape (soft), and what they weigh.
 
-    Nothing is written if there is a bad row. Row losses go to value, gradients (times up and row_grad,
-    over the weights if mean) to out; each may be None. Sample weights are finite and not negative.
+    Class weights are of the computed type, sample weights finite, not negative and one a row.
+    """
+
+    cdef object labels, soft, weight, sample_weight
+    cdef int64_t ignore_index
+    cdef double smoothing
+
+    def __init__(self, *, labels=None, soft=None, weight=None, sample_weight=None, int64_t ignore_index=-100,
+                 double smoothing=0.0):
+        self.labels, self.soft, self.weight, self.sample_weight = labels, soft, weight, sample_weight
+        self.ignore_index, self.smoothing = ignore_index, smoothing
+
+    cdef list join(self, Rows *rows):
+        """Take part in a call: what holds the memory."""
+        held = []
+        if self.weight is not None:
+            take_weight(rows, self.weight)
+        if self.sample_weight is not None:
+            rows.job.sample_weight = one_a_row(rows, self.sample_weight)
+        if self.soft is not None:
+            held.append(beside_logits(rows, self.soft, &rows.job.soft, lg_computed(rows.storage)))
+        else:
+            held.append(take_labels(rows, self.labels, self.ignore_index))
+        rows.job.smoothing = self.smoothing
+        return held
+
+    cdef double divisor(self, Rows *rows) except? -1:
+        """What a mean's sum is divided by: the rows that are kept, or their weights, after labels were checked."""
+        if self.soft is not None:
+            return rows.shape[0] * rows.shape[2] if self.sample_weight is None else exact_sum(self.sample_weight)
+        if self.weight is None and self.sample_weight is None:
+            return rows.found.kept
+        return lg_sum_value(&rows.found.weights)
+
+
+cdef double reduced_rows(Rows *rows, bint mean, double divisor, object out, object num_threads) except? -1:
+    """Run a row loss, with gradients to out unless that is None: the losses' sum, or that over divisor."""
+    lg_sum_clear(&rows.sum)
+    rows.job.sum = &rows.sum
+    deliver_rows(rows, out, None, num_threads)
+    return lg_sum_mean(&rows.sum, divisor) if mean else lg_sum_value(&rows.sum)
+
+
+def row_loss(RowOp op, x, int axis, Targets targets, *, double up=1.0, row_grad=None, bint mean=False,
+             bint reduced=False, out=None, value=None, lse=None, bint lse_given=False, num_threads=None):
+    """A row loss: (first row whose label is bad or -1, the losses' sum or mean if they are reduced).
+
+    Nothing is written if there is a bad row. Losses of each row go to value, gradients (times up and
+    row_grad, over the weights if mean) to out, log-sum-exps to lse, from where they come if they are given.
     """
     cdef Rows rows
-    cdef lg_rows_job *job = &rows.job
-    cdef Py_ssize_t n
-    cdef Py_ssize_t shape[3]
-    cdef double divisor
-    start_rows(&rows, what, x, shape)
-    x = grid(x, axis, False, &job.x, shape, rows.storage, &rows.reads)
-    set_shape(&rows, shape)
-    job.ignore_index, job.smoothing = ignore_index, smoothing
-    if weight is not None:
-        take_weight(&rows, weight)
-    n = shape[0] * shape[2]
-    divisor = n
-    cdef const double[::1] samples = sample_weight
-    if sample_weight is not None:
-        if samples.shape[0] != n:
-            raise ValueError("operands have different shapes")
-        job.sample_weight = &samples[0] if n else NULL
-        reads_too(&rows.reads, sample_weight, False)
-    if soft is not None:
-        soft = grid(soft, axis, False, &job.soft, shape, lg_computed(rows.storage), &rows.reads)
-        if sample_weight is not None and mean:
-            divisor = exact_sum(samples)
-    else:
-        job.label_type = label_type(labels)
-        reads_too(&rows.reads, labels, False)
-        labels = row_values(labels, &job.label, shape)
+    held = [start_rows(&rows, op.forward, x, axis), targets.join(&rows)]
+    if targets.soft is None:
         check_labels(&rows, num_threads)
         if rows.found.bad:
             return rows.found.bad - 1, 0.0
-        divisor = lg_sum_value(&rows.found.weights)
-        if weight is None and sample_weight is None:
-            divisor = rows.found.kept
-    job.scale, job.over = up, divisor if mean else 1.0
-    cdef double[::1] saved = lse
+    cdef double divisor = targets.divisor(&rows) if mean else 1.0
+    rows.job.scale, rows.job.over = up, divisor
     if lse is not None:
-        if saved.shape[0] != n:
-            raise ValueError("lse has the wrong size")
-        job.lse = &saved[0] if n else NULL
-        job.lse_given = lse_given
-        reads_too(&rows.reads, lse, False)
+        rows.job.lse, rows.job.lse_given = one_a_row(&rows, lse), lse_given
     if row_grad is not None:
-        row_grad = row_grid(row_grad, False, &job.row_grad, shape, rows.storage, &rows.reads)
-    to = None if out is None else place_for(out, &rows.reads)
-    to_value = None if value is None else place_for(value, &rows.reads)
-    outs = None if to is None else grid(to, axis, True, &job.out, shape, rows.storage, &rows.reads)
-    values = None if to_value is None else row_grid(to_value, True, &job.value, shape, rows.storage, &rows.reads)
-    if summed:
-        lg_sum_clear(&rows.sum)
-        job.sum = &rows.sum
-    run_rows(&rows, num_threads)
-    deliver(out, to)
-    deliver(value, to_value)
-    if not summed:
-        return -1, 0.0
-    return -1, lg_sum_mean(&rows.sum, divisor) if mean else lg_sum_value(&rows.sum)
+        held.append(row_grid(row_grad, False, &rows.job.row_grad, rows.shape, rows.storage, &rows.reads))
+    if reduced:
+        return -1, reduced_rows(&rows, mean, divisor, out, num_threads)
+    deliver_rows(&rows, out, value, num_threads)
+    return -1, 0.0
 
 
-def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, loss, double[::1] lse,
-                   int64_t[::1] predicted, int64_t[::1] rank, double[:, ::1] figures, num_threads):
-    """Figures of each row of a matrix against its label, to the arrays after smoothing: the first bad row or -1.
+def row_statistics(x, Targets targets, *, loss, lse, int64_t[::1] predicted, int64_t[::1] rank, double[:, ::1] figures,
+                   num_threads=None):
+    """Figures of each row of a matrix against its label, to the arrays after targets: the first bad row or -1.
 
     Nothing is written if there is a bad row. The losses are of the computed type; figures are the
     confidences, entropies, sums of squares and Brier scores.
     """
     cdef Rows rows
     cdef lg_rows_job *job = &rows.job
-    cdef Py_ssize_t n
-    cdef Py_ssize_t shape[3]
-    start_rows(&rows, LG_STATISTICS, x, shape)
-    x = grid(x, 1, False, &job.x, shape, rows.storage, &rows.reads)
-    set_shape(&rows, shape)
-    n = shape[0]
-    job.ignore_index, job.smoothing = ignore_index, smoothing
-    job.label_type = label_type(labels)
-    labels = row_values(labels, &job.label, shape)
+    held = [start_rows(&rows, LG_STATISTICS, x, 1), targets.join(&rows)]
+    cdef Py_ssize_t n = rows.shape[0]
     check_labels(&rows, num_threads)
     if rows.found.bad or n == 0:
         return rows.found.bad - 1
-    if weight is not None:
-        take_weight(&rows, weight)
-    loss = row_grid(loss, True, &job.value, shape, lg_computed(rows.storage), &rows.reads)
-    if lse.shape[0] != n or predicted.shape[0] != n or rank.shape[0] != n or figures.shape[0] != 4 or figures.shape[1] != n:
+    held.append(row_grid(loss, True, &job.value, rows.shape, lg_computed(rows.storage), &rows.reads))
+    if predicted.shape[0] != n or rank.shape[0] != n or figures.shape[0] != 4 or figures.shape[1] != n:
         raise ValueError("operands have different shapes")
-    job.lse = &lse[0]
+    job.lse = one_a_row(&rows, lse)
     job.statistics.predicted, job.statistics.rank = &predicted[0], &rank[0]
     job.statistics.confidence, job.statistics.entropy = &figures[0, 0], &figures[1, 0]
     job.statistics.squares, job.statistics.brier = &figures[2, 0], &figures[3, 0]

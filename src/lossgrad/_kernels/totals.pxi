@@ -52,27 +52,18 @@ cdef class Totals:
             terms.weight = &weight[0]
         return 0
 
-    def add_rows(self, x, labels, class_weight, const double[::1] weight, int64_t ignore_index, double smoothing,
-                 bint strict, Py_ssize_t begin, Py_ssize_t end):
+    def add_rows(self, x, Targets targets, bint strict, Py_ssize_t begin, Py_ssize_t end):
         """Add rows of a matrix, with integer labels: the first problem."""
         cdef lg_terms terms
         cdef Rows rows
-        cdef Py_ssize_t shape[3]
         cdef lg_problem problem
-        start_rows(&rows, LG_STATISTICS, x, shape)
-        x = grid(x, 1, False, &rows.job.x, shape, rows.storage, &rows.reads)
-        set_shape(&rows, shape)
-        if shape[1] != self.totals.classes or shape[2] != 1 or not 0 <= begin <= end <= shape[0]:
+        held = [start_rows(&rows, LG_STATISTICS, x, 1), targets.join(&rows)]
+        if rows.shape[1] != self.totals.classes or rows.shape[2] != 1 or not 0 <= begin <= end <= rows.shape[0]:
             raise ValueError("operands have different shapes")
         if begin == end:
             return LG_FINE, 0
-        if class_weight is not None:
-            take_weight(&rows, class_weight)
-        rows.job.ignore_index, rows.job.smoothing = ignore_index, smoothing
-        rows.job.label_type = label_type(labels)
-        terms.rows, terms.weight, terms.strict, terms.target_storage = rows.job, NULL, strict, -1
-        self.take_targets(labels, &terms, shape[0])
-        self.take_weight(weight, &terms, shape[0])
+        terms.weight, rows.job.sample_weight = rows.job.sample_weight, NULL  # the sums', not the figures'
+        terms.rows, terms.strict, terms.target_storage = rows.job, strict, -1
         cdef char *memory = <char *> malloc(lg_rows_scratch(&rows.job, end - begin, lg_size(lg_computed(rows.storage))) + 64)
         if memory == NULL:
             raise MemoryError()

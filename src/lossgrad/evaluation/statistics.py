@@ -67,19 +67,14 @@ def row_statistics(
     loss = np.empty(len(x), check.computed(x.dtype))
     predicted, rank = np.empty((2, len(x)), np.int64)
     lse, figures = np.empty(len(x)), np.empty((4, len(x)))
-    bad = kernels.row_statistics(
-        x,
-        y,
-        check.class_weight(weight, classes, x.dtype),
-        ignore_index,
-        check.smoothing(label_smoothing),
-        loss,
-        lse,
-        predicted,
-        rank,
-        figures,
-        num_threads,
+    targets = kernels.Targets(
+        labels=y,
+        weight=check.class_weight(weight, classes, x.dtype),
+        ignore_index=ignore_index,
+        smoothing=check.smoothing(label_smoothing),
     )
+    results = {"loss": loss, "lse": lse, "predicted": predicted, "rank": rank, "figures": figures}
+    bad = kernels.row_statistics(x, targets, **results, num_threads=num_threads)
     if bad >= 0:
         raise check.bad_label(y, bad, classes, ignore_index)
     return RowStatistics(loss, lse, predicted, figures[0], rank, *figures[1:])

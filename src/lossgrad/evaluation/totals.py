@@ -61,10 +61,14 @@ class Totals:
             limit = math.log(of.threshold / (1.0 - of.threshold))
             options = np.ascontiguousarray(x).reshape(-1), targets, s, limit, strict
             return partial(self._totals.add_logits, *options)
-        weight = check.class_weight(of.weight, x.shape[1], x.dtype)
-        ignored = check.ignored_label(of.ignore_index)
-        smoothing = of.label_smoothing
-        return partial(self._totals.add_rows, x, targets, weight, s, ignored, smoothing, strict)
+        of_rows = kernels.Targets(
+            labels=targets,
+            weight=check.class_weight(of.weight, x.shape[1], x.dtype),
+            sample_weight=s,
+            ignore_index=check.ignored_label(of.ignore_index),
+            smoothing=of.label_smoothing,
+        )
+        return partial(self._totals.add_rows, x, of_rows, strict)
 
     def counts(self) -> dict[str, int]:
         """How many terms there are of each kind of COUNTERS."""
