@@ -225,36 +225,26 @@ INLINE W dot_abreast(const V *e, const V *g, ptrdiff_t n) {
     return fold_abreast(w);
 }
 
-/* p (g - sum p g), in place of the terms; b has the rows from `at` on. */
-INLINE void softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+/* p (g - sum p g), in place of the terms; b has the rows from `at` on. Returns which rows are to be done otherwise. */
+INLINE M softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
     double dot[VL];
-    S scale[VL], d[VL], size[VL], terms[FEW], grad[FEW], far[VL][FEW];
+    S scale[VL], d[VL];
     V most = set1(0);
     for (ptrdiff_t c = 0; c < n; c++) most = max_(abs_(g[c]), most);
-    st(size, most);
-    for (int r = 0; r < VL; r++) {
-        if (!is_far(size[r])) continue;
-        for (ptrdiff_t c = 0; c < n; c++) {
-            terms[c] = ((const S *)(e + c))[r];
-            grad[c] = ((const S *)(g + c))[r];
-        }
-        softmax_gradient_far(terms, grad, far[r], n, b->total[at + r]);
-    }
     w_values(dot_abreast(e, g, n), dot);
     for (int r = 0; r < VL; r++) {
         scale[r] = (S)(LIFT / b->total[at + r]);
         d[r] = (S)(dot[r] / b->total[at + r]);
     }
     for (ptrdiff_t c = 0; c < n; c++) e[c] = (e[c] * ld(scale)) * (g[c] - ld(d)) * set1(1 / LIFT);
-    for (int r = 0; r < VL; r++)
-        for (ptrdiff_t c = 0; c < n && is_far(size[r]); c++) ((S *)(e + c))[r] = far[r][c];
+    return lt_(set1(MOST_GRAD), most);
 }
 
-/* g - p sum g; of a class that has more than half, from what the others have of either. */
-INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+/* g - p sum g; of a class that has more than half, from what the others have of either. Returns as the other. */
+INLINE M log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
     double sum[VL], error[VL] = {0}, value[VL], minus[VL], quotient[VL], own[VL];
     S first[VL], second[VL], top[VL], entry[VL];
-    V of_top = set1(0);
+    V of_top = set1(0), most = of_top;
     const W dot = dot_abreast(NULL, g, n);
     w_store(dot, sum, error); /* in float32 it has no error */
     w_values(dot, value);
@@ -265,6 +255,7 @@ INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg
         top[r] = (S)(b->count[k] == 1 && b->rest[k] < b->unit[k] ? b->unit[k] : -1); /* which no term is */
     }
     for (ptrdiff_t c = 0; c < n; c++) of_top = select_(eq_(e[c], ld(top)), g[c], of_top);
+    for (ptrdiff_t c = 0; c < n; c++) most = max_(abs_(g[c]), most);
     widen_(of_top, own);
     UNROLL(1) /* left to be vectorised */
     for (int r = 0; r < VL; r++)
@@ -277,6 +268,7 @@ INLINE void log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg
         if (extreme) v = select_(eq_(ld(second), one), v, fma_(e[c] * f, ld(second), plus));
         e[c] = select_(eq_(e[c], ld(top)), ld(entry), v);
     }
+    return far_sums(w_narrow(dot), most);
 }
 
 /* ---- the walk ---- */
@@ -296,7 +288,7 @@ INLINE int few_classes(const lg_rows_job *j) {
 typedef struct {
     lg_batch b;
     ptrdiff_t row, start[LG_ROWS + 1];
-    int groups, skips, skip[LG_ROWS];
+    int groups, skips, skip[LG_ROWS], any_far, is_far[LG_ROWS];
     S label[LG_ROWS];
 } few_batch;
 
@@ -381,18 +373,33 @@ INLINE void log_softmax_abreast(V *x, ptrdiff_t n, const lg_batch *b, ptrdiff_t 
     for (ptrdiff_t c = 0; c < n; c++) x[c] = select_(eq_(x[c], max), set1(0), x[c] - max) - log_rest;
 }
 
+/* The gradients of rows whose factors are extreme, in their lanes. */
+static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, ptrdiff_t at, ptrdiff_t many, M otherwise, V *v) {
+    const int labelled = j->what == LG_CROSS_ENTROPY;
+    S out[FEW], is_far[VL];
+    st(is_far, keep_(otherwise, set1(1)));
+    for (ptrdiff_t r = 0; r < many; r++) {
+        const ptrdiff_t k = at + r;
+        if (!(is_far[r] != 0 || f->is_far[k]) || f->b.total[k] != f->b.total[k] || (labelled && f->skip[k])) continue;
+        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, out);
+        for (ptrdiff_t c = 0; c < j->classes; c++) ((S *)(v + c))[r] = out[c];
+    }
+}
+
 /* Second pass, from and to what was kept. */
 INLINE void second_pass(const few_batch *f, const lg_rows_job *j, int group, V *v, const S *first, const S *second) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
     V g[FEW];
+    M otherwise = lt_(set1(0), set1(0)); /* none */
     if (j->grad.at) read_abreast(&j->grad, j, f->row + at, many, g);
     switch (j->what) {
-    case LG_SOFTMAX_BACKWARD: softmax_gradient_abreast(v, g, n, &f->b, at); break;
-    case LG_LOG_SOFTMAX_BACKWARD: log_softmax_gradient_abreast(v, g, n, &f->b, at); break;
+    case LG_SOFTMAX_BACKWARD: otherwise = softmax_gradient_abreast(v, g, n, &f->b, at); break;
+    case LG_LOG_SOFTMAX_BACKWARD: otherwise = log_softmax_gradient_abreast(v, g, n, &f->b, at); break;
     case LG_LOG_SOFTMAX: log_softmax_abreast(v, n, &f->b, at); break;
     case LG_CROSS_ENTROPY: shares_abreast(v, n, f, at, 1, ld(first + at), second); break;
     default: shares_abreast(v, n, f, at, 0, ld(first + at), second);
     }
+    if (f->any_far || count_(otherwise)) mend_gradients(f, j, at, many, otherwise, v);
     write_abreast(&j->out, j, f->row + at, many, v);
 }
 
@@ -421,7 +428,7 @@ static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
                       values + k);
         }
         if (!has_out) continue;
-        row_factors(j, row, many, b->up);
+        f.any_far = row_factors(j, row, many, b->up, f.is_far);
         if (labelled) LG_NAME(label_shares)(b, many);
         else
             for (ptrdiff_t k = 0; k < many; k++) b->slope[k] = b->up[k] / b->total[k];

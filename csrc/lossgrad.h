@@ -28,6 +28,8 @@ void lg_sum_clear(lg_sum *sum);
 void lg_sum_add(lg_sum *sum, double value);
 void lg_sum_merge(lg_sum *sum, const lg_sum *other);
 double lg_sum_value(lg_sum *sum); /* correctly rounded */
+double lg_sum_scaled(const lg_sum *sum, int *exponent); /* the same over 2^exponent, finite unless something was not */
+double lg_sum_mean(const lg_sum *sum, double divisor);  /* the sum, beyond the range maybe, over it; over 0 NaN */
 
 /* Many such sums, of numbers from 0 to infinity: column[k][group] counts units of 2^(32 k - 1088), and one
  * column counts infinities. NULL stands for a column of zeros. */
@@ -112,7 +114,7 @@ typedef struct {
     const void *weight;    /* class weights, contiguous, of the computed type; may be NULL */
     const double *sample_weight; /* one a row, contiguous, not negative; 0 leaves the row out. May be NULL */
     double smoothing;      /* label_smoothing */
-    double scale;          /* of the gradient, besides row_grad */
+    double scale, over;    /* of the gradient, besides row_grad: scale / over */
     lg_sum *sum;           /* if given, the row values are added to it */
     lg_statistics statistics;
     int *strange;          /* set where a label is no class any more, whose row is then left out */

@@ -27,6 +27,7 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
     int64_t label[LG_BLOCK];
     S own[LG_BLOCK], target[LG_BLOCK], value[LG_BLOCK];
     double up[LG_BLOCK];
+    int is_far[LG_BLOCK];
     lg_labels(j, row, n, label);
     if (computed(&j->x)) pick_entries(at, apart, step, n, label, j->ignore_index, sizeof(S), target);
     else {
@@ -45,14 +46,16 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
     if (j->value.at)
         store_run(at_row(&j->value, row, j->inner), lg_row_stride(&j->value, j->inner), n, j->value.storage, value);
     if (!j->out.at) return;
-    row_factors(j, row, n, up);
+    row_factors(j, row, n, up, is_far);
     char *out = at_row(&j->out, row, j->inner);
     const ptrdiff_t line = lg_row_stride(&j->out, j->inner);
     clear_rows(&j->out, out, line, n, j->classes);
     for (ptrdiff_t k = 0; k < n; k++) {
-        const S entry = (S)(-(double)own[k] * up[k]);
+        S entry = (S)(-(double)own[k] * up[k]);
         char *to = out + k * line + label[k] * j->out.stride[1];
         if (label[k] == j->ignore_index) continue;
+        if (is_far[k] || !isfinite(own[k]))
+            entry = (S)LG_NAME(far_value)(far_share(LG_NAME(far_of)(-(double)own[k], 0), far_factor(j, row + k)));
         if (computed(&j->out)) memcpy(to, &entry, sizeof entry);
         else store_run(to, 0, 1, j->out.storage, &entry);
     }

@@ -5,6 +5,7 @@
 #include "environment.h"
 #include "lossgrad.h"
 #include "pool.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -94,16 +95,32 @@ static void finish(const lg_kernels *kernels, const lg_norm_job *job, const char
     norm->root = sqrt(square);
 }
 
+/* What an element is multiplied by, one after the other, to be x grad / norm: while it is small by a power of 2, if
+ * that is not inexact, and by one that may take it out of the range last. */
+typedef struct { double first, second, last; } norm_factors;
+static norm_factors factors_of(const lg_norm *norm, double grad, int computed) {
+    const double least = computed == LG_F64 ? DBL_MIN : (double)FLT_MIN;
+    const int large = fabs(grad) > 1, is_tiny = large && norm->root < 0.25; /* else that is at least 1/2 */
+    const double half = large ? grad / 2 : grad, up = is_tiny ? 0x1p60 : 1;
+    norm_factors f = {large ? 2 * norm->scale : norm->scale, half / (norm->root * up), up};
+    if (norm->root == 0) f = (norm_factors){1, grad == grad ? 0 : grad, 1};
+    else if (norm->root == INFINITY || isinf(f.second)) f.first = 1; /* an infinite gradient: no element becomes 0 */
+    else if (f.first < 1 && fabs(f.first * f.second) >= least) f = (norm_factors){f.first * f.second, 1, up};
+    return f;
+}
+
 static void slopes(const lg_kernels *kernels, const lg_norm_job *job, const char *at, char *out, int computed,
                    const lg_norm *norm, double grad, ptrdiff_t begin, ptrdiff_t end) {
     _Alignas(64) char buffer[LG_BLOCK * 8], result[LG_BLOCK * 8];
-    const double factor = norm->root == 0 ? 0 : grad / norm->root;
+    const norm_factors f = factors_of(norm, grad, computed);
     const int direct = job->out.storage == computed && job->out.stride[1] == lg_size(computed);
     for (ptrdiff_t i = begin; i < end; i += LG_BLOCK) {
         const ptrdiff_t n = end - i < LG_BLOCK ? end - i : LG_BLOCK;
         const void *x = block_of(kernels, &job->x, at + i * job->x.stride[1], n, computed, buffer);
         char *to = out + i * job->out.stride[1];
-        kernels->scale(x, n, norm->scale, factor, direct ? to : result);
+        void *here = direct ? (void *)to : result;
+        kernels->scale(x, n, f.first, f.second, here);
+        if (f.last != 1) kernels->scale(here, n, f.last, 1, here);
         if (!direct) kernels->store(to, job->out.stride[1], n, job->out.storage, result);
     }
 }

@@ -61,18 +61,22 @@ INLINE ptrdiff_t dominant(const S *x, ptrdiff_t n, const lg_row *row) {
     return k < n ? k : -1;
 }
 
-/* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g. */
-INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e) {
+/* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g, and finds the largest g
+ * unless that is NULL. */
+INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e, S *largest) {
     W w[VPER];
+    V most = set1(0);
     for (int h = 0; h < VPER; h++) w[h] = w_zero();
     for (ptrdiff_t i = 0; i < n && !(i && i % PIECE == 0 && lg_stopped()); i += LANES)
         for (int h = 0; h < VPER; h++) {
             ptrdiff_t at = i + h * VL, k = n - at < VL ? n - at : VL;
             if (k <= 0) break;
             V v = k == VL ? ld(g + at) : ld_n(g + at, k, 0);
+            if (largest) most = max_(abs_(v), most);
             if (with_e) v = v * (k == VL ? ld(e + at) : ld_n(e + at, k, 0));
             w[h] = w_add(w[h], v);
         }
+    if (largest) *largest = fold_max(most);
     return fold_(w);
 }
 typedef struct { const S *terms, *grad; V scale, dot; } softmax_slope;
@@ -80,19 +84,21 @@ INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const softmax_slope *s = of;
     return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot) * set1(1 / LIFT);
 }
-INLINE void softmax_gradient(const lg_row *w, const S *e, const S *g, S *out, ptrdiff_t n, int stream) {
-    if (is_far(largest_size(g, n))) {
-        softmax_gradient_far(e, g, out, n, w->total);
+INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *e, const S *g, S *out, int stream) {
+    const ptrdiff_t n = j->classes;
+    S most;
+    const double dot = value_of(row_dot(e, g, n, 1, &most)) / w->total;
+    if (most > MOST_GRAD && w->total == w->total) {
+        far_gradient(j, r, -1, w->max, 0, out);
         return;
     }
-    const double dot = value_of(row_dot(e, g, n, 1)) / w->total;
     const softmax_slope s = {e, g, set1((S)(LIFT / w->total)), set1((S)dot)};
     write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
 }
 
-/* The loss of a row and, to out unless that is NULL, its gradient times up. */
+/* The loss of a row and, to out unless that is NULL, its gradient times up, or as far.h has it. */
 INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, S *out, ptrdiff_t r,
-                                ptrdiff_t label, double up, int stream) {
+                                ptrdiff_t label, double up, int is_far, int stream) {
     const ptrdiff_t n = j->classes;
     const S *class_weight = j->weight;
     const int labelled = j->label.at != NULL, mixed = !labelled || j->smoothing != 0;
@@ -112,7 +118,13 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         own = (1 - j->smoothing) * label_weight;
         loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
     }
+    if (!isfinite(loss) && w->total == w->total) loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
     if (!out) return loss;
+    const double most = up * (mass + own);
+    if (w->total == w->total && (is_far || !(fabs(most) <= MOST_UP) || (mixed && fabs(up) < C_(FLT_MIN, 0x1p-300) && up != 0))) {
+        far_gradient(j, r, labelled ? label : -1, w->max, w->known, out);
+        return loss;
+    }
     /* one entry is minus the sum of the other probabilities: the label's, or where there is none that of
      * the class that has most; it is found before out, which may be the targets, is written */
     S entry = 0;
@@ -134,15 +146,26 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
 }
 
 /* g - p sum g, as minus a mixture's gradient */
-INLINE void log_softmax_gradient(const lg_row *w, const S *x, const S *e, const S *g, S *out, ptrdiff_t n,
-                                 int stream) {
-    const wide g_sum = row_dot(e, g, n, 0);
+INLINE void log_softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *x, const S *e, const S *g,
+                                 S *out, int stream) {
+    const ptrdiff_t n = j->classes;
+    S most;
+    const wide g_sum = row_dot(e, g, n, 0, &most);
     const double sum = value_of(g_sum);
+    if (count_(far_sums(set1((S)sum), set1(most))) && w->total == w->total) {
+        far_gradient(j, r, -1, w->max, 0, out);
+        return;
+    }
     const mixture q = {.target = g, .slope = 1};
     const ptrdiff_t top = dominant(x, n, w);
     S entry = 0; /* before out, which may be g, is written */
     if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[top]));
     mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1, stream, top, entry);
+}
+
+/* Of terms that are infinite, and so 1 of one class. */
+static void far_shares(const S *e, ptrdiff_t n, far up, S *out) {
+    for (ptrdiff_t c = 0; c < n; c++) out[c] = (S)LG_NAME(far_value)(far_share((far){(double)e[c], 0}, up));
 }
 
 /* p_i (delta_ij - p_j), line by line */
@@ -169,6 +192,7 @@ static double weigh_infinite(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t 
         plus += infinite && b[c] > 0;
     }
     w->total = count == 1 ? 1 : (double)NAN;
+    w->known = 1; /* the terms are shares */
     return plus == count ? (double)INFINITY : (double)NAN;
 }
 
@@ -194,9 +218,21 @@ static double weigh_any(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     most = (double)(int64_t)most;
     for (ptrdiff_t c = 0; c < n; c++)
         e[c] = b[c] == 0 ? 0 : weighted_term((double)x[c] - shift, b[c], most - (double)BIAS);
-    total = value_of(row_dot(NULL, e, n, 0));
+    total = value_of(row_dot(NULL, e, n, 0, NULL));
     w->total = total;
     return shift + (most * 0x1.62e42fefa39efp-1 + LG_NAME(log_of)(total * C_(0x1p-64, 0x1p-512)));
+}
+
+/* Near 0: of the largest product b exp(x), x + log b + log(1 + the others over it). */
+static double weigh_near(const S *x, const S *e, const S *b, ptrdiff_t n, double usual) {
+    ptrdiff_t top = 0;
+    far_sum rest = FAR_NOTHING;
+    for (ptrdiff_t c = 1; c < n; c++) top = e[c] > e[top] ? c : top;
+    for (ptrdiff_t c = 0; c < n; c++)
+        if (c != top) far_add(&rest, (far){(double)e[c], 0});
+    const double ratio = LG_NAME(far_value)(far_total(rest)) / (double)e[top];
+    if (!(b[top] > 0 && ratio > -0.5)) return usual;
+    return (double)x[top] + (LG_NAME(log_of)((double)b[top]) + LG_NAME(log1p_of)(ratio));
 }
 
 static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
@@ -211,8 +247,12 @@ static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     if (nan) return (double)NAN;
     if (w->max == -INFINITY) return w->max;
     if (infinite) return weigh_infinite(w, x, e, b, n);
-    if (extreme) return weigh_any(w, x, e, b, n);
-    w->total = value_of(row_dot(e, b, n, 1));
-    for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
-    return w->max + LG_NAME(log_of)(w->total / w->unit);
+    double value;
+    if (extreme) value = weigh_any(w, x, e, b, n);
+    else {
+        w->total = value_of(row_dot(e, b, n, 1, NULL));
+        for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
+        value = w->max + LG_NAME(log_of)(w->total / w->unit);
+    }
+    return fabs(w->max) < 0.5 && fabs(value) < 1 ? weigh_near(x, e, b, n, value) : value;
 }

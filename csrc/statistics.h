@@ -286,7 +286,7 @@ static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
         if (!skip && !plain) {
             const lg_row row = get_row(b, k);
             const ptrdiff_t label = (ptrdiff_t)t->label[k];
-            t->value[k] = (S)cross_entropy_row(j, &row, t->x[k], NULL, NULL, t->row + k, label, 1, 0);
+            t->value[k] = (S)cross_entropy_row(j, &row, t->x[k], NULL, NULL, t->row + k, label, 1, 0, 0);
         }
         if (!skip && t->value[k] == t->value[k] && b->rest[k] == b->rest[k]) continue;
         f->predicted[k] = f->rank[k] = -1;

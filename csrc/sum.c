@@ -2,7 +2,9 @@
  * order, grouping or merge of the same values gives the same number, rounded once at the end.
  * (The "small superaccumulator" of R. M. Neal, Fast exact summation using small and large
  * superaccumulators, 2015.) */
+#include "environment.h"
 #include "lossgrad.h"
+#include <math.h>
 #include <string.h>
 
 #define LOW32 UINT64_C(0xffffffff)
@@ -154,4 +156,22 @@ double lg_sum_value(lg_sum *sum) {
     }
     memcpy(&result, &bits, sizeof result);
     return result;
+}
+
+double lg_sum_scaled(const lg_sum *sum, int *exponent) {
+    lg_sum copy = *sum;
+    const double value = lg_sum_value(&copy);
+    *exponent = 0;
+    if (!isinf(value) || sum->plus || sum->minus) return value;
+    for (int i = 0; i < LG_SUM_LIMBS; i++) copy.limb[i] = i + 2 < LG_SUM_LIMBS ? copy.limb[i + 2] : 0;
+    *exponent = 64;
+    return lg_sum_value(&copy);
+}
+
+double lg_sum_mean(const lg_sum *sum, double divisor) {
+    int exponent;
+    const lg_environment found = lg_enter();
+    const double m = lg_sum_scaled(sum, &exponent), mean = divisor == 0 ? (double)NAN : m / divisor * (exponent ? 0x1p64 : 1);
+    lg_leave(found);
+    return mean;
 }

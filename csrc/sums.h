@@ -269,11 +269,13 @@ double LG_NAME(exp_of)(double x, double exponent) { /* over 2^exponent */
     return first_(p * pow2_(n - set1(exponent)));
 }
 double LG_NAME(log_of)(double x) { return first_(round_(log_pair(set1(x)))); }
+double LG_NAME(log1p_of)(double x) { return first_(round_(log1p_pair(set1(x)))); }
 #else
 void LG_NAME(finish)(lg_batch *b, ptrdiff_t n);
 void LG_NAME(label_shares)(lg_batch *b, ptrdiff_t n);
 double LG_NAME(exp_of)(double x, double exponent);
 double LG_NAME(log_of)(double x);
+double LG_NAME(log1p_of)(double x);
 #endif
 
 /* A row whose maximum is not finite, as one whose limit is one-hot: exp(max) = 1 and rest = 0 if one

@@ -17,8 +17,10 @@ double LG_NAME(top)(const double *v, ptrdiff_t n) {
 
 /* The last bit of v + 2^52 u is worth u: the bits of that sum less those of 2^52 u count how often u goes into v. */
 lg_cut LG_NAME(cut)(const double *v, ptrdiff_t n, double top, double *left, int64_t *whole) {
-    const int most = ilogb(top) - 51, place = most < -1074 ? -1074 : most; /* top < 2^(place + 52) */
-    const V unit = set1(ldexp(1, place)), large = set1(ldexp(1, place + 52));
+    uint64_t bits;
+    memcpy(&bits, &top, sizeof bits);
+    const int most = (int)(bits >> MANTISSA) - EXPONENT - 51, place = most < -1074 ? -1074 : most; /* < 2^(place + 52) */
+    const V large = set1(power_of_2(place + 52)), unit = large * set1(0x1p-52);
     I total = iset1(0);
     V rest = set1(0);
     for (ptrdiff_t i = 0; i < n; i += VL) {
@@ -48,7 +50,7 @@ INLINE void st_whole(int64_t *to, V v) {
  * NaN has some bin. */
 void LG_NAME(bins)(const double *confidence, const double *loss, ptrdiff_t n, lg_bins of, int64_t *bin, int64_t *size) {
     const V one = set1(1), bins = set1((double)of.confidences), large = set1(0x1p52), zero = set1(0);
-    const V least = set1(ldexp(1, LG_LEAST_LOSS)), most = set1(ldexp(1, LG_LEAST_LOSS + of.losses - 1));
+    const V least = set1(power_of_2(LG_LEAST_LOSS)), most = set1(power_of_2(LG_LEAST_LOSS + of.losses - 1));
     for (ptrdiff_t i = 0; i < n; i += VL) {
         const V scaled = max_(min_(ld(confidence + i) * bins, bins), zero);
         const V near = (scaled + large) - large, up = near + keep_(lt_(near, scaled), one); /* rounded up */

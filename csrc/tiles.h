@@ -18,13 +18,6 @@ INLINE double load_double(const char *p, int storage) {
     return (double)s;
 }
 
-/* What multiplies the gradients of rows [row, row + n). */
-INLINE void row_factors(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, double *up) {
-    for (ptrdiff_t k = 0; k < n; k++) up[k] = j->sample_weight ? j->scale * j->sample_weight[row + k] : j->scale;
-    for (ptrdiff_t k = 0; j->row_grad.at && k < n; k++)
-        up[k] *= load_double(at_row(&j->row_grad, row + k, j->inner), j->row_grad.storage);
-}
-
 /* Makes the rows' values those times their sample weights, and adds them to the sum: before they are rounded, so that
  * a weight may be beyond the range of S. */
 static void weigh_values(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, S *values) {
@@ -50,13 +43,8 @@ INLINE factor factor_by(double g, double total, double quotient) {
 }
 INLINE factor factor_of(double g, double total) { return factor_by(g, total, g / total); }
 
-/* Whether products with a row's largest gradient could leave the range: it is neither 0 nor usual, but finite. */
-INLINE int is_far(S most) { return most != 0 && most < (S)INFINITY && !(most >= (S)0x1p-30 && most <= (S)0x1p30); }
-INLINE S largest_size(const S *x, ptrdiff_t n) {
-    V most = set1(0);
-    for (ptrdiff_t i = 0; i < n; i += VL) most = max_(abs_(ld_k(x + i, n - i < VL ? n - i : VL)), most);
-    return fold_max(most);
-}
+/* Beyond it the product of a gradient and a row's largest term could leave the range. */
+#define MOST_GRAD C_(0x1p20f, 0x1p30)
 
 /* A softmax is multiplied by its gradient as LIFT times itself, so that nothing but the result is subnormal. */
 #define LIFT C_(0x1p64f, 0x1p512)
@@ -65,23 +53,6 @@ INLINE S largest_size(const S *x, ptrdiff_t n) {
 INLINE S share(double part, double total, double g) {
     return (S)(fabs(g) > 1 ? part * (g / total) : part / total * g);
 }
-/* p (g - sum p g), p = e / total, of a row whose largest g is_far: in double, whose range float32 does not use up;
- * in float64 over a power of 2 near that. */
-static NOINLINE void softmax_gradient_far(const S *e, const S *g, S *out, ptrdiff_t n, double total) {
-    V k;
-    mantissa_(set1(largest_size(g, n)), &k);
-    const V edge = set1((S)(EXPONENT - 2)), near = pow2_(clamp_(k, -edge, edge));
-    const double unit = LG_DOUBLE ? (double)first_(near) : 1;
-    double dot = 0, lost = 0;
-    for (ptrdiff_t c = 0; c < n; c++) { /* Knuth's two-sum */
-        const double v = (double)e[c] / total * ((double)g[c] / unit), sum = dot + v, t = sum - dot;
-        lost += (dot - (sum - t)) + (v - t);
-        dot = sum;
-    }
-    dot += lost;
-    for (ptrdiff_t c = 0; c < n; c++) out[c] = share((double)e[c], total, ((double)g[c] / unit - dot) * unit);
-}
-
 /* A row's result, k elements from i on. */
 typedef V result_fn(const void *of, ptrdiff_t i, ptrdiff_t k);
 

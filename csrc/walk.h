@@ -6,6 +6,7 @@
 typedef struct {
     ptrdiff_t row, many;
     int skips, skip[LG_ROWS]; /* rows that are left out: value and gradient are 0 */
+    int is_far[LG_ROWS];      /* rows whose factors leave the usual range */
     int64_t label[LG_ROWS];
     S *x[LG_ROWS], *g[LG_ROWS];     /* logits and incoming gradient, NULL without one */
     S *term[LG_ROWS], *to[LG_ROWS]; /* terms, and where the results go: the output, or the terms' place */
@@ -146,8 +147,18 @@ static void sum_in_blocks(const plan *p, rows_batch *t) {
 
 /* ---- finish ---- */
 
+/* A row whose terms are shares of a total: by itself if its factors are far. */
+INLINE int finishes_far(const plan *p, rows_batch *t, ptrdiff_t k, ptrdiff_t label) {
+    const lg_batch *b = &t->of;
+    if (!(t->is_far[k] || b->total[k] == 0) || b->total[k] != b->total[k]) return 0;
+    t->scale[k] = (factor){1, 1};
+    if (p->job->factor.at && b->known[k] != 0) far_shares(t->term[k], p->n, far_factor(p->job, t->row + k), t->to[k]);
+    else far_gradient(p->job, t->row + k, label, b->max[k], b->known[k] != 0, t->to[k]);
+    return 1;
+}
 static void finish_shares(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
+        if (finishes_far(p, t, k, -1)) continue;
         t->scale[k] = factor_of(t->of.up[k], t->of.total[k]);
         if (!p->scales) scale_terms(t->term[k], t->to[k], p->n, t->scale[k], p->stream, -1, 0);
     }
@@ -157,6 +168,10 @@ static void finish_label_shares(const plan *p, rows_batch *t) {
     for (ptrdiff_t k = 0; k < t->many; k++) b->own[k] = t->skip[k] ? 0 : (double)t->term[k][t->label[k]];
     LG_NAME(label_shares)(b, t->many);
     EACH_ROW(k, t) {
+        if (finishes_far(p, t, k, (ptrdiff_t)t->label[k])) {
+            b->entry[k] = (double)t->to[k][t->label[k]];
+            continue;
+        }
         t->scale[k] = factor_by(b->up[k], b->total[k], b->slope[k]);
         if (p->scales) continue;
         scale_terms(t->term[k], t->to[k], p->n, t->scale[k], p->stream, t->label[k], (S)b->entry[k]);
@@ -171,13 +186,13 @@ static void finish_logarithms(const plan *p, rows_batch *t) {
 static void finish_softmax_gradient(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
-        softmax_gradient(&row, t->term[k], t->g[k], t->to[k], p->n, p->stream);
+        softmax_gradient(p->job, t->row + k, &row, t->term[k], t->g[k], t->to[k], p->stream);
     }
 }
 static void finish_log_softmax_gradient(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
-        log_softmax_gradient(&row, t->x[k], t->term[k], t->g[k], t->to[k], p->n, p->stream);
+        log_softmax_gradient(p->job, t->row + k, &row, t->x[k], t->term[k], t->g[k], t->to[k], p->stream);
     }
 }
 static void finish_jacobian(const plan *p, rows_batch *t) {
@@ -192,7 +207,7 @@ static void finish_mixture(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
         t->value[k] = (S)cross_entropy_row(p->job, &row, t->x[k], t->term[k], p->has_out ? t->to[k] : NULL, t->row + k,
-                                           (ptrdiff_t)t->label[k], t->of.up[k], p->stream);
+                                           (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
     }
 }
 static void finish_weighted(const plan *p, rows_batch *t) {
@@ -200,6 +215,7 @@ static void finish_weighted(const plan *p, rows_batch *t) {
         lg_row row = get_row(&t->of, k);
         t->value[k] = (S)weigh(&row, t->x[k], t->term[k], p->g_tile + k * p->pitch, p->n);
         t->of.total[k] = row.total;
+        t->of.known[k] = row.known;
     }
     if (p->has_out) finish_shares(p, t);
 }
@@ -218,7 +234,7 @@ INLINE void finish_batch(const plan *p, rows_batch *t) {
     if (t->skips) leave_out(p, t);
     if (j->lse && !j->lse_given) memcpy(j->lse + t->row, t->of.lse, (size_t)t->many * sizeof *t->of.lse);
     for (ptrdiff_t k = 0, many = t->many; k < many; k++) t->value[k] = (S)(p->result->labelled ? t->of.loss : t->of.lse)[k];
-    row_factors(j, t->row, t->many, t->of.up);
+    row_factors(j, t->row, t->many, t->of.up, t->is_far);
     if (p->has_out || p->result->always) p->result->finish(p, t);
     weigh_values(j, t->row, t->many, t->value);
 }

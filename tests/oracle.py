@@ -7,6 +7,7 @@ thousands of bits, where the naive forms are good enough.
 
 import functools
 import math
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -459,8 +460,20 @@ class Rows:
     def log_softmax_backward(self, grad):
         """(g - p sum(g), the larger term)."""
         g = wide(grad)
-        p = self.softmax() * g.sum(axis=1)[:, None]
+        p = self.softmax() * exact_sums(grad)[:, None]
         return g - p, np.maximum(abs(g), abs(p))
+
+
+def exact_sums(rows):
+    """Of numbers that may cancel beyond any precision."""
+    with np.errstate(all="ignore"):
+        usual = wide(rows).sum(axis=1)
+    for k, row in enumerate(np.asarray(rows, np.float64)):
+        if np.isfinite(row).all():
+            exact = sum(map(Fraction, row.tolist()))
+            near = abs(exact) < 1e300
+            usual[k] = wide(float(exact)) if near else wide(float(exact / 2**64)) * 2.0**64
+    return usual
 
 
 def mixture(classes, dtype, labels=None, probabilities=None, weight=None, smoothing=0.0):

@@ -242,9 +242,11 @@ def _loss_rows(call):
     rest = shape[:axis] + shape[axis + 1 :]
     rows, good = _ordinary(x)
     y = y.reshape(-1)
-    kept = y != -100
+    samples = np.ones(len(x)) if "sample_weight" not in arrays else call.arrays["sample_weight"]
+    samples = samples.reshape(-1).astype(LONG)
+    kept = (y != -100) & (samples != 0)
     label = np.where(kept, y, 0)
-    w = long(arrays["weight"])[label] if "weight" in arrays else np.ones(len(x), LONG)
+    w = samples * (long(arrays["weight"])[label] if "weight" in arrays else 1)
     good = (good & np.isfinite(w) & (w != 0)) | ~kept
     w = np.where(kept, w, 0)
     result, count = [], w.sum() if reduction == "mean" else LONG(1)

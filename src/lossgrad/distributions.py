@@ -141,8 +141,37 @@ def _measure(
     result = check.output(out, shape, x.dtype, rows=True)
     sums = row_sums(name, x, other, classes, _per_log(base, x.dtype), num_threads)
     with arithmetic():
+        if other is not None and not np.isfinite(sums).all():
+            sums = _mended(name, sums, x, other, classes, base, num_threads)
         result[...] = sums
     return check.finished(result, out)
+
+
+def _mended(
+    name: str,
+    sums: Array,
+    x: Array,
+    other: Array,
+    classes: check.Classes,
+    base: float | None,
+    num_threads: int | None,
+) -> Array:
+    """The sums, where terms beyond the range may have left it together: of smaller terms.
+
+    Terms are proportional to p, if q is so too where it is p / q that counts.
+    """
+    lost, scale = ~np.isfinite(sums), 2.0**-16
+    p, q = (np.moveaxis(classes.merged(a), classes.axis, -1)[lost] for a in (x, other))
+    p, q = _smaller(p, scale), _smaller(q, scale if name == "relative_entropy" else 1.0)
+    parameters = _per_log(base, check.FLOAT64)
+    sums[lost] = row_sums(name, p, q, check.Classes(p, -1), parameters, num_threads) / scale
+    return sums
+
+
+def _smaller(mass: Array, scale: float) -> Array:
+    """The masses times the scale in float64, no less than the least number where they are not 0."""
+    least = np.where(mass > 0, np.finfo(np.float64).smallest_subnormal, 0.0)
+    return np.maximum(mass.astype(np.float64) * scale, least)
 
 
 def _measure_backward(

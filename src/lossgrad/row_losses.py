@@ -100,7 +100,7 @@ def _row_loss(
     labelled = t.dtype.kind in "iu"
     x = check.filled(x, entries, -math.inf)
     t = t if labelled else check.filled(t, entries, 0)
-    bad, divisor, total = kernels.row_loss(
+    bad, reduced_loss = kernels.row_loss(
         x,
         axis,
         t if labelled else None,
@@ -130,7 +130,7 @@ def _row_loss(
     if losses is not None:
         loss = check.finished(losses, losses_out)
     elif value:
-        loss = kernels.quotient(total, divisor) if reduction == "mean" else total
+        loss = reduced_loss
     if gradient is None:
         return loss, None
     check.clear(gradient, entries)

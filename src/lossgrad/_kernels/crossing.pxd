@@ -16,6 +16,7 @@ cdef extern from "lossgrad.h":
     void lg_sum_add(lg_sum *, double) nogil
     void lg_sum_merge(lg_sum *, const lg_sum *) nogil
     double lg_sum_value(lg_sum *) nogil
+    double lg_sum_mean(const lg_sum *, double) nogil
     enum: LG_COLUMNS, LG_ONES
     enum: LG_PER_ROW
     Py_ssize_t lg_columns_add(int64_t **, Py_ssize_t, Py_ssize_t, const double *, const int64_t *, Py_ssize_t, int *) nogil
@@ -49,7 +50,7 @@ cdef extern from "lossgrad.h":
         int64_t ignore_index
         const void *weight
         const double *sample_weight
-        double smoothing, scale
+        double smoothing, scale, over
         lg_sum *sum
         lg_statistics statistics
         int *strange

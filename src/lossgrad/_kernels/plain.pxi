@@ -111,13 +111,13 @@ def plain_row_loss(int what, upstream, x, labels, ignore_index, reduction, smoot
     losses = result_of_rows(x, along) if each and value else None
     if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
-    bad, divisor, total = row_loss(
+    bad, loss = row_loss(
         x, along, t, None, None, None, ignored, smoothing, None, 1.0 if upstream is None else upstream,
         mean, gradient, losses, None, False, value and not each, what, num_threads)
     if bad >= 0:
         return None
     if value and not each:
-        losses = quotient(total, divisor) if mean else total
+        losses = loss
     return losses, gradient
 
 

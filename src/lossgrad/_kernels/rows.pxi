@@ -13,7 +13,7 @@ cdef struct Rows:
 cdef int start_rows(Rows *rows, int what, object x, Py_ssize_t *shape) except -1:
     memset(&rows.job, 0, sizeof(lg_rows_job))
     rows.storage, rows.strange, rows.reads.number = storage_of(x), 0, 0
-    rows.job.what, rows.job.scale, rows.job.strange = what, 1.0, &rows.strange
+    rows.job.what, rows.job.scale, rows.job.over, rows.job.strange = what, 1.0, 1.0, &rows.strange
     shape[0] = -1
     return 0
 
@@ -109,7 +109,7 @@ def softmax_jacobian(x, int axis, out, num_threads):
 cpdef tuple row_loss(x, int axis, labels, soft, weight, sample_weight, int64_t ignore_index,
                      double smoothing, row_grad, double up, bint mean, out, value, lse, bint lse_given,
                      bint summed, int what, num_threads):
-    """cross_entropy or nll_loss: (first bad row or -1, sum of the kept rows' weights, sum of the losses).
+    """cross_entropy or nll_loss: (first bad row or -1, the losses' sum, or mean).
 
     Nothing is written if there is a bad row. Row losses go to value, gradients (times up and row_grad,
     over the weights if mean) to out; each may be None. Sample weights are finite and not negative.
@@ -143,11 +143,11 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, sample_weight, int64_t i
         labels = row_values(labels, &job.label, shape)
         check_labels(&rows, num_threads)
         if rows.found.bad:
-            return rows.found.bad - 1, 0.0, 0.0
+            return rows.found.bad - 1, 0.0
         divisor = lg_sum_value(&rows.found.weights)
         if weight is None and sample_weight is None:
             divisor = rows.found.kept
-    job.scale = lg_quotient(up, divisor) if mean else up
+    job.scale, job.over = up, divisor if mean else 1.0
     cdef double[::1] saved = lse
     if lse is not None:
         if saved.shape[0] != n:
@@ -167,7 +167,9 @@ cpdef tuple row_loss(x, int axis, labels, soft, weight, sample_weight, int64_t i
     run_rows(&rows, num_threads)
     deliver(out, to)
     deliver(value, to_value)
-    return -1, divisor, lg_sum_value(&rows.sum) if summed else 0.0
+    if not summed:
+        return -1, 0.0
+    return -1, lg_sum_mean(&rows.sum, divisor) if mean else lg_sum_value(&rows.sum)
 
 
 def row_statistics(x, labels, weight, int64_t ignore_index, double smoothing, loss, double[::1] lse,

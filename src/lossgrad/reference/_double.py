@@ -20,6 +20,7 @@ Doubles = NDArray[np.float64]
 Integers = NDArray[np.intc]
 
 _INFINITE = 1 << 21
+_BEYOND = 1 << 20  # exponents that no product of numbers has, and every one with an infinity
 _FAR = 2.0**19  # exp(-_FAR) is 0 to every purpose but its sign
 _ZERO = -(1 << 20)  # exponent of 0, so that it never decides how a sum is aligned
 _LN2, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
@@ -119,6 +120,9 @@ class Wide:
         more = np.where(np.isnan(total), 0, n + more)
         self.n: Any = np.where(self.high == 0, _ZERO, more).astype(np.intc)
 
+    def __getitem__(self, at: Any) -> "Wide":
+        return Wide(self.high[at], self.low[at], self.n[at])
+
     def __neg__(self) -> "Wide":
         return Wide(-self.high, -self.low, self.n)
 
@@ -159,6 +163,11 @@ class Wide:
 
     def __rtruediv__(self, other: Any) -> "Wide":
         return wide(other) / self
+
+    @property
+    def infinite(self) -> Any:
+        """Where a factor of it was."""
+        return self.n > _BEYOND
 
     def rounded(self) -> Doubles:
         """To the nearest float64."""

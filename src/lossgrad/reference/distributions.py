@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
 from ._apply import backward, forward, times
-from ._double import Wide, log, select, two_part_sum, wide
-from .softmax_family import blocks, doubles, flatten, store
+from ._double import Wide, log, select, wide
+from .softmax_family import blocks, doubles, flatten, store, total_of
 
 __all__ = [
     "cross_entropy_of_distributions",
@@ -71,7 +71,7 @@ def _entropy_slope(p: Doubles) -> Wide:
 
 
 def _cross(p: Doubles, q: Doubles) -> Wide:
-    return -(p * log(q))
+    return select(np.isinf(p) & (q == 1), np.nan, -(p * log(q)))
 
 
 def _cross_slope(p: Doubles, q: Doubles) -> Wide:
@@ -79,11 +79,18 @@ def _cross_slope(p: Doubles, q: Doubles) -> Wide:
 
 
 def _cross_slope_q(p: Doubles, q: Doubles) -> Wide:
-    return select(p == 0, 0.0, -p / wide(abs(q)))
+    return select(p == 0, 0.0, -_ratio(p, q))
+
+
+def _ratio(p: Doubles, q: Doubles) -> Wide:
+    """p / q; infinite or 0 if one of them is infinite, and NaN if both are."""
+    ratio = p / wide(abs(q))
+    ratio = select(np.isinf(p), np.where(np.isinf(q), np.nan, np.inf), ratio)
+    return select(np.isinf(q) & np.isfinite(p), 0.0, ratio)
 
 
 def _log_ratio(p: Doubles, q: Doubles) -> Wide:
-    return select(q == 0, np.inf, log(p / wide(abs(q))))
+    return select(q == 0, np.where(p == 0, np.nan, np.inf), log(_ratio(p, q)))
 
 
 def _relative(p: Doubles, q: Doubles) -> Wide:
@@ -112,10 +119,7 @@ def _sums(
     values = np.empty(len(rows[0]), x.dtype)
     with np.errstate(all="ignore"):
         for part in blocks(*rows[0].shape):
-            each = term(*(doubles(a[part]) for a in rows))
-            low = np.ldexp(each.low, each.n)
-            total = Wide(*two_part_sum(np.concatenate([each.rounded(), low])))
-            values[part] = (total / unit).rounded()
+            values[part] = total_of(term(*(doubles(a[part]) for a in rows)), unit)
         result[...] = values.reshape(result.shape)
     return check.finished(result, out)
 

@@ -27,11 +27,15 @@ def _measure(x: Doubles) -> Wide:
 
 
 def _slopes(grad: Any, x: Doubles, norm: Wide) -> Doubles:
-    """grad * x / norm: 0 for the vector 0, and beside an infinite element, which has no limit."""
+    """grad * x / norm: 0 for the vector 0, and beside an infinite element, which has no limit.
+
+    NaN where there is NaN.
+    """
     result = times(grad, x / norm)
-    result = np.where(norm.rounded() == 0, 0.0 * grad, result)
+    result = np.where(norm.rounded() == 0, np.where(np.isnan(grad), grad, 0.0), result)
     infinite = np.isinf(x).any(axis=0)
-    return np.where(infinite, np.where(np.isfinite(x), 0.0 * grad, np.nan), result)
+    result = np.where(infinite, np.where(np.isfinite(x), 0.0 * grad, np.nan), result)
+    return np.where(np.isnan(x).any(axis=0), np.nan, result)
 
 
 def _norm(

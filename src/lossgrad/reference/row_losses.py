@@ -8,8 +8,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
 from ._apply import loss_beside, ratio, weighted
-from ._double import exact_sum, sum_first
-from .softmax_family import Rows, blocks, doubles, flatten, measure, store, top_class
+from ._double import Wide, exact_sum, select
+from .softmax_family import (
+    Rows,
+    blocks,
+    doubles,
+    finite,
+    flatten,
+    measure,
+    multiplied,
+    store,
+    sum_of,
+    top_class,
+    total_of,
+    with_limits,
+)
 
 __all__ = [
     "cross_entropy",
@@ -32,18 +45,20 @@ class _Targets(NamedTuple):
     weight: Array | None
     smoothing: float
 
-    def block(self, part: Array, rows: Rows) -> tuple[Doubles, tuple[Any, Any]]:
+    def block(self, part: Array, rows: Rows) -> tuple[Wide, tuple[Any, Any]]:
         """(q, at): the weighted target distribution, and the class whose p may be close to 1."""
         weight = np.ones(1) if self.weight is None else self.weight.astype(np.float64)
         level = self.smoothing / len(rows.x)
         if self.labels is None:
             assert self.probabilities is not None
             q = (1 - self.smoothing) * doubles(self.probabilities[part]) + level
-            return q * weight[:, None], top_class(rows)
+            return q * Wide(weight[:, None]), top_class(rows)
         at = self.labels[part].astype(np.intp), np.arange(len(part))
         q = np.full(rows.x.shape, level)
         q[at] += 1 - self.smoothing
-        return q * weight[:, None], at
+        # the weight of another class is not read
+        used = (q != 0) | (np.arange(len(q))[:, None] == at[0])
+        return q * Wide(np.where(used, weight[:, None], 0.0)), at
 
     def mean_divisor(self, kept: Array, samples: Array) -> float:
         if self.labels is None or self.weight is None:
@@ -60,22 +75,40 @@ def _samples(
     return np.ones(math.prod(rows)) if samples is None else samples
 
 
-def _row_losses(q: Doubles, rows: Rows) -> Doubles:
+def _upstream(factor: Any, samples: Array, divisor: float) -> Wide:
+    """What multiplies the rows' gradients; over an infinite weight nothing, over none NaN."""
+    numbers = np.asarray(factor, np.float64).reshape(-1)
+    if np.isinf(divisor):
+        return Wide(0.0 * numbers) * samples
+    return Wide(numbers) * samples / (divisor or math.nan)
+
+
+def _mean(losses: Array, divisor: float) -> float:
+    """Their exact sum, even beyond the range, over the divisor."""
+    total, unit = exact_sum(losses), 1.0
+    if np.isinf(total) and np.isfinite(losses).all():
+        unit = 2.0**64
+        total = exact_sum(losses.astype(np.float64) / unit)
+    return ratio(total, divisor) * unit
+
+
+def _row_losses(q: Wide, rows: Rows) -> Doubles:
     """sum_c q_c (lse - x_c), where a class without mass adds nothing even if x_c is -inf."""
-    minus_log_p = rows.log.rounded() - rows.far_low - rows.far
-    return sum_first(np.where(q == 0, 0.0, q * minus_log_p)) + 0 * rows.total
+    gap = select(rows.x == rows.pivot, 0.0, Wide(rows.pivot) - Wide(rows.x))
+    total = total_of(q * (rows.log + gap))
+    return total + 0 * rows.total
 
 
-def _row_slopes(grad: Any, q: Doubles, at: tuple[Any, Any], rows: Rows) -> Doubles:
-    """grad * (sum(q) p - q). At one class, where p may be close to 1, from the other classes:
+def _row_slopes(up: Wide, q: Wide, at: tuple[Any, Any], rows: Rows) -> Doubles:
+    """up * (sum(q) p - q). At one class, where p may be close to 1, from the other classes:
     (the others' q) p - q (the others' p)."""
-    own = q[at]
-    other_q = q.copy()
-    other_q[at] = 0
-    rest = sum_first(other_q)
-    result: Doubles = rows.probabilities(grad * (rest + own)) - grad * q
-    result[at] = rows.probabilities(grad * rest)[at] - rows.others(at, grad * own)
-    return result
+    p, numbers = rows.shares(), finite(q)
+    there = np.arange(len(rows.x))[:, None] == at[0]
+    rest = sum_of(select(there, 0.0, numbers))
+    own = sum_of(select(there, numbers, 0.0))
+    slope = p * (rest + own) - numbers
+    slope = select(there, p * rest - rows.others(at) * own, slope)
+    return multiplied(with_limits(slope, -q, p), up)
 
 
 @np.errstate(all="ignore")
@@ -121,7 +154,7 @@ def _cross_entropy(
         kept = np.flatnonzero(samples)
         target = _Targets(None, flatten(check.filled(t, entries, 0), axis), weights, smoothing)
     divisor = target.mean_divisor(kept, samples) if reduction == "mean" else 1.0
-    factors = np.asarray(factor, np.float64).reshape(-1) / divisor * samples
+    up = _upstream(factor, samples, divisor)
 
     losses, logs = np.zeros(len(rows), check.computed(dtype)), np.zeros(len(rows))
     slopes = np.zeros(rows.shape if slope else (0, classes), dtype)
@@ -135,7 +168,7 @@ def _cross_entropy(
         if value:
             losses[part], logs[part] = _row_losses(q, measured), measured.lse
         if slope:
-            slopes[part] = _row_slopes(factors[part], q, at, measured).T
+            slopes[part] = _row_slopes(up[part], q, at, measured).T
 
     if saved is not None and value:
         saved[...] = logs.reshape(shape)
@@ -143,7 +176,7 @@ def _cross_entropy(
     losses = losses * samples
     loss: Any = losses.reshape(shape).astype(dtype)
     if reduction != "none":
-        loss = ratio(exact_sum(losses[kept]), divisor)
+        loss = _mean(losses[kept], divisor)
     if slope:
         store(slopes, result, axis)
         check.clear(result, entries)
@@ -302,11 +335,11 @@ def _nll_loss(
     divisor = exact_sum(w * samples[kept]) if reduction == "mean" else 1.0
     loss: Any = losses.reshape(shape).astype(dtype)
     if reduction != "none":
-        loss = ratio(exact_sum(losses), divisor)
+        loss = _mean(losses, divisor)
     if slope:
-        factors = np.asarray(factor, np.float64).reshape(-1) * samples
+        up = _upstream(factor, samples, divisor)
         slopes = np.zeros(rows.shape, dtype)
-        slopes[at] = -w * factors[kept] / divisor
+        slopes[at] = (-w * up[kept]).rounded()
         store(slopes, result, axis)
         check.clear(result, entries)
         return loss_beside(loss), check.finished(result, out)

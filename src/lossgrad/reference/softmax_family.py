@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
-from ._apply import BLOCK, times
+from ._apply import BLOCK
 from ._double import (
     Wide,
+    exact_sum,
     log,
     log1p,
     scaled_exp,
     select,
-    sum_first,
     two_part_sum,
     two_sum,
 )
@@ -55,17 +55,20 @@ class Rows(NamedTuple):
         )
         return result
 
-    def probabilities(self, factor: Any = 1.0) -> Doubles:
-        """factor * softmax(x)."""
-        result: Doubles = np.ldexp(self.power / self.total * factor, self.n)
+    def probabilities(self) -> Doubles:
+        """softmax(x)."""
+        result: Doubles = np.ldexp(self.power / self.total, self.n)
         return result
 
-    def others(self, at: tuple[Any, Any], factor: Any = 1.0) -> Doubles:
-        """factor * (1 - softmax(x)) of the class `at`, without cancellation."""
+    def shares(self) -> Wide:
+        """softmax(x), however small."""
+        return Wide(self.power, 0.0, self.n) / self.total
+
+    def others(self, at: tuple[Any, Any]) -> Wide:
+        """1 - softmax(x) of the class `at`, without cancellation."""
         power = self.power.copy()
         power[at] = 0
-        result: Doubles = (_mass(power, 0.0 * power, self.n) * factor / self.total).rounded()
-        return result
+        return _mass(power, 0.0 * power, self.n) / self.total
 
 
 def _mass(power: Doubles, rest: Doubles, n: Integers) -> Wide:
@@ -84,7 +87,9 @@ def measure(x: Doubles, lse: Doubles | None = None) -> Rows:
         top &= ~known
     far, far_low = two_sum(x, -pivot)
     far = np.where(top, 0.0, far)
-    power, low, n = scaled_exp(far, far_low)
+    least = -np.finfo(np.float64).max  # only a mask has no power at all
+    gap = np.where((x > -np.inf) & (pivot < np.inf), np.maximum(far, least), far)
+    power, low, n = scaled_exp(gap, far_low)
     # The maximum is counted apart: log(count + rest) is log1p(rest) when it is alone.
     count = top.sum(axis=0, dtype=np.float64)
     rest = _mass(np.where(top, 0.0, power), np.where(top, 0.0, low), n)
@@ -169,26 +174,71 @@ def _log_probabilities(rows: Rows) -> Doubles:
     return rows.far + (rows.far_low - rows.log.rounded())
 
 
+def multiplied(slope: Wide, factor: Wide) -> Doubles:
+    """Their product, rounded once; infinite if either is and the other is not 0, however small."""
+    product = slope * factor
+    infinite = (slope.infinite | factor.infinite) & (abs(product.high) > 0)
+    result: Doubles = np.where(infinite, np.copysign(np.inf, product.high), product.rounded())
+    return result
+
+
+def finite(a: Wide, counted: Any = True) -> Wide:
+    """The terms with 0 in place of infinite ones, and of those that do not count."""
+    return select(a.infinite | ~np.asarray(counted), 0.0, a)
+
+
+def with_limits(slope: Wide, a: Wide, p: Wide, counted: Any = True) -> Wide:
+    """The slope for finite terms of a; infinite ones decide, as far as they count.
+
+    Each a of a class with others beside it has a positive factor for the class itself, and
+    a negative one for every other class that has probability.
+    """
+    live = p.high != 0
+    plus, minus = (a.infinite & counted & (sign * a.high > 0) for sign in (1, -1))
+    beside = live.sum(axis=0) > live
+    raised = (plus & beside) | (live & (minus.sum(axis=0) > minus))
+    lowered = (minus & beside) | (live & (plus.sum(axis=0) > plus))
+    limit = np.where(lowered, -np.inf, np.inf)
+    slope = select(raised | lowered, np.where(raised & lowered, np.nan, limit), slope)
+    lost = np.isnan(a.high) | np.isnan(p.high)
+    return select(lost.any(axis=0), np.nan, slope)
+
+
+def exact_total(a: Doubles) -> Wide:
+    """The sum along the first axis: of what cancels to more than twice the precision, exactly."""
+    total = sum_of(Wide(a))
+    most = abs(a).max(axis=0)
+    for k in np.flatnonzero(np.isfinite(most) & (abs(total.rounded()) < most * 2.0**-40)):
+        total = select(np.arange(a.shape[1]) == k, exact_sum(a[:, k]), total)
+    return total
+
+
 def _softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
+    p, g = rows.shares(), Wide(grad)
+    counted = p.high != 0
+    a = finite(g, counted)
     # sum_c p_c = 1, so any number may be taken off grad. Where one class takes most, its grad is:
     # then nothing cancels there.
     top = top_class(rows)
-    most = (rows.power[top] > 0.5 * rows.total) & np.isfinite(grad[top])
-    grad = grad - np.where(most, grad[top], 0.0)
-    result: Doubles = rows.probabilities(grad - sum_first(rows.probabilities(grad)))
-    return result
+    most = rows.power[top] > 0.5 * rows.total
+    a = a - select(most, a[top], 0.0)
+    slope = select(counted, p * (a - sum_of(p * a)), 0.0)
+    return with_limits(slope, g, p, counted).rounded()
 
 
 def _log_softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
-    total = sum_first(grad)
-    result: Doubles = grad - rows.probabilities(total)
+    p, g = rows.shares(), Wide(grad)
+    numbers = np.where(np.isinf(grad), 0.0, grad)
+    total = exact_total(numbers)
+    slope = Wide(numbers) - p * total
     # Where one class takes most, g - p sum(g) is (1 - p) sum(g) - (the sum of the other g).
     top = top_class(rows)
     most = rows.power[top] > 0.5 * rows.total
-    other_grads = grad.copy()
+    at_top = (np.arange(len(grad))[:, None] == top[0]) & most
+    other_grads = numbers.copy()
     other_grads[top] = 0
-    result[top] = np.where(most, rows.others(top, total) - sum_first(other_grads), result[top])
-    return result
+    slope = select(at_top, rows.others(top) * total - exact_total(other_grads), slope)
+    return with_limits(slope, g, p).rounded()
 
 
 @np.errstate(all="ignore")
@@ -285,7 +335,7 @@ def softmax_jacobian(
         a, top = block.power / block.total, top_class(block)
         jacobian = np.ldexp(-a[:, None] * a[None], block.n[:, None] + block.n[None])
         rest = 1 - block.probabilities()
-        rest[top] = block.others(top)
+        rest[top] = block.others(top).rounded()
         diagonal = np.arange(classes)
         jacobian[diagonal, diagonal] = np.ldexp(a * rest, block.n)
         values[part] = np.moveaxis(jacobian, -1, 0)
@@ -306,7 +356,7 @@ def _measure_weighted(x: Doubles, b: Doubles) -> _Weighted:
     pivot = x.max(axis=0)
     far, far_low = two_sum(x, -pivot)
     terms = b * Wide(*scaled_exp(np.where(x == pivot, 0.0, far), far_low))
-    total = _sum_of(terms)
+    total = sum_of(terms)
     lse = (pivot + log(total)).rounded()
     # The limit of infinite terms is infinite if all are positive, and one-hot if one is alone.
     infinite = (x == np.inf) | (np.isinf(b) & (x > -np.inf))
@@ -316,15 +366,21 @@ def _measure_weighted(x: Doubles, b: Doubles) -> _Weighted:
     total = select(count > 0, np.where(count > 1, np.nan, 1.0), total)
     lost = np.isnan(x).any(axis=0) | np.isnan(b).any(axis=0)
     total = select(lost | (pivot == -np.inf), np.nan, total)
-    lse = np.where(pivot == -np.inf, pivot, np.where(lost, np.nan, lse))
+    lse = np.where(lost, np.nan, np.where(pivot == -np.inf, pivot, lse))
     return _Weighted(lse, terms, total)
 
 
-def _sum_of(terms: Wide) -> Wide:
+def sum_of(terms: Wide) -> Wide:
     """The sum along the first axis."""
     most = terms.n.max(axis=0)
     parts = [np.ldexp(part, terms.n - most) for part in (terms.high, terms.low)]
     return Wide(*two_part_sum(np.concatenate(parts)), most)
+
+
+def total_of(terms: Wide, unit: Any = 1.0) -> Doubles:
+    """Their sum over a unit, rounded once: infinite if terms are, NaN if they are so either way."""
+    plus, minus = ((terms.infinite & (sign * terms.high > 0)).any(axis=0) for sign in (1, -1))
+    return select(plus & minus, np.nan, sum_of(terms) / unit).rounded()
 
 
 @np.errstate(all="ignore")
@@ -388,10 +444,10 @@ def logsumexp_backward(
     for part in blocks(*rows.shape):
         slope, block = slopes[part].astype(np.float64), doubles(rows[part])
         if weights is None:
-            values[part] = measure(block).probabilities(slope).T
+            values[part] = multiplied(measure(block).shares(), Wide(slope)).T
         else:
             w = _measure_weighted(block, doubles(flatten(weights, classes.axis)[part]))
-            values[part] = times(slope, w.terms / w.total).T
+            values[part] = multiplied(w.terms / w.total, Wide(slope)).T
     store(values, result, classes.axis)
     classes.clear(result)
     return classes.finished(result, out)

@@ -1,0 +1,227 @@
+/* Gradients of rows that the usual way would lose: their factors leave the range on the way, or are so large that
+ * terms below what the first pass keeps count. Here every number has an exponent of its own, as in the reference, and
+ * is rounded once. A row takes its time, class by class: it is for rows that have a largest term and extreme factors. */
+
+/* m 2^n, |m| in [1/2, 4); or 0, infinite, NaN with n = 0 */
+typedef struct { double m, n; } far;
+
+#if LG_DOUBLE
+far LG_NAME(far_of)(double m, double n) {
+    V k, v = mantissa_(set1(m), &k);
+    const double size = fabs(first_(v));
+    return (far){first_(v), size > 0 && size < INFINITY ? first_(k) + n : 0};
+}
+/* exp(x + less), less a correction to x */
+far LG_NAME(far_exp)(double x, double less) {
+    V n, p;
+    const int dead = x < -5000; /* whose product with any four numbers is 0 to every purpose but its sign */
+    p = round_(exp_pair((pair){set1(dead ? -5000 : x), set1(dead ? 0 : less)}, 0, &n));
+    return (far){first_(p), first_(n)};
+}
+double LG_NAME(far_value)(far a) {
+    const far v = LG_NAME(far_of)(a.m, a.n);
+    return first_(scale_(set1(v.m), set1(v.n)));
+}
+#else
+far LG_NAME(far_of)(double m, double n);
+far LG_NAME(far_exp)(double x, double less);
+double LG_NAME(far_value)(far a);
+#endif
+
+INLINE far far_times(far a, far b) { return LG_NAME(far_of)(a.m * b.m, a.n + b.n); }
+INLINE far far_over(far a, far b) { return LG_NAME(far_of)(a.m / b.m, a.n - b.n); }
+INLINE far far_minus(far a) { return (far){-a.m, a.n}; }
+/* a b, where nothing times anything but NaN is nothing */
+INLINE far far_share(far a, far b) {
+    const int none = (a.m == 0 && b.m == b.m) || (b.m == 0 && a.m == a.m);
+    return none ? (far){0, 0} : far_times(a, b);
+}
+
+/* (s + e) 2^n, n the largest exponent so far (Knuth's two-sum) */
+typedef struct { double s, e, n; } far_sum;
+#define FAR_NOTHING {0, 0, -(double)INFINITY}
+INLINE double lowered(double n) { return n < -1000 ? 0 : power_of_2((int64_t)n); }
+static void far_add(far_sum *to, far a) {
+    if (a.m == 0) return;
+    if (!isfinite(a.m) || !isfinite(to->s)) {
+        to->s += a.m;
+        return;
+    }
+    if (a.n > to->n) {
+        const double down = lowered(to->n - a.n);
+        *to = (far_sum){to->s * down, to->e * down, a.n};
+    } else a.m *= lowered(a.n - to->n);
+    const double s = to->s + a.m, t = s - to->s;
+    to->e += (to->s - (s - t)) + (a.m - t);
+    to->s = s;
+}
+INLINE far far_total(far_sum a) { return LG_NAME(far_of)(isfinite(a.s) ? a.s + a.e : a.s, a.n); }
+static far far_difference(far a, far b) {
+    far_sum sum = FAR_NOTHING;
+    far_add(&sum, a);
+    far_add(&sum, far_minus(b));
+    return far_total(sum);
+}
+
+/* ---- what multiplies a row's gradient ---- */
+
+/* Beyond it a gradient makes terms count that the first pass drops, */
+#define MOST_UP C_(0x1p40, 0x1p400)
+/* and below it what is left of a product of factors may be no normal number. */
+#define LEAST_UP C_(0x1p-900, 0x1p-300)
+INLINE int leaves(double g) { return fabs(g) > MOST_UP; }
+
+/* Whether that holds of the sum of gradients, the largest of them given, or it may lack what cancels. */
+INLINE M far_sums(V sum, V most) {
+    const V top = set1((S)MOST_UP), size = abs_(sum);
+    return (M)(lt_(top, most) | lt_(top, size) | lt_(size, most * set1(C_(0x1p-20f, 0x1p-40))));
+}
+
+INLINE double row_grad(const lg_rows_job *j, ptrdiff_t row) {
+    return j->row_grad.at ? load_double(at_row(&j->row_grad, row, j->inner), j->row_grad.storage) : 1;
+}
+/* scale / over times the row's weight and gradient, for rows [row, row + n), and which of them leave the usual range:
+ * whether any does. */
+INLINE int row_factors(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, double *up, int *is_far) {
+    const double scale = j->scale / j->over, size = fabs(scale);
+    const int extreme = !(size >= LEAST_UP && size <= MOST_UP) && scale == scale && j->scale != 0;
+    int any = extreme;
+    for (ptrdiff_t k = 0; k < n; k++) up[k] = scale;
+    for (ptrdiff_t k = 0; k < n; k++) is_far[k] = extreme;
+    if (!j->sample_weight && !j->row_grad.at) return any;
+    for (ptrdiff_t k = 0; j->sample_weight && k < n; k++) up[k] *= j->sample_weight[row + k];
+    for (ptrdiff_t k = 0; j->row_grad.at && k < n; k++) up[k] *= row_grad(j, row + k);
+    for (ptrdiff_t k = 0; k < n; k++) any |= is_far[k] |= leaves(up[k]) | (fabs(up[k]) < LEAST_UP);
+    for (ptrdiff_t k = 0; any && k < n; k++)
+        if (is_far[k] && up[k] == 0) is_far[k] = j->scale != 0 && row_grad(j, row + k) != 0;
+    return any;
+}
+/* The same as one number; over nothing it is NaN. */
+static far far_factor(const lg_rows_job *j, ptrdiff_t row) {
+    const far over = LG_NAME(far_of)(j->over, 0);
+    far up = LG_NAME(far_of)(j->scale, 0);
+    if (j->sample_weight) up = far_times(up, LG_NAME(far_of)(j->sample_weight[row], 0));
+    up = far_times(up, LG_NAME(far_of)(row_grad(j, row), 0));
+    return over.m == 0 ? (far){NAN, 0} : far_over(up, over);
+}
+
+/* ---- rows ---- */
+
+/* An entry is p_c (a_c - sum p a) for softmax, a_c - p_c sum a otherwise: a is the gradient that comes in, or minus
+ * the target distribution. One class, the label or else that of the largest logit, has a_c times the sum of the other
+ * probabilities, less p_c times that of the other a. Infinite a are left out of the sums and counted; where p is 0 nothing comes of them. */
+typedef struct {
+    const lg_rows_job *j;
+    ptrdiff_t row, label; /* -1: none */
+    ptrdiff_t apart;      /* the class that is left out of rest and others */
+    double max;           /* the largest logit; or the log-sum-exp, if it is known */
+    int known;            /* then total is 1 */
+    far total, rest;      /* of exp(x - max), and that without the class apart */
+    far sum, others;      /* sum p a, or sum a, and that without the class apart */
+    ptrdiff_t live, plus, minus; /* how many terms are not 0, and how many a infinite */
+    int nan;
+} far_row;
+
+INLINE double far_read(const far_row *w, const lg_view *view, ptrdiff_t c) {
+    return load_double(at_row(view, w->row, w->j->inner) + c * view->stride[1], view->storage);
+}
+/* exp(x - max), times what multiplies it if anything does */
+static far far_term(const far_row *w, ptrdiff_t c) {
+    const far b = w->j->factor.at ? LG_NAME(far_of)(far_read(w, &w->j->factor, c), 0) : (far){1, 0};
+    const double x = far_read(w, &w->j->x, c);
+    if (b.m == 0) return (far){0, 0};
+    if (x == w->max) return b;
+    if (x == -INFINITY || w->max == INFINITY) return (far){0, 0};
+    const double gap = x - w->max, t = gap - x; /* Knuth's two-sum */
+    return far_times(b, LG_NAME(far_exp)(gap, (x - (gap - t)) - (w->max + t)));
+}
+static double class_weight(const lg_rows_job *j, ptrdiff_t c) { return j->weight ? (double)((const S *)j->weight)[c] : 1; }
+static far far_incoming(const far_row *w, ptrdiff_t c) {
+    const lg_rows_job *j = w->j;
+    if (j->grad.at) return LG_NAME(far_of)(far_read(w, &j->grad, c), 0);
+    double t = j->soft.at ? far_read(w, &j->soft, c) : c == w->label;
+    t = (1 - j->smoothing) * t + (j->smoothing != 0 ? j->smoothing / (double)j->classes : 0);
+    if (w->label >= 0 && t == 0) return (far){0, 0}; /* the weight of another class is not read */
+    return far_share(LG_NAME(far_of)(-t, 0), LG_NAME(far_of)(class_weight(j, c), 0));
+}
+
+/* The sums over a row; those of a that come in alone are exact. */
+static void far_measure(far_row *w) {
+    const int is_softmax = w->j->what == LG_SOFTMAX_BACKWARD, is_exact = w->j->what == LG_LOG_SOFTMAX_BACKWARD;
+    far_sum rest = FAR_NOTHING, sum = FAR_NOTHING;
+    far own = {0, 0};
+    lg_sum exact;
+    lg_sum_clear(&exact);
+    w->apart = w->label;
+    for (ptrdiff_t c = 0; c < w->j->classes; c++) {
+        const far u = far_term(w, c);
+        if (w->apart < 0 && far_read(w, &w->j->x, c) == w->max) w->apart = c;
+        far a = w->j->what == LG_LOGSUMEXP_BACKWARD ? (far){0, 0} : far_incoming(w, c);
+        if (c && c % PIECE == 0 && lg_stopped()) break;
+        w->live += u.m != 0;
+        w->nan |= a.m != a.m;
+        if (isinf(a.m)) {
+            if (!is_softmax || u.m != 0) *(a.m > 0 ? &w->plus : &w->minus) += 1;
+            a.m = 0;
+        }
+        if (is_exact && c != w->apart) lg_sum_add(&exact, LG_NAME(far_value)(a));
+        if (c == w->apart) own = is_softmax ? far_times(u, a) : a;
+        else far_add(&sum, is_softmax ? far_times(u, a) : a);
+        if (c != w->apart) far_add(&rest, u);
+    }
+    w->rest = far_total(rest);
+    w->total = w->rest;
+    if (w->apart >= 0) w->total = far_difference(w->rest, far_minus(far_term(w, w->apart)));
+    if (w->known) w->total = (far){1, 0};
+    int exponent;
+    const double m = lg_sum_scaled(&exact, &exponent);
+    w->others = is_exact ? LG_NAME(far_of)(m, exponent) : far_total(sum);
+    if (is_exact) lg_sum_add(&exact, LG_NAME(far_value)(own));
+    const double all = lg_sum_scaled(&exact, &exponent);
+    w->sum = is_exact ? LG_NAME(far_of)(all, exponent) : far_difference(w->others, far_minus(own));
+    if (is_softmax) w->sum = far_over(w->sum, w->total);
+}
+
+/* Before it is multiplied: what is infinite decides, as far as it counts. */
+static far far_slope(const far_row *w, ptrdiff_t c, int is_softmax) {
+    const far p = far_over(far_term(w, c), w->total);
+    far a = far_incoming(w, c);
+    if (w->nan) return (far){NAN, 0};
+    if (is_softmax && p.m == 0) return (far){0, 0};
+    const int plus = a.m == INFINITY, minus = a.m == -INFINITY, has_others = w->live > (p.m != 0);
+    const int up = (plus && has_others) || (p.m != 0 && w->minus > minus);
+    const int down = (minus && has_others) || (p.m != 0 && w->plus > plus);
+    if (up || down) return (far){up && down ? NAN : up ? INFINITY : -INFINITY, 0};
+    if (plus || minus) a.m = 0;
+    if (is_softmax) return far_times(p, far_difference(a, w->sum));
+    if (c == w->apart) return far_difference(far_times(a, far_over(w->rest, w->total)), far_times(p, w->others));
+    return far_difference(a, far_times(p, w->sum));
+}
+
+/* The gradient of a row to out, which may be what it is read from; max and known as in lg_row. */
+static NOINLINE void far_gradient(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t label, double max, int known, S *out) {
+    far_row w = {.j = j, .row = row, .label = label, .max = max, .known = known};
+    const far up = far_factor(j, row);
+    far_measure(&w);
+    for (ptrdiff_t c = 0; c < j->classes; c++) {
+        const far slope = j->what == LG_LOGSUMEXP_BACKWARD ? far_over(far_term(&w, c), w.total)
+                                                           : far_slope(&w, c, j->what == LG_SOFTMAX_BACKWARD);
+        if (c && c % PIECE == 0 && lg_stopped()) break;
+        out[c] = (S)LG_NAME(far_value)(far_share(slope, up));
+    }
+}
+
+/* sum_c q_c (log-sum-exp - x_c) */
+static NOINLINE double far_loss(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t label, double max, double log_rest) {
+    const far_row w = {.j = j, .row = row, .label = label, .max = max};
+    far_sum sum = FAR_NOTHING;
+    for (ptrdiff_t c = 0; c < j->classes; c++) {
+        const double x = far_read(&w, &j->x, c);
+        far_sum gap = FAR_NOTHING;
+        far_add(&gap, LG_NAME(far_of)(log_rest, 0));
+        if (x != max) far_add(&gap, LG_NAME(far_of)(-x, 0));
+        if (x != max) far_add(&gap, LG_NAME(far_of)(max, 0));
+        far_add(&sum, far_share(far_minus(far_incoming(&w, c)), far_total(gap)));
+    }
+    return LG_NAME(far_value)(far_total(sum));
+}
