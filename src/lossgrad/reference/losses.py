@@ -124,8 +124,8 @@ def _at_least(x: Wide, floor: float) -> Wide:
 
 def _binary_loss(floor: float) -> Formula:
     def loss(p: Doubles, t: Doubles) -> Wide:
-        rest = 1.0 - wide(p)
-        terms = t * _at_least(log(p), floor) + (1.0 - wide(t)) * _at_least(log(rest), floor)
+        rest = log1p(-wide(p))
+        terms = t * _at_least(log(p), floor) + (1.0 - wide(t)) * _at_least(rest, floor)
         return -terms
 
     return loss

@@ -160,22 +160,22 @@ class Samples:
         """What a mean is divided by: the sum of the weights, or how many elements there are."""
         return count if self._weight is None else exact_sum(self._weight)
 
-    @arithmetic()
     def times(self, weight: Array | None, dtype: np.dtype[Any]) -> Weights:
         """The sample weights times other weights, with a shift where the product needs one."""
         if self._weight is None:
             return weight, None
         factors = [self._weight] if weight is None else [self._weight, weight]
-        product = self._weight if weight is None else self._weight * weight
-        product = product.astype(computed(dtype))
-        lost = ~np.isfinite(product) | (abs(product) < np.finfo(product.dtype).tiny)
-        for f in factors:
-            lost &= np.isfinite(f) & (f != 0)
-        shift: Array | None = None
-        if lost.any():
-            product, shift = _product(factors, product.dtype)
-        if self.left_out is not None:
-            product[self.left_out] = 0
+        with arithmetic():
+            product = self._weight if weight is None else self._weight * weight
+            product = product.astype(computed(dtype))
+            lost = ~np.isfinite(product) | (abs(product) < np.finfo(product.dtype).tiny)
+            for f in factors:
+                lost &= np.isfinite(f) & (f != 0)
+            shift: Array | None = None
+            if lost.any():
+                product, shift = _product(factors, product.dtype)
+            if self.left_out is not None:
+                product[self.left_out] = 0
         return product, shift
 
 
