@@ -135,7 +135,10 @@ static far far_term(const far_row *w, ptrdiff_t c) {
     const double gap = x - w->max, t = gap - x; /* Knuth's two-sum */
     return far_times(b, LG_NAME(far_exp)(gap, (x - (gap - t)) - (w->max + t)));
 }
-static double class_weight(const lg_rows_job *j, ptrdiff_t c) { return j->weight ? (double)((const S *)j->weight)[c] : 1; }
+static double class_weight(const lg_rows_job *j, ptrdiff_t c) {
+    const S *weight = j->weight;
+    return weight ? (double)weight[c] : 1;
+}
 static far far_incoming(const far_row *w, ptrdiff_t c) {
     const lg_rows_job *j = w->j;
     if (j->grad.at) return LG_NAME(far_of)(far_read(w, &j->grad, c), 0);

@@ -374,7 +374,8 @@ INLINE void log_softmax_abreast(V *x, ptrdiff_t n, const lg_batch *b, ptrdiff_t 
 }
 
 /* The gradients of rows whose factors are extreme, in their lanes. */
-static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, ptrdiff_t at, ptrdiff_t many, M otherwise, V *v) {
+static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, ptrdiff_t at, ptrdiff_t many,
+                                    M otherwise, V *v) {
     const int labelled = j->what == LG_CROSS_ENTROPY;
     S out[FEW], is_far[VL];
     st(is_far, keep_(otherwise, set1(1)));

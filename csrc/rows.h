@@ -84,7 +84,8 @@ INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const softmax_slope *s = of;
     return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot) * set1(1 / LIFT);
 }
-INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *e, const S *g, S *out, int stream) {
+INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *e, const S *g, S *out,
+                             int stream) {
     const ptrdiff_t n = j->classes;
     S most;
     const double dot = value_of(row_dot(e, g, n, 1, &most)) / w->total;
@@ -120,8 +121,8 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
     }
     if (!isfinite(loss) && w->total == w->total) loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
     if (!out) return loss;
-    const double most = up * (mass + own);
-    if (w->total == w->total && (is_far || !(fabs(most) <= MOST_UP) || (mixed && fabs(up) < C_(FLT_MIN, 0x1p-300) && up != 0))) {
+    const int faint = mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */
+    if (w->total == w->total && (is_far || faint || !(fabs(up * (mass + own)) <= MOST_UP))) {
         far_gradient(j, r, labelled ? label : -1, w->max, w->known, out);
         return loss;
     }
