@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._core import arguments as check
 from ._core.backend import kernels
 from ._core.environment import arithmetic
+from .registry import row_loss
 
 __all__ = [
     "cross_entropy",
@@ -145,6 +146,12 @@ def _row_loss(
     return loss, check.finished(gradient, out)
 
 
+@row_loss(
+    "w_y (logsumexp(x) - x_y)",
+    "g w_y (softmax(x) - onehot(y))",
+    peers="torch.nn.functional.cross_entropy optax.softmax_cross_entropy_with_integer_labels "
+    "sklearn._loss.HalfMultinomialLoss",
+)
 def cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -446,6 +453,12 @@ def _nll_loss(
     )
 
 
+@row_loss(
+    "-w_y x_y",
+    "-g w_y onehot(y)",
+    inputs=("log-probabilities", "labels"),
+    peers="torch.nn.functional.nll_loss",
+)
 def nll_loss(
     log_probs: ArrayLike,
     targets: ArrayLike,
