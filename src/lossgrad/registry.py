@@ -1,8 +1,8 @@
 """The one table of operations. Tests, benchmarks and the README iterate it.
 
 The rows of elementwise operations and of losses of rows stand with their functions, the others
-below. It says what an operation is, not how accurate it is: error bounds stand in C beside the code and
-are read from there.
+below. It says what an operation is, not how accurate it is: error bounds stand in C beside the
+code and are read from there.
 """
 
 import inspect

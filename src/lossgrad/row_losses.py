@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._core import arguments as check
 from ._core.backend import kernels
 from ._core.environment import arithmetic
+from ._kernels.defaults import LAST_AXIS
 from .registry import row_loss
 
 __all__ = [
@@ -68,7 +69,7 @@ def _row_loss(
     of_labels = name == "nll_loss"
     argument = "log_probs" if of_labels else "logits"
     x = check.floating(logits, argument)
-    axis = check.class_axis(x, axis, argument)
+    axis = check.loss_axis(x, axis, targets, argument)
     dtype, shape = x.dtype, x.shape
     rows_shape = check.rows_shape(shape, axis)
     ignore_index = check.ignored_label(ignore_index)
@@ -160,7 +161,7 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
@@ -196,7 +197,8 @@ def cross_entropy(
     label_smoothing : float, default 0
         In [0, 1].
     axis : int, default -1
-        The class axis; 1 for logits of shape (N, C, d1, ...).
+        The class axis; 1 for logits of shape (N, C, d1, ...). It has to be given where labels fit
+        the last axis and the one before, beside those of the batch.
     out : ndarray, optional
         With ``reduction="none"``, the array for the row losses.
     lse : ndarray, optional
@@ -282,7 +284,7 @@ def cross_entropy_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
@@ -360,7 +362,7 @@ def cross_entropy_value_and_grad(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
@@ -466,7 +468,7 @@ def nll_loss(
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -540,7 +542,7 @@ def nll_loss_backward(
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -607,7 +609,7 @@ def nll_loss_value_and_grad(
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
