@@ -325,7 +325,8 @@ INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *n
         lg_row row;
         const S max = largest(&a) + shift;
         if (sums_up(&a, max, reference, &row) || (n > PIECE && lg_stopped())) return row;
-        reference = max == max && isfinite(max) ? max : row_max(x, n);
+        /* the largest logit itself, near which max is after a shift: that difference was rounded */
+        reference = shift == 0 && isfinite(max) ? max : row_max(x, n);
     }
 }
 
