@@ -173,7 +173,13 @@ def _varied(rng, a, call, key):
 
 
 def _allowed(values, call, key):
-    """Those that are in the domain of an argument."""
+    """Those that are in the domain of an argument.
+
+    A negative pos_weight makes the terms of a slope cancel to what rounding leaves, maybe 0: what
+    that times an infinite weight is depends on the rounding.
+    """
+    if key == "pos_weight":
+        return values[~(values < 0)]
     if call.takes_any_number or key in ("grad", "weight"):
         return values
     most = 1 if call.op.inputs[0] == "probabilities" else np.inf
