@@ -122,7 +122,7 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         own = (1 - j->smoothing) * label_weight;
         loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
     }
-    const int dropped = w->log_rest < WHOLE_REST && fabs(own) + fabs(mass) > 1; /* terms that the weights make count */
+    const int dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1 && fabs(own) + fabs(mass) > 1; /* what may count */
     if ((dropped || !isfinite(loss)) && w->total == w->total) loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
     if (!out) return loss;
     const int faint = mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */

@@ -217,15 +217,19 @@ def test_slopes_of_divergence_of_any_exponent(lg, dtype, grad, gap):
 def test_weights_of_losses_too_small_for_the_type(lg, kind, dtype, classes):
     """A class weight brings a loss back that would be rounded to 0; an infinite one makes it so."""
     x = np.full((3, classes), -INF, dtype)
-    x[:, 0], x[:, 1] = 0, [-110, -130, -200] if dtype == np.float32 else [-750, -1000, -1400]
+    x[:, 0], x[:, 1] = 0, [-110, -130, -170] if dtype == np.float32 else [-750, -1000, -1400]
     y = np.zeros(3, int) if kind != "probabilities" else np.eye(classes, dtype=dtype)[[0, 0, 0]]
     exact = np.exp(x[:, 1].astype(np.longdouble))
+    far = x.copy()
+    far[:, 1] = [-1e4, -1e20, -1e30]
     smoothing = 0.0 if kind != "smoothed" else 1e-40
     for weight in (np.finfo(dtype).max / 3, 1e20, INF):
         w = np.zeros(classes, dtype)
         w[0] = weight
         got = lg.cross_entropy(x, y, w, label_smoothing=smoothing, reduction="none")
         if weight == INF:
+            np.testing.assert_array_equal(got, INF)
+            got = lg.cross_entropy(far, y, w, label_smoothing=smoothing, reduction="none")
             np.testing.assert_array_equal(got, INF)
         else:
             _near(got, exact * w[0])
