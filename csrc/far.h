@@ -214,14 +214,23 @@ static NOINLINE void far_gradient(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t
     }
 }
 
+/* log-sum-exp - max: where that is small the sum of the terms beside the largest, none of which is dropped here */
+static far far_log_rest(const far_row *w, double log_rest) {
+    if (!(log_rest < 0x1p-60)) return LG_NAME(far_of)(log_rest, 0);
+    far_sum rest = FAR_NOTHING;
+    for (ptrdiff_t c = 0; c < w->j->classes; c++)
+        if (far_read(w, &w->j->x, c) != w->max) far_add(&rest, far_term(w, c));
+    return far_total(rest);
+}
 /* sum_c q_c (log-sum-exp - x_c) */
 static NOINLINE double far_loss(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t label, double max, double log_rest) {
     const far_row w = {.j = j, .row = row, .label = label, .max = max};
+    const far least = far_log_rest(&w, log_rest);
     far_sum sum = FAR_NOTHING;
     for (ptrdiff_t c = 0; c < j->classes; c++) {
         const double x = far_read(&w, &j->x, c);
         far_sum gap = FAR_NOTHING;
-        far_add(&gap, LG_NAME(far_of)(log_rest, 0));
+        far_add(&gap, least);
         if (x != max) far_add(&gap, LG_NAME(far_of)(-x, 0));
         if (x != max) far_add(&gap, LG_NAME(far_of)(max, 0));
         far_add(&sum, far_share(far_minus(far_incoming(&w, c)), far_total(gap)));

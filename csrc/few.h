@@ -421,8 +421,7 @@ static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         for (ptrdiff_t k = 0; f.skips && k < many; k++)
             if (f.skip[k]) b->lse[k] = b->loss[k] = 0;
         if (j->lse) memcpy(j->lse + row, b->lse, (size_t)many * sizeof *b->lse);
-        for (ptrdiff_t k = 0; k < many; k++) values[k] = (S)(labelled ? b->loss : b->lse)[k];
-        weigh_values(j, row, many, values);
+        weigh_values(j, row, many, labelled ? b->loss : b->lse, values);
         for (ptrdiff_t k = 0, side; j->value.at && k < many; k += side) {
             side = side_by_side(j, row + k, many - k);
             store_run(at_row(&j->value, row + k, j->inner), lg_row_stride(&j->value, j->inner), side, j->value.storage,

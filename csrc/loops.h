@@ -34,10 +34,12 @@ INLINE M is_lost(V g, V weight, slope d, V product, I far) {
     return (M)(far_(far) & (M)~and_(none, eq_(product, zero)));
 }
 /* g w 2^shift d. No gradient, no weight or no slope is 0 even where another factor is infinite; but an infinite
- * gradient takes on the slope's sign, however small that is, or as it is rounded at an infinite x. */
+ * gradient takes on the slope's sign, however small that is; or as it is rounded at an infinite x where a slope that is
+ * SHIFTED is 0 in the limit alone. */
 INLINE V any_product(V g, V weight, V shift, slope d, V x) {
     const V zero = set1(0), infinity = set1((S)INFINITY);
-    const M far = and_(eq_(abs_(x), infinity), eq_(abs_(g), infinity));
+    M far = and_(eq_(abs_(x), infinity), eq_(abs_(g), infinity));
+    if (d.kind != SHIFTED) far = ne_(zero, zero);
     V i, j, k, m = mantissa_(g, &i) * mantissa_(weight, &j);
     const V of = mantissa_(select_(far, scale_(d.of, d.n), d.of), &k);
     const V product = scale_(m * of, drop_(far, d.n) + ((i + j) + (k + shift)));

@@ -25,8 +25,8 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
     const char *at = at_row(&j->x, row, j->inner);
     const ptrdiff_t apart = lg_row_stride(&j->x, j->inner), step = j->x.stride[1];
     int64_t label[LG_BLOCK];
-    S own[LG_BLOCK], target[LG_BLOCK], value[LG_BLOCK];
-    double up[LG_BLOCK];
+    S own[LG_BLOCK], target[LG_BLOCK], rounded[LG_BLOCK];
+    double up[LG_BLOCK], value[LG_BLOCK];
     int is_far[LG_BLOCK];
     lg_labels(j, row, n, label);
     if (computed(&j->x)) pick_entries(at, apart, step, n, label, j->ignore_index, sizeof(S), target);
@@ -40,11 +40,11 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
         if (own[k] != 0) own[k] = class_weight[label[k]];
     for (ptrdiff_t k = 0; k < n; k++) {
         const S none = target[k] == target[k] ? 0 : target[k];
-        value[k] = own[k] == 0 ? none : -own[k] * target[k];
+        value[k] = own[k] == 0 ? (double)none : -(double)own[k] * (double)target[k];
     }
-    weigh_values(j, row, n, value);
+    weigh_values(j, row, n, value, rounded);
     if (j->value.at)
-        store_run(at_row(&j->value, row, j->inner), lg_row_stride(&j->value, j->inner), n, j->value.storage, value);
+        store_run(at_row(&j->value, row, j->inner), lg_row_stride(&j->value, j->inner), n, j->value.storage, rounded);
     if (!j->out.at) return;
     row_factors(j, row, n, up, is_far);
     char *out = at_row(&j->out, row, j->inner);

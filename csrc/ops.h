@@ -425,6 +425,7 @@ OP(kl_div_log_target) {
     const V mass = drop_(dead, scale_(e.h, n)), sum = scale_(round_(times_(e, m)), n + k);
     *r.y = number_(x, select_(finite, sum, weighted(mass, gap)));
     *r.d = shifted_(number_(x, drop_(eq_(t, -set1((S)INFINITY)), -round_(e))), n);
+    if (r.careful) r.d->kind = EXACT; /* of no limit at an infinite x */
 }
 
 /* ---- distributions: terms that are summed over a row; c = 1 / log(base) in two parts ---- */

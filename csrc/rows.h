@@ -97,6 +97,9 @@ INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w,
     write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
 }
 
+/* Of a smaller sum of the terms beside the largest some may have been dropped. */
+#define WHOLE_REST C_(0x1p-140, 0x1p-960)
+
 /* The loss of a row and, to out unless that is NULL, its gradient times up, or as far.h has it. */
 INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, S *out, ptrdiff_t r,
                                 ptrdiff_t label, double up, int is_far, int stream) {
@@ -119,7 +122,8 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         own = (1 - j->smoothing) * label_weight;
         loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
     }
-    if (!isfinite(loss) && w->total == w->total) loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
+    const int dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1 && fabs(own) + fabs(mass) > 1; /* what may count */
+    if ((dropped || !isfinite(loss)) && w->total == w->total) loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
     if (!out) return loss;
     const int faint = mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */
     if (w->total == w->total && (is_far || faint || !(fabs(up * (mass + own)) <= MOST_UP))) {

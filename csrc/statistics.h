@@ -282,13 +282,13 @@ static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
     for (ptrdiff_t k = 0, many = t->many; k < many; k++) {
         const int skip = t->skip[k];
         if (skip) b->lse[k] = b->loss[k] = 0;
-        t->value[k] = (S)b->loss[k];
+        t->rounded[k] = (S)b->loss[k];
         if (!skip && !plain) {
             const lg_row row = get_row(b, k);
             const ptrdiff_t label = (ptrdiff_t)t->label[k];
-            t->value[k] = (S)cross_entropy_row(j, &row, t->x[k], NULL, NULL, t->row + k, label, 1, 0, 0);
+            t->rounded[k] = (S)cross_entropy_row(j, &row, t->x[k], NULL, NULL, t->row + k, label, 1, 0, 0);
         }
-        if (!skip && t->value[k] == t->value[k] && b->rest[k] == b->rest[k]) continue;
+        if (!skip && t->rounded[k] == t->rounded[k] && b->rest[k] == b->rest[k]) continue;
         f->predicted[k] = f->rank[k] = -1;
         f->confidence[k] = f->entropy[k] = f->squares[k] = f->brier[k] = 0;
     }

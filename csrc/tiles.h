@@ -18,17 +18,26 @@ INLINE double load_double(const char *p, int storage) {
     return (double)s;
 }
 
-/* Makes the rows' values those times their sample weights, and adds them to the sum: before they are rounded, so that
- * a weight may be beyond the range of S. */
-static void weigh_values(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, S *values) {
-    if (!j->sample_weight) {
-        if (j->sum) sum_values(values, n, j->sum);
+/* A row's value as S has it; itself where it is no normal number there, or beyond them all: a weight or a mean may
+ * bring it back. */
+INLINE double held(double value) {
+    const double size = fabs(value);
+    return LG_DOUBLE || (size >= C_(FLT_MIN, 0) && size <= C_(FLT_MAX, 0)) ? (double)(S)value : value;
+}
+/* The rows' values times their sample weights, rounded to `to`, and added to the sum before that. */
+static void weigh_values(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, const double *value, S *to) {
+    const double *s = j->sample_weight ? j->sample_weight + row : NULL;
+    int fits = !s;
+    for (ptrdiff_t k = 0; k < n; k++) to[k] = (S)value[k];
+    for (ptrdiff_t k = 0; !LG_DOUBLE && k < n; k++) fits &= held(value[k]) == (double)to[k];
+    if (fits) {
+        if (j->sum) sum_values(to, n, j->sum);
         return;
     }
     for (ptrdiff_t k = 0; k < n; k++) {
-        const double s = j->sample_weight[row + k], value = s == 0 ? 0 : s * (double)values[k];
-        if (j->sum) lg_sum_add(j->sum, value);
-        values[k] = (S)value;
+        const double weighted = !s ? held(value[k]) : s[k] == 0 ? 0 : s[k] * held(value[k]);
+        if (j->sum) lg_sum_add(j->sum, weighted);
+        to[k] = (S)weighted;
     }
 }
 

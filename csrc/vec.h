@@ -327,17 +327,18 @@ INLINE V scale_normal_(V p, V t, M keep) {
     return keep_(keep, from_bits((I)((U)bits_(p) + ((U)bits_(t) << MANTISSA))));
 #endif
 }
-/* p * 2^n, rounded once, for p in [1/4, 4] and any integral n: subnormal and infinite results too. */
+/* p * 2^n, rounded once, for |p| in [2^-98, 2^34) (float64: [2^-769, 2^259)), 0 or not finite, and any integral n:
+ * subnormal and infinite results too. A second step is taken where no normal result is left by the first alone. */
 INLINE V scale_(V p, V n) {
 #if AVX512
     return MM(scalef)(p, n);
 #else
-    const V edge = set1(C_(60.0f, 500.0)), step = set1(C_(64.0f, 512.0));
+    const V step = set1(C_(100.0f, 800.0));
     const V most = set1((S)EXPONENT), least = set1((S)(1 - EXPONENT));
-    M small = lt_(n, -edge), big = lt_(edge, n);
+    M small = lt_(n, -step), big = lt_(step, n);
     V k = n + keep_(small, step) - keep_(big, step);
     k = max_(least, min_(most, k));
-    V rest = select_(small, set1(C_(0x1p-64f, 0x1p-512)), select_(big, set1(C_(0x1p64f, 0x1p512)), set1(1)));
+    V rest = select_(small, set1(C_(0x1p-100f, 0x1p-800)), select_(big, set1(C_(0x1p100f, 0x1p800)), set1(1)));
     return (p * pow2_(k)) * rest;
 #endif
 }

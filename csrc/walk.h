@@ -11,7 +11,8 @@ typedef struct {
     S *x[LG_ROWS], *g[LG_ROWS];     /* logits and incoming gradient, NULL without one */
     S *term[LG_ROWS], *to[LG_ROWS]; /* terms, and where the results go: the output, or the terms' place */
     factor scale[LG_ROWS];          /* of the terms */
-    S value[LG_ROWS];
+    double value[LG_ROWS];
+    S rounded[LG_ROWS];       /* the values, weighted */
     lg_batch of;
 } rows_batch;
 #define EACH_ROW(k, t) \
@@ -206,14 +207,14 @@ static void finish_jacobian(const plan *p, rows_batch *t) {
 static void finish_mixture(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
-        t->value[k] = (S)cross_entropy_row(p->job, &row, t->x[k], t->term[k], p->has_out ? t->to[k] : NULL, t->row + k,
-                                           (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
+        t->value[k] = cross_entropy_row(p->job, &row, t->x[k], t->term[k], p->has_out ? t->to[k] : NULL, t->row + k,
+                                        (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
     }
 }
 static void finish_weighted(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         lg_row row = get_row(&t->of, k);
-        t->value[k] = (S)weigh(&row, t->x[k], t->term[k], p->g_tile + k * p->pitch, p->n);
+        t->value[k] = weigh(&row, t->x[k], t->term[k], p->g_tile + k * p->pitch, p->n);
         t->of.total[k] = row.total;
         t->of.known[k] = row.known;
     }
@@ -233,10 +234,10 @@ INLINE void finish_batch(const plan *p, rows_batch *t) {
     LG_NAME(finish)(&t->of, t->many);
     if (t->skips) leave_out(p, t);
     if (j->lse && !j->lse_given) memcpy(j->lse + t->row, t->of.lse, (size_t)t->many * sizeof *t->of.lse);
-    for (ptrdiff_t k = 0, many = t->many; k < many; k++) t->value[k] = (S)(p->result->labelled ? t->of.loss : t->of.lse)[k];
+    memcpy(t->value, p->result->labelled ? t->of.loss : t->of.lse, (size_t)t->many * sizeof *t->value);
     row_factors(j, t->row, t->many, t->of.up, t->is_far);
     if (p->has_out || p->result->always) p->result->finish(p, t);
-    weigh_values(j, t->row, t->many, t->value);
+    weigh_values(j, t->row, t->many, t->value, t->rounded);
 }
 
 /* ---- write ---- */
@@ -244,7 +245,7 @@ INLINE void finish_batch(const plan *p, rows_batch *t) {
 INLINE void write_batch(const plan *p, const rows_batch *t) {
     const lg_rows_job *j = p->job;
     for (ptrdiff_t k = 0, many = j->value.at ? t->many : 0; k < many; k++)
-        store_run(at_row(&j->value, t->row + k, j->inner), 0, 1, j->value.storage, &t->value[k]);
+        store_run(at_row(&j->value, t->row + k, j->inner), 0, 1, j->value.storage, &t->rounded[k]);
     if (!p->has_out || p->out_runs || p->result->finish == finish_jacobian) return;
     scatter(&j->out, j, t->row, t->many, p->terms, p->scales ? t->scale : NULL);
     if (p->scales && p->result->labelled) EACH_ROW(k, t) {

@@ -191,3 +191,81 @@ def test_terms_of_distributions_beyond_the_range(lg):
     for base in (None, 2, 10):
         p = np.array([[INF, 0.5], [0.25, 0.75]])
         assert (lg.entropy_backward([0.0, 1e40], p, base=base)[0] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("grad", [-INF, INF, 1e-20, -1.0])
+@pytest.mark.parametrize("gap", [0.3, INF, -INF])
+def test_slopes_of_divergence_of_any_exponent(lg, dtype, grad, gap):
+    """-grad exp(t) at any finite t: right in the range, and an infinite grad keeps its sign."""
+    t = [-1e30, -746, -110, -1, 0, 60, 88, 134, 200, 700, 744, 1e30]
+    t = np.array(t, dtype).repeat(3)
+    g = np.full_like(t, grad)
+    got = lg.kl_div_backward(g, np.full_like(t, gap), t, log_target=True, reduction="none")
+    with np.errstate(all="ignore"):
+        exact = -g.astype(np.longdouble) * np.exp(t.astype(np.longdouble))
+        exact = np.where(np.isinf(g), -g, exact)
+    inside = abs(exact) <= np.finfo(dtype).max
+    np.testing.assert_array_equal(got[~inside], np.sign(exact[~inside]) * INF)
+    if np.isfinite(grad):
+        _near(got[inside], exact[inside], bound=2.0)
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("kind", ["labels", "smoothed", "probabilities"])
+def test_weights_of_losses_too_small_for_the_type(lg, kind, dtype, classes):
+    """A class weight brings a loss back that would be rounded to 0; an infinite one makes it so."""
+    x = np.full((3, classes), -INF, dtype)
+    x[:, 0], x[:, 1] = 0, [-110, -130, -170] if dtype == np.float32 else [-750, -1000, -1400]
+    y = np.zeros(3, int) if kind != "probabilities" else np.eye(classes, dtype=dtype)[[0, 0, 0]]
+    exact = np.exp(x[:, 1].astype(np.longdouble))
+    far = x.copy()
+    far[:, 1] = [-1e4, -1e20, -1e30]
+    smoothing = 0.0 if kind != "smoothed" else 1e-40
+    for weight in (np.finfo(dtype).max / 3, 1e20, INF):
+        w = np.zeros(classes, dtype)
+        w[0] = weight
+        got = lg.cross_entropy(x, y, w, label_smoothing=smoothing, reduction="none")
+        if weight == INF:
+            np.testing.assert_array_equal(got, INF)
+            got = lg.cross_entropy(far, y, w, label_smoothing=smoothing, reduction="none")
+            np.testing.assert_array_equal(got, INF)
+        else:
+            _near(got, exact * w[0])
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("function", ["cross_entropy", "nll_loss"])
+def test_a_mean_is_in_the_range_though_a_loss_is_not(lg, function, classes):
+    """What is added up is not rounded before, with weights of classes and rows or without."""
+    top = np.finfo(np.float32).max
+    x = np.full((6, classes), -top / 2, np.float32)
+    x[:, 0] = top if function == "cross_entropy" else -top / 2
+    y, w = np.ones(6, int), np.full(classes, 3, np.float32)
+    y[1:] = 0
+    first = 1.5 * float(top) if function == "cross_entropy" else float(top) / 2
+    other = 0.0 if function == "cross_entropy" else first
+    s = np.array([4.0, 1, 1, 1, 1, 1])
+    loss = getattr(lg, function)
+    if function == "cross_entropy":
+        np.testing.assert_allclose(loss(x, y), first / 6, rtol=1e-6)
+    np.testing.assert_allclose(loss(x, y, w), (first + 5 * other) / 6, rtol=1e-6)
+    np.testing.assert_allclose(
+        loss(x, y, w, sample_weight=s), (4 * first + 5 * other) / 9, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("function", ["cross_entropy", "nll_loss"])
+@pytest.mark.parametrize("weight", [5e-324, 1e-310, 1e160, 1e308])
+def test_a_mean_does_not_depend_on_the_size_of_its_weights(lg, function, weight):
+    """Nor on the weights of classes and rows that do not count; the gradient likewise."""
+    x, y = np.array([[-3.0, -0.5], [-1e200, -0.2], [-1.0, -2.0]]), np.array([0, 0, -100])
+    w, s = np.array([weight, 1.0]), np.array([weight, weight, 3.0])
+    for name in (function, f"{function}_value_and_grad"):
+        loss = getattr(lg, name)
+        want = loss(x, y)
+        for given in ({"weight": w}, {"sample_weight": s}, {"weight": w, "sample_weight": s}):
+            got = loss(x, y, **given)
+            for a, b in zip(got, want, strict=True) if isinstance(want, tuple) else [(got, want)]:
+                np.testing.assert_allclose(a, b, rtol=1e-15)

@@ -105,6 +105,10 @@ def _row_loss(
         losses = check.output(losses_out, rows_shape, dtype, rows=True)
 
     labelled = t.dtype.kind in "iu"
+    if labelled and reduction == "mean":
+        weights, samples = check.weights_of_labels(
+            weights, samples, t, ignore_index, smoothing != 0
+        )
     x = check.filled(x, entries, -math.inf)
     t = t if labelled else check.filled(t, entries, 0)
     of = kernels.Targets(

@@ -84,7 +84,7 @@ def _loss(
         given = np.broadcast_to(factor, x.shape), *_both(weights, x), x, *others
         each(
             slopes,
-            lambda g, w, n, *a: times(g, slope(*a), a[0], Wide(w, 0.0, n) * share),
+            lambda g, w, n, *a: times(g, slope(*a), weight=Wide(w, 0.0, n) * share),
             *given,
         )
         result[...] = np.where(none, 0, slopes)

@@ -68,11 +68,8 @@ class _Targets(NamedTuple):
         return exact_sum(weights * samples[kept])
 
 
-def _samples(
-    weight: ArrayLike | None, mask: Array | None, rows: tuple[int, ...], reduction: str
-) -> Array:
+def _ones(samples: Array | None, rows: tuple[int, ...]) -> Array:
     """One weight a row, 1 if none are given."""
-    samples = check.sample_weight(weight, mask, rows, reduction)
     return np.ones(math.prod(rows)) if samples is None else samples
 
 
@@ -82,6 +79,13 @@ def _upstream(factor: Any, samples: Array, divisor: float) -> Wide:
     if np.isinf(divisor):
         return Wide(0.0 * numbers) * samples
     return Wide(numbers) * samples / (divisor or math.nan)
+
+
+def _held(losses: Doubles, dtype: np.dtype[Any]) -> Doubles:
+    """Losses as the computed type has them; themselves where it has no such normal number."""
+    info = np.finfo(check.computed(dtype))
+    normal = (abs(losses) >= info.tiny) & (abs(losses) <= info.max)
+    return np.where(normal, losses.astype(info.dtype), losses)
 
 
 def _mean(losses: Array, divisor: float) -> float:
@@ -146,7 +150,10 @@ def _cross_entropy(
     saved = check.lse_output(lse, shape, dtype) if value else check.lse_input(lse, shape, dtype)
 
     mask, entries = check.loss_mask(where, x.shape, axis)
-    samples = _samples(sample_weight, mask, shape, reduction)
+    given = check.sample_weight(sample_weight, mask, shape, reduction)
+    if reduction == "mean" and t.dtype.kind in "iu":
+        weights, given = check.weights_of_labels(weights, given, t, ignore_index, smoothing != 0)
+    samples = _ones(given, shape)
     rows = flatten(check.filled(x, entries, -np.inf), axis)
     if t.dtype.kind in "iu":
         kept = np.flatnonzero(check.check_labels(t, classes, ignore_index, samples))
@@ -157,7 +164,7 @@ def _cross_entropy(
     divisor = target.mean_divisor(kept, samples) if reduction == "mean" else 1.0
     up = _upstream(factor, samples, divisor)
 
-    losses, logs = np.zeros(len(rows), check.computed(dtype)), np.zeros(len(rows))
+    losses, logs = np.zeros(len(rows)), np.zeros(len(rows))
     slopes = np.zeros(rows.shape if slope else (0, classes), dtype)
     for block in blocks(len(kept), classes):
         part = kept[block]
@@ -167,7 +174,7 @@ def _cross_entropy(
         measured = measure(doubles(rows[part]), known)
         q, at = target.block(part, measured)
         if value:
-            losses[part], logs[part] = _row_losses(q, measured), measured.lse
+            losses[part], logs[part] = _held(_row_losses(q, measured), dtype), measured.lse
         if slope:
             slopes[part] = _row_slopes(up[part], q, at, measured).T
 
@@ -323,15 +330,18 @@ def _nll_loss(
     elif not value:
         factor = check.upstream(upstream, reduction, shape, dtype)
     mask, entries = check.loss_mask(where, x.shape, axis)
-    samples = _samples(sample_weight, mask, shape, reduction)
+    given = check.sample_weight(sample_weight, mask, shape, reduction)
+    if reduction == "mean":
+        weights, given = check.weights_of_labels(weights, given, labels, ignore_index, False)
+    samples = _ones(given, shape)
     x = check.filled(x, entries, -np.inf)
     kept = np.flatnonzero(check.check_labels(labels, classes, ignore_index, samples))
     at = kept, labels.reshape(-1)[kept].astype(np.intp)
     result = check.output(out, x.shape if slope else shape, dtype)
 
     w = np.ones(len(kept)) if weights is None else weights.astype(np.float64)[at[1]]
-    rows, losses = flatten(x, axis), np.zeros(math.prod(shape), check.computed(dtype))
-    losses[kept] = weighted(w, -rows[at].astype(np.float64))
+    rows, losses = flatten(x, axis), np.zeros(math.prod(shape))
+    losses[kept] = _held(weighted(w, -rows[at].astype(np.float64)), dtype)
     losses = losses * samples
     divisor = exact_sum(w * samples[kept]) if reduction == "mean" else 1.0
     loss: Any = losses.reshape(shape).astype(dtype)

@@ -73,7 +73,7 @@ class Rows(NamedTuple):
 
 def _mass(power: Doubles, rest: Doubles, n: Integers) -> Wide:
     """The sum of (power + rest) * 2**n."""
-    most = np.where(power == 0, -5000, n).max(axis=0).astype(np.intc)
+    most = np.where(power == 0, -(1 << 20), n).max(axis=0).astype(np.intc)  # below every exp
     terms = np.concatenate([np.ldexp(power, n - most), np.ldexp(rest, n - most)])
     return Wide(*two_part_sum(terms), most)
 

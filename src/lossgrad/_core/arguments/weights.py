@@ -111,6 +111,42 @@ def _comparable(a: Array, reduction: str, num_threads: int | None) -> Array:
         return np.maximum(scaled, np.finfo(FLOAT64).smallest_subnormal, out=scaled, where=a > 0)
 
 
+def weights_of_labels(
+    weight: Array | None, samples: Array | None, labels: Array, ignore_index: int, every: bool
+) -> tuple[Array | None, Array | None]:
+    """Class and sample weights of a mean over labels, divided by powers of two if extreme.
+
+    Those of the rows that are kept, or of every class, are then at most about 1: a row's weight
+    times its loss stays within the range, and so does what is left where all weights are tiny.
+    """
+    if not (_is_extreme(weight) or _is_extreme(samples)):
+        return weight, samples
+    label = labels.reshape(-1)
+    kept = label != ignore_index
+    with arithmetic():
+        if samples is not None:
+            samples = np.where(kept, _over_largest(samples, samples[kept]), 0.0)
+            kept &= samples != 0
+        if weight is not None:
+            kept &= (label >= 0) & (label < weight.size)  # what is no label is refused elsewhere
+            weight = _over_largest(weight, weight if every else weight[label[kept]])
+    return weight, samples
+
+
+def _is_extreme(weights: Array | None) -> bool:
+    """Whether products of a number with losses could be lost."""
+    if weights is None or weights.dtype != FLOAT64 or weights.size == 0:
+        return False
+    size = abs(weights)
+    return bool(size.max() > 2.0**400 or size.min(where=size > 0, initial=1.0) < 2.0**-400)
+
+
+def _over_largest(weights: Array, read: Array) -> Array:
+    """Weights over the power of two of the largest number among those that are read."""
+    size = abs(read[np.isfinite(read)])
+    return np.ldexp(weights, -np.frexp(size.max(initial=0.0))[1])
+
+
 class Samples:
     """Sample weights of a loss of elements: one each, or one a row; or None.
 
