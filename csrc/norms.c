@@ -106,7 +106,9 @@ static int finish(const lg_squares *found, const lg_sum *sum, double unit, int c
 
 /* What an element is multiplied by, one after the other, to be x grad / norm: while it is small by a power of 2, if
  * that is not inexact, and by one that may take it out of the range last. */
-typedef struct { double first, second, last; } norm_factors;
+typedef struct {
+    double first, second, last;
+} norm_factors;
 static norm_factors factors_of(const lg_norm *norm, double grad, int computed) {
     const double least = computed == LG_F64 ? DBL_MIN : (double)FLT_MIN;
     const int large = fabs(grad) > 1, is_tiny = large && norm->root < 0.25; /* else that is at least 1/2 */
@@ -142,7 +144,7 @@ typedef struct {
     double unit;    /* of a long row: what its elements are measured in, */
     lg_squares all; /* what its blocks gave */
     lg_sum sum;
-    lg_norm norm;   /* and, then, its norm */
+    lg_norm norm; /* and, then, its norm */
 } norm_call;
 
 static void one_row(const norm_call *c, const lg_kernels *kernels, ptrdiff_t row) {
@@ -194,8 +196,8 @@ static void measure_part(void *call, void *total, void *unused, ptrdiff_t begin,
     measured *to = total;
     const lg_environment found = lg_enter();
     (void)unused;
-    const lg_squares part =
-        measure(c->way->level->kernels[c->way->computed], &c->job, c->job.x.at, c->way->computed, c->unit, begin, end, &to->sum);
+    const lg_squares part = measure(c->way->level->kernels[c->way->computed], &c->job, c->job.x.at, c->way->computed,
+                                    c->unit, begin, end, &to->sum);
     to->slack += part.slack;
     if (part.max > to->max) to->max = part.max;
     lg_leave(found);
@@ -254,7 +256,8 @@ static int exact_row(norm_call *c) {
 static int long_row(norm_call *c) {
     const lg_way *way = c->way;
     int status = measure_row(c, 1);
-    if (status == LG_DONE && is_far(c->all.max, way->computed)) status = measure_row(c, unit_for(c->all.max, way->computed));
+    if (status == LG_DONE && is_far(c->all.max, way->computed))
+        status = measure_row(c, unit_for(c->all.max, way->computed));
     if (status != LG_DONE) return status;
     const lg_environment found = lg_enter();
     if (!finish(&c->all, &c->sum, c->unit, way->computed, &c->norm)) status = exact_row(c);
