@@ -281,3 +281,15 @@ def test_an_infinite_gradient_at_gaps_beyond_the_range(lg, dtype, b):
     got = lg.logsumexp_backward(g, x, b=factors)
     np.testing.assert_array_equal(got[0, :2], -INF)
     assert got[0, 2] == 0
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("classes", CLASSES)
+def test_targets_that_are_large_and_cancel(lg, dtype, classes):
+    """Their sum is 0, and so is that of p times it; a gradient of 0 makes all 0."""
+    top = np.finfo(dtype).max / 4
+    x, t = np.zeros((2, classes), dtype), np.zeros((2, classes), dtype)
+    x[:, 0], t[0, :2], t[1, 1] = 710, (-top, top), -top
+    g = np.array([0.5, 0], dtype)
+    got = lg.cross_entropy_backward(g, x, t, reduction="none")
+    np.testing.assert_array_equal(got, -g[:, None] * t * [[1], [0]])
