@@ -17,10 +17,15 @@ static inline void lg_leave(lg_environment found) { _mm_setcsr(found); }
 static inline void lg_watch(void) { _mm_setcsr(0x1f80); }
 static inline int lg_inexact(void) { return (_mm_getcsr() & 0x20) != 0; }
 #elif defined(__aarch64__)
-typedef struct { uint64_t control, flags; } lg_environment;
+typedef struct {
+    uint64_t control, flags;
+} lg_environment;
 static inline lg_environment lg_enter(void) {
     lg_environment found;
-    __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr\n\tmsr fpcr, xzr" : "=r"(found.control), "=r"(found.flags) : : "memory");
+    __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr\n\tmsr fpcr, xzr"
+                     : "=r"(found.control), "=r"(found.flags)
+                     :
+                     : "memory");
     return found;
 }
 static inline void lg_leave(lg_environment found) {

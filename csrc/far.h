@@ -3,7 +3,9 @@
  * is rounded once. A row takes its time, class by class: it is for rows that have a largest term and extreme factors. */
 
 /* m 2^n, |m| in [1/2, 4); or 0, infinite, NaN with n = 0 */
-typedef struct { double m, n; } far;
+typedef struct {
+    double m, n;
+} far;
 
 #if LG_DOUBLE
 far LG_NAME(far_of)(double m, double n) {
@@ -38,7 +40,9 @@ INLINE far far_share(far a, far b) {
 }
 
 /* (s + e) 2^n, n the largest exponent so far (Knuth's two-sum) */
-typedef struct { double s, e, n; } far_sum;
+typedef struct {
+    double s, e, n;
+} far_sum;
 #define FAR_NOTHING {0, 0, -(double)INFINITY}
 INLINE double lowered(double n) { return n < -1000 ? 0 : power_of_2((int64_t)n); }
 static void far_add(far_sum *to, far a) {
@@ -112,12 +116,12 @@ static far far_factor(const lg_rows_job *j, ptrdiff_t row) {
  * probabilities, less p_c times that of the other a. Infinite a are left out of the sums and counted; where p is 0 nothing comes of them. */
 typedef struct {
     const lg_rows_job *j;
-    ptrdiff_t row, label; /* -1: none */
-    ptrdiff_t apart;      /* the class that is left out of rest and others */
-    double max;           /* the largest logit; or the log-sum-exp, if it is known */
-    int known;            /* then total is 1 */
-    far total, rest;      /* of exp(x - max), and that without the class apart */
-    far sum, others;      /* sum p a, or sum a, and that without the class apart */
+    ptrdiff_t row, label;        /* -1: none */
+    ptrdiff_t apart;             /* the class that is left out of rest and others */
+    double max;                  /* the largest logit; or the log-sum-exp, if it is known */
+    int known;                   /* then total is 1 */
+    far total, rest;             /* of exp(x - max), and that without the class apart */
+    far sum, others;             /* sum p a, or sum a, and that without the class apart */
     ptrdiff_t live, plus, minus; /* how many terms are not 0, and how many a infinite */
     int nan;
 } far_row;

@@ -18,7 +18,8 @@ static NOINLINE void read_lines(const char *at, ptrdiff_t apart, ptrdiff_t many,
     if (many < VL || n < CHUNK) {
         for (ptrdiff_t r = 0; r < VL; r++)
             for (ptrdiff_t c = 0; c < n; c += VL)
-                st(line + r * FEW + c, r < many ? ld_n((const S *)(at + r * apart) + c, n - c < VL ? n - c : VL, 0) : set1(0));
+                st(line + r * FEW + c,
+                   r < many ? ld_n((const S *)(at + r * apart) + c, n - c < VL ? n - c : VL, 0) : set1(0));
         at = (const char *)line;
         apart = FEW * (ptrdiff_t)sizeof(S);
     }
@@ -97,9 +98,8 @@ static void write_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t r
 /* The sum of lanes in the order of fold_, the first step of which made LANES / 2 of them. */
 INLINE W fold_abreast(W *sum) {
     UNROLL(3)
-    for (int h = LANES / 4; h; h /= 2)
-        UNROLL(4)
-        for (int l = 0; l < h; l++) sum[l] = w_join(sum[l], sum[l + h]);
+    for (int h = LANES / 4; h; h /= 2) UNROLL(4)
+    for (int l = 0; l < h; l++) sum[l] = w_join(sum[l], sum[l + h]);
     return sum[0];
 }
 
@@ -156,18 +156,15 @@ INLINE void sum_abreast(abreast *a, ptrdiff_t n, S bias, lg_batch *b, ptrdiff_t 
         top = max_(one, top);
     }
     W sum[LANES / 2];
-    if (n <= FEWEST)
-        UNROLL(8)
-        for (int l = 0; l < LANES / 2; l++) {
-            sum[l] = l < n ? lane_abreast(e, n, l, 2, top, &count) : w_zero();
-            if (l + LANES / 2 < n) sum[l] = w_join(sum[l], lane_abreast(e, n, l + LANES / 2, 2, top, &count));
-        }
-    else
-        UNROLL(1)
-        for (int l = 0; l < LANES / 2; l++) {
-            const W first = lane_abreast(e, n, l, GROUP, top, &count);
-            sum[l] = w_join(first, lane_abreast(e, n, l + LANES / 2, GROUP, top, &count));
-        }
+    if (n <= FEWEST) UNROLL(8)
+    for (int l = 0; l < LANES / 2; l++) {
+        sum[l] = l < n ? lane_abreast(e, n, l, 2, top, &count) : w_zero();
+        if (l + LANES / 2 < n) sum[l] = w_join(sum[l], lane_abreast(e, n, l + LANES / 2, 2, top, &count));
+    }
+    else UNROLL(1) for (int l = 0; l < LANES / 2; l++) {
+        const W first = lane_abreast(e, n, l, GROUP, top, &count);
+        sum[l] = w_join(first, lane_abreast(e, n, l + LANES / 2, GROUP, top, &count));
+    }
     a->max = max;
     a->top = top;
     *seen = nan;
@@ -345,7 +342,8 @@ INLINE void first_pass(few_batch *f, const lg_rows_job *j, int group, V *keep) {
 }
 
 /* Terms times their row's factors; the label's is what was found for it, and of a row to be skipped all are 0. */
-INLINE void shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t at, int labelled, V first, const S *second) {
+INLINE void shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t at, int labelled, V first,
+                           const S *second) {
     V entry = set1(0), class = entry, kept = entry, label = entry;
     if (labelled) {
         S s[VL];
@@ -374,8 +372,8 @@ INLINE void log_softmax_abreast(V *x, ptrdiff_t n, const lg_batch *b, ptrdiff_t 
 }
 
 /* The gradients of rows whose factors are extreme, in their lanes. */
-static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, ptrdiff_t at, ptrdiff_t many,
-                                    M otherwise, V *v) {
+static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, ptrdiff_t at, ptrdiff_t many, M otherwise,
+                                    V *v) {
     const int labelled = j->what == LG_CROSS_ENTROPY;
     S out[FEW], is_far[VL];
     st(is_far, keep_(otherwise, set1(1)));

@@ -138,7 +138,8 @@ typedef struct {
 } columns_call;
 
 /* The values of a block of lines in n columns, by which each has its sum in s + e where nothing was lost. */
-static void sum_block(const columns_call *c, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t column, ptrdiff_t n, lg_sum *sum) {
+static void sum_block(const columns_call *c, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t column, ptrdiff_t n,
+                      lg_sum *sum) {
     const lg_kernels *kernels = c->way->level->kernels[c->way->computed];
     _Alignas(64) double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK], value[LG_BLOCK];
     for (ptrdiff_t i = 0; i < n; i++) s[i] = e[i] = lost[i] = 0;
@@ -185,7 +186,8 @@ static void merge_columns(void *call, const void *total) {
 int lg_column_sums(const lg_way *way, const lg_map_job *job, ptrdiff_t width, lg_sum *sum) {
     const ptrdiff_t rows = job->shape[1], columns = job->shape[2];
     columns_call call = {way, job, width, columns / width, 0, sum};
-    lg_work work = {columns_part, merge_columns, &call, sum, sizeof *sum * (size_t)call.number, 0, rows, columns + LG_PER_ROW};
+    lg_work work = {columns_part, merge_columns,       &call, sum, sizeof *sum * (size_t)call.number, 0,
+                    rows,         columns + LG_PER_ROW};
     if (columns >= 2 * LG_BLOCK && rows <= 16 * LG_BLOCK) { /* parts are columns: there is nothing to merge */
         call.step = LG_BLOCK / width > 1 ? LG_BLOCK / width : 1;
         work.count = (call.number + call.step - 1) / call.step;

@@ -98,8 +98,8 @@ INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, V *y, const slope
 
 /* `many` vectors side by side, so that their chains overlap; all are read before any is written. Nothing is, and the
  * answer is 0, if any element may be lost. */
-INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const operands *w, ptrdiff_t i, int many, ptrdiff_t k,
-                    int stream) {
+INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const operands *w, ptrdiff_t i, int many,
+                    ptrdiff_t k, int stream) {
     const int first = direction != LG_FORWARD, both = direction == LG_VALUE_AND_GRAD;
     V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], product[ABREAST], weight[ABREAST];
     slope d[ABREAST];
@@ -122,8 +122,8 @@ INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const op
 }
 
 /* Elements from the i-th on; up to which they are done, which is n if none may be lost. */
-INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, const operands *given, ptrdiff_t i, ptrdiff_t n,
-                         int stream) {
+INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, const operands *given, ptrdiff_t i,
+                         ptrdiff_t n, int stream) {
     const operands w = *given; /* which no store can change */
     const ptrdiff_t step = ABREAST * VL;
     const S *to = w.out[direction == LG_VALUE_AND_GRAD];
@@ -142,22 +142,22 @@ INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, con
     return i == n || map_step(op, inputs, direction, weighted, &w, i, 1, n - i, 0) ? n : i;
 }
 
-#define DEFINE_RUN(name, inputs, direction, weighted, which)                               \
-    static ptrdiff_t name##_##which(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) { \
-        return map_run(op_##name, inputs, direction, weighted, w, i, n, stream);           \
+#define DEFINE_RUN(name, inputs, direction, weighted, which)                                                           \
+    static ptrdiff_t name##_##which(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                         \
+        return map_run(op_##name, inputs, direction, weighted, w, i, n, stream);                                       \
     }
 #define DEFINE_LOSS_0(name, inputs)
-#define DEFINE_LOSS_1(name, inputs)                                   \
-    DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 0, both)              \
-    DEFINE_RUN(name, inputs, LG_FORWARD, 1, weighted_forward)         \
-    DEFINE_RUN(name, inputs, LG_BACKWARD, 1, weighted_backward)       \
+#define DEFINE_LOSS_1(name, inputs)                                                                                    \
+    DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 0, both)                                                               \
+    DEFINE_RUN(name, inputs, LG_FORWARD, 1, weighted_forward)                                                          \
+    DEFINE_RUN(name, inputs, LG_BACKWARD, 1, weighted_backward)                                                        \
     DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 1, weighted_both)
-#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)              \
-    static void name##_again(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {       \
-        careful_step(op_##name, inputs, w, direction, i, k);                                 \
-    }                                                                                        \
-    DEFINE_RUN(name, inputs, LG_FORWARD, 0, forward)                                         \
-    DEFINE_RUN(name, inputs, LG_BACKWARD, 0, backward)                                       \
+#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)                                        \
+    static void name##_again(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {                             \
+        careful_step(op_##name, inputs, w, direction, i, k);                                                           \
+    }                                                                                                                  \
+    DEFINE_RUN(name, inputs, LG_FORWARD, 0, forward)                                                                   \
+    DEFINE_RUN(name, inputs, LG_BACKWARD, 0, backward)                                                                 \
     DEFINE_LOSS_##is_loss(name, inputs)
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -169,11 +169,18 @@ LG_OPS(DEFINE_MAPS)
 LG_OPS(DEFINE_MAPS)
 #endif
 
-#define MAPS_0(name) {{name##_forward, name##_backward, NULL}, {NULL, NULL, NULL}}
-#define MAPS_1(name)                        \
-    {{name##_forward, name##_backward, name##_both}, \
-     {name##_weighted_forward, name##_weighted_backward, name##_weighted_both}}
-#define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound) {inputs, name##_again, MAPS_##is_loss(name)},
+#define MAPS_0(name)                                                                                                   \
+    {                                                                                                                  \
+        {name##_forward, name##_backward, NULL}, { NULL, NULL, NULL }                                                  \
+    }
+#define MAPS_1(name)                                                                                                   \
+    {                                                                                                                  \
+        {name##_forward, name##_backward, name##_both}, {                                                              \
+            name##_weighted_forward, name##_weighted_backward, name##_weighted_both                                    \
+        }                                                                                                              \
+    }
+#define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound)                                           \
+    {inputs, name##_again, MAPS_##is_loss(name)},
 static const struct {
     int inputs;
     careful_fn *again;

@@ -27,7 +27,7 @@ typedef struct {
 void lg_sum_clear(lg_sum *sum);
 void lg_sum_add(lg_sum *sum, double value);
 void lg_sum_merge(lg_sum *sum, const lg_sum *other);
-double lg_sum_value(lg_sum *sum); /* correctly rounded */
+double lg_sum_value(lg_sum *sum);                       /* correctly rounded */
 double lg_sum_scaled(const lg_sum *sum, int *exponent); /* the same over 2^exponent, finite unless something was not */
 double lg_sum_mean(const lg_sum *sum, double divisor);  /* the sum, beyond the range maybe, over it; over 0 NaN */
 
@@ -61,31 +61,39 @@ typedef struct {
     int op, direction, inputs, outputs;
     ptrdiff_t shape[3];
     lg_view in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
-    lg_view weight;    /* of a loss, .at may be NULL: multiplies the value and the gradient */
-    lg_view shift;     /* and so does 2^shift, if .at is given beside that of weight */
-    double up;         /* multiplies the gradient by 2^up, beside a weight */
+    lg_view weight; /* of a loss, .at may be NULL: multiplies the value and the gradient */
+    lg_view shift;  /* and so does 2^shift, if .at is given beside that of weight */
+    double up;      /* multiplies the gradient by 2^up, beside a weight */
     const double *param;
-    lg_sum *sum;       /* if given, the values are summed, not stored (out[0] is not used) */
+    lg_sum *sum; /* if given, the values are summed, not stored (out[0] is not used) */
 } lg_map_job;
 
 /* ---- rows: the softmax family ---- */
 enum {
-    LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY, LG_NLL_LOSS, LG_SOFTMAX_JACOBIAN,
-    LG_LOGSUMEXP_BACKWARD, LG_SOFTMAX_BACKWARD, LG_LOG_SOFTMAX_BACKWARD, LG_STATISTICS,
+    LG_LOGSUMEXP,
+    LG_SOFTMAX,
+    LG_LOG_SOFTMAX,
+    LG_CROSS_ENTROPY,
+    LG_NLL_LOSS,
+    LG_SOFTMAX_JACOBIAN,
+    LG_LOGSUMEXP_BACKWARD,
+    LG_SOFTMAX_BACKWARD,
+    LG_LOG_SOFTMAX_BACKWARD,
+    LG_STATISTICS,
     LG_NO_ROWS = -1
 };
 /*  X(name, forward, backward, bound, derivative's bound): ULP of a row's result and of each entry of its gradient,
  *  where two terms cancel (p - t, g - p sum g, p (g - sum p g), a log-sum-exp near 0) of the larger of them
  *  (tests/test_rows.py holds them). */
-#define LG_ROW_OPS(X) \
-    X(logsumexp, LG_LOGSUMEXP, LG_LOGSUMEXP_BACKWARD, 4.0, 4.0) \
-    X(softmax, LG_SOFTMAX, LG_SOFTMAX_BACKWARD, 4.0, 8.0) \
-    X(log_softmax, LG_LOG_SOFTMAX, LG_LOG_SOFTMAX_BACKWARD, 4.0, 4.0) \
-    X(softmin, LG_SOFTMAX, LG_SOFTMAX_BACKWARD, 4.0, 8.0) \
-    X(softmax_jacobian, LG_SOFTMAX_JACOBIAN, LG_SOFTMAX_JACOBIAN, 4.0, 4.0) \
-    X(cross_entropy, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 4.0) \
-    X(cross_entropy_soft, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 5.0) /* probability targets, label smoothing */ \
-    X(nll_loss, LG_NLL_LOSS, LG_NLL_LOSS, 1.0, 1.0) \
+#define LG_ROW_OPS(X)                                                                                                  \
+    X(logsumexp, LG_LOGSUMEXP, LG_LOGSUMEXP_BACKWARD, 4.0, 4.0)                                                        \
+    X(softmax, LG_SOFTMAX, LG_SOFTMAX_BACKWARD, 4.0, 8.0)                                                              \
+    X(log_softmax, LG_LOG_SOFTMAX, LG_LOG_SOFTMAX_BACKWARD, 4.0, 4.0)                                                  \
+    X(softmin, LG_SOFTMAX, LG_SOFTMAX_BACKWARD, 4.0, 8.0)                                                              \
+    X(softmax_jacobian, LG_SOFTMAX_JACOBIAN, LG_SOFTMAX_JACOBIAN, 4.0, 4.0)                                            \
+    X(cross_entropy, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 4.0)                                                     \
+    X(cross_entropy_soft, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 5.0) /* probability targets, label smoothing */     \
+    X(nll_loss, LG_NLL_LOSS, LG_NLL_LOSS, 1.0, 1.0)                                                                    \
     X(l2_norm, LG_NO_ROWS, LG_NO_ROWS, 1.0, 2.0) /* norms.c */
 enum { LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64 };
 
@@ -99,27 +107,27 @@ typedef struct {
 typedef struct {
     int what;
     ptrdiff_t outer, classes, inner;
-    lg_view x;             /* logits */
-    lg_view grad;          /* softmax and log_softmax backward: the incoming gradient, of x's shape */
-    lg_view row_grad;      /* logsumexp and cross_entropy backward: one a row, .at may be NULL (then 1) */
-    lg_view factor;        /* logsumexp: what multiplies each exponential; .at may be NULL */
-    lg_view out;           /* of x's shape (softmax_jacobian: classes of them); .at may be NULL */
-    lg_view value;         /* one a row: logsumexp or loss; .at may be NULL */
-    double *lse;           /* one a row, contiguous, in row order; may be NULL */
-    int lse_given;         /* lse is an input: the pass that computes it is left out */
+    lg_view x;        /* logits */
+    lg_view grad;     /* softmax and log_softmax backward: the incoming gradient, of x's shape */
+    lg_view row_grad; /* logsumexp and cross_entropy backward: one a row, .at may be NULL (then 1) */
+    lg_view factor;   /* logsumexp: what multiplies each exponential; .at may be NULL */
+    lg_view out;      /* of x's shape (softmax_jacobian: classes of them); .at may be NULL */
+    lg_view value;    /* one a row: logsumexp or loss; .at may be NULL */
+    double *lse;      /* one a row, contiguous, in row order; may be NULL */
+    int lse_given;    /* lse is an input: the pass that computes it is left out */
     /* targets of cross_entropy */
-    lg_view label;         /* .at is NULL for probability targets */
+    lg_view label; /* .at is NULL for probability targets */
     int label_type;
     int64_t ignore_index;
-    lg_view soft;          /* probability targets; .at may be NULL */
-    const void *weight;    /* class weights, contiguous, of the computed type; may be NULL */
+    lg_view soft;                /* probability targets; .at may be NULL */
+    const void *weight;          /* class weights, contiguous, of the computed type; may be NULL */
     const double *sample_weight; /* one a row, contiguous, not negative; 0 leaves the row out. May be NULL */
-    double smoothing;      /* label_smoothing */
-    double scale, over;    /* of the gradient, besides row_grad: scale / over */
-    lg_sum *sum;           /* if given, the row values are added to it */
+    double smoothing;            /* label_smoothing */
+    double scale, over;          /* of the gradient, besides row_grad: scale / over */
+    lg_sum *sum;                 /* if given, the row values are added to it */
     lg_statistics statistics;
-    int *strange;          /* set where a label is no class any more, whose row is then left out */
-    void *scratch;         /* lg_rows_scratch bytes, aligned to 64; each thread has its own */
+    int *strange;  /* set where a label is no class any more, whose row is then left out */
+    void *scratch; /* lg_rows_scratch bytes, aligned to 64; each thread has its own */
 } lg_rows_job;
 
 size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize);
@@ -148,8 +156,8 @@ typedef struct {
     int known;          /* the log-sum-exp was given: it stands for max, and */
     double others;      /* is the sum over all but the label */
     /* set by lg_finish: */
-    double total;       /* count * unit + rest */
-    double log_rest;    /* log-sum-exp - max */
+    double total;    /* count * unit + rest */
+    double log_rest; /* log-sum-exp - max */
 } lg_row;
 /* The same of up to LG_ROWS rows, by field. */
 enum { LG_ROWS = 64 };
@@ -157,7 +165,7 @@ typedef struct {
     double max[LG_ROWS], target[LG_ROWS], unit[LG_ROWS], count[LG_ROWS], rest[LG_ROWS], others[LG_ROWS];
     double known[LG_ROWS];
     double total[LG_ROWS], log_rest[LG_ROWS], lse[LG_ROWS], loss[LG_ROWS]; /* loss: of a label, unweighted */
-    double up[LG_ROWS], own[LG_ROWS]; /* what multiplies the gradient, and the label's term */
+    double up[LG_ROWS], own[LG_ROWS];      /* what multiplies the gradient, and the label's term */
     double slope[LG_ROWS], entry[LG_ROWS]; /* up / total, and the gradient's entry for the label */
 } lg_batch;
 /* What their statistics need besides (statistics.h), and what becomes of it. */
@@ -171,14 +179,18 @@ typedef struct {
 
 /* ---- norms (norms.c) ---- */
 /* Of a block's squares the sum, as high + low, wrong by at most slack; the largest element. */
-typedef struct { double max, high, low, slack; } lg_squares;
-typedef struct { double root, scale; } lg_norm;
+typedef struct {
+    double max, high, low, slack;
+} lg_squares;
+typedef struct {
+    double root, scale;
+} lg_norm;
 typedef struct {
     lg_view x, out;     /* the gradient goes to out; .at may be NULL */
     ptrdiff_t n, inner; /* elements of a row, and rows to each outer one */
     const double *grad; /* one a row, contiguous; may be NULL, then it is up */
     double up;
-    double *value;      /* the norms, likewise; may be NULL */
+    double *value; /* the norms, likewise; may be NULL */
 } lg_norm_job;
 
 /* ---- binary targets: n logits, all arrays contiguous ---- */
@@ -189,7 +201,7 @@ typedef struct {
     double limit;         /* a logit above it is predicted */
     void *loss;           /* of the computed type, as binary_cross_entropy_with_logits */
     double *probability, *entropy, *brier;
-    uint8_t *outcome;     /* 2 where the target is above 1/2, and 1 where it is predicted */
+    uint8_t *outcome; /* 2 where the target is above 1/2, and 1 where it is predicted */
 } lg_label_job;
 
 /* ---- adding up (tally.h); what is written may go on to a whole number of LG_LANES ---- */

@@ -16,7 +16,8 @@ static void clear_rows(const lg_view *view, char *at, ptrdiff_t apart, ptrdiff_t
     const ptrdiff_t size = lg_size(view->storage), step = view->stride[1];
     const ptrdiff_t along = step == size ? classes : 1, across = apart == along * size ? rows : 1;
     for (ptrdiff_t r = 0; r < rows; r += across)
-        for (ptrdiff_t c = 0; c < classes; c += along) memset(at + r * apart + c * step, 0, (size_t)(along * across * size));
+        for (ptrdiff_t c = 0; c < classes; c += along)
+            memset(at + r * apart + c * step, 0, (size_t)(along * across * size));
 }
 
 /* Neighbours: rows that are equally far from each other. */

@@ -71,33 +71,44 @@ static double square_rest(double v, double square) {
     return ((high * high - square) + 2 * high * low) + low * low;
 }
 
-static double exact_sum(const lg_kernels *kernels, const lg_norm_job *job, const char *at, int computed, double unit) {
-    lg_sum sum;
-    lg_sum_clear(&sum);
-    for (ptrdiff_t i = 0; i < job->n; i++) {
-        double wide;
-        float narrow;
-        kernels->load(at + i * job->x.stride[1], 0, 1, job->x.storage, computed == LG_F64 ? (void *)&wide : &narrow);
-        const double v = (computed == LG_F64 ? wide : (double)narrow) * unit, square = v * v;
-        lg_sum_add(&sum, square);
-        if (square < INFINITY) lg_sum_add(&sum, square_rest(v, square));
+/* The exact squares of elements from begin to end, in the unit. */
+static void add_squares(const lg_way *way, const lg_norm_job *job, const char *at, double unit, ptrdiff_t begin,
+                        ptrdiff_t end, lg_sum *sum) {
+    const lg_kernels *kernels = way->level->kernels[way->computed], *doubles = way->level->kernels[LG_F64];
+    const int is_double = way->computed == LG_F64;
+    for (ptrdiff_t i = begin; i < end; i += LG_BLOCK) {
+        const ptrdiff_t n = end - i < LG_BLOCK ? end - i : LG_BLOCK;
+        double wide[LG_BLOCK], square[LG_BLOCK], rest[LG_BLOCK];
+        float narrow[LG_BLOCK];
+        const char *from = at + i * job->x.stride[1];
+        kernels->load(from, job->x.stride[1], n, job->x.storage, is_double ? (void *)wide : (void *)narrow);
+        for (ptrdiff_t k = 0; !is_double && k < n; k++) wide[k] = (double)narrow[k];
+        for (ptrdiff_t k = 0; k < n; k++) {
+            const double v = wide[k] * unit;
+            square[k] = v * v;
+            rest[k] = square[k] < INFINITY ? square_rest(v, square[k]) : 0;
+        }
+        doubles->sum(square, n, sum);
+        if (is_double) doubles->sum(rest, n, sum); /* those of float32 have none */
+        if ((i - begin) / LG_BLOCK % 64 == 63 && lg_stopped()) return;
     }
-    return lg_sum_value(&sum);
 }
 
-static void finish(const lg_kernels *kernels, const lg_norm_job *job, const char *at, int computed, double unit,
-                   const lg_squares *found, const lg_sum *sum, lg_norm *norm) {
+/* The norm, if the sum that was found in a unit can be told from others. */
+static int finish(const lg_squares *found, const lg_sum *sum, double unit, int computed, lg_norm *norm) {
     double square;
     norm->scale = unit_for(found->max, computed);
     const double step = norm->scale / unit;
-    if (is_sure(found, sum, &square)) square = square * step * step;
-    else square = exact_sum(kernels, job, at, computed, norm->scale);
-    norm->root = sqrt(square);
+    const int sure = is_sure(found, sum, &square);
+    if (sure) norm->root = sqrt(square * step * step);
+    return sure;
 }
 
 /* What an element is multiplied by, one after the other, to be x grad / norm: while it is small by a power of 2, if
  * that is not inexact, and by one that may take it out of the range last. */
-typedef struct { double first, second, last; } norm_factors;
+typedef struct {
+    double first, second, last;
+} norm_factors;
 static norm_factors factors_of(const lg_norm *norm, double grad, int computed) {
     const double least = computed == LG_F64 ? DBL_MIN : (double)FLT_MIN;
     const int large = fabs(grad) > 1, is_tiny = large && norm->root < 0.25; /* else that is at least 1/2 */
@@ -133,7 +144,7 @@ typedef struct {
     double unit;    /* of a long row: what its elements are measured in, */
     lg_squares all; /* what its blocks gave */
     lg_sum sum;
-    lg_norm norm;   /* and, then, its norm */
+    lg_norm norm; /* and, then, its norm */
 } norm_call;
 
 static void one_row(const norm_call *c, const lg_kernels *kernels, ptrdiff_t row) {
@@ -151,7 +162,11 @@ static void one_row(const norm_call *c, const lg_kernels *kernels, ptrdiff_t row
         if (sum) lg_sum_clear(sum);
         all = measure(kernels, job, at, computed, unit, 0, job->n, sum);
     }
-    finish(kernels, job, at, computed, unit, &all, sum, &norm);
+    if (!finish(&all, sum, unit, computed, &norm)) {
+        lg_sum_clear(&exact);
+        add_squares(c->way, job, at, norm.scale, 0, job->n, &exact);
+        norm.root = sqrt(lg_sum_value(&exact));
+    }
     if (job->value) job->value[row] = norm.root / norm.scale;
     if (job->out.at)
         slopes(kernels, job, at, job->out.at + outer * job->out.stride[0] + inner * job->out.stride[2], computed, &norm,
@@ -181,8 +196,8 @@ static void measure_part(void *call, void *total, void *unused, ptrdiff_t begin,
     measured *to = total;
     const lg_environment found = lg_enter();
     (void)unused;
-    const lg_squares part =
-        measure(c->way->level->kernels[c->way->computed], &c->job, c->job.x.at, c->way->computed, c->unit, begin, end, &to->sum);
+    const lg_squares part = measure(c->way->level->kernels[c->way->computed], &c->job, c->job.x.at, c->way->computed,
+                                    c->unit, begin, end, &to->sum);
     to->slack += part.slack;
     if (part.max > to->max) to->max = part.max;
     lg_leave(found);
@@ -217,16 +232,38 @@ static int measure_row(norm_call *c, double unit) {
     return status;
 }
 
+static void squares_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+    const norm_call *c = call;
+    const lg_environment found = lg_enter();
+    (void)unused;
+    add_squares(c->way, &c->job, c->job.x.at, c->norm.scale, begin, end, total);
+    lg_leave(found);
+}
+
+static void merge_squares(void *call, const void *total) { lg_sum_merge(&((norm_call *)call)->sum, total); }
+
+static int exact_row(norm_call *c) {
+    lg_sum own;
+    const lg_work work = {squares_part, merge_squares, c, &own, sizeof own, 0, c->job.n, 4};
+    lg_sum_clear(&own);
+    lg_sum_clear(&c->sum);
+    const int status = lg_share(&work, c->way->threads, c->way->look);
+    lg_sum_merge(&c->sum, &own);
+    c->norm.root = sqrt(lg_sum_value(&c->sum));
+    return status;
+}
+
 static int long_row(norm_call *c) {
     const lg_way *way = c->way;
     int status = measure_row(c, 1);
-    if (status == LG_DONE && is_far(c->all.max, way->computed)) status = measure_row(c, unit_for(c->all.max, way->computed));
+    if (status == LG_DONE && is_far(c->all.max, way->computed))
+        status = measure_row(c, unit_for(c->all.max, way->computed));
     if (status != LG_DONE) return status;
     const lg_environment found = lg_enter();
-    finish(way->level->kernels[way->computed], &c->job, c->job.x.at, way->computed, c->unit, &c->all, &c->sum, &c->norm);
+    if (!finish(&c->all, &c->sum, c->unit, way->computed, &c->norm)) status = exact_row(c);
     if (c->job.value) *c->job.value = c->norm.root / c->norm.scale;
     lg_leave(found);
-    if (!c->job.out.at) return LG_DONE;
+    if (!c->job.out.at || status != LG_DONE) return status;
     const lg_work work = {slopes_part, NULL, c, NULL, 0, 0, c->job.n, 1};
     return lg_share(&work, way->threads, way->look);
 }

@@ -10,13 +10,21 @@
 /* A derivative. PLAIN: no product leaves the range but by its own size. EXACT: `of`, 0 only where that is meant.
  * SHIFTED: of 2^n, likewise, `of` near 1. ROUNDED: `of`, unless that is far from 1. Careful, they are all of 2^n. */
 enum { PLAIN, EXACT, SHIFTED, ROUNDED };
-typedef struct { V of, n; int kind; } slope;
+typedef struct {
+    V of, n;
+    int kind;
+} slope;
 INLINE slope plain_(V of) { return (slope){of, set1(0), PLAIN}; }
 INLINE slope exactly_(V of) { return (slope){of, set1(0), EXACT}; }
 INLINE slope rounded_(V of) { return (slope){of, set1(0), ROUNDED}; }
 INLINE slope shifted_(V of, V n) { return (slope){of, n, SHIFTED}; }
 /* Where results go: the value is y, careful y 2^n. `far` tells of products inside it as usual_product does (loops.h). */
-typedef struct { V *y, *n; slope *d; I *far; int careful; } outcome;
+typedef struct {
+    V *y, *n;
+    slope *d;
+    I *far;
+    int careful;
+} outcome;
 
 #define OP(name) INLINE void op_##name(const V *in, const S *p, outcome r)
 #define UNUSED (void)p
@@ -26,7 +34,7 @@ typedef struct { V *y, *n; slope *d; I *far; int careful; } outcome;
 
 INLINE M positive_(V x) { return lt_(ZERO, x); }
 INLINE M negative_(V x) { return lt_(x, ZERO); }
-INLINE V number_(V x, V a) { return select_(eq_(x, x), a, x); } /* a, but NaN where x is */
+INLINE V number_(V x, V a) { return select_(eq_(x, x), a, x); }              /* a, but NaN where x is */
 INLINE V clamp_(V x, V least, V most) { return max_(least, min_(most, x)); } /* NaN stays */
 /* a b, rounded once where it is subnormal too; a may be tiny, b not. */
 INLINE V once_(pair a, pair b) {
@@ -214,9 +222,7 @@ OP(relu) {
     *r.d = plain_(number_(x, keep_(positive_(x), ONE)));
 }
 /* s x, -0 at a slope of 0 even if x is -inf */
-INLINE V sloped(V s, V x) {
-    return s * select_(eq_(s, ZERO), max_(set1(-C_(FLT_MAX, DBL_MAX)), x), x);
-}
+INLINE V sloped(V s, V x) { return s * select_(eq_(s, ZERO), max_(set1(-C_(FLT_MAX, DBL_MAX)), x), x); }
 OP(leaky_relu) {
     V x = in[0], slope = set1(p[0]);
     *r.y = select_(negative_(x), sloped(slope, x), x);
@@ -272,7 +278,8 @@ OP(elu) {
 /* l x = x + (l - 1) x, or l a (exp(x) - 1) below 0. */
 OP(selu) {
     UNUSED;
-    const V scale = set1(C_(0x1.0cfabep+0f, 0x1.0cfabd6a91132p+0)), more = set1(C_(0x1.9f57aep-5f, 0x1.9f57ad5222649p-5));
+    const V scale = set1(C_(0x1.0cfabep+0f, 0x1.0cfabd6a91132p+0)),
+            more = set1(C_(0x1.9f57aep-5f, 0x1.9f57ad5222649p-5));
     const V both = set1(C_(0x1.c212ccp+0f, 0x1.c212cc640f031p+0));
     V x = in[0], low = NO_FMA ? once_times(expm1_below(x), both) : times_expm1(both, x);
     *r.y = select_(negative_(x), low, fma_(x, more, x));
@@ -507,34 +514,34 @@ OP(relative_entropy_q) {
 #endif
 
 /*  X(name, inputs, parameters, is a loss, bound, derivative's bound) */
-#define LG_OPS(X)                                      \
-    X(sigmoid, 1, 0, 0, 1.0, 2.0)                      \
-    X(log_sigmoid, 1, 0, 0, 1.0, 2.0)                  \
-    X(softplus, 1, 0, 0, 1.0, 2.0)                     \
-    X(softplus_beta, 1, 1, 0, 1.0, 2.0)                \
-    X(silu, 1, 0, 0, 2.0, 2.0)                         \
-    X(gelu, 1, 0, 0, 2.0, 2.0)                         \
-    X(gelu_tanh, 1, 0, 0, 2.0, 2.0)                    \
-    X(tanh, 1, 0, 0, 1.0, 2.0)                         \
-    X(mish, 1, 0, 0, 1.0, 2.0)                         \
-    X(relu, 1, 0, 0, 1.0, 1.0)                         \
-    X(leaky_relu, 1, 1, 0, 1.0, 1.0)                   \
-    X(prelu, 2, 0, 0, 1.0, 1.0)                        \
-    X(prelu_weight, 2, 0, 0, 1.0, 1.0)                 \
-    X(elu, 1, 1, 0, 1.0, 2.0)                          \
-    X(selu, 1, 0, 0, 2.0, 2.0)                         \
-    X(celu, 1, 1, 0, 1.0, 2.0)                         \
-    X(hardsigmoid, 1, 0, 0, 2.0, 2.0)                  \
-    X(hardswish, 1, 0, 0, 2.0, 2.0)                    \
-    X(softsign, 1, 0, 0, 2.0, 2.0)                     \
-    X(binary_cross_entropy_with_logits, 3, 0, 1, 2.0, 2.0) \
-    X(binary_cross_entropy, 2, 2, 1, 2.0, 2.0)         \
-    X(mse_loss, 2, 0, 1, 1.0, 1.0)                     \
-    X(kl_div, 2, 0, 1, 2.0, 1.0)                       \
-    X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)            \
-    X(information_content, 1, 2, 0, 2.0, 2.0)          \
-    X(entropy, 1, 2, 0, 2.0, 2.0)                      \
-    X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)   \
-    X(cross_entropy_of_distributions_q, 2, 2, 0, 2.0, 2.0) \
-    X(relative_entropy, 2, 2, 0, 2.0, 2.0)             \
+#define LG_OPS(X)                                                                                                      \
+    X(sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                      \
+    X(log_sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                  \
+    X(softplus, 1, 0, 0, 1.0, 2.0)                                                                                     \
+    X(softplus_beta, 1, 1, 0, 1.0, 2.0)                                                                                \
+    X(silu, 1, 0, 0, 2.0, 2.0)                                                                                         \
+    X(gelu, 1, 0, 0, 2.0, 2.0)                                                                                         \
+    X(gelu_tanh, 1, 0, 0, 2.0, 2.0)                                                                                    \
+    X(tanh, 1, 0, 0, 1.0, 2.0)                                                                                         \
+    X(mish, 1, 0, 0, 1.0, 2.0)                                                                                         \
+    X(relu, 1, 0, 0, 1.0, 1.0)                                                                                         \
+    X(leaky_relu, 1, 1, 0, 1.0, 1.0)                                                                                   \
+    X(prelu, 2, 0, 0, 1.0, 1.0)                                                                                        \
+    X(prelu_weight, 2, 0, 0, 1.0, 1.0)                                                                                 \
+    X(elu, 1, 1, 0, 1.0, 2.0)                                                                                          \
+    X(selu, 1, 0, 0, 2.0, 2.0)                                                                                         \
+    X(celu, 1, 1, 0, 1.0, 2.0)                                                                                         \
+    X(hardsigmoid, 1, 0, 0, 2.0, 2.0)                                                                                  \
+    X(hardswish, 1, 0, 0, 2.0, 2.0)                                                                                    \
+    X(softsign, 1, 0, 0, 2.0, 2.0)                                                                                     \
+    X(binary_cross_entropy_with_logits, 3, 0, 1, 2.0, 2.0)                                                             \
+    X(binary_cross_entropy, 2, 2, 1, 2.0, 2.0)                                                                         \
+    X(mse_loss, 2, 0, 1, 1.0, 1.0)                                                                                     \
+    X(kl_div, 2, 0, 1, 2.0, 1.0)                                                                                       \
+    X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)                                                                            \
+    X(information_content, 1, 2, 0, 2.0, 2.0)                                                                          \
+    X(entropy, 1, 2, 0, 2.0, 2.0)                                                                                      \
+    X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)                                                               \
+    X(cross_entropy_of_distributions_q, 2, 2, 0, 2.0, 2.0)                                                             \
+    X(relative_entropy, 2, 2, 0, 2.0, 2.0)                                                                             \
     X(relative_entropy_q, 2, 2, 0, 2.0, 2.0)

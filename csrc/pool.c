@@ -12,10 +12,10 @@ enum {
     DIRECT = 1 << 16, /* float32 elements that are computed without a look at the clock */
     FIRST = 1 << 13,  /* that are done first, to see how long they take */
     MOST_HELPERS = 1023,
-    SMALL = 1 << 14   /* bytes of scratch on the stack */
+    SMALL = 1 << 14 /* bytes of scratch on the stack */
 };
-#define LONGEST 10e-3    /* seconds of a part */
-#define BETWEEN 10e-3    /* seconds between two looks */
+#define LONGEST 10e-3 /* seconds of a part */
+#define BETWEEN 10e-3 /* seconds between two looks */
 /* Seconds that an idle helper stays awake, and a caller that waits for the last: about what it takes to be woken, so
  * that waiting costs at most twice what it had to (A. R. Karlin et al., Competitive randomized algorithms for
  * nonuniform problems, 1994). Yielding meanwhile, they take nothing from others. */
@@ -40,9 +40,9 @@ typedef struct call {
 
 static struct {
     lg_lock lock;
-    lg_bell bell;       /* rung for those asleep */
-    call *open;         /* that want helpers */
-    atomic_int wanted;  /* by all of them together */
+    lg_bell bell;      /* rung for those asleep */
+    call *open;        /* that want helpers */
+    atomic_int wanted; /* by all of them together */
     int threads, asleep, shared;
     unsigned generation; /* of processes: a forked child has none of its parent's threads */
     int watched;
@@ -88,7 +88,8 @@ static int take(call *c, ptrdiff_t *begin, ptrdiff_t *end) {
         size = c->threads == 1 ? count - at : (count - at) / (2 * c->threads);
         size = size < c->least ? c->least : size > c->most ? c->most : size;
         if (size > count - at) size = count - at;
-    } while (!atomic_compare_exchange_weak_explicit(&c->next, &at, at + size, memory_order_relaxed, memory_order_relaxed));
+    } while (
+        !atomic_compare_exchange_weak_explicit(&c->next, &at, at + size, memory_order_relaxed, memory_order_relaxed));
     *begin = at;
     *end = at + size;
     return 1;

@@ -8,9 +8,9 @@ typedef struct {
     void (*part)(void *job, void *total, void *scratch, ptrdiff_t begin, ptrdiff_t end);
     void (*merge)(void *job, const void *total); /* adds a helper's total to the caller's, one at a time */
     void *job;
-    void *total;             /* the caller's, cleared; NULL if parts add nothing up */
-    size_t total_size;       /* of a helper's own, cleared as well */
-    size_t scratch_size;     /* of memory that each thread has for itself, aligned to 64 */
+    void *total;         /* the caller's, cleared; NULL if parts add nothing up */
+    size_t total_size;   /* of a helper's own, cleared as well */
+    size_t scratch_size; /* of memory that each thread has for itself, aligned to 64 */
     ptrdiff_t count, width;
 } lg_work;
 
@@ -37,6 +37,8 @@ typedef struct {
 } lg_sharing;
 lg_sharing lg_set_sharing(lg_sharing sharing); /* the one before; for tests */
 
-typedef struct { int threads, shared; } lg_pool_state; /* helpers started; jobs that were offered to any */
+typedef struct {
+    int threads, shared;
+} lg_pool_state; /* helpers started; jobs that were offered to any */
 lg_pool_state lg_pool_now(void);
 #endif

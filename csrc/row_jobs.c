@@ -36,15 +36,15 @@ void lg_read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64
         const ptrdiff_t step = label->stride[inner == 1 ? 0 : 2], left = inner == 1 ? rows : inner - within;
         const ptrdiff_t n = left < rows ? left : rows;
         const char *p = label->at + outer * label->stride[0] + within * label->stride[2];
-#define READ_RUN(T, step) \
-    for (ptrdiff_t i = 0; i < n; i++) { \
-        T v; \
-        memcpy(&v, p + i * (step), sizeof v); \
-        to[i] = (int64_t)v; \
+#define READ_RUN(T, step)                                                                                              \
+    for (ptrdiff_t i = 0; i < n; i++) {                                                                                \
+        T v;                                                                                                           \
+        memcpy(&v, p + i * (step), sizeof v);                                                                          \
+        to[i] = (int64_t)v;                                                                                            \
     }
-#define READ(T) \
-    if (step == (ptrdiff_t)sizeof(T)) READ_RUN(T, (ptrdiff_t)sizeof(T)) \
-    else READ_RUN(T, step) \
+#define READ(T)                                                                                                        \
+    if (step == (ptrdiff_t)sizeof(T)) READ_RUN(T, (ptrdiff_t)sizeof(T))                                                \
+    else READ_RUN(T, step)                                                                                             \
     break;
         switch (job->label_type) {
         case LG_I8: READ(int8_t)
@@ -167,7 +167,9 @@ static void rows_part(void *call, void *total, void *scratch, ptrdiff_t begin, p
     lg_rows_job own = *c->job;
     own.sum = total;
     own.scratch = scratch;
-    (own.what == LG_STATISTICS ? kernels->statistics : own.what == LG_NLL_LOSS ? kernels->nll : kernels->rows)(&own, begin, end);
+    (own.what == LG_STATISTICS ? kernels->statistics
+     : own.what == LG_NLL_LOSS ? kernels->nll
+                               : kernels->rows)(&own, begin, end);
     lg_leave(found);
 }
 
@@ -177,7 +179,8 @@ int lg_rows(const lg_way *way, const lg_rows_job *job) {
     rows_call call = {way, job};
     const ptrdiff_t rows = job->outer * job->inner, n = job->classes, lines = job->what == LG_SOFTMAX_JACOBIAN ? n : 1;
     const size_t scratch = lg_rows_scratch(job, rows, (size_t)lg_size(way->computed));
-    const lg_work work = {rows_part, merge_rows, &call, job->sum, sizeof *job->sum, scratch, rows, n * lines + LG_PER_ROW};
+    const lg_work work = {rows_part,        merge_rows, &call, job->sum,
+                          sizeof *job->sum, scratch,    rows,  n * lines + LG_PER_ROW};
     return lg_share(&work, way->threads, way->look);
 }
 

@@ -1,7 +1,10 @@
 /* The softmax family, row by row: what becomes of a row's terms and sums (sums.h). walk.h leads over the rows. */
 
 /* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
-typedef struct { const S *target, *weight; S slope, level; } mixture;
+typedef struct {
+    const S *target, *weight;
+    S slope, level;
+} mixture;
 INLINE V mixture_at(const mixture *q, ptrdiff_t i, ptrdiff_t k) {
     V v = set1(q->level);
     if (q->target) v = fma_(set1(q->slope), k == VL ? ld(q->target + i) : ld_n(q->target + i, k, 0), v);
@@ -33,7 +36,12 @@ INLINE void sum_mixture(const S *x, ptrdiff_t n, const mixture *q, S max, double
 }
 
 /* f * terms - g q */
-typedef struct { const S *terms; const mixture *q; V first, second, minus; int one; } difference;
+typedef struct {
+    const S *terms;
+    const mixture *q;
+    V first, second, minus;
+    int one;
+} difference;
 INLINE V difference_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const difference *d = of;
     const V e = ld_k(d->terms + i, k), c = mixture_at(d->q, i, k) * d->minus;
@@ -46,7 +54,10 @@ INLINE void mixture_gradient(const S *e, S *out, ptrdiff_t n, const mixture *q, 
 }
 
 /* (x - max) - log_rest, at the maximum -log_rest */
-typedef struct { const S *x; V max, log_rest; } logarithms;
+typedef struct {
+    const S *x;
+    V max, log_rest;
+} logarithms;
 INLINE V logarithm_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const logarithms *l = of;
     const V x = ld_k(l->x + i, k);
@@ -79,7 +90,10 @@ INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e, S *largest)
     if (largest) *largest = fold_max(most);
     return fold_(w);
 }
-typedef struct { const S *terms, *grad; V scale, dot; } softmax_slope;
+typedef struct {
+    const S *terms, *grad;
+    V scale, dot;
+} softmax_slope;
 INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const softmax_slope *s = of;
     return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot) * set1(1 / LIFT);
@@ -123,7 +137,8 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
     }
     const int dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1 && fabs(own) + fabs(mass) > 1; /* what may count */
-    if ((dropped || !isfinite(loss)) && w->total == w->total) loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
+    if ((dropped || !isfinite(loss)) && w->total == w->total)
+        loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
     if (!out) return loss;
     const int faint = mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */
     if (w->total == w->total && (is_far || faint || !(fabs(up * (mass + own)) <= MOST_UP))) {

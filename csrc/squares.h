@@ -39,15 +39,14 @@ INLINE void find_extremes(const S *x, ptrdiff_t n, S *least, S *most) {
     const V zero = set1(0), none = set1((S)INFINITY);
     V low[4], high[4];
     for (int g = 0; g < 4; g++) low[g] = none, high[g] = zero;
-    for (ptrdiff_t i = 0; i < n; i += 4 * VL)
-        UNROLL(4)
-        for (int g = 0; g < 4; g++) {
-            const ptrdiff_t k = n - i - g * VL;
-            if (k <= 0) break;
-            const V v = abs_(k >= VL ? ld(x + i + g * VL) : ld_n(x + i + g * VL, k, 0));
-            high[g] = max_(v, high[g]);
-            if (!LG_DOUBLE) low[g] = min_(select_(eq_(v, zero), none, v), low[g]);
-        }
+    for (ptrdiff_t i = 0; i < n; i += 4 * VL) UNROLL(4)
+    for (int g = 0; g < 4; g++) {
+        const ptrdiff_t k = n - i - g * VL;
+        if (k <= 0) break;
+        const V v = abs_(k >= VL ? ld(x + i + g * VL) : ld_n(x + i + g * VL, k, 0));
+        high[g] = max_(v, high[g]);
+        if (!LG_DOUBLE) low[g] = min_(select_(eq_(v, zero), none, v), low[g]);
+    }
     *most = fold_max(max_(max_(high[0], high[1]), max_(high[2], high[3])));
     *least = -fold_max(-min_(min_(low[0], low[1]), min_(low[2], low[3])));
 }

@@ -85,7 +85,8 @@ static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_found *to
     for (ptrdiff_t i = 0; i < n; i += LANES)
         for (int h = 0; i + h * VL < n && h < VPER; h++) {
             const ptrdiff_t at = i + h * VL;
-            const V v = max_(set1(FLOOR), (n - at < VL ? ld_n(x + at, n - at, -(S)INFINITY) : ld(x + at)) - set1(shift));
+            const V v =
+                max_(set1(FLOOR), (n - at < VL ? ld_n(x + at, n - at, -(S)INFINITY) : ld(x + at)) - set1(shift));
             const M is_top = eq_(v, set1(max - shift));
             terms_of(&v, &e, 1, &u, &seen);
             const V s = drop_(is_top, e) * scale;
@@ -270,8 +271,8 @@ static void see_each(const plan *p, rows_batch *t, lg_found *f) {
     }
     if (p->n <= GROUP * LANES) return;
     EACH_ROW(k, t)
-        if (quick[k] && f->rank[k] != 0)
-            f->predicted[k] += seek(t->x[k], p->n, (ptrdiff_t)f->predicted[k], (S)t->of.max[k]);
+    if (quick[k] && f->rank[k] != 0)
+        f->predicted[k] += seek(t->x[k], p->n, (ptrdiff_t)f->predicted[k], (S)t->of.max[k]);
 }
 static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
     const lg_rows_job *j = p->job;

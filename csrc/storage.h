@@ -95,9 +95,9 @@ INLINE void store_half_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage,
     for (; i + VL <= n; i += VL) store_halves(at + i * stride, stride, VL, storage, ld(from + i));
     if (i < n) store_halves(at + i * stride, stride, n - i, storage, ld_n(from + i, n - i, 0));
 }
-#define HALF_RUN(run, at, stride, n, storage, values)                                  \
-    if (stride == 2 && storage == LG_F16) run(at, 2, n, LG_F16, values);               \
-    else if (stride == 2) run(at, 2, n, LG_BF16, values);                              \
+#define HALF_RUN(run, at, stride, n, storage, values)                                                                  \
+    if (stride == 2 && storage == LG_F16) run(at, 2, n, LG_F16, values);                                               \
+    else if (stride == 2) run(at, 2, n, LG_BF16, values);                                                              \
     else run(at, stride, n, storage, values)
 #endif
 
@@ -111,7 +111,8 @@ static void load_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage,
 #endif
     (void)storage;
     if (stride == (ptrdiff_t)sizeof(S)) memcpy(to, at, (size_t)n * sizeof(S));
-    else for (ptrdiff_t i = 0; i < n; i++) memcpy(to + i, at + i * stride, sizeof(S));
+    else
+        for (ptrdiff_t i = 0; i < n; i++) memcpy(to + i, at + i * stride, sizeof(S));
 }
 
 static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from_) {
@@ -124,5 +125,6 @@ static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, cons
 #endif
     (void)storage;
     if (stride == (ptrdiff_t)sizeof(S)) memcpy(at, from, (size_t)n * sizeof(S));
-    else for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * stride, from + i, sizeof(S));
+    else
+        for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * stride, from + i, sizeof(S));
 }

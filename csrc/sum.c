@@ -141,16 +141,21 @@ double lg_sum_value(lg_sum *sum) {
                 sticky |= room ? limb & ((UINT64_C(1) << (width - room)) - 1) : limb;
                 have = 64;
             }
-            if (i == 0 && have < 64 && have > 53) { window <<= 64 - have; have = 64; }
+            if (i == 0 && have < 64 && have > 53) {
+                window <<= 64 - have;
+                have = 64;
+            }
         }
         if (leading <= 52) bits = window; /* exact: a subnormal or the lowest normals */
         else {
             uint64_t kept = window >> 11, rest = window & 0x7ff;
             if (rest > 0x400 || (rest == 0x400 && (sticky || kept & 1))) kept++;
             uint64_t exponent = (uint64_t)(leading - 51);
-            if (kept >> 53) { kept >>= 1; exponent++; }
-            bits = exponent >= 0x7ff ? UINT64_C(0x7ff) << 52
-                                     : exponent << 52 | (kept & ((UINT64_C(1) << 52) - 1));
+            if (kept >> 53) {
+                kept >>= 1;
+                exponent++;
+            }
+            bits = exponent >= 0x7ff ? UINT64_C(0x7ff) << 52 : exponent << 52 | (kept & ((UINT64_C(1) << 52) - 1));
         }
         bits |= (uint64_t)negative << 63;
     }
@@ -171,7 +176,8 @@ double lg_sum_scaled(const lg_sum *sum, int *exponent) {
 double lg_sum_mean(const lg_sum *sum, double divisor) {
     int exponent;
     const lg_environment found = lg_enter();
-    const double m = lg_sum_scaled(sum, &exponent), mean = divisor == 0 ? (double)NAN : m / divisor * (exponent ? 0x1p64 : 1);
+    const double m = lg_sum_scaled(sum, &exponent),
+                 mean = divisor == 0 ? (double)NAN : m / divisor * (exponent ? 0x1p64 : 1);
     lg_leave(found);
     return mean;
 }

@@ -13,19 +13,19 @@
  * Order of the sum, on every level: element i belongs to lane i mod LANES; 8 of a lane are added as a
  * tree, trees in W, lanes by fold_. Zeros change nothing, so neither does trailing -inf padding. */
 
-#define GROUP 8                       /* vectors to a tree */
-#define TOGETHER (AVX512 ? 4 : 1)     /* whose terms are computed side by side: as registers allow */
-#define FIRST (8 * LANES)             /* elements that fix the unit */
-#define ROW_BLOCK (64 * LANES)        /* 4 KiB */
-#define AHEAD (32 * LANES)            /* prefetched to the first level of the cache while terms are computed */
-#define FURTHER (256 * LANES)         /* and to the second, 16 KiB: what memory takes to answer is long */
+#define GROUP 8                   /* vectors to a tree */
+#define TOGETHER (AVX512 ? 4 : 1) /* whose terms are computed side by side: as registers allow */
+#define FIRST (8 * LANES)         /* elements that fix the unit */
+#define ROW_BLOCK (64 * LANES)    /* 4 KiB */
+#define AHEAD (32 * LANES)        /* prefetched to the first level of the cache while terms are computed */
+#define FURTHER (256 * LANES)     /* and to the second, 16 KiB: what memory takes to answer is long */
 #define BIAS C_(64, 512)
 #define SLACK C_(30.0f, 300.0f)
 #define FAR C_(256.0f, 2048.0f)
-#define LEAST C_(-125.0f, -1021.0f)   /* exponents below it are taken as 0 */
+#define LEAST C_(-125.0f, -1021.0f) /* exponents below it are taken as 0 */
 
 typedef struct {
-    V magic; /* MAGIC - N, where the sums' unit is exp(shift) 2^N, shift already taken off the logits */
+    V magic;    /* MAGIC - N, where the sums' unit is exp(shift) 2^N, shift already taken off the logits */
     S exponent; /* N */
 } unit;
 
@@ -98,15 +98,14 @@ typedef struct {
     V leader[VPER];  /* the number of the group in which M occurs first, as bits */
     V bar[2];        /* what logits need to come before the label's: in groups ahead of its own, and from turn on */
     ptrdiff_t turn, at;
-    N before;        /* logits that do */
+    N before; /* logits that do */
 } figures;
 
 INLINE void see_group(figures *f, const V *x, ptrdiff_t at, V *max, V *leader) {
     V top = max_(max_(max_(x[0], x[1]), max_(x[2], x[3])), max_(max_(x[4], x[5]), max_(x[6], x[7])));
     const V bar = f->bar[at >= f->turn];
-    if (count_(nlt_(top, bar)))
-        UNROLL(8)
-        for (int g = 0; g < GROUP; g++) f->before = n_add(f->before, nlt_(x[g], bar));
+    if (count_(nlt_(top, bar))) UNROLL(8)
+    for (int g = 0; g < GROUP; g++) f->before = n_add(f->before, nlt_(x[g], bar));
     *leader = select_(lt_(*max, top), from_bits(iset1((SI)(at / (GROUP * LANES)))), *leader);
     *max = max_(top, *max);
 }
@@ -117,14 +116,12 @@ INLINE void see_block(figures *f, const S *x, ptrdiff_t n, running *a) {
         V max = a->max[h];
         for (ptrdiff_t i = h * VL; i < n; i += GROUP * LANES) {
             V v[GROUP];
-            if (n - i >= (GROUP - 1) * LANES + VL)
-                UNROLL(8)
-                for (int g = 0; g < GROUP; g++) v[g] = ld(x + i + g * LANES);
-            else
-                for (int g = 0; g < GROUP; g++) {
-                    const ptrdiff_t k = n - i - g * LANES;
-                    v[g] = k >= VL ? ld(x + i + g * LANES) : k > 0 ? ld_n(x + i + g * LANES, k, none) : set1(none);
-                }
+            if (n - i >= (GROUP - 1) * LANES + VL) UNROLL(8)
+            for (int g = 0; g < GROUP; g++) v[g] = ld(x + i + g * LANES);
+            else for (int g = 0; g < GROUP; g++) {
+                const ptrdiff_t k = n - i - g * LANES;
+                v[g] = k >= VL ? ld(x + i + g * LANES) : k > 0 ? ld_n(x + i + g * LANES, k, none) : set1(none);
+            }
             see_group(f, v, f->at + i, &max, &f->leader[h]);
         }
         f->gaps[h] = w_add(f->gaps[h], (max - a->max[h]) * (w_narrow(a->sum[h]) + a->top[h]));
@@ -149,7 +146,7 @@ INLINE void sum_terms(const S *x, int in_place, ptrdiff_t n, const unit *u, S *k
                       figures *f) {
     const S none = f ? FLOOR : -(S)INFINITY;
     const ptrdiff_t ahead = f ? ROW_BLOCK : AHEAD; /* the first look at a block finds it in the cache */
-    V gaps[VPER], squares[VPER]; /* chains of GROUP, then of the groups of a block */
+    V gaps[VPER], squares[VPER];                   /* chains of GROUP, then of the groups of a block */
     for (int h = 0; f && h < VPER; h++) gaps[h] = squares[h] = set1(0);
     if (f) see_block(f, x, n, a);
     ptrdiff_t i = 0;
@@ -320,12 +317,14 @@ INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *n
                 const S *from = shift == 0 ? x + i : buffer;
                 if (i && i % PIECE == 0 && lg_stopped()) break;
                 for (ptrdiff_t c = 0; shift != 0 && c < k; c++) buffer[c] = x[i + c] - shift;
-                sum_terms(from, in_place && shift == 0, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a, NULL);
+                sum_terms(from, in_place && shift == 0, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a,
+                          NULL);
             }
         lg_row row;
         const S max = largest(&a) + shift;
         if (sums_up(&a, max, reference, &row) || (n > PIECE && lg_stopped())) return row;
-        reference = max == max && isfinite(max) ? max : row_max(x, n);
+        /* the largest logit itself, near which max is after a shift: that difference was rounded */
+        reference = shift == 0 && isfinite(max) ? max : row_max(x, n);
     }
 }
 
@@ -338,8 +337,14 @@ INLINE void put_row(lg_batch *b, ptrdiff_t k, lg_row row) {
     b->known[k] = row.known;
 }
 INLINE lg_row get_row(const lg_batch *b, ptrdiff_t k) {
-    return (lg_row){.max = b->max[k], .target = b->target[k], .unit = b->unit[k], .count = b->count[k],
-                    .rest = b->rest[k], .known = b->known[k], .others = b->others[k], .total = b->total[k],
+    return (lg_row){.max = b->max[k],
+                    .target = b->target[k],
+                    .unit = b->unit[k],
+                    .count = b->count[k],
+                    .rest = b->rest[k],
+                    .known = b->known[k],
+                    .others = b->others[k],
+                    .total = b->total[k],
                     .log_rest = b->log_rest[k]};
 }
 
@@ -397,8 +402,11 @@ INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S 
     }
     for (int h = 0; h < VPER; h++) a.sum[h] = w_add(a.sum[h], a.top[h]);
     const wide total = fold_(a.sum);
-    return (lg_row){.max = lse, .unit = LG_NAME(exp_of)(lse - (double)shift, (double)u.exponent), .count = 1,
-                    .known = 1, .others = total.s + total.e};
+    return (lg_row){.max = lse,
+                    .unit = LG_NAME(exp_of)(lse - (double)shift, (double)u.exponent),
+                    .count = 1,
+                    .known = 1,
+                    .others = total.s + total.e};
 }
 
 /* The sum without one of its terms. */

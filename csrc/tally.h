@@ -19,7 +19,8 @@ double LG_NAME(top)(const double *v, ptrdiff_t n) {
 lg_cut LG_NAME(cut)(const double *v, ptrdiff_t n, double top, double *left, int64_t *whole) {
     uint64_t bits;
     memcpy(&bits, &top, sizeof bits);
-    const int most = (int)(bits >> MANTISSA) - EXPONENT - 51, place = most < -1074 ? -1074 : most; /* < 2^(place + 52) */
+    const int most = (int)(bits >> MANTISSA) - EXPONENT - 51,
+              place = most < -1074 ? -1074 : most; /* < 2^(place + 52) */
     const V large = set1(power_of_2(place + 52)), unit = large * set1(0x1p-52);
     I total = iset1(0);
     V rest = set1(0);

@@ -43,7 +43,9 @@ static void weigh_values(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, const
 
 /* g / total as one factor, or as two that are normal numbers: a term's share is
  * (term * first) * second; second is 1 unless g / total is extreme. */
-typedef struct { S first, second; } factor;
+typedef struct {
+    S first, second;
+} factor;
 INLINE int is_extreme(double g, double total) { return fabs(g) < total * C_(0x1p-110, 0x1p-1000) && g != 0; }
 INLINE factor factor_by(double g, double total, double quotient) {
     if (!is_extreme(g, total)) return (factor){(S)quotient, 1};
@@ -59,9 +61,7 @@ INLINE factor factor_of(double g, double total) { return factor_by(g, total, g /
 #define LIFT C_(0x1p64f, 0x1p512)
 
 /* part / total * g, in the order in which nothing but the result can underflow. */
-INLINE S share(double part, double total, double g) {
-    return (S)(fabs(g) > 1 ? part * (g / total) : part / total * g);
-}
+INLINE S share(double part, double total, double g) { return (S)(fabs(g) > 1 ? part * (g / total) : part / total * g); }
 /* A row's result, k elements from i on. */
 typedef V result_fn(const void *of, ptrdiff_t i, ptrdiff_t k);
 
@@ -91,7 +91,10 @@ INLINE void write_result(result_fn *result, const void *of, S *out, ptrdiff_t n,
 }
 
 /* Terms times a factor. */
-typedef struct { const S *terms; V first, second; } scaled;
+typedef struct {
+    const S *terms;
+    V first, second;
+} scaled;
 INLINE V scaled_once(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const scaled *s = of;
     return ld_k(s->terms + i, k) * s->first;

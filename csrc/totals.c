@@ -42,7 +42,8 @@ static int spread(lg_totals *t, ptrdiff_t group, int place, uint64_t whole) {
 }
 
 /* Any values, or 1 for each if they are NULL, in any number of groups; groups that are NULL are the first. */
-static int add_any(lg_totals *t, ptrdiff_t first, ptrdiff_t size, const double *value, const int64_t *group, ptrdiff_t n) {
+static int add_any(lg_totals *t, ptrdiff_t first, ptrdiff_t size, const double *value, const int64_t *group,
+                   ptrdiff_t n) {
     for (;;) {
         int missing;
         const ptrdiff_t done = lg_columns_add(t->column, first, size, value, group, n, &missing);
@@ -66,7 +67,8 @@ static int add_whole(lg_totals *t, ptrdiff_t first, ptrdiff_t size, int place, c
 }
 
 /* Values in few groups, cut into whole numbers as often as any of them has bits left: seldom more than thrice. */
-static int add_few(lg_totals *t, ptrdiff_t first, ptrdiff_t size, const double *value, const int64_t *group, ptrdiff_t n) {
+static int add_few(lg_totals *t, ptrdiff_t first, ptrdiff_t size, const double *value, const int64_t *group,
+                   ptrdiff_t n) {
     double left[PIECE], top = t->kernels->top(value, n);
     int64_t whole[PIECE];
     int kind = LG_FINE;
@@ -74,7 +76,8 @@ static int add_few(lg_totals *t, ptrdiff_t first, ptrdiff_t size, const double *
     while (top > 0 && !kind) {
         const lg_cut cut = t->kernels->cut(value, n, top, left, whole);
         const int place = cut.place + 1074 + LG_COLUMNS_BELOW;
-        kind = group && size > 1 ? add_whole(t, first, size, place, whole, group, n) : spread(t, first, place, cut.total);
+        kind =
+            group && size > 1 ? add_whole(t, first, size, place, whole, group, n) : spread(t, first, place, cut.total);
         value = left;
         top = cut.top;
     }
@@ -277,8 +280,8 @@ static ptrdiff_t take_labels(const lg_terms *terms, ptrdiff_t row, ptrdiff_t n, 
     return bad < 0 ? n : bad;
 }
 
-static lg_problem add_row_piece(lg_totals *t, const lg_level *level, int computed, const lg_terms *terms,
-                                ptrdiff_t row, ptrdiff_t n) {
+static lg_problem add_row_piece(lg_totals *t, const lg_level *level, int computed, const lg_terms *terms, ptrdiff_t row,
+                                ptrdiff_t n) {
     piece p;
     const ptrdiff_t good = p.n = take_labels(terms, row, n, p.label);
     if (good) {

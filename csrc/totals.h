@@ -7,8 +7,19 @@
 #include "lossgrad.h"
 
 enum {
-    LG_SUPPORT, LG_PREDICTED, LG_HITS, LG_LOSS, LG_RANKS, LG_SEEN, LG_CONFUSION, LG_BIN_WEIGHT, LG_BIN_CONFIDENCE,
-    LG_BIN_RIGHT, LG_LOSS_HISTOGRAM, LG_SCALARS, LG_TALLIES
+    LG_SUPPORT,
+    LG_PREDICTED,
+    LG_HITS,
+    LG_LOSS,
+    LG_RANKS,
+    LG_SEEN,
+    LG_CONFUSION,
+    LG_BIN_WEIGHT,
+    LG_BIN_CONFIDENCE,
+    LG_BIN_RIGHT,
+    LG_LOSS_HISTOGRAM,
+    LG_SCALARS,
+    LG_TALLIES
 };
 /* The groups of LG_SCALARS: with s the sample weight, w the class weight and l the loss, the sums of s times the
  * entropy and the Brier score, of s w, (s l)^2, s w s l and (s w)^2. */
@@ -25,8 +36,8 @@ typedef struct {
     ptrdiff_t start[LG_TALLIES], size[LG_TALLIES]; /* its groups; size is 0 where it is not kept */
     int valued[LG_TALLIES];                        /* whether it has more than ones */
     int64_t *column[LG_COLUMNS];
-    int64_t *(*zeros)(ptrdiff_t groups);           /* a new column, or NULL; LG_ONES is there from the start */
-    const lg_kernels *kernels; /* of float64 */
+    int64_t *(*zeros)(ptrdiff_t groups); /* a new column, or NULL; LG_ONES is there from the start */
+    const lg_kernels *kernels;           /* of float64 */
     int64_t ignored, undefined, terms, correct, infinite;
     lg_worst_row *worst; /* those of largest loss, in descending order, the earlier first among equals */
     ptrdiff_t listed, most;

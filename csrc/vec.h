@@ -49,9 +49,9 @@ typedef uint32_t SU;
 #define C_(f32, f64) f32
 #endif
 
-#define VL ((int)(VBYTES / sizeof(S)))      /* elements of a V */
-#define LANES ((int)(64 / sizeof(S)))       /* virtual lanes: element i goes to lane i mod LANES */
-#define VPER (LANES / VL)                   /* V's to the virtual vector */
+#define VL ((int)(VBYTES / sizeof(S))) /* elements of a V */
+#define LANES ((int)(64 / sizeof(S)))  /* virtual lanes: element i goes to lane i mod LANES */
+#define VPER (LANES / VL)              /* V's to the virtual vector */
 
 #if VBYTES > 8
 typedef S V __attribute__((vector_size(VBYTES)));
@@ -98,11 +98,23 @@ INLINE I iset1(SI s) { return s - (I){0}; }
 INLINE V set1(S s) { return s; }
 INLINE I iset1(SI s) { return s; }
 #endif
-INLINE I bits_(V v) { I i; memcpy(&i, &v, sizeof i); return i; }
-INLINE V from_bits(I i) { V v; memcpy(&v, &i, sizeof v); return v; }
+INLINE I bits_(V v) {
+    I i;
+    memcpy(&i, &v, sizeof i);
+    return i;
+}
+INLINE V from_bits(I i) {
+    V v;
+    memcpy(&v, &i, sizeof v);
+    return v;
+}
 
 /* ---- memory: any alignment; the _n forms touch k < VL elements and fill the rest ---- */
-INLINE V ld(const S *p) { V v; memcpy(&v, p, sizeof v); return v; }
+INLINE V ld(const S *p) {
+    V v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 INLINE void st(S *p, V v) { memcpy(p, &v, sizeof v); }
 #if AVX512
 #define KMASK(k) ((M)((1u << (k)) - 1u))
@@ -136,7 +148,7 @@ INLINE void stream_(S *p, V v) { st(p, v); }
 INLINE void fence_(void) {}
 #endif
 #if defined(__GNUC__)
-INLINE void prefetch_to(const void *p) { __builtin_prefetch(p, 1); }       /* to be written */
+INLINE void prefetch_to(const void *p) { __builtin_prefetch(p, 1); } /* to be written */
 /* `ahead` elements after p, which may lie past what p points to: to the first or the second level of the cache */
 INLINE void prefetch_(const S *p, ptrdiff_t ahead) {
     __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead * sizeof(S)));
@@ -146,8 +158,14 @@ INLINE void prefetch_later(const S *p, ptrdiff_t ahead) {
 }
 #else
 INLINE void prefetch_to(const void *p) { (void)p; }
-INLINE void prefetch_(const S *p, ptrdiff_t ahead) { (void)p; (void)ahead; }
-INLINE void prefetch_later(const S *p, ptrdiff_t ahead) { (void)p; (void)ahead; }
+INLINE void prefetch_(const S *p, ptrdiff_t ahead) {
+    (void)p;
+    (void)ahead;
+}
+INLINE void prefetch_later(const S *p, ptrdiff_t ahead) {
+    (void)p;
+    (void)ahead;
+}
 #endif
 
 /* ---- comparison and choice ---- */
@@ -155,14 +173,14 @@ INLINE void prefetch_later(const S *p, ptrdiff_t ahead) { (void)p; (void)ahead; 
 INLINE M lt_(V a, V b) { return MMASK(cmp)(a, b, _CMP_LT_OQ); }
 INLINE M nlt_(V a, V b) { return MMASK(cmp)(a, b, _CMP_NLT_UQ); } /* true for NaN */
 INLINE M eq_(V a, V b) { return MMASK(cmp)(a, b, _CMP_EQ_OQ); }
-INLINE M ne_(V a, V b) { return MMASK(cmp)(a, b, _CMP_NEQ_UQ); }   /* true for NaN */
+INLINE M ne_(V a, V b) { return MMASK(cmp)(a, b, _CMP_NEQ_UQ); } /* true for NaN */
 INLINE M nlt_and_(M m, V a, V b) { return MM_MASKED_CMP(m, a, b, _CMP_NLT_UQ); }
 INLINE V select_(M m, V a, V b) { return MM(mask_blend)(m, b, a); }
 INLINE M and_(M a, M b) { return a & b; }
-INLINE V keep_(M m, V v) { return MM(maskz_mov)(m, v); }            /* 0 where not m */
-INLINE V drop_(M m, V v) { return MM(maskz_mov)((M)~m, v); }        /* 0 where m */
+INLINE V keep_(M m, V v) { return MM(maskz_mov)(m, v); }     /* 0 where not m */
+INLINE V drop_(M m, V v) { return MM(maskz_mov)((M)~m, v); } /* 0 where m */
 INLINE int count_(M m) { return __builtin_popcount(m); }
-INLINE V max_(V a, V b) { return MM(max)(a, b); }                   /* b where either is NaN */
+INLINE V max_(V a, V b) { return MM(max)(a, b); } /* b where either is NaN */
 INLINE V min_(V a, V b) { return MM(min)(a, b); }
 #else
 INLINE M lt_(V a, V b) { return VECTOR ? (M)(a < b) : -(M)(a < b); }
@@ -320,9 +338,11 @@ INLINE V pow2_or_0(V t) {
 /* p * 2^n where the result is a normal number and t = MAGIC + n; 0 where not keep. */
 INLINE V scale_normal_(V p, V t, M keep) {
 #if AVX512 && LG_DOUBLE
-    return _mm512_castsi512_pd(_mm512_maskz_add_epi64(keep, _mm512_castpd_si512(p), _mm512_slli_epi64(_mm512_castpd_si512(t), MANTISSA)));
+    return _mm512_castsi512_pd(
+        _mm512_maskz_add_epi64(keep, _mm512_castpd_si512(p), _mm512_slli_epi64(_mm512_castpd_si512(t), MANTISSA)));
 #elif AVX512
-    return _mm512_castsi512_ps(_mm512_maskz_add_epi32(keep, _mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), MANTISSA)));
+    return _mm512_castsi512_ps(
+        _mm512_maskz_add_epi32(keep, _mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(t), MANTISSA)));
 #else
     return keep_(keep, from_bits((I)((U)bits_(p) + ((U)bits_(t) << MANTISSA))));
 #endif
@@ -402,7 +422,9 @@ INLINE ptrdiff_t n_total(N n) {
 /* ---- W: the wide accumulator of a V. float32: two vectors of double; float64: sum and its error
  * by Knuth's two-sum. fold_ adds the LANES lanes in one fixed tree (i with i + LANES/2, ...). ---- */
 #if LG_DOUBLE
-typedef struct { V s, e; } W;
+typedef struct {
+    V s, e;
+} W;
 INLINE W w_zero(void) { return (W){set1(0), set1(0)}; }
 INLINE W w_of(V v) { return (W){v, set1(0)}; }
 INLINE W w_add(W w, V v) {
@@ -413,14 +435,19 @@ INLINE W w_join(W a, W b) {
     V t = a.s + b.s, u = t - a.s;
     return (W){t, a.e + b.e + ((a.s - (t - u)) + (b.s - u))};
 }
-INLINE void w_store(W w, double *sum, double *error) { st(sum, w.s); st(error, w.e); }
+INLINE void w_store(W w, double *sum, double *error) {
+    st(sum, w.s);
+    st(error, w.e);
+}
 INLINE void w_round(W w, double *to) { st(to, w.s + w.e); }
 INLINE void w_values(W w, double *to) { st(to, select_(lt_(abs_(w.s), set1(INFINITY)), w.s + w.e, w.s)); }
 INLINE V w_narrow(W w) { return w.s; }
 #else
 #if VECTOR
 typedef double D __attribute__((vector_size(VBYTES)));
-typedef struct { D lo, hi; } W;
+typedef struct {
+    D lo, hi;
+} W;
 INLINE W w_zero(void) { return (W){{0}, {0}}; }
 INLINE W w_join(W a, W b) { return (W){a.lo + b.lo, a.hi + b.hi}; }
 #if AVX512
@@ -443,10 +470,14 @@ INLINE void w_round(W w, double *to) {
     memcpy(to, &w.lo, sizeof w.lo);
     memcpy(to + VL / 2, &w.hi, sizeof w.hi);
 }
-INLINE void w_store(W w, double *sum, double *error) { (void)error; w_round(w, sum); }
+INLINE void w_store(W w, double *sum, double *error) {
+    (void)error;
+    w_round(w, sum);
+}
 #if AVX512
 INLINE V w_narrow(W w) {
-    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)w.lo)), _mm512_cvtpd_ps((__m512d)w.hi), 1);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)w.lo)), _mm512_cvtpd_ps((__m512d)w.hi),
+                              1);
 }
 #else
 INLINE V w_narrow(W w) {
@@ -458,11 +489,16 @@ INLINE V w_narrow(W w) {
 }
 #endif
 #else
-typedef struct { double s; } W;
+typedef struct {
+    double s;
+} W;
 INLINE W w_zero(void) { return (W){0}; }
 INLINE W w_of(V v) { return (W){v}; }
 INLINE W w_join(W a, W b) { return (W){a.s + b.s}; }
-INLINE void w_store(W w, double *sum, double *error) { (void)error; *sum = w.s; }
+INLINE void w_store(W w, double *sum, double *error) {
+    (void)error;
+    *sum = w.s;
+}
 INLINE void w_round(W w, double *to) { *to = w.s; }
 INLINE V w_narrow(W w) { return (V)w.s; }
 #endif
@@ -473,7 +509,9 @@ INLINE void w_values(W w, double *to) { w_round(w, to); }
 #endif
 INLINE void widen_(V v, double *to) { w_round(w_of(v), to); }
 
-typedef struct { double s, e; } wide;
+typedef struct {
+    double s, e;
+} wide;
 INLINE double value_of(wide w) { return isfinite(w.s) ? w.s + w.e : w.s; }
 INLINE wide fold_(const W *w) {
     double s[64 / sizeof(S)], e[64 / sizeof(S)];
@@ -487,7 +525,8 @@ INLINE wide fold_(const W *w) {
         }
     return (wide){s[0], e[0]};
 #elif AVX512
-    (void)s; (void)e;
+    (void)s;
+    (void)e;
     __m512d a = (__m512d)(w[0].lo + w[0].hi);
     __m256d b = _mm256_add_pd(_mm512_castpd512_pd256(a), _mm512_extractf64x4_pd(a, 1));
     __m128d c = _mm_add_pd(_mm256_castpd256_pd128(b), _mm256_extractf128_pd(b, 1));

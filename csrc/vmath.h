@@ -37,10 +37,9 @@ INLINE V horner(const S *c, int degree, V x) {
 /* q(r) in exp(r) = 1 + r + r^2 q(r); error 2^-27.9 (float32), 2^-57.2 (float64) of exp(r);
  * for `many` r side by side. */
 #if LG_DOUBLE
-static const double exp_c[] = {0x1.0000000000000p-1,  0x1.5555555555501p-3,  0x1.55555555531c6p-5,
-                               0x1.1111111128b2cp-7,  0x1.6c16c17cda4dep-10, 0x1.a01a011b6da66p-13,
-                               0x1.a019aadd5a5a6p-16, 0x1.71df5642e12d9p-19, 0x1.289fe0fd895d1p-22,
-                               0x1.ad1f8819769d6p-26};
+static const double exp_c[] = {
+    0x1.0000000000000p-1,  0x1.5555555555501p-3,  0x1.55555555531c6p-5,  0x1.1111111128b2cp-7,  0x1.6c16c17cda4dep-10,
+    0x1.a01a011b6da66p-13, 0x1.a019aadd5a5a6p-16, 0x1.71df5642e12d9p-19, 0x1.289fe0fd895d1p-22, 0x1.ad1f8819769d6p-26};
 enum { EXP_DEGREE = 9 };
 #else
 static const float exp_c[] = {0x1p-1f, 0x1.5554a2p-3f, 0x1.55568ap-5f, 0x1.123008p-7f, 0x1.6b6de6p-10f};
@@ -65,7 +64,9 @@ INLINE V exp_less(V r) {
 }
 
 /* ---- pairs: an unrounded sum h + l with |l| within an ulp or so of h ---- */
-typedef struct { V h, l; } pair;
+typedef struct {
+    V h, l;
+} pair;
 INLINE V round_(pair a) { return a.h + a.l; }
 INLINE pair exact_(V a) { return (pair){a, set1(0)}; }
 INLINE pair constant_(double c, double c_low) { return (pair){set1((S)c), set1((S)((c - (double)(S)c) + c_low))}; }
@@ -159,9 +160,8 @@ INLINE V mantissa_(V a, V *k) {
  * f - (f^2/2 - s (f^2/2 + R(s^2))), s = f / (2 + f) (the form of FreeBSD's e_log.c). Error 0.3 ulp. */
 INLINE pair log_core(V f, V k, V c) {
 #if LG_DOUBLE
-    static const double l[] = {0x1.5555555555555p-1, 0x1.999999998ffeep-2, 0x1.24924935dbc2dp-2,
-                               0x1.c71c5aab24a69p-3, 0x1.7464a69222c50p-3, 0x1.39c76d026936dp-3,
-                               0x1.2da535de68675p-3};
+    static const double l[] = {0x1.5555555555555p-1, 0x1.999999998ffeep-2, 0x1.24924935dbc2dp-2, 0x1.c71c5aab24a69p-3,
+                               0x1.7464a69222c50p-3, 0x1.39c76d026936dp-3, 0x1.2da535de68675p-3};
     enum { degree = 6 };
 #else
     static const float l[] = {0x1.555556p-1f, 0x1.9998f4p-2f, 0x1.248ea8p-2f, 0x1.d771bcp-3f};
@@ -210,7 +210,9 @@ INLINE pair log_pair(V x) {
 /* s(-a) = 1 / (1 + exp(a)) for a in [0, FADED]: with exp(a) = 2^-n (1 + t) it is
  * 2^n / D, D = (1 + 2^n) + t; what D rounds away is put back into the quotient q (1 + rest). 0.45 ulp before
  * that is rounded. */
-typedef struct { V n, q, rest, least; } logistic_tail;
+typedef struct {
+    V n, q, rest, least;
+} logistic_tail;
 INLINE logistic_tail logistic_tail_(pair a, int exact) {
     logistic_tail s;
     const V one = set1(1), k = fma_(a.h, set1(-LOG2E), set1(MAGIC));
@@ -226,7 +228,9 @@ INLINE logistic_tail logistic_tail_(pair a, int exact) {
 }
 
 /* z = exp(-a), a >= 0, as 2^n (1 + t); lost is what 1 + t rounds away. 0.9 ulp. */
-typedef struct { V n, t, lost, z; } exponential;
+typedef struct {
+    V n, t, lost, z;
+} exponential;
 INLINE exponential exp_minus(V a) {
     exponential e;
     const V one = set1(1), r = exp_reduce(max_(set1(-FADED), -a), &e.n);
@@ -269,8 +273,8 @@ INLINE V log1p_tail(V z) {
                                -0x1.9905290dedd33p-10};
     enum { degree = 16 };
 #else
-    static const float c[] = {-0x1p-1f, 0x1.5554fcp-2f, -0x1.ffe692p-3f, 0x1.98352ap-3f, -0x1.4b3282p-3f,
-                              0x1.f348a2p-4f, -0x1.2110e2p-4f, 0x1.6085dp-6f};
+    static const float c[] = {-0x1p-1f,        0x1.5554fcp-2f, -0x1.ffe692p-3f, 0x1.98352ap-3f,
+                              -0x1.4b3282p-3f, 0x1.f348a2p-4f, -0x1.2110e2p-4f, 0x1.6085dp-6f};
     enum { degree = 7 };
 #endif
     V z2 = z * z;
@@ -280,8 +284,9 @@ INLINE V log1p_tail(V z) {
 /* log(cosh(x / 2)) for x^2 in [0, 0.49]. */
 INLINE V log_cosh_half(V x2) {
 #if LG_DOUBLE
-    static const double c[] = {0x1.0000000000000p-3, -0x1.5555555553681p-8, 0x1.6c16c167ca12cp-12, -0x1.ba1b9e127c424p-16,
-                               0x1.1ea509535612bp-19, -0x1.830c8c15a0aa7p-23, 0x1.09a5f2016a817p-26, -0x1.3cad60aea8f94p-30};
+    static const double c[] = {0x1.0000000000000p-3,   -0x1.5555555553681p-8, 0x1.6c16c167ca12cp-12,
+                               -0x1.ba1b9e127c424p-16, 0x1.1ea509535612bp-19, -0x1.830c8c15a0aa7p-23,
+                               0x1.09a5f2016a817p-26,  -0x1.3cad60aea8f94p-30};
     enum { degree = 7 };
 #else
     static const float c[] = {0x1p-3f, -0x1.555426p-8f, 0x1.6b5d1ap-12f, -0x1.969302p-16f};
@@ -318,7 +323,10 @@ INLINE V tanh_(V a) {
 
 /* What sigmoid and its relatives share: with z = exp(-|x|) = p 2^n, large = sigmoid(|x|),
  * small 2^n = sigmoid(-|x|); x.l counts unless `exact`. */
-typedef struct { V n; pair p, z, large, small; } logistic;
+typedef struct {
+    V n;
+    pair p, z, large, small;
+} logistic;
 INLINE logistic logistic_(pair x, int exact) {
     logistic a;
     const V minus = -abs_(x.h), least = set1(DEAD);
@@ -337,7 +345,10 @@ INLINE logistic logistic_(pair x, int exact) {
 /* ---- Phi(-t) = exp(-t^2 / 2) G, G = P(q) / (t + A), q = (t - A) / (t + A), for t in [0, 20.75] (float32),
  * [0, 56.5] (float64), Phi the normal distribution; exp(-t^2 / 2) = 2^n (1 + e) ---- */
 enum { NORMAL_A = C_(3, 4) };
-typedef struct { V n, i; pair e, d; } normal; /* d = t + A, i = 1 / d */
+typedef struct {
+    V n, i;
+    pair e, d;
+} normal; /* d = t + A, i = 1 / d */
 INLINE normal normal_tail(V t) {
     normal a;
     const V half = set1(-0.5) * t, square = half * t;
@@ -358,17 +369,18 @@ INLINE V times_normal(V h, V low, pair e, int rounded) {
 /* P(q); if `rounded`, without what its linear coefficient with all above it is rounded by */
 INLINE pair normal_ratio(V q, int rounded) {
 #if LG_DOUBLE
-    static const double c[] = {0x1.82b4bb8c94dcep-1, -0x1.373e3a893c28ap-1, 0x1.8c6dbf2cfc2b3p-2, -0x1.7dff2bff68367p-3,
-                               0x1.eec4cc3e4d406p-5, -0x1.ee2761048d994p-8, -0x1.c81719d56775p-9, 0x1.ab825fc4cabap-10,
-                               0x1.17a4ae45dc32fp-13, -0x1.e4a4268b34748p-13, -0x1.001e7837227d8p-19, 0x1.26d0b2cc6caa7p-15,
-                               0x1.80b4ed9845bb6p-21, -0x1.8d4e03f6b7313p-18, -0x1.51efed90d4956p-21, 0x1.1252841f12783p-20,
-                               0x1.237441eb636a4p-22, -0x1.4e4970581bb36p-23, -0x1.6d92b22ec0272p-24, 0x1.e3e5db4c4e9ecp-27,
-                               0x1.50711cc807824p-26, 0x1.80ea087aaca1dp-30, -0x1.69eb1b8195086p-29, -0x1.4023506b0a68bp-31,
-                               0x1.fd70b2e68a7a4p-35};
+    static const double c[] = {
+        0x1.82b4bb8c94dcep-1,  -0x1.373e3a893c28ap-1,  0x1.8c6dbf2cfc2b3p-2,   -0x1.7dff2bff68367p-3,
+        0x1.eec4cc3e4d406p-5,  -0x1.ee2761048d994p-8,  -0x1.c81719d56775p-9,   0x1.ab825fc4cabap-10,
+        0x1.17a4ae45dc32fp-13, -0x1.e4a4268b34748p-13, -0x1.001e7837227d8p-19, 0x1.26d0b2cc6caa7p-15,
+        0x1.80b4ed9845bb6p-21, -0x1.8d4e03f6b7313p-18, -0x1.51efed90d4956p-21, 0x1.1252841f12783p-20,
+        0x1.237441eb636a4p-22, -0x1.4e4970581bb36p-23, -0x1.6d92b22ec0272p-24, 0x1.e3e5db4c4e9ecp-27,
+        0x1.50711cc807824p-26, 0x1.80ea087aaca1dp-30,  -0x1.69eb1b8195086p-29, -0x1.4023506b0a68bp-31,
+        0x1.fd70b2e68a7a4p-35};
     enum { degree = 24 };
 #else
-    static const float c[] = {0x1.754a76p-1f, -0x1.04c72ap-1f, 0x1.d71386p-3f, -0x1.832d0ap-5f,
-                              -0x1.56d5f6p-7f, 0x1.c8bd88p-8f, 0x1.0ca37cp-10f, -0x1.0eac86p-10f,
+    static const float c[] = {0x1.754a76p-1f,   -0x1.04c72ap-1f, 0x1.d71386p-3f,  -0x1.832d0ap-5f,
+                              -0x1.56d5f6p-7f,  0x1.c8bd88p-8f,  0x1.0ca37cp-10f, -0x1.0eac86p-10f,
                               -0x1.00a2cep-12f, 0x1.134edap-13f, 0x1.c8e398p-15f};
     enum { degree = 10 };
 #endif

@@ -12,11 +12,11 @@ typedef struct {
     S *term[LG_ROWS], *to[LG_ROWS]; /* terms, and where the results go: the output, or the terms' place */
     factor scale[LG_ROWS];          /* of the terms */
     double value[LG_ROWS];
-    S rounded[LG_ROWS];       /* the values, weighted */
+    S rounded[LG_ROWS]; /* the values, weighted */
     lg_batch of;
 } rows_batch;
-#define EACH_ROW(k, t) \
-    for (ptrdiff_t k = 0, many = (t)->many; k < many; k++) \
+#define EACH_ROW(k, t)                                                                                                 \
+    for (ptrdiff_t k = 0, many = (t)->many; k < many; k++)                                                             \
         if (!(t)->skip[k])
 
 typedef struct plan plan;
@@ -118,8 +118,9 @@ static void sum_known(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
     EACH_ROW(k, t) {
         const double lse = j->lse[t->row + k];
-        put_row(&t->of, k, isfinite((S)lse) ? known_row(t->x[k], p->n, lse, (ptrdiff_t)t->label[k], t->term[k])
-                                            : sum_row(t->x[k], p->x_runs, p->n, p->keeps ? t->term[k] : NULL, NULL));
+        put_row(&t->of, k,
+                isfinite((S)lse) ? known_row(t->x[k], p->n, lse, (ptrdiff_t)t->label[k], t->term[k])
+                                 : sum_row(t->x[k], p->x_runs, p->n, p->keeps ? t->term[k] : NULL, NULL));
     }
     if (j->label.at) read_targets(j, t->x, t);
 }
@@ -249,10 +250,10 @@ INLINE void write_batch(const plan *p, const rows_batch *t) {
     if (!p->has_out || p->out_runs || p->result->finish == finish_jacobian) return;
     scatter(&j->out, j, t->row, t->many, p->terms, p->scales ? t->scale : NULL);
     if (p->scales && p->result->labelled) EACH_ROW(k, t) {
-        const S entry = (S)t->of.entry[k];
-        char *to = at_row(&j->out, t->row + k, j->inner) + t->label[k] * j->out.stride[1];
-        store_run(to, 0, 1, j->out.storage, &entry);
-    }
+            const S entry = (S)t->of.entry[k];
+            char *to = at_row(&j->out, t->row + k, j->inner) + t->label[k] * j->out.stride[1];
+            store_run(to, 0, 1, j->out.storage, &entry);
+        }
 }
 
 /* ---- the plan ---- */

@@ -35,6 +35,19 @@ def backends():
             yield name, module
 
 
+def trials(few, many):
+    """How many random cases a test tries: few, or, as a soak, many."""
+    return pytest.mark.parametrize(
+        "trials", [few, pytest.param(many, marks=pytest.mark.exhaustive)]
+    )
+
+
+def few(module, every, chosen):
+    """Every size, place or call, or, of the reference, those chosen: it is slow, knows no lanes and
+    no blocks, and makes contiguous copies of what it reads."""
+    return chosen if module is reference else every
+
+
 @pytest.fixture(params=[*LEVELS, "reference"])
 def lg(request):
     """A module with the public functions, on each backend in turn."""

@@ -470,9 +470,10 @@ def exact_sums(rows):
         usual = wide(rows).sum(axis=1)
     for k, row in enumerate(np.asarray(rows, np.float64)):
         if np.isfinite(row).all():
-            exact = sum(map(Fraction, row.tolist()))
-            near = abs(exact) < 1e300
-            usual[k] = wide(float(exact)) if near else wide(float(exact / 2**64)) * 2.0**64
+            try:
+                usual[k] = wide(math.fsum(row))
+            except OverflowError:  # on the way, or in the end
+                usual[k] = wide(float(sum(map(Fraction, row.tolist())) / 2**64)) * 2.0**64
     return usual
 
 

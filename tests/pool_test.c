@@ -10,15 +10,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1); \
-        } \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
-enum { COUNT = 300000 };
+#ifndef COUNT /* fewer under the thread sanitizer */
+#define COUNT 300000
+#endif
 
 typedef struct {
     int64_t sum;
@@ -75,10 +77,10 @@ static void callers_at_once(void) {
 /* A job that is told to stop: whatever is written after lg_share has returned is a race, or a crash. */
 static int looks, stop_at;
 static int look(void) { return ++looks >= stop_at; }
-/* Some 40 ms by four threads: the caller looks three times. */
+/* Some 40 ms by four threads, whatever COUNT is: the caller looks three times. */
 static void slow_part(void *of, void *total, void *scratch, ptrdiff_t begin, ptrdiff_t end) {
     part(of, total, scratch, begin, end);
-    usleep((unsigned)(end - begin) / 2);
+    usleep((unsigned)((int64_t)150000 * (end - begin) / COUNT));
 }
 static int run_slowly(job *j, int threads, int (*asked)(void)) {
     const lg_work work = {slow_part, merge, j, &j->sum, sizeof j->sum, 0, COUNT, 8};

@@ -70,13 +70,12 @@ def is_prime(k):
     return all(k % d for d in range(2, int(k**0.5) + 1))
 
 
-@functools.cache
-def exact(name, dtype, count, *target):
-    x = inputs(dtype, count)
-    return getattr(oracle, name)(x, *(np.full_like(x, t) for t in target))
+COUNT = {np.float32: 2**20, np.float64: 2**18}
 
 
-COUNT = {np.float32: 2**22, np.float64: 2**18}
+def part_for(name):
+    """Of the inputs those for a backend: all, or some for the reference, which is slow."""
+    return slice(None, None, 17 if name == "reference" else 1)
 
 
 forms = pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_forward_bound(op, options, dtype):
     x = form_inputs(op, options, dtype)
     want = getattr(oracle, op.name)(x, **options)
     for name, module in backends():
-        part = slice(None, None, 17 if name == "reference" else 1)
+        part = part_for(name)
         result = getattr(module, op.name)(x[part], **options)
         ulp.assert_within(bounds(op, options)[0], result, want[part], inputs=x[part], what=name)
 
@@ -117,7 +116,7 @@ def test_derivative_bound(op, options, dtype):
     x = form_inputs(op, options, dtype)
     want, larger = exact_derivative(op, options, x)
     for name, module in backends():
-        part = slice(None, None, 17 if name == "reference" else 1)
+        part = part_for(name)
         ones = np.ones_like(x[part])
         result = getattr(module, f"{op.name}_backward")(ones, x[part], **options)
         size = None if larger is None else larger[part]
@@ -127,16 +126,19 @@ def test_derivative_bound(op, options, dtype):
 
 @pytest.mark.parametrize("target", [0, 1])
 @pytest.mark.parametrize("op", LOSSES, ids=lambda op: op.name)
-def test_loss_bound_at_labels(lg, op, dtype, target):
-    count = COUNT[dtype] // 4
-    x = inputs(dtype, count)
+def test_loss_bound_at_labels(op, dtype, target):
+    x = inputs(dtype, COUNT[dtype] // 4)
     t = np.full_like(x, target)
-    value = getattr(lg, op.name)(x, t, reduction="none")
-    ulp.assert_within(bounds(op)[0], value, exact(op.name, dtype, count, target), inputs=x)
-    total, grad = getattr(lg, f"{op.name}_value_and_grad")(x, t, reduction="none")
-    want = exact(f"{op.name}_derivative", dtype, count, target)[0]
-    ulp.assert_within(bounds(op)[1], grad, want, inputs=x)
-    np.testing.assert_array_equal(total, value)
+    want = getattr(oracle, op.name)(x, t)
+    slope = getattr(oracle, f"{op.name}_derivative")(x, t)[0]
+    for name, module in backends():
+        part = part_for(name)
+        value = getattr(module, op.name)(x[part], t[part], reduction="none")
+        ulp.assert_within(bounds(op)[0], value, want[part], inputs=x[part], what=name)
+        both = getattr(module, f"{op.name}_value_and_grad")
+        total, grad = both(x[part], t[part], reduction="none")
+        ulp.assert_within(bounds(op)[1], grad, slope[part], inputs=x[part], what=name)
+        np.testing.assert_array_equal(total, value)
 
 
 @pytest.mark.parametrize("op", LOSSES, ids=lambda op: op.name)
@@ -188,7 +190,7 @@ def test_oracle_against_mpmath(dtype):
     """The fast oracle has 2**-8 of a result's ULP to spare, the naive formula at 3000 bits says."""
     x = inputs(dtype, COUNT[dtype])
     x = x[np.isfinite(x) & (abs(x) < 1000)]
-    x = np.concatenate([x[:: x.size // 300], np.array(WORST[dtype], dtype)])
+    x = np.concatenate([x[:: x.size // 150], np.array(WORST[dtype], dtype)])
     with mpmath.workprec(3000):
         values = [mpmath.mpf(float(v)) for v in x]
         s = [mp_sigmoid(v) for v in values]
@@ -262,7 +264,7 @@ def test_forms_against_mpmath(op, options, dtype):
     """So have all forms, and derivatives are central differences at 3000 bits."""
     x = form_inputs(op, options, dtype)
     x = x[np.isfinite(x) & (abs(x) < 700) & (abs(x) > 1e-30) & (abs(x) != 3)]
-    x = np.append(x[:: x.size // 60], dtype([0.75, 0.3]))
+    x = np.append(x[:: x.size // 30], dtype([0.75, 0.3]))
     given = {k: float(dtype(v)) if isinstance(v, float) else v for k, v in options.items()}
     if op.name == "leaky_relu" and not options:
         given = {"negative_slope": float(dtype(0.01))}

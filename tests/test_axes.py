@@ -7,6 +7,7 @@ import pytest
 import scipy.special
 from calls import inputs, same_bits
 
+import lossgrad
 from lossgrad.registry import OPS
 
 FAMILY = [
@@ -103,3 +104,20 @@ def test_as_scipy_has_it(lg, dtype, rng):
             want = getattr(scipy.special, name)(x.astype(np.float64), axis=axis)
             got = getattr(lg, name)(x, axis=axis)
             np.testing.assert_allclose(got, want, rtol=2e-6 if dtype == np.float32 else 1e-13)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_an_axis_that_is_given_is_never_ambiguous(lg, name, rng):
+    x, y = rng.normal(size=(4, 3, 3)), rng.integers(0, 3, (4, 3))
+    last, other = (getattr(lg, name)(x, y, axis=axis) for axis in (-1, 1))
+    assert last == getattr(lg, name)(x.reshape(12, 3), y.reshape(12))
+    assert other == getattr(lg, name)(np.moveaxis(x, 1, 2).copy(), y, axis=-1) != last
+    square = rng.normal(size=(3, 3))  # rows, then classes
+    assert getattr(lg, name)(square, [0, 1, 1]) == getattr(lg, name)(square, [0, 1, 1], axis=1)
+
+
+def test_the_same_of_evaluations(rng):
+    x, y = rng.normal(size=(4, 3, 3)), rng.integers(0, 3, (4, 3))
+    with pytest.raises(lossgrad.InputError, match="axis=1 or axis=2"):
+        lossgrad.evaluate(x, y)
+    assert lossgrad.evaluate(x, y, axis=1) != lossgrad.evaluate(x, y, axis=-1)

@@ -35,6 +35,19 @@ ERRORS = [
         "label 18446744073709551516 in row 2",  # -100 in 64 bits
         lambda lg: lg.cross_entropy(X, np.array([0, 1, 2**64 - 100], np.uint64)),
     ),
+    (
+        ValueError,
+        r"logits of shape \(2, 3, 3\) with targets of shape \(2, 3\) may have their classes along "
+        r"axis=1 or axis=2: say which",
+        lambda lg: lg.cross_entropy(np.zeros((2, 3, 3)), np.zeros((2, 3), np.int64)),
+    ),
+    (
+        ValueError,
+        r"log_probs of shape \(2, 5, 3, 3\) .* axis=2 or axis=3",
+        lambda lg: lg.nll_loss_value_and_grad(
+            np.zeros((2, 5, 3, 3)), np.zeros((2, 5, 3), np.int64)
+        ),
+    ),
     (IndexError, "label -100 in row 0", lambda lg: lg.cross_entropy(X, Y - 100, ignore_index=3)),
     (
         ValueError,

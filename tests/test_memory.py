@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from calls import Call, all_calls, bits, same_bits
-from conftest import VECTOR_LEVELS
+from conftest import VECTOR_LEVELS, few
 from ways import LAYOUTS, OUT_LAYOUTS, canaries_live, misaligned
 
 from lossgrad import reference
@@ -71,16 +71,13 @@ SHAPES = [
 SHAPES += [((2, 1025), -1), ((1025, 2), 0), ((3, 0, 5), 2), ((1, 1), 0)]
 
 
-def few(module, shapes, chosen):
-    """All shapes, or those chosen: the reference makes a contiguous copy, whatever the shape."""
-    return chosen if module is reference else shapes
-
-
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
 def test_one_input_in_another_layout(either, dtype, layout, rng):
     """All of them are in ways.py."""
     for shape, axis in few(either, SHAPES, [((3, 4, 5), 1)]):
-        for call in all_calls(shape, dtype, rng, axis, brief=True):
+        made = all_calls(shape, dtype, rng, axis, brief=True)
+        first = LAYOUTS.index(layout) + 5 * (dtype == np.float64)
+        for call in few(either, made, made[first % 10 :: 10]):
             if len(call.arrays) == 1 or (0 in shape and call.axis is not None and not shape[axis]):
                 continue
             want = call(either)
@@ -96,7 +93,7 @@ def test_partial_overlap(either, dtype, shift, rng):
     shapes = [((200,), 0), ((7, 30), -1), ((30, 7), 0), ((2, 1025), -1)]
     for shape, axis in few(either, shapes, [shapes[shift % 2 + 1]]):
         made = all_calls(shape, dtype, rng, axis, brief=True)
-        for call in few(either, made, made[abs(shift) % 5 :: 5]):
+        for call in few(either, made, made[abs(shift) % 10 :: 10]):
             if not call.takes_out:
                 continue
             want = call(either)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from calls import inputs, same_bits
+from conftest import few
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -69,41 +70,42 @@ def divisor_of(op, s, y, options):
 
 @every
 @kinds
-@pytest.mark.parametrize("classes", CLASSES)
-def test_weights_multiply_each_loss_and_gradient(lg, op, kind, classes, rng):
-    shape = (6, 4, classes)
-    x = inputs(op.inputs[0], rng, shape, kind) / np.asarray(4, kind)  # no square is infinite
-    loss_of, slope_of, both = functions(lg, op)
-    s = rng.uniform(0, 3, shape[:-1]) * (rng.uniform(size=shape[:-1]) < 0.8)
-    wide = s[..., None]
-    for y in targets_of(op, rng, shape, kind):
-        for options in options_of(op, rng, classes, kind):
-            each, slopes = both(x, y, reduction="none", **options)
-            each, slopes = each.astype(np.float64), slopes.astype(np.float64)
-            own = wide if op.kind == "loss_elementwise" else s
-            given = {**options, "sample_weight": s}
-            got = both(x, y, reduction="none", **given)
-            close(got[0], own * each, kind)
-            close(got[1], wide * slopes, kind)
-            same_bits([got[0]], [loss_of(x, y, reduction="none", **given)])
-            grad = rng.normal(size=each.shape).astype(kind)
-            incoming = grad if op.kind == "loss_elementwise" else grad[..., None]
-            close(slope_of(grad, x, y, reduction="none", **given), wide * incoming * slopes, kind)
-            total, by_sum = both(x, y, reduction="sum", **given)
-            close(total, (own * each).sum(), kind, abs(own * each).sum())
-            close(by_sum, wide * slopes, kind)
-            divisor = divisor_of(op, s, y, options)
-            mean, by_mean = both(x, y, **given)
-            close(mean, total / divisor, kind)
-            close(by_mean, wide * slopes / divisor, kind)
-            assert loss_of(x, y, **given) == mean
-            close(slope_of(2.0, x, y, **given), 2 * by_mean.astype(np.float64), kind)
+def test_weights_multiply_each_loss_and_gradient(lg, op, kind, rng):
+    for classes in few(lg, CLASSES, CLASSES[::3]):
+        shape = (6, 4, classes)
+        x = inputs(op.inputs[0], rng, shape, kind) / np.asarray(4, kind)  # no square is infinite
+        loss_of, slope_of, both = functions(lg, op)
+        s = rng.uniform(0, 3, shape[:-1]) * (rng.uniform(size=shape[:-1]) < 0.8)
+        wide = s[..., None]
+        for y in targets_of(op, rng, shape, kind):
+            for options in options_of(op, rng, classes, kind):
+                each, slopes = both(x, y, reduction="none", **options)
+                each, slopes = each.astype(np.float64), slopes.astype(np.float64)
+                own = wide if op.kind == "loss_elementwise" else s
+                given = {**options, "sample_weight": s}
+                got = both(x, y, reduction="none", **given)
+                close(got[0], own * each, kind)
+                close(got[1], wide * slopes, kind)
+                same_bits([got[0]], [loss_of(x, y, reduction="none", **given)])
+                grad = rng.normal(size=each.shape).astype(kind)
+                incoming = grad if op.kind == "loss_elementwise" else grad[..., None]
+                got = slope_of(grad, x, y, reduction="none", **given)
+                close(got, wide * incoming * slopes, kind)
+                total, by_sum = both(x, y, reduction="sum", **given)
+                close(total, (own * each).sum(), kind, abs(own * each).sum())
+                close(by_sum, wide * slopes, kind)
+                divisor = divisor_of(op, s, y, options)
+                mean, by_mean = both(x, y, **given)
+                close(mean, total / divisor, kind)
+                close(by_mean, wide * slopes / divisor, kind)
+                assert loss_of(x, y, **given) == mean
+                close(slope_of(2.0, x, y, **given), 2 * by_mean.astype(np.float64), kind)
 
 
 @every
 @kinds
 def test_ones_are_none(lg, op, kind, rng):
-    for classes in CLASSES:
+    for classes in few(lg, CLASSES, CLASSES[::3]):
         shape = (9, classes)
         x = inputs(op.inputs[0], rng, shape, kind)
         for y in targets_of(op, rng, shape, kind):
@@ -116,35 +118,36 @@ def test_ones_are_none(lg, op, kind, rng):
 
 @every
 @kinds
-@pytest.mark.parametrize("classes", CLASSES)
-def test_a_row_without_weight_is_not_read(lg, op, kind, classes, rng):
-    shape = (40, classes)
-    x = inputs(op.inputs[0], rng, shape, kind)
-    s = rng.uniform(0.5, 2, 40)
-    out = np.array([0, 7, 13, 39])
-    s[out] = 0
-    kept = np.flatnonzero(s)
-    for y in targets_of(op, rng, shape, kind):
-        bad, wrong = x.copy(), y.copy()
-        bad[out] = NAN
-        wrong[out] = NAN if y.dtype.kind == "f" else np.iinfo(y.dtype).max
-        grad = rng.normal(size=functions(lg, op)[0](x, y, reduction="none").shape).astype(kind)
-        want = functions(lg, op)[2](x[kept], y[kept], reduction="none", sample_weight=s[kept])
-        got = functions(lg, op)[2](bad, wrong, reduction="none", sample_weight=s)
-        same_bits([a[kept] for a in got], want)
-        assert not any(np.any(a[out]) for a in got)
-        grad[out] = NAN
-        got = functions(lg, op)[1](grad, bad, wrong, reduction="none", sample_weight=s)
-        assert not np.any(got[out])
-        assert np.isfinite(got).all()
-        mean = functions(lg, op)[0](bad, wrong, sample_weight=s)
-        assert mean == functions(lg, op)[0](x[kept], y[kept], sample_weight=s[kept])
-        nothing = functions(lg, op)[2](bad, wrong, sample_weight=np.zeros(40))
-        assert not nothing[1].any()
-        assert math.isnan(functions(lg, op)[0](bad[out], wrong[out], sample_weight=s[out]))
-        assert (
-            functions(lg, op)[0](bad[out], wrong[out], sample_weight=s[out], reduction="sum") == 0
-        )
+def test_a_row_without_weight_is_not_read(lg, op, kind, rng):
+    for classes in few(lg, CLASSES, CLASSES[::3]):
+        shape = (40, classes)
+        x = inputs(op.inputs[0], rng, shape, kind)
+        s = rng.uniform(0.5, 2, 40)
+        out = np.array([0, 7, 13, 39])
+        s[out] = 0
+        kept = np.flatnonzero(s)
+        for y in targets_of(op, rng, shape, kind):
+            bad, wrong = x.copy(), y.copy()
+            bad[out] = NAN
+            wrong[out] = NAN if y.dtype.kind == "f" else np.iinfo(y.dtype).max
+            grad = rng.normal(size=functions(lg, op)[0](x, y, reduction="none").shape).astype(kind)
+            want = functions(lg, op)[2](x[kept], y[kept], reduction="none", sample_weight=s[kept])
+            got = functions(lg, op)[2](bad, wrong, reduction="none", sample_weight=s)
+            same_bits([a[kept] for a in got], want)
+            assert not any(np.any(a[out]) for a in got)
+            grad[out] = NAN
+            got = functions(lg, op)[1](grad, bad, wrong, reduction="none", sample_weight=s)
+            assert not np.any(got[out])
+            assert np.isfinite(got).all()
+            mean = functions(lg, op)[0](bad, wrong, sample_weight=s)
+            assert mean == functions(lg, op)[0](x[kept], y[kept], sample_weight=s[kept])
+            nothing = functions(lg, op)[2](bad, wrong, sample_weight=np.zeros(40))
+            assert not nothing[1].any()
+            assert math.isnan(functions(lg, op)[0](bad[out], wrong[out], sample_weight=s[out]))
+            assert (
+                functions(lg, op)[0](bad[out], wrong[out], sample_weight=s[out], reduction="sum")
+                == 0
+            )
 
 
 @of_elements

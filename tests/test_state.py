@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+from conftest import trials
 
 from lossgrad import Evaluation, FileError, evaluate, sample
 from lossgrad.evaluation import checkpoint, frame
@@ -50,14 +51,15 @@ def case(request):
     return CASES[request.param], x, y, s
 
 
-def test_a_thousand_shardings_give_the_same_bytes(case):
+@trials(40, 1000)
+def test_shardings_give_the_same_bytes(case, trials):
     """Random shards of random rows in random order, merged in a random tree."""
     options, x, y, s = case
     whole = Evaluation(**options)
     whole.update(x, y, s)
     expected = whole.to_bytes()
     random = np.random.default_rng(2)
-    for trial in range(260):
+    for trial in range(trials):
         states = []
         order = random.permutation(240)
         for rows in np.split(order, np.sort(random.integers(0, 241, random.integers(1, 6)))):
@@ -197,11 +199,13 @@ def load(tmp_path):
 @pytest.mark.parametrize("which", range(4))
 @pytest.mark.parametrize("unfinished", [0, 1])
 def test_a_flipped_bit_or_a_lost_end_is_never_a_state(load, which, unfinished):
-    """Every bit of every part: name, version, headers, sums, checksums."""
+    """In every part: name, version, headers, sums, checksums. Every bit of the frame, which comes
+    first and last, and bits in every place of a number in what lies between."""
     data = in_files(small_states()[which])[unfinished]
     assert load(data) is not None
-    for place in range(len(data)):
-        for bit in range(8) if place < 200 else (place % 8,):
+    ends = {*range(30), *range(len(data) - 8, len(data))}
+    for place in sorted(ends.union(range(30, len(data), 7))):
+        for bit in range(8) if place in ends else (place % 8,):
             damaged = bytearray(data)
             damaged[place] ^= 1 << bit
             assert load(bytes(damaged)) is None, (place, bit)
@@ -209,10 +213,11 @@ def test_a_flipped_bit_or_a_lost_end_is_never_a_state(load, which, unfinished):
     assert load(data + b"\0") is None
 
 
-def test_splices_of_states_are_states_or_errors(load):
+@trials(300, 15000)
+def test_splices_of_states_are_states_or_errors(load, trials):
     files = [one for data in small_states() for one in in_files(data)]
     random = np.random.default_rng(5)
-    for _ in range(1500):
+    for _ in range(trials):
         first, second = random.choice(len(files), 2)
         one, two = files[first], files[second]
         cut, back = random.integers(len(one) + 1), random.integers(len(two) + 1)
@@ -220,14 +225,15 @@ def test_splices_of_states_are_states_or_errors(load):
         assert load(spliced) is None or spliced in files
 
 
+@trials(500, 25000)
 @pytest.mark.parametrize("which", range(4))
-def test_damage_with_a_right_checksum_is_an_error_or_another_state(load, which):
+def test_damage_with_a_right_checksum_is_an_error_or_another_state(load, which, trials):
     """What comes from elsewhere may be made on purpose: no other exception, nor in the figures."""
     data = small_states()[which]
     random = np.random.default_rng([6, which])
     header = 26 + int.from_bytes(data[22:26], "little")
     taken = 0
-    for trial in range(2500):
+    for trial in range(trials):
         damaged = bytearray(data[:-4])
         end = header if trial % 2 else len(damaged)
         for place in random.integers(20, end, random.integers(1, 4)):
@@ -238,7 +244,7 @@ def test_damage_with_a_right_checksum_is_an_error_or_another_state(load, which):
             found[0].result().to_dict(top_k=[1])
             found[0].merge(found[0])
             taken += 1
-    assert taken < 1000
+    assert taken < 0.4 * trials
 
 
 def edited(header=(), options=(), **more):

@@ -6,11 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import kernels
+from conftest import few, kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossgrad import reference
 from lossgrad.reference import _double
 
 compiled = pytest.mark.skipif(kernels is None, reason="needs the compiled kernels")
@@ -174,7 +173,7 @@ def reductions(lg, dtype, rng, rows, scale):
 @pytest.mark.parametrize("scale", [1e-30, 0.01, 1, 100, 1e30])
 def test_reduced_losses_are_correctly_rounded_sums(lg, dtype, rng, scale):
     counts = (1, 2, 15, 16, 17, 63, 64, 65, 1000, 1025, 5000)
-    for rows in counts[:: 3 if lg is reference else 1]:  # it is slow and knows no blocks
+    for rows in few(lg, counts, (1, 17)):
         for losses, sums, count, means in reductions(lg, dtype, rng, rows, scale):
             want = math.fsum(losses.ravel().tolist())
             assert sums == [want, want]
@@ -201,8 +200,9 @@ def test_losses_of_all_sizes_in_one_sum(lg, dtype, rng):
 
 def test_the_smallest_loss_breaks_a_tie(lg, dtype):
     """2**60 + 128 lies between two doubles: any third loss, however small, decides."""
-    for gap in range(10, 100 if dtype == np.float32 else 740, 7):
-        for n in (3, 16, 64, 1000):
+    last = 100 if dtype == np.float32 else 740
+    for gap in range(10, last, few(lg, 7, 49)):
+        for n in few(lg, (3, 16, 64, 1000), (3, 64)):
             at = np.array([0, n // 2, n - 1])
             x = np.full((n, 2), [0, -np.inf], dtype)  # no loss
             x[np.roll(at, gap), 1] = 2.0**60, 128, -gap

@@ -9,6 +9,8 @@ import itertools
 import numpy as np
 from calls import parameters_of, same_bits
 
+from lossgrad import reference
+
 CANARY = 0xA5
 
 # ---- layouts: arrays of the same values in other memory ----
@@ -189,13 +191,17 @@ def in_slices(cuts, module, call, want):
     return [np.concatenate(results) for results in zip(*parts, strict=True)]
 
 
+def _repeated(a, times):
+    return np.broadcast_to(a, (times, *a.shape)).reshape(times * len(a), *a.shape[1:])
+
+
 def among_others(elements, module, call, want, **options):
     """In a batch of more than so many elements, that holds the rows many times."""
     if not _has_rows(call):
         return None
     n = len(call.arrays[call.main])
     times = elements // call.arrays[call.main].size + 2
-    many = call(module, _of_rows(call, lambda a: np.concatenate([a] * times)), **options)
+    many = call(module, _of_rows(call, lambda a: _repeated(a, times)), **options)
     for k in (*range(min(times - 1, 5)), times // 2):
         copy = [a[k * n : (k + 1) * n] for a in many]
         same_bits(copy, [a[-n:] for a in many], f"copy {k} of {times} in {call}")
@@ -244,8 +250,8 @@ def padded(more, module, call, want):
 
 
 def on_threads(number, module, call, want):
-    """Jobs long enough to be shared."""
-    if "num_threads" not in parameters_of(call.function):
+    """Jobs long enough to be shared; the reference shares none."""
+    if module is reference or "num_threads" not in parameters_of(call.function):
         return None
     return among_others(1 << 18, module, call, want, num_threads=number)
 
@@ -286,5 +292,5 @@ WAYS = {
     **_named(among_others, 1, 500),
     **_named(along, 0, -1),
     **_named(padded, 1, 64, 1500),
-    **_named(on_threads, 2, 3),
+    **_named(on_threads, 3),
 }

@@ -51,7 +51,7 @@ def _norm(
         check.norm_out(out)
     rows, slopes = x, gradient
     if axis is None:  # all elements in C order
-        rows = np.ascontiguousarray(x).reshape(-1)
+        rows = x.reshape(-1)  # a copy only if it has to be one
         if gradient is not None:
             apart = not gradient.flags.c_contiguous
             slopes = np.empty_like(rows) if apart else gradient.reshape(-1)

@@ -1,21 +1,22 @@
 """The one table of operations. Tests, benchmarks and the README iterate it.
 
-The rows of elementwise operations stand with their functions, the others below.
-It says what an operation is, not how accurate it is: error bounds stand in C beside the code and
-are read from there.
+The rows of elementwise operations and of losses of rows stand with their functions, the others
+below. It says what an operation is, not how accurate it is: error bounds stand in C beside the
+code and are read from there.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 Kind = Literal[
     "elementwise", "sloped", "softmax", "loss_rows", "loss_elementwise", "distribution", "norm"
 ]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # What every function takes besides its own parameters.
 COMMON: Mapping[str, Any] = MappingProxyType({"num_threads": None})
@@ -63,6 +64,33 @@ class Op:
         return (self.name, *back, *fused)
 
 
+def _registered(
+    function: Function,
+    kind: Kind,
+    inputs: tuple[str, ...],
+    formula: str,
+    gradient: str,
+    variants: tuple[Mapping[str, Any], ...],
+    peers: str,
+) -> Function:
+    """Make a function a row of the table, after those of its kind and of the kinds before it."""
+    options = [*inspect.signature(function).parameters.values()][len(inputs) :]
+    parameters = {p.name: p.default for p in options if p.name not in COMMON}
+    row = Op(
+        function.__name__,
+        kind,
+        inputs,
+        formula,
+        gradient,
+        parameters,
+        variants=variants,
+        peers=tuple(peers.split()),
+    )
+    before = KINDS[: KINDS.index(kind) + 1]
+    OPS.insert(max((k + 1 for k, op in enumerate(OPS) if op.kind in before), default=0), row)
+    return function
+
+
 def elementwise(
     formula: str,
     gradient: str,
@@ -76,20 +104,22 @@ def elementwise(
     """
 
     def register(function: Function) -> Function:
-        _, *options = inspect.signature(function).parameters.values()
-        parameters = {p.name: p.default for p in options if p.name not in COMMON}
-        row = Op(
-            function.__name__,
-            "elementwise",
-            inputs,
-            formula,
-            gradient,
-            parameters,
-            variants=variants,
-            peers=tuple(peers.split()),
-        )
-        OPS.insert(sum(op.kind == "elementwise" for op in OPS), row)  # these come first
-        return function
+        return _registered(function, "elementwise", inputs, formula, gradient, variants, peers)
+
+    return register
+
+
+def row_loss(
+    formula: str,
+    gradient: str,
+    *variants: Mapping[str, Any],
+    peers: str = "",
+    inputs: tuple[str, ...] = ("logits", "labels"),
+) -> Callable[[Function], Function]:
+    """The same for a loss of rows."""
+
+    def register(function: Function) -> Function:
+        return _registered(function, "loss_rows", inputs, formula, gradient, variants, peers)
 
     return register
 
@@ -190,29 +220,6 @@ OPS: list[Op] = [
         peers=("torch.func.jacrev", "jax.jacrev"),
     ),
     Op(
-        name="cross_entropy",
-        kind="loss_rows",
-        inputs=("logits", "labels"),
-        formula="w_y (logsumexp(x) - x_y)",
-        gradient="g w_y (softmax(x) - onehot(y))",
-        parameters={
-            "weight": None,
-            "ignore_index": -100,
-            "reduction": "mean",
-            "label_smoothing": 0.0,
-            "axis": -1,
-            "out": None,
-            "lse": None,
-            "sample_weight": None,
-            "where": None,
-        },
-        peers=(
-            "torch.nn.functional.cross_entropy",
-            "optax.softmax_cross_entropy_with_integer_labels",
-            "sklearn._loss.HalfMultinomialLoss",
-        ),
-    ),
-    Op(
         name="binary_cross_entropy_with_logits",
         kind="loss_elementwise",
         inputs=("logits", "binary targets"),
@@ -230,23 +237,6 @@ OPS: list[Op] = [
             "optax.sigmoid_binary_cross_entropy",
             "sklearn._loss.HalfBinomialLoss",
         ),
-    ),
-    Op(
-        name="nll_loss",
-        kind="loss_rows",
-        inputs=("log-probabilities", "labels"),
-        formula="-w_y x_y",
-        gradient="-g w_y onehot(y)",
-        parameters={
-            "weight": None,
-            "ignore_index": -100,
-            "reduction": "mean",
-            "axis": -1,
-            "out": None,
-            "sample_weight": None,
-            "where": None,
-        },
-        peers=("torch.nn.functional.nll_loss",),
     ),
     Op(
         name="binary_cross_entropy",

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from ._core import arguments as check
 from ._core.backend import kernels
 from ._core.environment import arithmetic
+from ._kernels.defaults import LAST_AXIS
+from .registry import row_loss
 
 __all__ = [
     "cross_entropy",
@@ -67,7 +69,7 @@ def _row_loss(
     of_labels = name == "nll_loss"
     argument = "log_probs" if of_labels else "logits"
     x = check.floating(logits, argument)
-    axis = check.class_axis(x, axis, argument)
+    axis = check.loss_axis(x, axis, targets, argument)
     dtype, shape = x.dtype, x.shape
     rows_shape = check.rows_shape(shape, axis)
     ignore_index = check.ignored_label(ignore_index)
@@ -149,6 +151,12 @@ def _row_loss(
     return loss, check.finished(gradient, out)
 
 
+@row_loss(
+    "w_y (logsumexp(x) - x_y)",
+    "g w_y (softmax(x) - onehot(y))",
+    peers="torch.nn.functional.cross_entropy optax.softmax_cross_entropy_with_integer_labels "
+    "sklearn._loss.HalfMultinomialLoss",
+)
 def cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -157,7 +165,7 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
@@ -193,7 +201,8 @@ def cross_entropy(
     label_smoothing : float, default 0
         In [0, 1].
     axis : int, default -1
-        The class axis; 1 for logits of shape (N, C, d1, ...).
+        The class axis; 1 for logits of shape (N, C, d1, ...). It has to be given where labels fit
+        the last axis and the one before, beside those of the batch.
     out : ndarray, optional
         With ``reduction="none"``, the array for the row losses.
     lse : ndarray, optional
@@ -279,7 +288,7 @@ def cross_entropy_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
@@ -357,7 +366,7 @@ def cross_entropy_value_and_grad(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
@@ -450,6 +459,12 @@ def _nll_loss(
     )
 
 
+@row_loss(
+    "-w_y x_y",
+    "-g w_y onehot(y)",
+    inputs=("log-probabilities", "labels"),
+    peers="torch.nn.functional.nll_loss",
+)
 def nll_loss(
     log_probs: ArrayLike,
     targets: ArrayLike,
@@ -457,7 +472,7 @@ def nll_loss(
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -531,7 +546,7 @@ def nll_loss_backward(
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -598,7 +613,7 @@ def nll_loss_value_and_grad(
     *,
     ignore_index: int = -100,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,

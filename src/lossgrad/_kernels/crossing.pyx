@@ -29,6 +29,7 @@ from numpy cimport (
 )
 
 from . import threads
+from .defaults import LAST_AXIS
 
 import_array()
 

@@ -42,7 +42,7 @@ cdef object result_of_rows(ndarray x, int axis):
 cdef int plain_axis(object axis, ndarray x) except -2:
     """The axis counted from the front; -1 if it is not an ordinary one with classes along it."""
     cdef int overflow = 0
-    if type(axis) is not int:
+    if type(axis) is not int and axis is not LAST_AXIS:
         return -1
     cdef Py_ssize_t k = PyLong_AsLongAndOverflow(axis, &overflow)
     if k < 0:
@@ -113,6 +113,8 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, smoot
     for k in range(PyArray_NDIM(t)):
         if PyArray_DIM(t, k) != PyArray_DIM(x, k if k < along else k + 1):
             return None
+    if axis is LAST_AXIS and along > 1 and PyArray_DIM(x, along) == PyArray_DIM(x, along - 1):
+        return None  # they fit another axis as well
     if type(ignore_index) is not int or type(smoothing) is not float or not 0 <= <double> smoothing <= 1:
         return None
     cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)

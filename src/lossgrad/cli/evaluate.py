@@ -4,6 +4,7 @@ import argparse
 import time
 from typing import Any
 
+from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.cli.jobs import file_job, sample_job
 from lossgrad.cli.options import add_outputs, more_files, positive
 from lossgrad.cli.outputs import check_outputs, show
@@ -65,7 +66,7 @@ def add_to(commands: Any) -> None:
         help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
         "(default: multiclass)",
     )
-    add("--axis", type=int, default=-1, help="axis of the classes (default: -1, the last)")
+    add("--axis", type=int, default=LAST_AXIS, help="axis of the classes (default: -1, the last)")
     add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add(

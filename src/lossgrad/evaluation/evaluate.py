@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad._kernels.threads import checked, get_num_threads
 from lossgrad.evaluation.results import Result, Task
 from lossgrad.evaluation.shard import Shard, rows_of
@@ -22,7 +23,7 @@ def evaluate(
     targets: Any = None,
     *,
     task: Task = "multiclass",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     ignore_index: int = -100,
     weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad._core.arguments import is_ambiguous, which_axis
+from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.formats.file_array import Buffer, FileArray, Index, Shape
 from lossgrad.evaluation.problems import FileError, InputError
 from lossgrad.evaluation.results import Task
@@ -133,6 +135,8 @@ def class_axis_last(logits: Any, targets: Any, task: Task, axis: int) -> tuple[A
         raise InputError("logits", f"shape {shape} is not (rows, classes){swapped}")
     if not -len(shape) <= axis < len(shape):
         raise InputError("logits", f"shape {shape} has no axis {axis}")
+    if axis is LAST_AXIS and task == "multiclass" and is_ambiguous(shape, given):
+        raise InputError("logits", f"shape {shape} {which_axis(shape)}")
     if task == "multiclass" and given != _without(shape, axis):
         raise InputError("targets", _shape_problem(shape, given, axis))
     if shape[axis] == 0:

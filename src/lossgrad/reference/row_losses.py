@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
+from .._kernels.defaults import LAST_AXIS
 from ._apply import loss_beside, ratio, weighted
 from ._double import Wide, exact_sum, select
 from .softmax_family import (
@@ -135,7 +136,7 @@ def _cross_entropy(
 ) -> tuple[Any, Any]:
     """(the loss if value, the gradient if slope); grad is 1 if None."""
     x = check.floating(logits, "logits")
-    axis = check.class_axis(x, axis, "logits")
+    axis = check.loss_axis(x, axis, targets, "logits")
     dtype, shape, classes = x.dtype, check.rows_shape(x.shape, axis), x.shape[axis]
     reduction = check.reduction_name(reduction)
     ignore_index = check.ignored_label(ignore_index)
@@ -202,7 +203,7 @@ def cross_entropy(
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
@@ -236,7 +237,7 @@ def cross_entropy_backward(
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
@@ -271,7 +272,7 @@ def cross_entropy_value_and_grad(
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None = None,
@@ -315,7 +316,7 @@ def _nll_loss(
 ) -> tuple[Any, Any]:
     """(the loss if value is asked for, the gradient unless upstream is None)."""
     x = check.floating(log_probs, "log_probs")
-    axis = check.class_axis(x, axis, "log_probs")
+    axis = check.loss_axis(x, axis, targets, "log_probs")
     dtype, shape, classes = x.dtype, check.rows_shape(x.shape, axis), x.shape[axis]
     ignore_index = check.ignored_label(ignore_index)
     labels = check.class_targets(targets, x, axis, ignore_index)
@@ -366,7 +367,7 @@ def nll_loss(
     *,
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -396,7 +397,7 @@ def nll_loss_backward(
     *,
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
@@ -426,7 +427,7 @@ def nll_loss_value_and_grad(
     *,
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int = LAST_AXIS,
     out: Array | None = None,
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,

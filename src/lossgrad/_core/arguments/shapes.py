@@ -7,7 +7,9 @@ import operator
 
 import numpy as np
 from numpy.exceptions import AxisError
+from numpy.typing import ArrayLike
 
+from ..._kernels.defaults import LAST_AXIS
 from .dtypes import Array
 
 Shape = tuple[int, ...]
@@ -39,6 +41,31 @@ def class_axis(x: Array, axis: int, name: str = "x") -> int:
     if shape[axis] == 0:
         raise ValueError(f"{name} of shape {shape} has no classes along axis={axis}")
     return axis
+
+
+def loss_axis(x: Array, axis: int, targets: ArrayLike, name: str) -> int:
+    """The same of a loss; if it was not given, labels may not fit another axis but the first.
+
+    The first is that of the batch: of square logits of two dimensions, the last is meant.
+    """
+    shape = x.shape
+    if axis is LAST_AXIS and len(shape) > 2 and is_ambiguous(shape, np.shape(targets)):
+        raise ValueError(f"{name} of shape {shape} {which_axis(shape)}")
+    return class_axis(x, axis, name)
+
+
+def is_ambiguous(shape: Shape, labels: Shape) -> bool:
+    """Whether labels of such a shape fit the last axis and the one before."""
+    return len(shape) > 2 and shape[-1] == shape[-2] and labels == shape[:-1]
+
+
+def which_axis(shape: Shape) -> str:
+    """What an error says then."""
+    last = len(shape) - 1
+    return (
+        f"with targets of shape {shape[:-1]} may have their classes along axis={last - 1} or "
+        f"axis={last}: say which (torch means axis=1)"
+    )
 
 
 def rows_shape(shape: Shape, axis: int, keepdims: bool = False) -> Shape:
