@@ -160,6 +160,10 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         const double own_q = (double)first_(mixture_at(&here, 0, 1));
         entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
     }
+    if (!isfinite(entry) && w->total == w->total) { /* targets so large that a product leaves the range */
+        far_gradient(j, r, labelled ? label : -1, w->max, w->known, out);
+        return loss;
+    }
     if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up, stream, at, entry);
     else scale_terms(e, out, n, factor_of(up * own, w->total), stream, at, entry);
     return loss;

@@ -269,3 +269,27 @@ def test_a_mean_does_not_depend_on_the_size_of_its_weights(lg, function, weight)
             got = loss(x, y, **given)
             for a, b in zip(got, want, strict=True) if isinstance(want, tuple) else [(got, want)]:
                 np.testing.assert_allclose(a, b, rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("b", [None, 2.5])
+def test_an_infinite_gradient_at_gaps_beyond_the_range(lg, dtype, b):
+    """It takes on the sign of any share but that of a mask, which is 0."""
+    top = np.finfo(dtype).max
+    x, g = np.array([[top / 2, -top, -INF]], dtype), np.array([-INF], dtype)
+    factors = None if b is None else np.full_like(x, b)
+    got = lg.logsumexp_backward(g, x, b=factors)
+    np.testing.assert_array_equal(got[0, :2], -INF)
+    assert got[0, 2] == 0
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("classes", CLASSES)
+def test_targets_that_are_large_and_cancel(lg, dtype, classes):
+    """Their sum is 0, and so is that of p times it; a gradient of 0 makes all 0."""
+    top = np.finfo(dtype).max / 4
+    x, t = np.zeros((2, classes), dtype), np.zeros((2, classes), dtype)
+    x[:, 0], t[0, :2], t[1, 1] = 710, (-top, top), -top
+    g = np.array([0.5, 0], dtype)
+    got = lg.cross_entropy_backward(g, x, t, reduction="none")
+    np.testing.assert_array_equal(got, -g[:, None] * t * [[1], [0]])

@@ -78,6 +78,12 @@ def _mass(power: Doubles, rest: Doubles, n: Integers) -> Wide:
     return Wide(*two_part_sum(terms), most)
 
 
+def _finite_gap(x: Doubles, pivot: Doubles, far: Doubles) -> Doubles:
+    """x - pivot, within float64 where both are finite: only a mask has no power at all."""
+    least = -np.finfo(np.float64).max
+    return np.where((x > -np.inf) & (pivot < np.inf), np.maximum(far, least), far)
+
+
 def measure(x: Doubles, lse: Doubles | None = None) -> Rows:
     pivot = x.max(axis=0)
     top = x == pivot
@@ -87,9 +93,7 @@ def measure(x: Doubles, lse: Doubles | None = None) -> Rows:
         top &= ~known
     far, far_low = two_sum(x, -pivot)
     far = np.where(top, 0.0, far)
-    least = -np.finfo(np.float64).max  # only a mask has no power at all
-    gap = np.where((x > -np.inf) & (pivot < np.inf), np.maximum(far, least), far)
-    power, low, n = scaled_exp(gap, far_low)
+    power, low, n = scaled_exp(_finite_gap(x, pivot, far), far_low)
     # The maximum is counted apart: log(count + rest) is log1p(rest) when it is alone.
     count = top.sum(axis=0, dtype=np.float64)
     rest = _mass(np.where(top, 0.0, power), np.where(top, 0.0, low), n)
@@ -355,7 +359,8 @@ def _measure_weighted(x: Doubles, b: Doubles) -> _Weighted:
     x = np.where(b == 0, -np.inf, x)  # what has no weight is not read
     pivot = x.max(axis=0)
     far, far_low = two_sum(x, -pivot)
-    terms = b * Wide(*scaled_exp(np.where(x == pivot, 0.0, far), far_low))
+    far = np.where(x == pivot, 0.0, far)
+    terms = b * Wide(*scaled_exp(_finite_gap(x, pivot, far), far_low))
     total = sum_of(terms)
     lse = (pivot + log(total)).rounded()
     # The limit of infinite terms is infinite if all are positive, and one-hot if one is alone.
