@@ -119,11 +119,13 @@ def weights_of_labels(
     Those of the rows that are kept, or of every class, are then at most about 1: a row's weight
     times its loss stays within the range, and so does what is left where all weights are tiny.
     """
-    if not (_is_extreme(weight) or _is_extreme(samples)):
-        return weight, samples
-    label = labels.reshape(-1)
-    kept = label != ignore_index
+    if weight is None and samples is None:
+        return None, None
     with arithmetic():
+        if not (_is_extreme(weight) or _is_extreme(samples)):
+            return weight, samples
+        label = labels.reshape(-1)
+        kept = label != ignore_index
         if samples is not None:
             samples = np.where(kept, _over_largest(samples, samples[kept]), 0.0)
             kept &= samples != 0
