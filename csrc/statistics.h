@@ -245,15 +245,12 @@ INLINE int seen_abreast(const plan *p, const lg_batch *b, ptrdiff_t k) {
     return p->n <= FEWEST && fabs(b->max[k]) <= (double)FAR && b->rest[k] >= (double)LEAST_REST;
 }
 static void see_few(const plan *p, rows_batch *t, lg_found *f) {
-    const ptrdiff_t apart = p->pitch * (ptrdiff_t)sizeof(S);
     S label[LG_ROWS] = {0};
     for (ptrdiff_t k = 0, many = t->many; k < many; k++) label[k] = (S)(t->skip[k] ? 0 : t->label[k]);
     for (ptrdiff_t k = 0, many = t->many; k < many; k += VL) {
-        const ptrdiff_t here = many - k < VL ? many - k : VL;
         V buffer[2][FEW], seen;
         abreast a = {.logit = buffer[0], .term = buffer[1]};
-        if (p->x_runs) read_abreast(&p->job->x, p->job, t->row + k, here, a.logit);
-        else read_lines((const char *)t->x[k], apart, here, p->n, a.logit);
+        read_few(p, t, k, a.logit);
         sum_abreast(&a, p->n, QUICK_BIAS, &t->of, k, &seen);
         see_abreast(&a, p->n, label + k, &t->of, f, k);
     }
@@ -314,9 +311,7 @@ static void statistics(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     lg_found found;
     start_batch(&t);
     ptrdiff_t look = begin;
-    for (t.row = begin; t.row < end && !stops(&look, t.row, p.n); t.row += p.batch) {
-        t.many = end - t.row < p.batch ? end - t.row : p.batch;
-        read_batch(&p, &t);
+    for (t.row = begin; next_batch(&p, &t, &look, end); t.row += p.batch) {
         if (p.n <= FEWEST) see_few(&p, &t, &found);
         see_each(&p, &t, &found);
         finish_figures(&p, &t, &found);

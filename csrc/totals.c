@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define LOW32 UINT64_C(0xffffffff)
-#define INFINITE (UINT64_C(0x7ff) << 52) /* its bits; those of negative numbers and NaN are more */
 
 enum { PIECE = 512 };
 /* Terms of a piece that have a loss, by field. */

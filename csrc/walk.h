@@ -124,15 +124,20 @@ static void sum_known(const plan *p, rows_batch *t) {
     }
     if (j->label.at) read_targets(j, t->x, t);
 }
+/* Reads rows from k on abreast: how many. */
+INLINE ptrdiff_t read_few(const plan *p, const rows_batch *t, ptrdiff_t k, V *logit) {
+    const ptrdiff_t many = t->many - k < VL ? t->many - k : VL, apart = p->pitch * (ptrdiff_t)sizeof(S);
+    if (p->x_runs) read_abreast(&p->job->x, p->job, t->row + k, many, logit);
+    else read_lines((const char *)t->x[k], apart, many, p->n, logit);
+    return many;
+}
 static void sum_few(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
     const ptrdiff_t apart = p->pitch * (ptrdiff_t)sizeof(S);
     for (ptrdiff_t k = 0; k < t->many; k += VL) {
-        const ptrdiff_t here = t->many - k < VL ? t->many - k : VL;
         V buffer[2][FEW], seen;
         abreast a = {.logit = buffer[0], .term = buffer[1]};
-        if (p->x_runs) read_abreast(&j->x, j, t->row + k, here, a.logit);
-        else read_lines((const char *)t->x[k], apart, here, p->n, a.logit);
+        const ptrdiff_t here = read_few(p, t, k, a.logit);
         sum_abreast(&a, p->n, BIAS, &t->of, k, &seen);
         mend_abreast(&a, p->n, seen, &t->of, k, here, t->skips ? t->skip + k : NULL);
         if (p->keeps) write_lines((char *)t->term[k], apart, here, p->n, a.term);
@@ -301,6 +306,13 @@ static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     return p;
 }
 
+/* Reads the batch at t->row: whether there is one, and nobody asked to stop. */
+INLINE int next_batch(const plan *p, rows_batch *t, ptrdiff_t *look, ptrdiff_t end) {
+    if (t->row >= end || stops(look, t->row, p->n)) return 0;
+    t->many = end - t->row < p->batch ? end - t->row : p->batch;
+    read_batch(p, t);
+    return 1;
+}
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     if (few_classes(j)) {
         few_rows(j, begin, end);
@@ -310,9 +322,7 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     rows_batch t;
     start_batch(&t);
     ptrdiff_t look = begin;
-    for (t.row = begin; t.row < end && !stops(&look, t.row, p.n); t.row += p.batch) {
-        t.many = end - t.row < p.batch ? end - t.row : p.batch;
-        read_batch(&p, &t);
+    for (t.row = begin; next_batch(&p, &t, &look, end); t.row += p.batch) {
         p.sum(&p, &t);
         finish_batch(&p, &t);
         write_batch(&p, &t);
