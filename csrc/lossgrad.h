@@ -69,32 +69,9 @@ typedef struct {
 } lg_map_job;
 
 /* ---- rows: the softmax family ---- */
-enum {
-    LG_LOGSUMEXP,
-    LG_SOFTMAX,
-    LG_LOG_SOFTMAX,
-    LG_CROSS_ENTROPY,
-    LG_NLL_LOSS,
-    LG_SOFTMAX_JACOBIAN,
-    LG_LOGSUMEXP_BACKWARD,
-    LG_SOFTMAX_BACKWARD,
-    LG_LOG_SOFTMAX_BACKWARD,
-    LG_STATISTICS,
-    LG_NO_ROWS = -1
-};
-/*  X(name, forward, backward, bound, derivative's bound): ULP of a row's result and of each entry of its gradient,
- *  where two terms cancel (p - t, g - p sum g, p (g - sum p g), a log-sum-exp near 0) of the larger of them
- *  (tests/test_rows.py holds them). */
-#define LG_ROW_OPS(X)                                                                                                  \
-    X(logsumexp, LG_LOGSUMEXP, LG_LOGSUMEXP_BACKWARD, 4.0, 4.0)                                                        \
-    X(softmax, LG_SOFTMAX, LG_SOFTMAX_BACKWARD, 4.0, 8.0)                                                              \
-    X(log_softmax, LG_LOG_SOFTMAX, LG_LOG_SOFTMAX_BACKWARD, 4.0, 4.0)                                                  \
-    X(softmin, LG_SOFTMAX, LG_SOFTMAX_BACKWARD, 4.0, 8.0)                                                              \
-    X(softmax_jacobian, LG_SOFTMAX_JACOBIAN, LG_SOFTMAX_JACOBIAN, 4.0, 4.0)                                            \
-    X(cross_entropy, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 4.0)                                                     \
-    X(cross_entropy_soft, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 5.0) /* probability targets, label smoothing */     \
-    X(nll_loss, LG_NLL_LOSS, LG_NLL_LOSS, 1.0, 1.0)                                                                    \
-    X(l2_norm, LG_NO_ROWS, LG_NO_ROWS, 1.0, 2.0) /* norms.c */
+#define LG_TABLE_ONLY
+#include "row_ops.h"
+#undef LG_TABLE_ONLY
 enum { LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64 };
 
 /* Where LG_STATISTICS writes besides value and lse: one a row, contiguous, in row order. */
