@@ -99,7 +99,7 @@ typedef struct {
     lg_view soft;                /* probability targets; .at may be NULL */
     const void *weight;          /* class weights, contiguous, of the computed type; may be NULL */
     const double *sample_weight; /* one a row, contiguous, not negative; 0 leaves the row out. May be NULL */
-    double smoothing;            /* label_smoothing */
+    double param;                /* what a loss is given besides: label_smoothing of cross_entropy */
     double scale, over;          /* of the gradient, besides row_grad: scale / over */
     lg_sum *sum;                 /* if given, the row values are added to it */
     lg_statistics statistics;

@@ -164,12 +164,13 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
                                 ptrdiff_t label, double up, int is_far, int stream) {
     const ptrdiff_t n = j->classes;
     const S *class_weight = j->weight;
-    const int labelled = j->label.at != NULL, mixed = !labelled || j->smoothing != 0;
-    const double smooth = mixed ? j->smoothing / (double)n : 0; /* a division a row is felt */
+    const double smoothing = j->param;
+    const int labelled = j->label.at != NULL, mixed = !labelled || smoothing != 0;
+    const double smooth = mixed ? smoothing / (double)n : 0; /* a division a row is felt */
     const double label_weight = labelled && class_weight ? (double)class_weight[label] : 1;
     double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
     wide q_sum = {0, 0};
-    mixture q = {.weight = class_weight, .slope = (S)(1 - j->smoothing), .level = (S)smooth};
+    mixture q = {.weight = class_weight, .slope = (S)(1 - smoothing), .level = (S)smooth};
     if (mixed) {
         if (j->soft.at) q.target = (const S *)at_row(&j->soft, r, j->inner);
         sum_mixture(x, n, &q, (S)w->max, &loss, &q_sum);
@@ -178,7 +179,7 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
     }
     if (labelled) {
         const double gap = w->target == w->max ? 0 : w->max - w->target;
-        own = (1 - j->smoothing) * label_weight;
+        own = (1 - smoothing) * label_weight;
         loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
     }
     const int dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1 && fabs(own) + fabs(mass) > 1; /* what may count */
@@ -231,7 +232,7 @@ static const result WITH_FACTORS = {.terms = 1, .shares = 1, .always = 1, .finis
 
 INLINE const result *result_of(const lg_rows_job *j) {
     if (j->factor.at) return &WITH_FACTORS;
-    const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
+    const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->param == 0;
     return plain ? &OF_LABELS : &RESULTS[j->what];
 }
 #endif

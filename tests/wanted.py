@@ -234,7 +234,11 @@ def _logsumexp(x, b, axis, shape):
 def _loss_rows(call):
     arrays, axis = _doubles(call), call.axis
     x, y = _matrix(arrays[call.main], axis), call.arrays["targets"]
-    if "label_smoothing" in call.options or y.dtype.kind not in "iu" or call.op.name == "nll_loss":
+    if (
+        call.op.name != "cross_entropy"
+        or call.options.get("label_smoothing")
+        or y.dtype.kind not in "iu"
+    ):
         return None
     if call.function.endswith("_backward") and call.arrays["grad"].ndim == 0:
         return None

@@ -117,7 +117,7 @@ def _row_loss(
         weight=weights,
         sample_weight=samples,
         ignore_index=ignore_index,
-        smoothing=smoothing,
+        param=smoothing,
     )
     bad, reduced_loss = kernels.row_loss(
         OPS[name],

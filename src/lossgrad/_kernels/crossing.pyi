@@ -31,7 +31,7 @@ class Targets:
         weight: NDArray[Any] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
         ignore_index: int = -100,
-        smoothing: float = 0.0,
+        param: float = 0.0,
     ) -> None: ...
 
 def plain_elementwise(
@@ -54,7 +54,7 @@ def plain_row_loss(
     labels: object,
     ignore_index: int,
     reduction: str,
-    smoothing: float,
+    param: float,
     axis: int,
     out: object,
     value: bool,

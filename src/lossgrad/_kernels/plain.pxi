@@ -97,7 +97,7 @@ def plain_logsumexp(x, axis, num_threads):
     return result
 
 
-def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, smoothing, axis, out, bint value, num_threads):
+def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, param, axis, out, bint value, num_threads):
     """(loss if value is asked for, gradient unless upstream is None) for labels; None if it is for others to say.
 
     Nothing has been written then.
@@ -115,7 +115,7 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, smoot
             return None
     if axis is LAST_AXIS and along > 1 and PyArray_DIM(x, along) == PyArray_DIM(x, along - 1):
         return None  # they fit another axis as well
-    if type(ignore_index) is not int or type(smoothing) is not float or not 0 <= <double> smoothing <= 1:
+    if type(ignore_index) is not int or type(param) is not float or not 0 <= <double> param <= 1:
         return None
     cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
     if overflow or not (mean or each or reduction == "sum"):
@@ -132,7 +132,7 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, smoot
     if rows.found.bad:
         return None
     divisor = rows.found.kept if mean else 1.0
-    rows.job.smoothing, rows.job.over = smoothing, divisor
+    rows.job.param, rows.job.over = param, divisor
     if upstream is not None:
         rows.job.scale = upstream
     if value and not each:

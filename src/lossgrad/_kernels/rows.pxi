@@ -129,17 +129,18 @@ def softmax_jacobian(x, int axis, out, num_threads):
 cdef class Targets:
     """What a row loss is of: labels, or distributions of the logits' shape (soft), and what they weigh.
 
-    Class weights are of the computed type, sample weights finite, not negative and one a row.
+    Class weights are of the computed type, sample weights finite, not negative and one a row. param is what the
+    loss is given besides: label_smoothing of cross_entropy.
     """
 
     cdef object labels, soft, weight, sample_weight
     cdef int64_t ignore_index
-    cdef double smoothing
+    cdef double param
 
     def __init__(self, *, labels=None, soft=None, weight=None, sample_weight=None, int64_t ignore_index=-100,
-                 double smoothing=0.0):
+                 double param=0.0):
         self.labels, self.soft, self.weight, self.sample_weight = labels, soft, weight, sample_weight
-        self.ignore_index, self.smoothing = ignore_index, smoothing
+        self.ignore_index, self.param = ignore_index, param
 
     cdef list join(self, Rows *rows):
         """Take part in a call: what holds the memory."""
@@ -152,7 +153,7 @@ cdef class Targets:
             held.append(beside_logits(rows, self.soft, &rows.job.soft, lg_computed(rows.storage)))
         else:
             held.append(take_labels(rows, self.labels, self.ignore_index))
-        rows.job.smoothing = self.smoothing
+        rows.job.param = self.param
         return held
 
     cdef double divisor(self, Rows *rows) except? -1:
