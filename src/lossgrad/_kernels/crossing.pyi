@@ -149,7 +149,7 @@ def row_loss(
     lse: NDArray[np.float64] | None = None,
     lse_given: bool = False,
     num_threads: int | None = None,
-) -> tuple[int, float]: ...
+) -> tuple[int, Any]: ...
 def row_statistics(
     x: NDArray[Any],
     targets: Targets,

@@ -125,20 +125,15 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, param
     if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
     cdef Rows rows
-    cdef double divisor
     held = start_rows(&rows, op.forward, x, along)
     held_too = take_labels(&rows, t, ignored)
     check_labels(&rows, num_threads)
     if rows.found.bad:
         return None
-    divisor = rows.found.kept if mean else 1.0
-    rows.job.param, rows.job.over = param, divisor
+    rows.job.param = param
     if upstream is not None:
         rows.job.scale = upstream
-    if value and not each:
-        losses = reduced_rows(&rows, mean, divisor, gradient, num_threads)
-    else:
-        deliver_rows(&rows, gradient, losses, num_threads)
+    losses = losses_of(&rows, mean, rows.found.kept if mean else 1.0, value and not each, gradient, losses, num_threads)
     return losses, gradient
 
 
