@@ -23,14 +23,15 @@ INLINE V usual_product(V g, V weight, slope d, int weighted, I *far) {
     *far = far_bits(product);
     if (d.kind == SHIFTED && !weighted) *far = unless_(eq_(g, set1(0)), far_bits(g)); /* `of` is near 1, and finite */
     if (weighted) *far = *far | far_bits(up);
-    if (d.kind == ROUNDED) *far = *far | far_bits(d.of);
+    if (d.kind == ROUNDED || d.kind == SUMMED) *far = *far | far_bits(d.of);
+    if (d.kind == SUMMED) *far = *far | far_bits(d.n);
     return d.kind == SHIFTED ? scale_(product, d.n) : product;
 }
 /* Where something may be lost: a product is far from 1, and not 0 since a factor is. */
 INLINE M is_lost(V g, V weight, slope d, V product, I far) {
     const V zero = set1(0);
     M none = (M)(eq_(g, zero) | eq_(weight, zero));
-    if (d.kind != ROUNDED) none = (M)(none | eq_(d.of, zero));
+    if (d.kind != ROUNDED && d.kind != SUMMED) none = (M)(none | eq_(d.of, zero));
     return (M)(far_(far) & (M)~and_(none, eq_(product, zero)));
 }
 /* g w 2^shift d. No gradient, no weight or no slope is 0 even where another factor is infinite; but an infinite

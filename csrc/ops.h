@@ -8,8 +8,9 @@
 
 #ifndef LG_TABLE_ONLY
 /* A derivative. PLAIN: no product leaves the range but by its own size. EXACT: `of`, 0 only where that is meant.
- * SHIFTED: of 2^n, likewise, `of` near 1. ROUNDED: `of`, unless that is far from 1. Careful, they are all of 2^n. */
-enum { PLAIN, EXACT, SHIFTED, ROUNDED };
+ * SHIFTED: of 2^n, likewise, `of` near 1. ROUNDED: `of`, unless that is far from 1. SUMMED: likewise, unless n is, the
+ * size of what it is made of. Careful, they are all of 2^n. */
+enum { PLAIN, EXACT, SHIFTED, ROUNDED, SUMMED };
 typedef struct {
     V of, n;
     int kind;
@@ -17,6 +18,7 @@ typedef struct {
 INLINE slope plain_(V of) { return (slope){of, set1(0), PLAIN}; }
 INLINE slope exactly_(V of) { return (slope){of, set1(0), EXACT}; }
 INLINE slope rounded_(V of) { return (slope){of, set1(0), ROUNDED}; }
+INLINE slope summed_(V of, V size) { return (slope){of, size, SUMMED}; }
 INLINE slope shifted_(V of, V n) { return (slope){of, n, SHIFTED}; }
 /* Where results go: the value is y, careful y 2^n. `far` tells of products inside it as usual_product does (loops.h). */
 typedef struct {
@@ -370,12 +372,14 @@ OP(binary_cross_entropy_with_logits) {
         negative = mantissa_(negative, &k);
     }
     const V positive = drop_(and_(eq_(t, ZERO), eq_(w, w)), w * t);
-    *r.far = far_bits(select_(eq_(positive, ZERO), ONE, positive)); /* a weight may be subnormal */
+    /* A weight may be subnormal; a huge target or weight brings back a share that is rounded to 0. */
+    const V size = fma_(positive, positive, fma_(negative, negative, ONE));
+    *r.far = far_bits(select_(eq_(positive, ZERO), ONE, positive)) | far_bits(size);
     const M below = negative_(x);
     const exponential e = exp_minus(a);
     const V q = logistic_of(e), small = scale_(q, e.n), large = ONE - small;
     *r.y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
-    *r.d = rounded_(negative * select_(below, small, large) - positive * select_(below, large, small));
+    *r.d = summed_(negative * select_(below, small, large) - positive * select_(below, large, small), size);
     if (r.careful) binary_cross_entropy_far(x, positive, i + j, negative, k, e, q, r);
 }
 

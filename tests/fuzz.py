@@ -2,8 +2,9 @@
 
 ``python -m tests.fuzz --seconds 600 --seed N`` prints its seed, a line for each kind of finding,
 and how many cases and checks there were; its exit status is 1 if there are findings. Case K of seed
-N is always the same call: ``python -m tests.fuzz --case N:K`` makes it again, and ``--only NAME``,
-which may be given several times, leaves out the other operations.
+N is always the same call: ``python -m tests.fuzz --case N:K`` makes it again, ``--cases K`` ends
+before it on any machine, and ``--only NAME``, which may be given several times, leaves out the
+other operations.
 """
 
 import argparse
@@ -39,6 +40,7 @@ SHAPES += [(3, 130), (2, 1030), (2, 0), (40, 2)]
 FOUND = 3  # exit status of the process that searches; any other is a crash
 # What rounding adds where a gradient is multiplied by one more number: g over the sum of weights.
 SCALED = 1.5
+WEIGHTS = ("weight", "pos_weight", "sample_weight")  # each further one is rounded, and its product
 ORDINARY = 0.02  # and to a half type by its own rounding, which a bound in float32 does not know
 
 
@@ -304,8 +306,9 @@ def _near(case, fresh, count):
     found = []
     for k, want in enumerate(fresh["reference"]):
         slope = call.function.endswith("_backward") or k == 1
-        scaled = slope or call.is_reduced or "weight" in call.arrays
-        limit = bound(call, int(slope)) + SCALED * scaled + ORDINARY
+        weights = sum(name in call.arrays for name in WEIGHTS)
+        scaled = SCALED * bool(slope or call.is_reduced or weights) + max(weights - 1, 0)
+        limit = bound(call, int(slope)) + scaled + ORDINARY
         pair = exact[k] if exact is not None and k < len(exact) else None
         for name, results in fresh.items():
             count["exact" if pair else "kinds"] += 1
@@ -396,13 +399,16 @@ def search(names, seconds, place, only=None):
     sys.exit(FOUND if seen else 0)
 
 
-def search_all(seed, seconds, place, only):
-    search((f"{seed}:{k}" for k in itertools.count()), seconds, place, only)
+def search_all(seed, cases, seconds, place, only):
+    search(
+        (f"{seed}:{k}" for k in itertools.islice(itertools.count(), cases)), seconds, place, only
+    )
 
 
 def main(arguments):
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--cases", type=int, help="and at most so many; any number if not given")
     parser.add_argument("--seed", type=int, help="a fresh one if it is not given")
     parser.add_argument("--case", help="SEED:K, the one case to make")
     parser.add_argument("--only", action="append", metavar="NAME", choices=[op.name for op in OPS])
@@ -415,7 +421,7 @@ def main(arguments):
         target, given = search, ([options.case], 0, place)
     else:
         print(f"seed {seed}", flush=True)
-        target, given = search_all, (seed, options.seconds, place, options.only)
+        target, given = search_all, (seed, options.cases, options.seconds, place, options.only)
     child = context.Process(target=target, args=given)
     child.start()
     child.join()

@@ -942,9 +942,7 @@ def rrelu(
         with arithmetic():
             slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
     if training:
-        result = _forward(
-            "prelu", x, out, num_threads, other=slopes.astype(check.computed(x.dtype), copy=False)
-        )
+        result = _forward("prelu", x, out, num_threads, other=slopes)
     else:
         result = _forward("leaky_relu", x, out, num_threads, (lower + upper) / 2)
     return (result, slopes) if return_slopes else result

@@ -79,7 +79,11 @@ def _loss(
         losses = np.where(none, 0, losses)
         loss = ratio(exact_sum(losses), divisor) if reduced else losses.astype(x.dtype)
     if upstream is not None:
-        share = wide(1.0) / divisor if divisor and math.isfinite(divisor) else ratio(1.0, divisor)
+        share = wide(1.0)
+        if divisor and math.isfinite(divisor):
+            share = share / divisor
+        else:  # over an infinite weight nothing, over none NaN
+            factor = np.asarray(factor, x.dtype) * x.dtype.type(ratio(1.0, divisor))
         slopes = np.empty(x.shape, x.dtype)
         given = np.broadcast_to(factor, x.shape), *_both(weights, x), x, *others
         each(

@@ -14,6 +14,7 @@ Array = NDArray[Any]
 SUPPORTED: Final = ("float16", "bfloat16", "float32", "float64")
 FLOAT32: Final = np.dtype(np.float32)
 FLOAT64: Final = np.dtype(np.float64)
+HALVES: Final = SUPPORTED[:2]
 NATIVE: Final = (FLOAT32, FLOAT64, np.dtype(np.float16))
 _PIECE: Final = 1 << 22  # elements that NumPy copies at a time
 
@@ -41,6 +42,14 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
         return plain(a)
     with arithmetic():  # float64 values that float32 cannot hold become inf or 0
         return cast(a, dtype)
+
+
+def computed_alike(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
+    """x, aligned and computed in what `dtype` is: float32 and half types as they are stored."""
+    a = x if type(x) is np.ndarray else as_array(x, name)
+    to = computed(dtype)
+    keeps = to == FLOAT32 and a.dtype.name in HALVES
+    return converted(a, a.dtype.newbyteorder("=") if keeps else to, name)
 
 
 @arithmetic()
