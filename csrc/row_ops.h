@@ -159,59 +159,83 @@ static void finish_jacobian(const plan *p, rows_batch *t) {
 /* Of a smaller sum of the terms beside the largest some may have been dropped. */
 #define WHOLE_REST C_(0x1p-140, 0x1p-960)
 
-/* The loss of a row and, to out unless that is NULL, its gradient times up, or as far.h has it. */
+/* What a row's targets are: the label's share, and a mixture of all classes, unless a label is all there is. */
+typedef struct {
+    int labelled, mixed;
+    double smooth, label_weight;
+    double own, mass; /* the parts of the target mass */
+    mixture q;
+    wide q_sum;
+} row_targets;
+INLINE row_targets targets_of(const lg_rows_job *j, ptrdiff_t r, ptrdiff_t label) {
+    const S *weight = j->weight;
+    const double smoothing = j->param;
+    row_targets t = {.labelled = j->label.at != NULL, .label_weight = 1};
+    t.mixed = !t.labelled || smoothing != 0;
+    t.smooth = t.mixed ? smoothing / (double)j->classes : 0; /* a division a row is felt */
+    t.q = (mixture){.weight = weight, .slope = (S)(1 - smoothing), .level = (S)t.smooth};
+    if (t.mixed && j->soft.at) t.q.target = (const S *)at_row(&j->soft, r, j->inner);
+    if (t.labelled && weight) t.label_weight = (double)weight[label];
+    if (t.labelled) t.own = (1 - smoothing) * t.label_weight;
+    return t;
+}
+
+/* Its loss, unless far.h has to find it. */
+INLINE double loss_of(row_targets *t, const lg_row *w, const S *x, ptrdiff_t n) {
+    double loss = 0;
+    if (t->mixed) {
+        sum_mixture(x, n, &t->q, (S)w->max, &loss, &t->q_sum);
+        t->mass = value_of(t->q_sum);
+        loss += t->mass == 0 ? 0 * w->rest : t->mass * w->log_rest;
+    }
+    if (!t->labelled) return loss;
+    const double gap = w->target == w->max ? 0 : w->max - w->target;
+    return t->own == 0 ? loss + 0 * w->rest : loss + t->own * (gap + w->log_rest);
+}
+
+/* One entry of the gradient is minus the sum of the other probabilities: the label's, or where there is none that of
+ * the class that has most, whose index goes to *at. */
+INLINE S apart_entry(const row_targets *t, const lg_row *w, const S *x, const S *e, ptrdiff_t n, double up,
+                     ptrdiff_t *at) {
+    if (t->labelled) {
+        const double p = (double)e[*at];
+        double others = w->total - p, rest = 0;
+        if (w->known) others = w->others;
+        else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
+        if (t->mixed) rest = t->mass * p - t->smooth * t->label_weight * w->total;
+        return share(rest - t->own * others, w->total, up);
+    }
+    const mixture q = t->q;
+    if ((*at = dominant(x, n, w)) < 0) return 0;
+    /* p sum q - q from what the other classes have of either */
+    const mixture here = {q.target ? q.target + *at : NULL, q.weight ? q.weight + *at : NULL, q.slope, q.level};
+    const double own = (double)first_(mixture_at(&here, 0, 1));
+    return share(w->unit * without(t->q_sum, own) - own * w->rest, w->total, up);
+}
+
+/* The loss of a row and, to out unless that is NULL, its gradient times up, or as far.h has it: where products leave the
+ * range, or what was dropped would count. */
 INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, S *out, ptrdiff_t r,
                                 ptrdiff_t label, double up, int is_far, int stream) {
     const ptrdiff_t n = j->classes;
-    const S *class_weight = j->weight;
-    const double smoothing = j->param;
-    const int labelled = j->label.at != NULL, mixed = !labelled || smoothing != 0;
-    const double smooth = mixed ? smoothing / (double)n : 0; /* a division a row is felt */
-    const double label_weight = labelled && class_weight ? (double)class_weight[label] : 1;
-    double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
-    wide q_sum = {0, 0};
-    mixture q = {.weight = class_weight, .slope = (S)(1 - smoothing), .level = (S)smooth};
-    if (mixed) {
-        if (j->soft.at) q.target = (const S *)at_row(&j->soft, r, j->inner);
-        sum_mixture(x, n, &q, (S)w->max, &loss, &q_sum);
-        mass = value_of(q_sum);
-        loss += mass == 0 ? 0 * w->rest : mass * w->log_rest;
-    }
-    if (labelled) {
-        const double gap = w->target == w->max ? 0 : w->max - w->target;
-        own = (1 - smoothing) * label_weight;
-        loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
-    }
-    const int dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1 && fabs(own) + fabs(mass) > 1; /* what may count */
-    if ((dropped || !isfinite(loss)) && w->total == w->total)
-        loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
+    row_targets t = targets_of(j, r, label);
+    double loss = loss_of(&t, w, x, n);
+    const double mass = t.mass + t.own;
+    const int finite = w->total == w->total, dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1;
+    if (((dropped && fabs(t.own) + fabs(t.mass) > 1) || !isfinite(loss)) && finite)
+        loss = far_loss(j, r, t.labelled ? label : -1, w->max, w->log_rest);
     if (!out) return loss;
-    const int faint = mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */
-    if (w->total == w->total && (is_far || faint || !(fabs(up * (mass + own)) <= MOST_UP))) {
-        far_gradient(j, r, labelled ? label : -1, w->max, w->known, out);
-        return loss;
-    }
-    /* one entry is minus the sum of the other probabilities: the label's, or where there is none that of
-     * the class that has most; it is found before out, which may be the targets, is written */
-    S entry = 0;
+    const int faint = t.mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */
+    int far = is_far || faint || !(fabs(up * mass) <= MOST_UP);
     ptrdiff_t at = label;
-    if (labelled) {
-        double p = (double)e[label], others = w->total - p, rest = 0;
-        if (w->known) others = w->others;
-        else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
-        if (mixed) rest = mass * p - smooth * label_weight * w->total;
-        entry = share(rest - own * others, w->total, up);
-    } else if ((at = dominant(x, n, w)) >= 0) { /* p sum q - q from what the other classes have of either */
-        const mixture here = {q.target ? q.target + at : NULL, q.weight ? q.weight + at : NULL, q.slope, q.level};
-        const double own_q = (double)first_(mixture_at(&here, 0, 1));
-        entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
+    S entry = 0; /* found before out, which may be the targets, is written */
+    if (!(far && finite)) {
+        entry = apart_entry(&t, w, x, e, n, up, &at);
+        far = !isfinite(entry);
     }
-    if (!isfinite(entry) && w->total == w->total) { /* targets so large that a product leaves the range */
-        far_gradient(j, r, labelled ? label : -1, w->max, w->known, out);
-        return loss;
-    }
-    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up, stream, at, entry);
-    else scale_terms(e, out, n, factor_of(up * own, w->total), stream, at, entry);
+    if (far && finite) far_gradient(j, r, t.labelled ? label : -1, w->max, w->known, out);
+    else if (t.mixed) mixture_gradient(e, out, n, &t.q, factor_of(up * mass, w->total), (S)up, stream, at, entry);
+    else scale_terms(e, out, n, factor_of(up * t.own, w->total), stream, at, entry);
     return loss;
 }
 static void finish_mixture(const plan *p, rows_batch *t) {
