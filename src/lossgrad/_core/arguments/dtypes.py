@@ -52,7 +52,6 @@ def computed_alike(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
     return converted(a, a.dtype.newbyteorder("=") if keeps else to, name)
 
 
-@arithmetic()
 def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Array, Any]:
     """x and another operand of the same rank, in the dtype that NumPy promotes both to.
 
