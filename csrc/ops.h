@@ -346,6 +346,12 @@ INLINE V align_(V *p, V i, V *q, V j) {
 INLINE V without_(M m, V v) { return drop_(and_(m, eq_(v, v)), v); } /* 0 where m; NaN stays */
 /* What follows, careful: p and n as they are given, each with its exponent, and log(1 + z) is z where that is tiny. */
 INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q, outcome r) {
+    V deep_n;
+    const V deep_t = exp_less(exp_reduce(max_(set1(-GONE), -abs_(x)), &deep_n));
+    const M deep = lt_(set1(C_(100, 700)), abs_(x)); /* 1 + z is 1 there */
+    e.n = select_(deep, deep_n, e.n);
+    e.t = select_(deep, deep_t, e.t);
+    q = select_(deep, ONE + deep_t, q);
     const M below = negative_(x), tail = lt_(e.n, set1(-60)), end = eq_(abs_(x), set1((S)INFINITY));
     const V side = select_(below, p, n), at = select_(below, i, j);
     V k, most = weighted(side, mantissa_(abs_(x), &k)); /* |x| times it */

@@ -10,6 +10,8 @@
 #define DEAD C_(-360.0f, -2200.0)
 /* exp(-FADED) is 0 even times the largest number. */
 #define FADED C_(220.0f, 1600.0)
+/* exp(-GONE) is 0 even times a target, a weight and a gradient that are the largest number each. */
+#define GONE C_(400.0f, 3000.0)
 
 /* x = n ln 2 + r with |r| <= 0.3466, n integral. Exact but for the rounding of r (2^-2 ulp of exp). */
 INLINE V exp_rest(V x, V n) { return fnma_(n, set1(LN2_LO), fnma_(n, set1(LN2_HI), x)); }
