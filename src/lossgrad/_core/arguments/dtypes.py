@@ -62,6 +62,11 @@ def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Arra
     return converted(a, dtype, name), converted(b, dtype, other_name)
 
 
+def is_container(x: Any) -> bool:
+    """Whether NumPy's ufuncs give back what it is, not an array alone."""
+    return type(x) is not np.ndarray and getattr(x, "__array_ufunc__", None) is not None
+
+
 def as_array(x: Any, name: str) -> Array:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
