@@ -20,10 +20,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy import ufunc
 
 from . import distributions, losses, softmax_family
 from ._core.backend import kernels
+from ._core.environment import arithmetic
 
 if kernels is None:
     raise ImportError(
@@ -60,10 +62,22 @@ def _of(function: Callable[..., Any], signature: str, leads: int = 1, **options:
 
 
 @functools.cache
-def in_base(name: str, base: float) -> ufunc:
-    """That of information content in other units than nats."""
-    function, own = getattr(distributions, name), globals()[name]
-    return _of(function, ",".join(["()"] * own.nin) + "->()", base=base)
+def in_base(name: str, base: float | None) -> ufunc:
+    """A function of probabilities, in nats or other units: NaN where one is not in [0, 1].
+
+    Where a container misses a value there may be any number, which is nobody's mistake.
+    """
+    function = getattr(distributions, name)
+
+    @functools.wraps(function)
+    @arithmetic()
+    def run(*operands: Any) -> Any:
+        *grad, p = operands
+        good = (p >= 0) & (p <= 1)
+        found = function(*grad, np.where(good, p, p.dtype.type(1)), base)
+        return np.where(good, found, p.dtype.type(np.nan))
+
+    return _of(run, "(),()->()" if name.endswith("_backward") else "()->()")
 
 
 celu, celu_backward = _pair("celu")
@@ -95,8 +109,8 @@ binary_cross_entropy = _of(losses.binary_cross_entropy, "(),()->()", reduction="
 binary_cross_entropy_backward = _of(
     losses.binary_cross_entropy_backward, "(),(),()->()", reduction="none"
 )
-information_content = _of(distributions.information_content, "()->()")
-information_content_backward = _of(distributions.information_content_backward, "(),()->()")
+information_content = in_base("information_content", None)
+information_content_backward = in_base("information_content_backward", None)
 
 log_softmax = _of(softmax_family.log_softmax, "(c)->(c)")
 log_softmax_backward = _of(softmax_family.log_softmax_backward, "(c),(c)->(c)")
