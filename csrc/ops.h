@@ -453,15 +453,6 @@ INLINE V mass_in_base(V x, pair a, const S *p) {
     const V sum = round_(times_(mul_(a, PER_LOG), select_(far, x * down, x)));
     return select_(finite, select_(far, sum * up, sum), weighted(x, set1(p[0]) * a.h));
 }
-/* log(a / b), also where they are close */
-INLINE pair log_ratio(V a, V b) {
-    M close = and_(lt_(a, b + b), lt_(b, a + a));
-    pair la = log_pair(a), lb = log_pair(b), gap = sum_(la.h, -lb.h);
-    M finite = lt_(abs_(la.h) + abs_(lb.h), HUGE_);
-    pair far = {select_(finite, gap.h, la.h - lb.h), keep_(finite, gap.l + (la.l - lb.l))};
-    return pick_(close, log1p_pair((a - b) / b), far);
-}
-
 INLINE slope over_(V a, V b, int careful) {
     V i = ZERO, j = ZERO;
     if (careful) {

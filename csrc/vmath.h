@@ -196,15 +196,39 @@ INLINE pair log1p_pair(V u) {
     return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
 }
 
+/* x = 2^k m as split_ has it, x subnormal maybe */
+INLINE V split_any(V x, V *k) {
+    const M subnormal = lt_(x, set1(C_(0x1p-126f, 0x1p-1022)));
+    const V m = split_(select_(subnormal, x * set1(C_(0x1p24f, 0x1p53)), x), k);
+    *k = *k - keep_(subnormal, set1(MANTISSA + 1));
+    return m;
+}
+INLINE M has_logarithm(V x) { return and_(lt_(set1(0), x), lt_(x, set1((S)INFINITY))); }
+/* The logarithm of what has none that is finite. */
+INLINE V log_limit(V x) {
+    const V infinity = set1((S)INFINITY);
+    return select_(eq_(x, infinity), infinity, select_(eq_(x, set1(0)), -infinity, set1((S)NAN)));
+}
 /* log(x); -inf at 0, inf at inf, NaN below 0. */
 INLINE pair log_pair(V x) {
-    const V infinity = set1((S)INFINITY);
-    M subnormal = lt_(x, set1(C_(0x1p-126f, 0x1p-1022)));
-    V k, m = split_(select_(subnormal, x * set1(C_(0x1p24f, 0x1p53)), x), &k);
-    pair y = log_core(m - set1(1), k - keep_(subnormal, set1(MANTISSA + 1)), set1(0));
-    M usual = and_(lt_(set1(0), x), lt_(x, infinity));
-    V other = select_(eq_(x, infinity), infinity, select_(eq_(x, set1(0)), -infinity, set1((S)NAN)));
-    return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
+    V k, m = split_any(x, &k);
+    const pair y = log_core(m - set1(1), k, set1(0));
+    const M usual = has_logarithm(x);
+    return (pair){select_(usual, y.h, log_limit(x)), keep_(usual, y.l)};
+}
+/* log(a / b) = log(1 + (a - b) / b) of mantissas less than a factor sqrt(2) apart, whose difference is exact. What the
+ * quotient lacks goes in with the slope of the logarithm, to the third order. */
+INLINE pair log_ratio(V a, V b) {
+    const V root = set1(C_(0x1.6a09e6p+0f, 0x1.6a09e667f3bcdp+0));
+    V i, j, m = split_any(a, &i), n = split_any(b, &j);
+    const M above = lt_(n * root, m), below = lt_(m * root, n);
+    m = select_(above, set1(0.5) * m, select_(below, m + m, m));
+    const V k = (i - j) + (keep_(above, set1(1)) - keep_(below, set1(1))), inverse = set1(1) / n, gap = m - n;
+    const V f = gap * inverse, c = -residual_(f, n, gap) * inverse;
+    const pair y = log_core(f, k, fma_(c, fma_(f, f, -f), c));
+    const M p = has_logarithm(a), q = has_logarithm(b), usual = and_(p, q);
+    const V limit = drop_(p, log_limit(a)) - drop_(q, log_limit(b));
+    return (pair){select_(usual, y.h, limit), keep_(usual, y.l)};
 }
 
 /* s(-a) = 1 / (1 + exp(a)) for a in [0, FADED]: with exp(a) = 2^-n (1 + t) it is

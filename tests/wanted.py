@@ -252,7 +252,8 @@ def _loss_rows(call):
     result, count = [], w.sum() if reduction == "mean" else LONG(1)
     if not call.function.endswith("_backward"):
         loss = np.where(kept, w * rows.loss(label), 0)
-        loss = np.where(good & np.isfinite(loss), loss, UNKNOWN)
+        # one that is beyond the range by itself is infinite, and so is its mean
+        loss = np.where(good & (abs(loss) <= np.finfo(np.float64).max), loss, UNKNOWN)
         loss = loss.reshape(rest) if reduction == "none" else loss.sum() / count
         result.append(_known(loss, None))
     if call.function != call.op.name:

@@ -859,8 +859,7 @@ def rrelu(
     with arithmetic():
         slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
     if training:
-        wide = slopes.astype(check.computed(x.dtype), copy=False)
-        result = mapped("prelu", None, x, wide, out, (), num_threads)
+        result = mapped("prelu", None, x, slopes, out, (), num_threads)
     else:
         result = forward("leaky_relu", x, out, num_threads, (lower + upper) / 2)
     return (result, slopes) if return_slopes else result

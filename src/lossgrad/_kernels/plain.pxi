@@ -1,8 +1,11 @@
 # The usual call: everything checked, and room made for the result, in a fraction of the time.
 
 cdef bint is_plain(object a) noexcept:
-    """Whether it is exactly an array of float32 or float64, in C order and aligned."""
-    return PyArray_CheckExact(a) and PyArray_ISCARRAY_RO(a) and PyArray_TYPE(a) in (NPY_FLOAT, NPY_DOUBLE)
+    """Whether it is exactly an array of a type that has kernels, in C order and aligned."""
+    if not PyArray_CheckExact(a) or not PyArray_ISCARRAY_RO(a):
+        return False
+    cdef int number = PyArray_TYPE(a)
+    return number in (NPY_FLOAT, NPY_DOUBLE, NPY_FLOAT16) or number == bfloat16
 
 
 cdef bint is_alike(object a, ndarray x) noexcept:

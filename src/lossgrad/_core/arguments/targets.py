@@ -7,7 +7,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dtypes import SUPPORTED, Array, as_array, computed, converted, plain, promoted
+from .dtypes import SUPPORTED, Array, as_array, computed, computed_alike, converted, plain, promoted
 from .options import IGNORE_INDEX
 from .shapes import Shape, rows_shape, same_shape
 
@@ -105,10 +105,10 @@ def bad_label(labels: Array, flat_index: int, classes: int, ignore_index: int) -
 def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
     """Two arrays of one shape that are compared, in the dtype that NumPy promotes both to."""
     x, t = promoted(input, target, "input", "target")
-    return x, same_shape(converted(t, computed(x.dtype), "target"), x.shape, "target", "input")
+    return x, same_shape(computed_alike(t, x.dtype, "target"), x.shape, "target", "input")
 
 
 def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:
     """Targets of a binary loss: labels or probabilities of the logits' shape."""
-    a = converted(targets, computed(logits.dtype), "targets")
+    a = computed_alike(targets, logits.dtype, "targets")
     return same_shape(a, logits.shape, "targets", name)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..environment import arithmetic
 from .classes import Classes
-from .dtypes import FLOAT32, FLOAT64, Array, computed, converted
+from .dtypes import FLOAT32, FLOAT64, Array, computed, computed_alike, converted
 from .masks import filled
 from .ranges import within
 from .shapes import Shape, axis_index, same_shape
@@ -75,7 +75,7 @@ def drawn_slopes(slopes: ArrayLike | None, x: Array) -> Array:
             "slopes are needed with training=True: "
             "rrelu(..., return_slopes=True) returns what it drew"
         )
-    return same_shape(converted(slopes, computed(x.dtype), "slopes"), x.shape, "slopes", "x")
+    return same_shape(computed_alike(slopes, x.dtype, "slopes"), x.shape, "slopes", "x")
 
 
 def sample_weight(
