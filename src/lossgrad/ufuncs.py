@@ -16,6 +16,7 @@ array([0.25, 0.25])
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -131,3 +132,6 @@ relative_entropy = _of(distributions.relative_entropy, "(c),(c)->()", 2)
 relative_entropy_backward = _of(distributions.relative_entropy_backward, "(),(c),(c)->(c),(c)", 2)
 
 __all__ = sorted(name for name, value in vars().items() if isinstance(value, ufunc))
+for _name in __all__:
+    with contextlib.suppress(AttributeError):  # without it pickle looks through all modules
+        globals()[_name].__module__ = __name__
