@@ -120,6 +120,18 @@ def test_classes_of_rows_that_broadcast(rng):
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("name", [n for n in ufuncs.__all__ if getattr(ufuncs, n).signature])
+def test_rows_without_classes(name):
+    ufunc = getattr(ufuncs, name)
+    rows = [
+        np.ones((3, 0) if "c" in part else 3) for part in ufunc.signature.split("->")[0].split("),")
+    ]
+    with pytest.raises(ValueError, match="no classes"):
+        ufunc(*rows)
+    none = [a[:0] if a.ndim == 1 else np.ones((0, 4)) for a in rows]
+    assert called(ufunc, none)[0].shape[0] == 0
+
+
 # ---- parameters that are arrays ------------------------------------------------------------------
 
 

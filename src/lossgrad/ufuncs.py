@@ -48,6 +48,15 @@ def _pair(name: str, leads: int = 1) -> tuple[ufunc, ufunc]:
     )
 
 
+def _rows(name: str, forward: str, backward: str) -> tuple[ufunc, ufunc]:
+    """The same of an op of rows."""
+    back, of = f"{name}_backward", kernels.ROW_OPS[name]
+    return (
+        kernels.row_ufunc(name, _doc(name), forward, of, kernels.FORWARD),
+        kernels.row_ufunc(back, _doc(back), backward, of, kernels.BACKWARD),
+    )
+
+
 def _of(function: Callable[..., Any], signature: str, leads: int = 1, **options: Any) -> ufunc:
     """A function of values that it checks, or of classes along the last axis."""
     name = function.__name__
@@ -113,12 +122,9 @@ binary_cross_entropy_backward = _of(
 information_content = in_base("information_content", None)
 information_content_backward = in_base("information_content_backward", None)
 
-log_softmax = _of(softmax_family.log_softmax, "(c)->(c)")
-log_softmax_backward = _of(softmax_family.log_softmax_backward, "(c),(c)->(c)")
-logsumexp = _of(softmax_family.logsumexp, "(c)->()")
-logsumexp_backward = _of(softmax_family.logsumexp_backward, "(),(c)->(c)")
-softmax = _of(softmax_family.softmax, "(c)->(c)")
-softmax_backward = _of(softmax_family.softmax_backward, "(c),(c)->(c)")
+log_softmax, log_softmax_backward = _rows("log_softmax", "(c)->(c)", "(c),(c)->(c)")
+logsumexp, logsumexp_backward = _rows("logsumexp", "(c)->()", "(),(c)->(c)")
+softmax, softmax_backward = _rows("softmax", "(c)->(c)", "(c),(c)->(c)")
 softmin = _of(softmax_family.softmin, "(c)->(c)")
 softmin_backward = _of(softmax_family.softmin_backward, "(c),(c)->(c)")
 

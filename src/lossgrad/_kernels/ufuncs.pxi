@@ -47,7 +47,8 @@ FLOAT_TYPES = [type(np.dtype(code)) for code in "efd"]
 cdef struct Plan:
     # What runs of elements are put through.
     const char *name
-    int op, direction, inputs
+    bint rows
+    int op, direction, inputs  # for rows op is what goes over them
     bint parameter  # the operand after the inputs: one number to a job
     int unit        # the op where it is 1, if there is one: it is positive then
     int each        # the op for which it is an input, if there is one
@@ -70,10 +71,7 @@ cdef int run_line(lg_map_job *job) except -1 nogil:
     cdef lg_map_job one
     cdef Py_ssize_t n = job.shape[2], i
     cdef int status, storage = job.out[0].storage
-    if n > SHORT:
-        begin_without_gil(&way, storage, n)
-    else:
-        begin_short(&way, storage)
+    begin_without_gil(&way, storage, n)
     if is_in_step(job):
         status = lg_map(&way, job)
         return 0 if status == LG_DONE else ended_without_gil(status)
@@ -92,8 +90,12 @@ cdef void advance(lg_map_job *job, Py_ssize_t n) noexcept nogil:
     job.out[0].at += n * job.out[0].stride[2]
 
 
-cdef int begin_without_gil(lg_way *way, int storage, double work) except -1 with gil:
-    return begin(way, storage, work, None)
+cdef int begin_without_gil(lg_way *way, int storage, double work) except -1 nogil:
+    begin_short(way, storage)
+    if work > SHORT:
+        with gil:
+            begin(way, storage, work, None)
+    return 0
 
 
 cdef int ended_without_gil(int status) except -1 with gil:
@@ -150,6 +152,44 @@ cdef int element_loop(PyArrayMethod_Context *context, char **data, const npy_int
         return run_with_parameter(&job, plan, &parameter)
     job.op, job.inputs, job.inp[inputs] = plan.each, inputs + 1, parameter
     return run_line(&job)
+
+
+cdef int row_loop(PyArrayMethod_Context *context, char **data, const npy_intp *shape, const npy_intp *strides,
+                  void *unused) except -1 nogil:
+    """A run of rows: NumPy has copied what overlaps."""
+    cdef PyUFuncObject *ufunc = <PyUFuncObject *> context.caller
+    cdef const Plan *plan = <const Plan *> ufunc.data[0]
+    cdef const npy_intp *step = strides + ufunc.nargs
+    cdef lg_view view[3]
+    cdef lg_rows_job job
+    cdef lg_way way
+    cdef int k, status, x = ufunc.nin - 1, strange = 0
+    cdef double work = <double> shape[0] * (shape[1] + LG_PER_ROW)
+    if shape[1] == 0:
+        refuse_no_classes(plan)
+    for k in range(ufunc.nargs):
+        view_line(&view[k], data[k], 0, storage_of_number(context.descriptors[k].type_num))
+        view[k].stride[0] = strides[k]
+        if ufunc.core_num_dims[k]:
+            view[k].stride[1], step = step[0], step + 1
+    memset(&job, 0, sizeof(job))
+    job.what, job.scale, job.over, job.strange = plan.op, 1.0, 1.0, &strange
+    job.outer, job.classes, job.inner, job.x = shape[0], shape[1], 1, view[x]
+    if x and ufunc.core_num_dims[0]:
+        job.grad = view[0]
+    elif x:
+        job.row_grad = view[0]
+    if ufunc.core_num_dims[x + 1]:
+        job.out = view[x + 1]
+    else:
+        job.value = view[x + 1]
+    begin_without_gil(&way, job.x.storage, work)
+    status = lg_rows(&way, &job)
+    return 0 if status == LG_DONE else ended_without_gil(status)
+
+
+cdef int refuse_no_classes(const Plan *plan) except -1 with gil:
+    raise ValueError(f"{plan.name.decode()} of rows that have no classes")
 
 
 cdef int function_loop(PyArrayMethod_Context *context, char **data, const npy_intp *shape, const npy_intp *strides,
@@ -219,7 +259,9 @@ cdef object leading_type(_Loop loop, PyUFuncObject *ufunc, DType **given, DType 
             n += 1
     if n == 0:
         leading[0], n = given[1], 1
-    return <object> PyArray_PromoteDTypeSequence(n, leading)
+    found = <object> PyArray_PromoteDTypeSequence(n, leading)
+    Py_DECREF(found)  # the reference that came with it
+    return found
 
 
 cdef int promote(object ufunc, DType **given, DType **signature, DType **to) except -1:
@@ -250,7 +292,11 @@ cdef int add_loop(object ufunc, object lead) except -1:
     for k in range(u.nargs):
         kinds[k] = <DType *> (lead if k < loop.leads or k >= u.nin else follow)
     slots[0].slot, slots[1].slot, slots[1].pfunc = NPY_METH_strided_loop, 0, NULL
-    slots[0].pfunc = <void *> element_loop if loop.function is None else <void *> function_loop
+    slots[0].pfunc = <void *> element_loop
+    if loop.plan.rows:
+        slots[0].pfunc = <void *> row_loop
+    elif loop.function is not None:
+        slots[0].pfunc = <void *> function_loop
     spec.name, spec.nin, spec.nout, spec.casting = loop.name, u.nin, u.nout, NPY_NO_CASTING
     spec.flags = NPY_METH_NO_FLOATINGPOINT_ERRORS | (0 if loop.function is None else NPY_METH_REQUIRES_PYAPI)
     spec.dtypes, spec.slots = kinds, slots
@@ -295,6 +341,15 @@ def element_ufunc(str name, str doc, Op op, int direction, int leads=1):
     loop.plan.unit = -1 if op.unit is None else op.unit.index
     loop.plan.each = -1 if op.each is None else op.each.index
     return ufunc_of(loop, name, doc, loop.plan.inputs + op.parameters, 1, "")
+
+
+def row_ufunc(str name, str doc, str signature, RowOp op, int direction):
+    """The same of one of the softmax family, of an incoming gradient and logits."""
+    cdef _Loop loop = _Loop()
+    loop.first = direction != LG_FORWARD
+    loop.leads = loop.first + 1
+    loop.plan.rows, loop.plan.op = True, op.backward if loop.first else op.forward
+    return ufunc_of(loop, name, doc, loop.leads, 1, signature)
 
 
 def function_ufunc(str name, str doc, str signature, int nin, int nout, int leads, bint gradient, function):
