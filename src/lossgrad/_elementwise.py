@@ -96,6 +96,16 @@ def cross(
     num_threads: int | None,
 ) -> None:
     """The same, where it is known where to write."""
-    direction, to = (kernels.FORWARD, "out") if grad is None else (kernels.BACKWARD, "out_grad")
-    given = {to: result, "parameters": parameters, "num_threads": num_threads}
-    kernels.elementwise(OPS[name], direction, x, other, grad=grad, **given)
+    direction = kernels.FORWARD if grad is None else kernels.BACKWARD
+    out, slope = (result, None) if grad is None else (None, result)
+    kernels.elementwise(
+        OPS[name],
+        direction,
+        x,
+        other,
+        grad=grad,
+        out=out,
+        out_grad=slope,
+        parameters=parameters,
+        num_threads=num_threads,
+    )

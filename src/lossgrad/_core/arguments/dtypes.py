@@ -92,6 +92,8 @@ def as_array(x: Any, name: str) -> Array:
 
 def cast(a: Array, dtype: np.dtype[Any]) -> Array:
     """A copy in another type, made in pieces: Python answers signals between them."""
+    if a.size <= _PIECE:
+        return a.astype(dtype, subok=False)
     to = np.empty_like(a, dtype, subok=False)
     _copy(a, to)
     return to
