@@ -1,16 +1,7 @@
 # The loop over elements.
 
-cdef bint is_run(object given) except -1:
-    """Whether elements are next to each other, or all one number, in C order; so is what is not given."""
-    cdef ndarray a
-    if given is None:
-        return True
-    a = given
-    return PyArray_IS_C_CONTIGUOUS(a) or is_one_number(a)
-
-
 cdef bint is_one_number(ndarray a) noexcept:
-    """Whether all elements have one place."""
+    """Whether all elements have one place: that suits any order."""
     cdef int k
     for k in range(PyArray_NDIM(a)):
         if PyArray_STRIDE(a, k):
@@ -86,7 +77,7 @@ cdef ndarray box(Elements *e, object given, bint writes, lg_view *view, int stor
     cdef int k, lead = 3 - PyArray_NDIM(a)
     shape, view.stride = [1, 1, 1], [0, 0, 0]
     if e.runs:
-        if not is_run(a):
+        if not PyArray_IS_C_CONTIGUOUS(a) and not is_one_number(a):
             a = a.reshape(-1)
         shape[2] = PyArray_SIZE(a)
         view.stride[2] = lg_size(storage) if PyArray_IS_C_CONTIGUOUS(a) else PyArray_STRIDE(a, PyArray_NDIM(a) - 1)
@@ -177,10 +168,7 @@ cdef object map_elements(Op op, int direction, const Roles *of, tuple parameters
     cdef double up = of.up
     cdef int k = 0, storage = storage_of(a)
     start_elements(&e, op, direction, storage, parameters)
-    # One number for all elements suits any order.
-    e.runs = PyArray_NDIM(a) > 3 or (
-        is_run(a) and is_run(grad) and is_run(b) and is_run(c) and is_run(weight) and is_run(shift) and is_run(out)
-        and is_run(out_grad))
+    e.runs = PyArray_NDIM(a) > 3  # else C joins what is a run
     if direction != LG_FORWARD:
         k = 1
         job.inputs += 1
