@@ -83,6 +83,14 @@ def test_a_gradient_of_another_shape():
         lossgrad.sigmoid_backward(VALUES[:3], given)
 
 
+def test_conversions_do_not_warn():
+    huge, signalling = np.full(6, 1e300), np.full(6, 0x7F800001, np.uint32).view(np.float32)
+    with np.errstate(all="raise"):
+        slopes = lossgrad.relu_backward(huge.view(Labelled), VALUES)
+        assert np.isinf(slopes).all()
+        assert np.isnan(lossgrad.relu_backward(signalling.view(Labelled), np.ones(6))).all()
+
+
 @pytest.mark.parametrize(("name", "threads"), [("gelu", 1), ("gelu", 3)])
 def test_threads_of_one_call(name, threads):
     given = np.tile(VALUES, 100_000).view(Labelled)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from ._core import arguments as check
 from ._core.backend import kernels
 from ._core.documentation import Function, complete
+from ._core.environment import arithmetic
 from ._kernels import threads
 
 Array = check.Array
@@ -67,7 +68,7 @@ def by_ufunc(
     from . import ufuncs
 
     function = getattr(ufuncs, name) if base is None else ufuncs.in_base(name, base)
-    with threads.using(num_threads):
+    with arithmetic(), threads.using(num_threads):  # NumPy converts without a warning, too
         return function(*operands, **({} if out is None else {"out": out}))
 
 

@@ -62,8 +62,8 @@ def complete(function: Function, bound: float) -> Function:
             _parameters(function),
             "",
             "Returns\n-------",
-            f"ndarray\n    {what} shape and dtype of `x` (float64 for integers and bools); of pandas,\n"
-            "    xarray, dask or polars what NumPy's ufuncs make of them.",
+            f"ndarray\n    {what} shape and dtype of `x` (float64 for integers and bools);",
+            "    of pandas, xarray, dask or polars what NumPy's ufuncs make of them.",
             "",
             "Raises\n------",
             "TypeError\n    If an operand is not real (complex, object, longdouble, ...).",
