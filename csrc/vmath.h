@@ -10,6 +10,8 @@
 #define DEAD C_(-360.0f, -2200.0)
 /* exp(-FADED) is 0 even times the largest number. */
 #define FADED C_(220.0f, 1600.0)
+/* exp(-GONE) is 0 even times a target, a weight and a gradient that are the largest number each. */
+#define GONE C_(400.0f, 3000.0)
 
 /* x = n ln 2 + r with |r| <= 0.3466, n integral. Exact but for the rounding of r (2^-2 ulp of exp). */
 INLINE V exp_rest(V x, V n) { return fnma_(n, set1(LN2_LO), fnma_(n, set1(LN2_HI), x)); }
@@ -233,9 +235,9 @@ INLINE pair log_ratio(V a, V b) {
 
 /* s(-a) = 1 / (1 + exp(a)) for a in [0, FADED]: with exp(a) = 2^-n (1 + t) it is
  * 2^n / D, D = (1 + 2^n) + t; what D rounds away is put back into the quotient q (1 + rest). 0.45 ulp before
- * that is rounded. */
+ * that is rounded. least is 2^n. */
 typedef struct {
-    V n, q, rest, least;
+    V n, q, rest, least, lifted;
 } logistic_tail;
 INLINE logistic_tail logistic_tail_(pair a, int exact) {
     logistic_tail s;
@@ -244,7 +246,8 @@ INLINE logistic_tail logistic_tail_(pair a, int exact) {
     V r = exp_rest(a.h, -s.n);
     if (!exact) r = r + a.l;
     const V t = exp_less(r);
-    s.least = pow2_or_0(k);
+    s.lifted = lifted_(s.n);
+    s.least = pow2_of(s.n, s.lifted);
     const V c = one + s.least, d = c + t, lost = ((c - d) + t) + ((one - c) + s.least);
     s.q = one / d;
     s.rest = -fma_(s.q, lost, residual_(s.q, d, one));
@@ -261,7 +264,7 @@ INLINE exponential exp_minus(V a) {
     e.t = fma_(exp_tail(r), r * r, r);
     const V p = one + e.t;
     e.lost = (one - p) + e.t;
-    e.z = scale_(p, e.n);
+    e.z = scale_down_(p, e.n);
     return e;
 }
 /* s(-a) = z / (1 + z), over 2^n, whose quotient is not rounded: 1.5 ulp. */
