@@ -68,7 +68,7 @@ def _softmax_like_backward(
             return plain
     x = check.floating(x)
     classes = check.Classes(x, axis, where=where)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    grad = check.gradient(grad, x)
     x, grad = classes.read(x, -math.inf), classes.read(grad, 0)
     result = classes.output(out, x.dtype)
     kernels.softmax_like(
@@ -494,7 +494,7 @@ def softmin_backward(
     """
     x = check.floating(x)
     classes = check.Classes(x, axis)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    grad = check.gradient(grad, x)
     x, grad = classes.merged(x), classes.merged(grad)
     result = classes.output(out, x.dtype)
     shared = result is grad or np.may_share_memory(result, grad)
