@@ -156,6 +156,7 @@ def extensions():
         define_macros=[
             ("CYTHON_WITHOUT_ASSERTIONS", "1"),
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
         ],
     )
     return [module]

@@ -49,8 +49,7 @@ def _softmax_like(
     classes = check.Classes(x, axis, where=where)
     direction = kernels.FORWARD
     if grad is not None:
-        grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-        grad, direction = classes.read(grad, 0), kernels.BACKWARD
+        grad, direction = classes.read(check.gradient(grad, x), 0), kernels.BACKWARD
     x = classes.read(x, -math.inf)
     result = classes.output(out, x.dtype)
     kernels.softmax_like(
@@ -477,7 +476,7 @@ def softmin_backward(
     """
     x = check.floating(x)
     classes = check.Classes(x, axis)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    grad = check.gradient(grad, x)
     x, grad = classes.merged(x), classes.merged(grad)
     result = classes.output(out, x.dtype)
     shared = result is grad or np.may_share_memory(result, grad)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ class Op:
     is_loss: bool
     bound: float
     derivative_bound: float
+    unit: Op | None
 
 class RowOp:
     name: str
@@ -34,14 +36,25 @@ class Targets:
         param: float = 0.0,
     ) -> None: ...
 
+def element_ufunc(name: str, doc: str, op: Op, direction: int, leads: int = 1) -> np.ufunc: ...
+def row_ufunc(name: str, doc: str, signature: str, op: RowOp, direction: int) -> np.ufunc: ...
+def function_ufunc(
+    name: str,
+    doc: str,
+    signature: str,
+    nin: int,
+    nout: int,
+    leads: int,
+    gradient: bool,
+    function: Callable[..., None],
+) -> np.ufunc: ...
 def plain_elementwise(
-    op: Op,
-    direction: int,
+    op: str,
     grad: object,
     x: object,
     out: object,
-    parameters: tuple[float, ...],
     num_threads: int | None,
+    parameters: tuple[float, ...],
 ) -> NDArray[Any] | None: ...
 def plain_softmax(
     op: RowOp, grad: object, x: object, axis: int, out: object, num_threads: int | None

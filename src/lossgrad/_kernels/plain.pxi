@@ -29,7 +29,7 @@ def run_within(ndarray x, double most, num_threads):
 cdef object result_like(ndarray x, object out):
     """An array for a result of x's dtype and shape: out, a new one if that is None; None if it does not fit."""
     if out is None:
-        return PyArray_EMPTY(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x), 0)
+        return PyArray_SimpleNew(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x))
     return out if is_alike(out, x) and PyArray_ISWRITEABLE(out) else None
 
 
@@ -53,21 +53,29 @@ cdef int plain_axis(object axis, ndarray x) except -2:
     return k if 0 <= k < PyArray_NDIM(x) and PyArray_DIM(x, k) and not overflow else -1
 
 
-def plain_elementwise(Op op, int direction, grad, x, out, tuple parameters, num_threads):
-    """The result of an op of one input, forward or backward (out if given); None if it is for others to say."""
-    if not is_plain(x) or PyArray_NDIM(x) == 0 or not (grad is None or is_alike(grad, x)):
+def plain_elementwise(str op, grad, x, out, num_threads, tuple parameters):
+    """The result of an op of one input, by its name, or its gradient (out if given); None if it is for others to say."""
+    cdef bint first = grad is not None
+    if not is_plain(x) or PyArray_NDIM(x) == 0 or first and not is_alike(grad, x):
         return None
     result = result_like(x, out)
     if result is None:
         return None
-    cdef Roles of
-    memset(&of, 0, sizeof(Roles))
-    of.a, of.grad, of.up, of.divisor = <PyObject *> x, role(grad), 1.0, 1.0
-    if direction == LG_FORWARD:
-        of.out = <PyObject *> result
-    else:
-        of.out_grad = <PyObject *> result
-    map_elements(op, direction, &of, parameters, num_threads)
+    cdef lg_map_job job
+    cdef double p[4]
+    cdef int storage = storage_of_number(PyArray_TYPE(x))
+    cdef Py_ssize_t size = lg_size(storage)
+    memset(&job, 0, sizeof(job))
+    job.op, job.inputs, job.outputs = applied(elements[op], parameters, p), 1 + first, 1
+    job.direction = LG_BACKWARD if first else LG_FORWARD
+    job.shape, job.param = [1, 1, PyArray_SIZE(x)], p
+    view_line(&job.inp[first], PyArray_BYTES(x), size, storage)
+    view_line(&job.out[0], PyArray_BYTES(result), size, storage)
+    if first:
+        view_line(&job.inp[0], PyArray_BYTES(grad), size, storage)
+    if out is not None and not is_in_step(&job):
+        return None
+    run_map(&job, storage, num_threads)
     return result
 
 
