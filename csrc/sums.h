@@ -13,12 +13,12 @@
  * Order of the sum, on every level: element i belongs to lane i mod LANES; 8 of a lane are added as a
  * tree, trees in W, lanes by fold_. Zeros change nothing, so neither does trailing -inf padding. */
 
-#define GROUP 8                   /* vectors to a tree */
-#define TOGETHER (VECTOR ? 4 : 1) /* whose terms are computed side by side: as registers allow */
-#define FIRST (8 * LANES)         /* elements that fix the unit */
-#define ROW_BLOCK (64 * LANES)    /* 4 KiB */
-#define AHEAD (32 * LANES)        /* prefetched to the first level of the cache while terms are computed */
-#define FURTHER (256 * LANES)     /* and to the second, 16 KiB: what memory takes to answer is long */
+#define GROUP 8                         /* vectors to a tree */
+#define TOGETHER (VBYTES >= 32 ? 4 : 1) /* whose terms are computed side by side: as registers allow */
+#define FIRST (8 * LANES)               /* elements that fix the unit */
+#define ROW_BLOCK (64 * LANES)          /* 4 KiB */
+#define AHEAD (32 * LANES)              /* prefetched to the first level of the cache while terms are computed */
+#define FURTHER (256 * LANES)           /* and to the second, 16 KiB: what memory takes to answer is long */
 #define BIAS C_(64, 512)
 #define SLACK C_(30.0f, 300.0f)
 #define FAR C_(256.0f, 2048.0f)
