@@ -113,6 +113,14 @@ cdef extern from "kernels.h":
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
 
+cdef extern from "xla.h":
+    ctypedef struct xla_error:
+        pass
+    ctypedef struct xla_call:
+        pass
+    xla_error *lg_xla_elements(xla_call *)
+    xla_error *lg_xla_rows(xla_call *)
+
 cdef extern from "pool.h":
     enum: LG_DONE, LG_NO_MEMORY
     ctypedef struct lg_sharing:

@@ -1,6 +1,10 @@
 # The levels of instruction sets: which are compiled in, which is in use; and the tables in C.
 
 _C_API = PyCapsule_New(<void *> &lg_doors, "lossgrad.kernels._C_API", NULL)  # what others may call: lossgrad.h
+_XLA = {  # and what XLA may: see lossgrad.jax
+    "lossgrad_elements": PyCapsule_New(<void *> &lg_xla_elements, "xla._CUSTOM_CALL_TARGET", NULL),
+    "lossgrad_rows": PyCapsule_New(<void *> &lg_xla_rows, "xla._CUSTOM_CALL_TARGET", NULL),
+}
 
 
 def compiled_levels():
