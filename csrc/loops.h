@@ -5,7 +5,7 @@
  * from 1 something may have been lost, and such elements are done again, to be `careful`, by mantissas and exponents.
  * Which they are depends on the element alone. */
 
-#define ABREAST (AVX512 ? 3 : 1) /* vectors of a step: as registers allow */
+#define ABREAST (VECTOR ? 3 : 1) /* vectors of a step: 4 do not fit the registers of the longest */
 typedef void op_fn(const V *in, const S *p, outcome r);
 
 /* What a loop walks over. A weight, if there is one, times 2^shift, if that is given, multiplies values and gradients;

@@ -55,7 +55,7 @@ INLINE V once_times(pair a, V b) { return NO_FMA ? once_(a, exact_(b)) : fma_(a.
 OP(sigmoid) {
     UNUSED;
     const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(in[0]))), 1);
-    V q = fma_(a.q, a.rest, a.q), small = scale_(q, a.n);
+    V q = fma_(a.q, a.rest, a.q), small = scale_by_(q, a.n, a.lifted);
     *r.y = select_(negative_(in[0]), small, ONE - small);
     *r.d = shifted_(fnma_(q, small, q), a.n);
 }
@@ -68,7 +68,7 @@ INLINE V softplus_(V x) {
     V p = ONE + t.h, low = ((ONE - p) + t.h) + t.l, z = p * pow2_or_0(n + set1(MAGIC));
     const V half_z = set1(0.5) * z, less = half_z * p, most = p - less; /* (p + low) (1 - z / 2 + ...) */
     V lost = fma_(log1p_tail(z), p, fnma_(low, half_z, low));
-    V far = max_(ZERO, x) + scale_(most + (((p - most) - less) + lost), n);
+    V far = max_(ZERO, x) + scale_down_(most + (((p - most) - less) + lost), n);
     V half = set1(0.5) * x, sum = ln2.h + half;
     V near = sum + (((ln2.h - sum) + half) + (log_cosh_half(x * x) + ln2.l));
     return select_(lt_(size, set1(C_(0.7f, 0.7))), near, far);
@@ -111,7 +111,7 @@ OP(softplus_beta) {
 /* x s(-a) where x is below 0, else x s(a) = x - x s(-a), rounded once; near is x within what s does not round. */
 INLINE V times_logistic(V x, V near, logistic_tail a, M below) {
     V h = near * a.q, product = fma_(h, a.rest, h);
-    return select_(below, scale_(product, a.n), fnma_(product, a.least, x));
+    return select_(below, scale_by_(product, a.n, a.lifted), fnma_(product, a.least, x));
 }
 /* slope times s(-a) where x is below 0, else s(a) = 1 - small. */
 INLINE slope slope_of(logistic_tail a, pair slope, int exact, V small, M below) {
@@ -170,7 +170,7 @@ OP(gelu) {
     const pair part = normal_ratio((v + v) - ONE, !LG_DOUBLE);
     V h = v * part.h, low = fma_(v, part.l, residual_(v, part.h, h));
     low = fnma_(lost, LG_DOUBLE ? square * square : square, low);
-    *r.y = max_(set1((S)-0.0), in[0]) - scale_(times_normal(h, low, a.e, !LG_DOUBLE), a.n);
+    *r.y = max_(set1((S)-0.0), in[0]) - scale_down_(times_normal(h, low, a.e, !LG_DOUBLE), a.n);
     const pair g = normal_share(a);
     h = fnma_(t, peak.h, g.h);
     low = near_fma_(-t, peak.h, g.h - h) + fnma_(t, peak.l, g.l);
@@ -208,7 +208,7 @@ OP(mish) {
     const V i = ONE / fma_(unit, top.h, two), q = top.h * i, v = unit * q, p_h = ONE - v, p_l = (ONE - p_h) - v;
     const V rest = i * fma_(top.h, p_l, fma_(top.l, p_h, near_fma_(top.h, p_h, -(q + q))));
     const V product = NO_FMA ? once_(exact_(x), (pair){q, rest}) : fma_(x, q, x * rest);
-    *r.y = select_(lt_(in[0], most), scale_(product, n), in[0]);
+    *r.y = select_(lt_(in[0], most), scale_down_(product, n), in[0]);
     const V other = top.h - e.h, share = p_h + fnma_(unit, rest, p_l);
     const pair tail = {other, ((top.h - other) - e.h) + (top.l - e.l)};
     const pair slope = plus_(q, times_(times_(times_(tail, x), share), share));
@@ -346,6 +346,12 @@ INLINE V align_(V *p, V i, V *q, V j) {
 INLINE V without_(M m, V v) { return drop_(and_(m, eq_(v, v)), v); } /* 0 where m; NaN stays */
 /* What follows, careful: p and n as they are given, each with its exponent, and log(1 + z) is z where that is tiny. */
 INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q, outcome r) {
+    V deep_n;
+    const V deep_t = exp_less(exp_reduce(max_(set1(-GONE), -abs_(x)), &deep_n));
+    const M deep = lt_(set1(C_(100, 700)), abs_(x)); /* 1 + z is 1 there */
+    e.n = select_(deep, deep_n, e.n);
+    e.t = select_(deep, deep_t, e.t);
+    q = select_(deep, ONE + deep_t, q);
     const M below = negative_(x), tail = lt_(e.n, set1(-60)), end = eq_(abs_(x), set1((S)INFINITY));
     const V side = select_(below, p, n), at = select_(below, i, j);
     V k, most = weighted(side, mantissa_(abs_(x), &k)); /* |x| times it */
@@ -377,7 +383,7 @@ OP(binary_cross_entropy_with_logits) {
     *r.far = far_bits(select_(eq_(positive, ZERO), ONE, positive)) | far_bits(size);
     const M below = negative_(x);
     const exponential e = exp_minus(a);
-    const V q = logistic_of(e), small = scale_(q, e.n), large = ONE - small;
+    const V q = logistic_of(e), small = scale_down_(q, e.n), large = ONE - small;
     *r.y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
     *r.d = summed_(negative * select_(below, small, large) - positive * select_(below, large, small), size);
     if (r.careful) binary_cross_entropy_far(x, positive, i + j, negative, k, e, q, r);
@@ -453,15 +459,6 @@ INLINE V mass_in_base(V x, pair a, const S *p) {
     const V sum = round_(times_(mul_(a, PER_LOG), select_(far, x * down, x)));
     return select_(finite, select_(far, sum * up, sum), weighted(x, set1(p[0]) * a.h));
 }
-/* log(a / b), also where they are close */
-INLINE pair log_ratio(V a, V b) {
-    M close = and_(lt_(a, b + b), lt_(b, a + a));
-    pair la = log_pair(a), lb = log_pair(b), gap = sum_(la.h, -lb.h);
-    M finite = lt_(abs_(la.h) + abs_(lb.h), HUGE_);
-    pair far = {select_(finite, gap.h, la.h - lb.h), keep_(finite, gap.l + (la.l - lb.l))};
-    return pick_(close, log1p_pair((a - b) / b), far);
-}
-
 INLINE slope over_(V a, V b, int careful) {
     V i = ZERO, j = ZERO;
     if (careful) {

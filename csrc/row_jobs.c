@@ -17,7 +17,8 @@ ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
     int wide = 0;
     for (int v = 0; v < 3; v++) wide |= lg_by_class(views[v], job->inner);
     if (wide) batch *= 64; /* many rows of a class beside each other */
-    const ptrdiff_t least = wide ? 16 : 1;
+    /* No terms are kept without results: as many rows as there may be. */
+    const ptrdiff_t least = !wide ? 1 : job->out.at ? 16 : LG_ROWS;
     return batch < least ? least : batch > LG_ROWS ? LG_ROWS : batch;
 }
 

@@ -363,6 +363,15 @@ INLINE V scale_(V p, V n) {
 #endif
 }
 
+/* The same for n in [-3 EXPONENT, EXPONENT / 2] and |p| below 2^36, in half as many steps: the first product is exact
+ * but where the result is 0, and the second rounds once. `lifted` is what it is done by. */
+#define LIFT_BY C_(60, 500)
+#define LOWER C_(0x1p-60f, 0x1p-500)
+INLINE V lifted_(V n) { return pow2_or_0(n + set1(MAGIC + LIFT_BY)); }
+INLINE V scale_by_(V p, V n, V lifted) { return AVX512 ? scale_(p, n) : (p * lifted) * set1(LOWER); }
+INLINE V scale_down_(V p, V n) { return scale_by_(p, n, lifted_(n)); }
+INLINE V pow2_of(V n, V lifted) { return AVX512 ? pow2_or_0(n + set1(MAGIC)) : lifted * set1(LOWER); }
+
 /* Whether |v| is in [2^-96, 2^32) (float64: [2^-767, 2^257)), by the exponent's upper bit less an offset: so it can be
  * asked of many at once, of all such bits or-ed together. */
 #define NEAR_LEAST C_(31, 256)

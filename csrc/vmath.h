@@ -10,6 +10,8 @@
 #define DEAD C_(-360.0f, -2200.0)
 /* exp(-FADED) is 0 even times the largest number. */
 #define FADED C_(220.0f, 1600.0)
+/* exp(-GONE) is 0 even times a target, a weight and a gradient that are the largest number each. */
+#define GONE C_(400.0f, 3000.0)
 
 /* x = n ln 2 + r with |r| <= 0.3466, n integral. Exact but for the rounding of r (2^-2 ulp of exp). */
 INLINE V exp_rest(V x, V n) { return fnma_(n, set1(LN2_LO), fnma_(n, set1(LN2_HI), x)); }
@@ -196,22 +198,46 @@ INLINE pair log1p_pair(V u) {
     return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
 }
 
+/* x = 2^k m as split_ has it, x subnormal maybe */
+INLINE V split_any(V x, V *k) {
+    const M subnormal = lt_(x, set1(C_(0x1p-126f, 0x1p-1022)));
+    const V m = split_(select_(subnormal, x * set1(C_(0x1p24f, 0x1p53)), x), k);
+    *k = *k - keep_(subnormal, set1(MANTISSA + 1));
+    return m;
+}
+INLINE M has_logarithm(V x) { return and_(lt_(set1(0), x), lt_(x, set1((S)INFINITY))); }
+/* The logarithm of what has none that is finite. */
+INLINE V log_limit(V x) {
+    const V infinity = set1((S)INFINITY);
+    return select_(eq_(x, infinity), infinity, select_(eq_(x, set1(0)), -infinity, set1((S)NAN)));
+}
 /* log(x); -inf at 0, inf at inf, NaN below 0. */
 INLINE pair log_pair(V x) {
-    const V infinity = set1((S)INFINITY);
-    M subnormal = lt_(x, set1(C_(0x1p-126f, 0x1p-1022)));
-    V k, m = split_(select_(subnormal, x * set1(C_(0x1p24f, 0x1p53)), x), &k);
-    pair y = log_core(m - set1(1), k - keep_(subnormal, set1(MANTISSA + 1)), set1(0));
-    M usual = and_(lt_(set1(0), x), lt_(x, infinity));
-    V other = select_(eq_(x, infinity), infinity, select_(eq_(x, set1(0)), -infinity, set1((S)NAN)));
-    return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
+    V k, m = split_any(x, &k);
+    const pair y = log_core(m - set1(1), k, set1(0));
+    const M usual = has_logarithm(x);
+    return (pair){select_(usual, y.h, log_limit(x)), keep_(usual, y.l)};
+}
+/* log(a / b) = log(1 + (a - b) / b) of mantissas less than a factor sqrt(2) apart, whose difference is exact. What the
+ * quotient lacks goes in with the slope of the logarithm, to the third order. */
+INLINE pair log_ratio(V a, V b) {
+    const V root = set1(C_(0x1.6a09e6p+0f, 0x1.6a09e667f3bcdp+0));
+    V i, j, m = split_any(a, &i), n = split_any(b, &j);
+    const M above = lt_(n * root, m), below = lt_(m * root, n);
+    m = select_(above, set1(0.5) * m, select_(below, m + m, m));
+    const V k = (i - j) + (keep_(above, set1(1)) - keep_(below, set1(1))), inverse = set1(1) / n, gap = m - n;
+    const V f = gap * inverse, c = -residual_(f, n, gap) * inverse;
+    const pair y = log_core(f, k, fma_(c, fma_(f, f, -f), c));
+    const M p = has_logarithm(a), q = has_logarithm(b), usual = and_(p, q);
+    const V limit = drop_(p, log_limit(a)) - drop_(q, log_limit(b));
+    return (pair){select_(usual, y.h, limit), keep_(usual, y.l)};
 }
 
 /* s(-a) = 1 / (1 + exp(a)) for a in [0, FADED]: with exp(a) = 2^-n (1 + t) it is
  * 2^n / D, D = (1 + 2^n) + t; what D rounds away is put back into the quotient q (1 + rest). 0.45 ulp before
- * that is rounded. */
+ * that is rounded. least is 2^n. */
 typedef struct {
-    V n, q, rest, least;
+    V n, q, rest, least, lifted;
 } logistic_tail;
 INLINE logistic_tail logistic_tail_(pair a, int exact) {
     logistic_tail s;
@@ -220,7 +246,8 @@ INLINE logistic_tail logistic_tail_(pair a, int exact) {
     V r = exp_rest(a.h, -s.n);
     if (!exact) r = r + a.l;
     const V t = exp_less(r);
-    s.least = pow2_or_0(k);
+    s.lifted = lifted_(s.n);
+    s.least = pow2_of(s.n, s.lifted);
     const V c = one + s.least, d = c + t, lost = ((c - d) + t) + ((one - c) + s.least);
     s.q = one / d;
     s.rest = -fma_(s.q, lost, residual_(s.q, d, one));
@@ -237,7 +264,7 @@ INLINE exponential exp_minus(V a) {
     e.t = fma_(exp_tail(r), r * r, r);
     const V p = one + e.t;
     e.lost = (one - p) + e.t;
-    e.z = scale_(p, e.n);
+    e.z = scale_down_(p, e.n);
     return e;
 }
 /* s(-a) = z / (1 + z), over 2^n, whose quotient is not rounded: 1.5 ulp. */

@@ -21,7 +21,7 @@ _PIECE: Final = 1 << 22  # elements that NumPy copies at a time
 
 def floating(x: ArrayLike, name: str = "x") -> Array:
     """x as an aligned array of a supported dtype; integers and bools become float64."""
-    a = x if type(x) is np.ndarray else as_array(x, name)
+    a = as_array(x, name)
     if a.dtype in NATIVE and a.flags.aligned:
         return a
     if a.dtype.kind in "biu":
@@ -33,7 +33,7 @@ def floating(x: ArrayLike, name: str = "x") -> Array:
 
 def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
     """x, of any real type, as an aligned array of the given dtype."""
-    a = x if type(x) is np.ndarray else as_array(x, name)
+    a = as_array(x, name)
     if a.dtype == dtype and a.flags.aligned:
         return a
     if a.dtype.kind not in "biu" and a.dtype.name not in SUPPORTED:
@@ -46,13 +46,12 @@ def converted(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
 
 def computed_alike(x: ArrayLike, dtype: np.dtype[Any], name: str) -> Array:
     """x, aligned and computed in what `dtype` is: float32 and half types as they are stored."""
-    a = x if type(x) is np.ndarray else as_array(x, name)
+    a = as_array(x, name)
     to = computed(dtype)
     keeps = to == FLOAT32 and a.dtype.name in HALVES
     return converted(a, a.dtype.newbyteorder("=") if keeps else to, name)
 
 
-@arithmetic()
 def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Array, Any]:
     """x and another operand of the same rank, in the dtype that NumPy promotes both to.
 
@@ -63,8 +62,11 @@ def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Arra
     if isinstance(other, bool | int | float) and not isinstance(other, np.generic):
         return a, other
     b = as_array(other, other_name)
-    if b.dtype == a.dtype:
-        return a, floating(b, other_name)
+    return (a, floating(b, other_name)) if b.dtype == a.dtype else _promoted(a, b, name, other_name)
+
+
+@arithmetic()
+def _promoted(a: Array, b: Array, name: str, other_name: str) -> tuple[Array, Array]:
     if b.dtype.kind not in "biu" and b.dtype.name not in SUPPORTED:
         _unsupported(other_name, b.dtype)
     dtype = np.result_type(a.dtype, b.dtype)
@@ -72,6 +74,8 @@ def promoted(x: ArrayLike, other: Any, name: str, other_name: str) -> tuple[Arra
 
 
 def as_array(x: Any, name: str) -> Array:
+    if type(x) is np.ndarray:
+        return x
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, whose mask would be lost: pass {name}.filled(value) instead"

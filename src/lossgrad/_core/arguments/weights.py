@@ -99,7 +99,7 @@ def _comparable(a: Array, reduction: str, num_threads: int | None) -> Array:
     """Sample weights, contiguous, which must be finite and not negative.
 
     Those of a mean are divided by a power of two, so that the largest is about 1: that cancels, and
-    no product or sum leaves the range.
+    no product or sum leaves the range. One that would be 0 beside the largest is the least number.
     """
     a = np.ascontiguousarray(a).reshape(a.shape)
     rule = "must be finite and not negative"
