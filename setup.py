@@ -32,7 +32,8 @@ KNOWN = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}.get(platform
 USUAL = [name for name in KNOWN if not name.startswith("portable")] or list(KNOWN)
 DTYPES = {"f32": 0, "f64": 1}
 CROSSING = "lossgrad._kernels.crossing"
-COMMON = ("pool", "sum", "jobs", "row_jobs", "norms", "totals", "doors", "xla")  # the same for all levels
+# The same for all levels.
+COMMON = ("pool", "sum", "jobs", "row_jobs", "norms", "totals", "doors", "xla")
 
 # -ffp-contract=off: only an explicit fma is fused, so that every level rounds alike.
 C_FLAGS = [

@@ -30,10 +30,14 @@ STORAGES[ml_dtypes.bfloat16] = flat.BF16
 DIRECTIONS = ("FORWARD", "BACKWARD", "VALUE_AND_GRAD")
 
 
+def section(heading):
+    """What the page has below a heading."""
+    return PAGE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
 def example(language, heading):
-    """What the page shows in a language below a heading."""
-    section = PAGE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.search(rf"^```{language}\n(.*?)^```", section, re.M | re.S)[1]
+    """What it shows there in a language."""
+    return re.search(rf"^```{language}\n(.*?)^```", section(heading), re.M | re.S)[1]
 
 
 def directions(op):
@@ -380,3 +384,15 @@ def test_cffi():
     exec(example("python", "cffi"), scope)
     assert scope["status"] == 0
     np.testing.assert_array_equal(scope["p"], lossgrad.softmax(scope["x"]))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("module", "heading"), [("torch", "PyTorch"), ("jax", "JAX")])
+def test_bridges(module, heading):
+    pytest.importorskip(module)
+    bridge = pytest.importorskip(f"lossgrad.{module}")
+    assert doctest.testmod(bridge).failed == 0
+    page = doctest.DocTestParser().get_doctest(section(heading), {}, heading, None, None)
+    failed, tried = doctest.DocTestRunner().run(page)
+    assert tried > 5
+    assert not failed

@@ -109,7 +109,9 @@ def _loss_elementwise(call):
     reduction, result = call.options.get("reduction", "mean"), []
     s = long(call.arrays.get("sample_weight", 1)) + 0 * x
     if reduction == "mean":  # which knows no smaller ones beside the largest
-        s = np.where(s > 0, np.maximum(s, np.ldexp(LONG(1), np.frexp(s.max(initial=0))[1] - 1074)), s)
+        s = np.where(
+            s > 0, np.maximum(s, np.ldexp(LONG(1), np.frexp(s.max(initial=0))[1] - 1074)), s
+        )
     w = s * arrays.get("weight", LONG(1))
     value, slope = form(x, t, arrays.get("pos_weight", LONG(1)), call.options)
     value, slope = ([w * term for term in terms] for terms in (value, slope))
