@@ -79,28 +79,25 @@ static lg_view run_view(const void *at, int storage) {
     return (lg_view){(char *)at, {0, 0, lg_size(storage)}, storage};
 }
 
-/* A short run of which all is given, in the type that is computed in, is done without a job. */
-static int is_short(int op, int direction, int storage, ptrdiff_t n) {
-    return 0 <= n && n <= LG_BLOCK && 0 <= storage && storage < LG_COMPUTED && 0 <= op && op < OPS &&
-           (direction == LG_FORWARD || direction == LG_BACKWARD);
+/* A short run of which all is given, in the type that is computed in, needs no job. Whether it was one, and is done. */
+static int short_run(int op, int direction, int storage, ptrdiff_t n, const void *const *in, void *out,
+                     const double *param) {
+    if (n < 0 || n > LG_BLOCK || storage < 0 || storage >= LG_COMPUTED || op < 0 || op >= OPS) return 0;
+    if ((direction != LG_FORWARD && direction != LG_BACKWARD) || !out || (lg_ops[op].parameters && !param)) return 0;
+    const int backward = direction == LG_BACKWARD, inputs = lg_ops[op].inputs;
+    if (inputs > 2) return 0;
+    for (int k = !backward; k <= inputs; k++)
+        if (!in[k]) return 0;
+    const lg_environment found = lg_enter();
+    lg_active->kernels[storage]->map(op, direction, in + !backward, &out, n, param, 0, NULL);
+    lg_leave(found);
+    return 1;
 }
 
 static ptrdiff_t run(int op, int direction, int storage, ptrdiff_t n, const void *grad, const void *x,
                      const void *second, void *value, void *slope, const double *param, int threads) {
-    const void *in[3] = {x, second, NULL};
-    void *out = value;
-    if (is_short(op, direction, storage, n)) {
-        const int inputs = lg_ops[op].inputs;
-        if (direction == LG_BACKWARD) in[0] = grad, in[1] = x, in[2] = second, out = slope;
-        int given = inputs < 3 && out && (param || !lg_ops[op].parameters);
-        for (int k = 0; k < inputs + direction; k++) given &= in[k] != NULL;
-        if (given) {
-            const lg_environment found = lg_enter();
-            lg_active->kernels[storage]->map(op, direction, in, &out, n, param, 0, NULL);
-            lg_leave(found);
-            return 0;
-        }
-    }
+    const void *in[] = {grad, x, second};
+    if (short_run(op, direction, storage, n, in, direction == LG_BACKWARD ? slope : value, param)) return 0;
     lg_elements call;
     memset(&call, 0, sizeof call);
     call.op = op, call.direction = direction, call.threads = threads, call.param = param;

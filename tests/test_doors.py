@@ -2,6 +2,7 @@
 and what docs/use-it-from.md shows of them is built and run here."""
 
 import ast
+import ctypes
 import doctest
 import os
 import re
@@ -238,6 +239,103 @@ def test_what_is_refused_over_memoryviews():
         kernels.map(kernels.OPS["relu"], x, None)
     with pytest.raises(ValueError, match="no classes"):
         kernels.logsumexp(np.zeros((4, 0)), y)
+
+
+# ---- strided views: lg_elements and lg_rows_of, as the header has them ----
+
+THREE = ctypes.c_ssize_t * 3
+
+
+class View(ctypes.Structure):
+    _fields_ = (("at", ctypes.c_void_p), ("stride", THREE), ("storage", ctypes.c_int))
+
+
+HEAD = [(name, ctypes.c_int) for name in ("what", "direction", "threads")]
+
+
+class Elements(ctypes.Structure):
+    _fields_ = (
+        *HEAD,
+        ("shape", THREE),
+        ("grad", View),
+        ("inputs", View * 3),
+        *((name, View) for name in ("value", "slope")),
+        ("param", ctypes.c_void_p),
+    )
+
+
+class RowsOf(ctypes.Structure):
+    _fields_ = (
+        *HEAD,
+        ("shape", THREE),
+        *((name, View) for name in ("x", "grad", "label")),
+        ("ignore_index", ctypes.c_int64),
+        ("scale", ctypes.c_double),
+        *((name, View) for name in ("value", "out")),
+    )
+
+
+LABELS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+LAYOUTS = {
+    "columns": lambda a: a.transpose(2, 0, 1),
+    "backwards": lambda a: a[::-1, ::2, ::-1],
+    "parts": lambda a: a[1:, :, 2:5],
+}
+layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+storages = pytest.mark.parametrize("storage", STORAGES, ids=lambda t: np.dtype(t).name)
+
+
+def view(a):
+    kinds = {np.dtype(t): k for t, k in STORAGES.items()}
+    kinds |= {np.dtype(name): k for k, name in enumerate(LABELS)}
+    return View(a.ctypes.data, THREE(*a.strides), kinds[a.dtype])
+
+
+def cut(layout, rng, storage, count):
+    """Arrays of one layout and shape, inside larger ones."""
+    return [layout(rng.uniform(0.1, 0.9, (6, 8, 10)).astype(storage)) for _ in range(count)]
+
+
+@layouts
+@storages
+@pytest.mark.parametrize("name", ["gelu", "mse_loss"])
+def test_elements_of_any_strides(name, storage, layout, rng):
+    x, second, value, slope = cut(layout, rng, storage, 4)
+    one = np.broadcast_to(rng.normal(size=x.shape[2]).astype(storage), x.shape)
+    fused = name == "mse_loss"
+    others, each = ((second,), {"reduction": "none"}) if fused else ((), {})
+    want = getattr(lossgrad, name)(x, *others, **each)
+    want_slope = getattr(lossgrad, f"{name}_backward")(one, x, *others, **each)
+    call = Elements(kernels.OPS[name], flat.BACKWARD, 2, THREE(*x.shape))
+    call.inputs[0], call.inputs[1] = view(x), view(second)
+    call.grad, call.value, call.slope = view(one), view(value), view(slope)
+    for direction in (flat.BACKWARD, flat.VALUE_AND_GRAD if fused else flat.FORWARD):
+        call.direction = direction
+        assert flat._api.elements(ctypes.addressof(call)) == 0
+    assert value.tobytes() == want.tobytes()
+    assert slope.tobytes() == want_slope.tobytes()
+    call.value.storage = (call.value.storage + 1) % 4
+    assert flat._api.elements(ctypes.addressof(call)) == -3
+
+
+@layouts
+@storages
+@pytest.mark.parametrize("kind", LABELS)
+def test_rows_of_any_strides(kind, storage, layout, rng):
+    x, out = cut(layout, rng, storage, 2)
+    labels = rng.integers(0, x.shape[1], (x.shape[2], x.shape[0])).astype(kind).T
+    value = np.zeros((x.shape[0], 2 * x.shape[2]), storage)[:, ::2]
+    call = RowsOf(flat.ROWS["cross_entropy"], flat.VALUE_AND_GRAD, 2, THREE(*x.shape))
+    call.x, call.out, call.ignore_index, call.scale = view(x), view(out), 1, 0.5
+    call.label, call.value = view(labels[:, None, :]), view(value[:, None, :])
+    assert flat._api.rows(ctypes.addressof(call)) == 0
+    options = {"axis": 1, "ignore_index": 1}
+    want = lossgrad.cross_entropy(x, labels, **options, reduction="none")
+    assert value.tobytes() == want.tobytes()
+    want = lossgrad.cross_entropy_backward(0.5, x, labels, **options, reduction="sum")
+    assert out.tobytes() == want.tobytes()
+    labels[2, 1] = 100
+    assert flat._api.rows(ctypes.addressof(call)) == 2 * x.shape[2] + 2
 
 
 @pytest.mark.parametrize("module", [kernels, flat])
