@@ -31,7 +31,13 @@ static int64_t whole(const xla_call *call, int k) {
 static const double *numbers(const xla_call *call, int k) { return ((xla_array *)call->attributes.at[k])->data; }
 
 static int storage_of(const xla_buffer *b) {
-    return b->dtype == XLA_F32 ? LG_F32 : b->dtype == XLA_F64 ? LG_F64 : b->dtype == XLA_F16 ? LG_F16 : LG_BF16;
+    switch (b->dtype) {
+    case XLA_F32: return LG_F32;
+    case XLA_F64: return LG_F64;
+    case XLA_F16: return LG_F16;
+    case XLA_BF16: return LG_BF16;
+    default: return -1; /* which the doors refuse */
+    }
 }
 
 static ptrdiff_t count(const xla_buffer *b) {
@@ -109,7 +115,7 @@ xla_error *lg_xla_rows(xla_call *call) {
     const xla_operands *in = &call->arguments, *out = &call->results;
     const int backward = made.direction == LG_BACKWARD;
     const xla_buffer *x = in->at[backward];
-    const ptrdiff_t classes = x->dims[x->rank - 1], rows = classes ? count(x) / classes : 0;
+    const ptrdiff_t classes = x->rank ? x->dims[x->rank - 1] : 0, rows = classes ? count(x) / classes : 0;
     const int entries = made.what == LG_SOFTMAX || made.what == LG_LOG_SOFTMAX;
     const ptrdiff_t width = entries ? classes : 1;
     made.shape[0] = rows, made.shape[1] = classes, made.shape[2] = 1;

@@ -107,6 +107,20 @@ def test_axes():
     assert bits(got) == bits(lossgrad.cross_entropy(x, np.asarray(y), axis=1, reduction="none"))
 
 
+def test_integers_become_floats():
+    assert bits(bridge.sigmoid(jnp.arange(3))) == bits(lossgrad.sigmoid(np.arange(3)))
+    assert bridge.sigmoid(True).dtype == float
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), ()])
+def test_nothing(shape):
+    x = jnp.zeros(shape)
+    assert bridge.sigmoid(x).shape == shape
+    assert bridge.mse_loss(x, x, reduction="sum") == 0
+    if shape:
+        assert bridge.softmax(x).shape == shape
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint32", "int32", "uint64"])
 def test_labels_of_any_integer_dtype(dtype):
     x, y = jnp.eye(4, dtype="float32"), jnp.array([3, 0, 1, 2], dtype)
@@ -126,6 +140,10 @@ def test_errors():
         bridge.softplus(x, beta=-1.0)
     with pytest.raises(ValueError, match="reduction"):
         bridge.mse_loss(x, x, reduction="median")
+    with pytest.raises(TypeError, match="float32, float64, got complex128"):
+        bridge.sigmoid(x * 1j)
+    with pytest.raises(TypeError, match="got float8_e5m2"):
+        bridge.softmax(x.astype(jnp.float8_e5m2))
     with pytest.raises(TypeError, match="mse_loss\\(\\) takes real, real, reduction"):
         bridge.mse_loss(x, x, weight=x)
     with pytest.raises(ValueError, match=r"shape of the input, \(3, 4\)"):

@@ -26,6 +26,7 @@ import numpy as np
 import lossgrad
 
 from . import ctypes as flat
+from ._core.arguments import SUPPORTED
 from ._core.extras import need
 from ._kernels import crossing
 from .registry import OPS, Op
@@ -96,7 +97,11 @@ cached = functools.cache(differentiable)
 def real(x: Any) -> Array:
     """An array of a dtype that has kernels; integers become JAX's floats."""
     a = jnp.asarray(x)
-    return a if jnp.issubdtype(a.dtype, jnp.floating) else a.astype(jnp.result_type(float))
+    if jnp.issubdtype(a.dtype, jnp.integer) or a.dtype == bool:
+        a = a.astype(jnp.result_type(float))
+    if a.dtype.name not in SUPPORTED:
+        raise TypeError(f"lossgrad.jax has kernels for {', '.join(SUPPORTED)}, got {a.dtype}")
+    return a
 
 
 def form(op: Op, given: dict[str, Any]) -> tuple[int, tuple[float, ...]]:
