@@ -14,7 +14,7 @@
  * tree, trees in W, lanes by fold_. Zeros change nothing, so neither does trailing -inf padding. */
 
 #define GROUP 8                   /* vectors to a tree */
-#define TOGETHER (AVX512 ? 4 : 1) /* whose terms are computed side by side: as registers allow */
+#define TOGETHER (VECTOR ? 4 : 1) /* whose terms are computed side by side: as registers allow */
 #define FIRST (8 * LANES)         /* elements that fix the unit */
 #define ROW_BLOCK (64 * LANES)    /* 4 KiB */
 #define AHEAD (32 * LANES)        /* prefetched to the first level of the cache while terms are computed */

@@ -1,9 +1,10 @@
 """The sanitizers: ``python -m tests.sanitize address|undefined|thread [--short]``.
 
 ``address`` and ``undefined`` build a copy of the repository in a scratch folder with the
-sanitizer's flags (LOSSGRAD_LEVELS names the levels) and run the tests and the fuzz that reach into
-C there; ``thread`` runs the pool on its own (``pool_test.c``), since Python itself is not built for
-it. The exit status is 1 if anything was reported.
+sanitizer's flags (LOSSGRAD_LEVELS names the levels; with ``--short`` it is the one in use) and run
+the tests and the fuzz that reach into C there; ``thread`` runs the pool on its own
+(``pool_test.c``), since Python itself is not built for it. The exit status is 1 if anything was
+reported.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from lossgrad._core.backend import kernels
 from tests.test_pool import build as build_pool_test
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +80,8 @@ def in_a_copy(name, short):
         folder = Path(scratch)
         copy_to(folder)
         built = {**os.environ, "LOSSGRAD_CFLAGS": " ".join(FLAGS[name])}
+        if short:
+            built["LOSSGRAD_LEVELS"] = kernels.level()
         build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
         yield timed("build", build, cwd=folder, env=built)
         environment = {
