@@ -38,6 +38,13 @@ static int is_empty(const ptrdiff_t *shape) { return !shape[0] || !shape[1] || !
 
 /* ---- elements ---- */
 
+enum { PARAMETERS = 4 }; /* that a kernel reads, whatever its op has */
+
+static const double *take_parameters(int op, const double *from, double *to) {
+    for (int k = 0; k < PARAMETERS; k++) to[k] = k < lg_ops[op].parameters ? from[k] : 0;
+    return to;
+}
+
 /* One number for all that is not given. */
 static lg_view or_one(lg_view view, int computed) {
     static const float one32 = 1;
@@ -66,7 +73,8 @@ static ptrdiff_t elements(const lg_elements *call) {
     const lg_way way = way_of(storage, call->threads);
     lg_map_job job;
     memset(&job, 0, sizeof job);
-    job.op = call->op, job.direction = call->direction, job.param = call->param;
+    double param[PARAMETERS];
+    job.op = call->op, job.direction = call->direction, job.param = take_parameters(call->op, call->param, param);
     memcpy(job.shape, call->shape, sizeof job.shape);
     if (call->direction != LG_FORWARD) job.in[job.inputs++] = or_one(call->grad, way.computed);
     for (int k = 0; k < inputs; k++) job.in[job.inputs++] = or_one(call->in[k], way.computed);
@@ -88,8 +96,9 @@ static int short_run(int op, int direction, int storage, ptrdiff_t n, const void
     if (inputs > 2) return 0;
     for (int k = !backward; k <= inputs; k++)
         if (!in[k]) return 0;
+    double own[PARAMETERS];
     const lg_environment found = lg_enter();
-    lg_active->kernels[storage]->map(op, direction, in + !backward, &out, n, param, 0, NULL);
+    lg_active->kernels[storage]->map(op, direction, in + !backward, &out, n, take_parameters(op, param, own), 0, NULL);
     lg_leave(found);
     return 1;
 }
