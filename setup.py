@@ -165,6 +165,7 @@ def extensions():
         define_macros=[
             ("CYTHON_WITHOUT_ASSERTIONS", "1"),
             ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
         ],
     )
     door = Extension("lossgrad.kernels", ["src/lossgrad/kernels.pyx"], include_dirs=[headers])

@@ -124,15 +124,15 @@ static ptrdiff_t run(int op, int direction, int storage, ptrdiff_t n, const void
 static const struct {
     int direction[2], is_loss;
 } ROW_CALLS[LG_ROW_CALLS] = {
-    [LG_LOGSUMEXP] = {{LG_LOGSUMEXP, LG_LOGSUMEXP_BACKWARD}, 0},
-    [LG_SOFTMAX] = {{LG_SOFTMAX, LG_SOFTMAX_BACKWARD}, 0},
-    [LG_LOG_SOFTMAX] = {{LG_LOG_SOFTMAX, LG_LOG_SOFTMAX_BACKWARD}, 0},
-    [LG_CROSS_ENTROPY] = {{LG_CROSS_ENTROPY, LG_CROSS_ENTROPY}, 1},
-    [LG_NLL_LOSS] = {{LG_NLL_LOSS, LG_NLL_LOSS}, 1},
+    [LG_ROWS_LOGSUMEXP] = {{LG_LOGSUMEXP, LG_LOGSUMEXP_BACKWARD}, 0},
+    [LG_ROWS_SOFTMAX] = {{LG_SOFTMAX, LG_SOFTMAX_BACKWARD}, 0},
+    [LG_ROWS_LOG_SOFTMAX] = {{LG_LOG_SOFTMAX, LG_LOG_SOFTMAX_BACKWARD}, 0},
+    [LG_ROWS_CROSS_ENTROPY] = {{LG_CROSS_ENTROPY, LG_CROSS_ENTROPY}, 1},
+    [LG_ROWS_NLL_LOSS] = {{LG_NLL_LOSS, LG_NLL_LOSS}, 1},
 };
 static int is_loss(const lg_rows_of *call) { return ROW_CALLS[call->what].is_loss; }
 /* Whether values are one a row, and so is what comes in backward. */
-static int by_row(const lg_rows_of *call) { return call->what == LG_LOGSUMEXP || is_loss(call); }
+static int by_row(const lg_rows_of *call) { return call->what == LG_ROWS_LOGSUMEXP || is_loss(call); }
 
 static int takes_rows(const lg_rows_of *call) {
     if (call->what < 0 || call->what >= LG_ROW_CALLS || !is_direction(call->direction)) return 0;
@@ -198,7 +198,7 @@ static ptrdiff_t run_rows(int what, int direction, int storage, ptrdiff_t count,
     call.shape[0] = count, call.shape[1] = classes, call.shape[2] = 1;
     call.x = row_view(x, storage, classes, size), call.out = row_view(out, storage, classes, size);
     call.value = one_a_row(value, storage, size);
-    const int entries = what == LG_SOFTMAX || what == LG_LOG_SOFTMAX;
+    const int entries = what == LG_ROWS_SOFTMAX || what == LG_ROWS_LOG_SOFTMAX;
     call.grad = entries ? row_view(grad, storage, classes, size) : one_a_row(grad, storage, size);
     call.label = one_a_row(label, LG_I64, sizeof *label);
     call.ignore_index = ignore_index, call.scale = scale;

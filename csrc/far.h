@@ -147,7 +147,7 @@ static far far_incoming(const far_row *w, ptrdiff_t c) {
     const lg_rows_job *j = w->j;
     if (j->grad.at) return LG_NAME(far_of)(far_read(w, &j->grad, c), 0);
     double t = j->soft.at ? far_read(w, &j->soft, c) : c == w->label;
-    t = (1 - j->smoothing) * t + (j->smoothing != 0 ? j->smoothing / (double)j->classes : 0);
+    t = (1 - j->param) * t + (j->param != 0 ? j->param / (double)j->classes : 0); /* label_smoothing */
     if (w->label >= 0 && t == 0) return (far){0, 0}; /* the weight of another class is not read */
     return far_share(LG_NAME(far_of)(-t, 0), LG_NAME(far_of)(class_weight(j, c), 0));
 }

@@ -272,11 +272,9 @@ INLINE M log_softmax_gradient_abreast(V *e, const V *g, ptrdiff_t n, const lg_ba
 
 /* Whether a job is done here: one in which a row's result depends on its logits and label, or gradient, alone. A
  * few rows of many classes would leave too many lanes idle. */
-INLINE int few_classes(const lg_rows_job *j) {
-    if (j->classes > FEW || j->lse_given || j->factor.at) return 0;
-    if (j->classes > FEWEST && j->outer * j->inner < VL) return 0;
-    if (j->what == LG_CROSS_ENTROPY) return j->label.at && !j->weight && j->smoothing == 0;
-    return j->what != LG_SOFTMAX_JACOBIAN;
+INLINE int few_classes(const lg_rows_job *j, const result *r) {
+    if (!r->abreast || j->classes > FEW || j->lse_given) return 0;
+    return j->classes <= FEWEST || j->outer * j->inner >= VL;
 }
 
 #define BATCH_BYTES (12 << 10) /* of what is kept between the passes, in the first level of the cache */
@@ -289,7 +287,7 @@ typedef struct {
     S label[LG_ROWS];
 } few_batch;
 
-INLINE void begin_batch(few_batch *f, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t end) {
+INLINE void begin_batch(few_batch *f, const lg_rows_job *j, const result *r, ptrdiff_t row, ptrdiff_t end) {
     int64_t label[LG_ROWS];
     const ptrdiff_t most = BATCH_BYTES / (j->classes * VBYTES); /* groups */
     f->row = row;
@@ -301,8 +299,8 @@ INLINE void begin_batch(few_batch *f, const lg_rows_job *j, ptrdiff_t row, ptrdi
         f->start[++f->groups] = row - f->row;
     }
     const ptrdiff_t many = row - f->row;
-    if (j->what == LG_CROSS_ENTROPY) lg_labels(j, f->row, many, label);
-    for (ptrdiff_t k = 0; j->what == LG_CROSS_ENTROPY && k < many; k++) {
+    if (r->labelled) lg_labels(j, f->row, many, label);
+    for (ptrdiff_t k = 0; r->labelled && k < many; k++) {
         f->label[k] = (S)label[k];
         f->skip[k] = label[k] == j->ignore_index;
         f->skips |= f->skip[k];
@@ -318,18 +316,18 @@ INLINE void fetch_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t r
 }
 
 /* First pass; keeps what the results are made of. */
-INLINE void first_pass(few_batch *f, const lg_rows_job *j, int group, V *keep) {
+INLINE void first_pass(few_batch *f, const lg_rows_job *j, const result *r, int group, V *keep) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
     V buffer[2][FEW], seen, target = set1(0), own = target;
     abreast a = {.logit = buffer[0], .term = buffer[1]};
-    if (keep && j->what == LG_LOG_SOFTMAX) a.logit = keep;
-    else if (keep) a.term = keep;
+    if (keep && r->terms) a.term = keep;
+    else if (keep) a.logit = keep;
     fetch_abreast(&j->x, j, f->row + at, FURTHER);
     fetch_abreast(j->grad.at ? &j->grad : &j->out, j, f->row + at, 0);
     read_abreast(&j->x, j, f->row + at, many, a.logit);
     sum_abreast(&a, n, BIAS, &f->b, at, &seen);
     mend_abreast(&a, n, seen, &f->b, at, many, f->skips ? f->skip + at : NULL);
-    if (j->what != LG_CROSS_ENTROPY) return;
+    if (!r->labelled) return;
     V class = target;
     for (ptrdiff_t c = 0; c < n; c++) {
         const M here = eq_(ld(f->label + at), class);
@@ -372,9 +370,8 @@ INLINE void log_softmax_abreast(V *x, ptrdiff_t n, const lg_batch *b, ptrdiff_t 
 }
 
 /* The gradients of rows whose factors are extreme, in their lanes. */
-static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, ptrdiff_t at, ptrdiff_t many, M otherwise,
-                                    V *v) {
-    const int labelled = j->what == LG_CROSS_ENTROPY;
+static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, int labelled, ptrdiff_t at,
+                                    ptrdiff_t many, M otherwise, V *v) {
     S out[FEW], is_far[VL];
     st(is_far, keep_(otherwise, set1(1)));
     for (ptrdiff_t r = 0; r < many; r++) {
@@ -386,33 +383,34 @@ static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, pt
 }
 
 /* Second pass, from and to what was kept. */
-INLINE void second_pass(const few_batch *f, const lg_rows_job *j, int group, V *v, const S *first, const S *second) {
+INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *r, int group, V *v, const S *first,
+                        const S *second) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
     V g[FEW];
     M otherwise = lt_(set1(0), set1(0)); /* none */
     if (j->grad.at) read_abreast(&j->grad, j, f->row + at, many, g);
-    switch (j->what) {
-    case LG_SOFTMAX_BACKWARD: otherwise = softmax_gradient_abreast(v, g, n, &f->b, at); break;
-    case LG_LOG_SOFTMAX_BACKWARD: otherwise = log_softmax_gradient_abreast(v, g, n, &f->b, at); break;
-    case LG_LOG_SOFTMAX: log_softmax_abreast(v, n, &f->b, at); break;
-    case LG_CROSS_ENTROPY: shares_abreast(v, n, f, at, 1, ld(first + at), second); break;
+    switch (r->abreast) {
+    case SOFTMAX_GRADIENTS: otherwise = softmax_gradient_abreast(v, g, n, &f->b, at); break;
+    case LOG_SOFTMAX_GRADIENTS: otherwise = log_softmax_gradient_abreast(v, g, n, &f->b, at); break;
+    case LOGARITHMS: log_softmax_abreast(v, n, &f->b, at); break;
+    case LABEL_SHARES: shares_abreast(v, n, f, at, 1, ld(first + at), second); break;
     default: shares_abreast(v, n, f, at, 0, ld(first + at), second);
     }
-    if (f->any_far || count_(otherwise)) mend_gradients(f, j, at, many, otherwise, v);
+    if (f->any_far || count_(otherwise)) mend_gradients(f, j, r->labelled, at, many, otherwise, v);
     write_abreast(&j->out, j, f->row + at, many, v);
 }
 
-static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
+static void few_rows(const lg_rows_job *j, const result *r, ptrdiff_t begin, ptrdiff_t end) {
     V *kept = j->scratch;
     const ptrdiff_t n = j->classes;
-    const int labelled = j->what == LG_CROSS_ENTROPY, has_out = j->out.at != NULL;
+    const int labelled = r->labelled, has_out = j->out.at != NULL;
     few_batch f;
     memset(&f, 0, sizeof f); /* lanes without a row are computed as well */
     for (ptrdiff_t row = begin, look = begin; row < end; row += f.start[f.groups]) {
         if (stops(&look, row, n)) break;
-        begin_batch(&f, j, row, end);
+        begin_batch(&f, j, r, row, end);
         const ptrdiff_t many = f.start[f.groups];
-        for (int g = 0; g < f.groups; g++) first_pass(&f, j, g, has_out ? kept + g * n : NULL);
+        for (int g = 0; g < f.groups; g++) first_pass(&f, j, r, g, has_out ? kept + g * n : NULL);
         lg_batch *b = &f.b;
         LG_NAME(finish)(b, many);
         S values[LG_ROWS], first[LG_ROWS], second[LG_ROWS];
@@ -431,6 +429,6 @@ static void few_rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         else
             for (ptrdiff_t k = 0; k < many; k++) b->slope[k] = b->up[k] / b->total[k];
         const int extreme = factors(b->up, b->total, b->slope, many, first, second);
-        for (int g = 0; g < f.groups; g++) second_pass(&f, j, g, kept + g * n, first, extreme ? second : NULL);
+        for (int g = 0; g < f.groups; g++) second_pass(&f, j, r, g, kept + g * n, first, extreme ? second : NULL);
     }
 }

@@ -106,11 +106,77 @@ static void map_part(void *call, void *total, void *unused, ptrdiff_t begin, ptr
 
 static void merge_sum(void *call, const void *total) { lg_sum_merge(((map_call *)call)->job->sum, total); }
 
-int lg_map(const lg_way *way, const lg_map_job *job) {
+/* ---- axes: elements may be taken in any order ---- */
+
+enum { VIEWS = LG_MAX_INPUTS + 1 + LG_MAX_OUTPUTS + 2 };
+static int views_of(lg_map_job *job, lg_view *views[VIEWS]) {
+    int n = 0;
+    for (int k = 0; k < job->inputs; k++) views[n++] = &job->in[k];
+    for (int k = 0; k < job->outputs; k++) views[n++] = &job->out[k];
+    views[n++] = &job->weight;
+    views[n++] = &job->shift;
+    return n;
+}
+
+/* Makes one of the axes a and a + 1, if their elements are evenly spaced in every view. */
+static int join_axes(lg_map_job *job, int a) {
+    lg_view *views[VIEWS];
+    const int n = views_of(job, views);
+    const ptrdiff_t outer = job->shape[a], inner = job->shape[a + 1];
+    for (int k = 0; k < n && outer > 1 && inner > 1; k++)
+        if (views[k]->stride[a] != views[k]->stride[a + 1] * inner) return 0;
+    for (int k = 0; k < n; k++) {
+        ptrdiff_t *s = views[k]->stride;
+        if (inner == 1) s[a + 1] = s[a];
+        if (a) s[1] = s[0];
+        s[0] = 0;
+    }
+    job->shape[a + 1] = outer * inner;
+    if (a) job->shape[1] = job->shape[0];
+    job->shape[0] = 1;
+    return 1;
+}
+
+/* Lines of few elements, columns of many: the job by columns, of CHUNK lines at a time, so that they stay in the
+ * cache; the lines that are left over remain in the job. */
+enum { CHUNK = 512, FEW_COLUMNS = 12 };
+static lg_map_job by_columns(lg_map_job *job) {
+    lg_view *views[VIEWS];
+    lg_map_job turned = *job;
+    const int n = views_of(&turned, views);
+    const ptrdiff_t lines = job->shape[1], chunks = lines / CHUNK;
+    for (int k = 0; k < n; k++) {
+        const ptrdiff_t *s = views[k]->stride, line = s[1], column = s[2];
+        const ptrdiff_t to[] = {CHUNK * line, column, line};
+        memcpy(views[k]->stride, to, sizeof to);
+    }
+    turned.shape[0] = chunks;
+    turned.shape[1] = job->shape[2];
+    turned.shape[2] = CHUNK;
+    const int left = views_of(job, views);
+    for (int k = 0; k < left; k++)
+        if (views[k]->at) views[k]->at += chunks * CHUNK * views[k]->stride[1];
+    job->shape[1] = lines - chunks * CHUNK;
+    return turned;
+}
+
+static int share_map(const lg_way *way, const lg_map_job *job) {
     map_call call = {way, job};
     const ptrdiff_t count = job->shape[0] * job->shape[1] * job->shape[2];
     const lg_work work = {map_part, merge_sum, &call, job->sum, sizeof *job->sum, 0, count, 1};
     return lg_share(&work, way->threads, way->look);
+}
+
+int lg_map(const lg_way *way, const lg_map_job *job) {
+    if (job->shape[0] == 1 && job->shape[1] == 1) return share_map(way, job);
+    lg_map_job joined = *job;
+    if (join_axes(&joined, 1)) join_axes(&joined, 1);
+    else join_axes(&joined, 0);
+    const ptrdiff_t *shape = joined.shape;
+    if (shape[0] != 1 || shape[1] < CHUNK || shape[2] > FEW_COLUMNS) return share_map(way, &joined);
+    const lg_map_job turned = by_columns(&joined);
+    const int status = share_map(way, &turned);
+    return status == LG_DONE && shape[1] ? share_map(way, &joined) : status;
 }
 
 /* Values of n neighbours from element i of a line on, to out. */

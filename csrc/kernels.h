@@ -58,27 +58,9 @@ typedef struct {
 } lg_map_job;
 
 /* ---- rows: the softmax family ---- */
-enum {
-    LG_SOFTMAX_JACOBIAN = LG_ROW_CALLS, /* those before are in lossgrad.h */
-    LG_LOGSUMEXP_BACKWARD,
-    LG_SOFTMAX_BACKWARD,
-    LG_LOG_SOFTMAX_BACKWARD,
-    LG_STATISTICS,
-    LG_NO_ROWS = -1
-};
-/*  X(name, forward, backward, bound, derivative's bound): ULP of a row's result and of each entry of its gradient,
- *  where two terms cancel (p - t, g - p sum g, p (g - sum p g), a log-sum-exp near 0) of the larger of them
- *  (tests/test_rows.py holds them). */
-#define LG_ROW_OPS(X)                                                                                                  \
-    X(logsumexp, LG_LOGSUMEXP, LG_LOGSUMEXP_BACKWARD, 4.0, 4.0)                                                        \
-    X(softmax, LG_SOFTMAX, LG_SOFTMAX_BACKWARD, 4.0, 8.0)                                                              \
-    X(log_softmax, LG_LOG_SOFTMAX, LG_LOG_SOFTMAX_BACKWARD, 4.0, 4.0)                                                  \
-    X(softmin, LG_SOFTMAX, LG_SOFTMAX_BACKWARD, 4.0, 8.0)                                                              \
-    X(softmax_jacobian, LG_SOFTMAX_JACOBIAN, LG_SOFTMAX_JACOBIAN, 4.0, 4.0)                                            \
-    X(cross_entropy, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 4.0)                                                     \
-    X(cross_entropy_soft, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 5.0) /* probability targets, label smoothing */     \
-    X(nll_loss, LG_NLL_LOSS, LG_NLL_LOSS, 1.0, 1.0)                                                                    \
-    X(l2_norm, LG_NO_ROWS, LG_NO_ROWS, 1.0, 2.0) /* norms.c */
+#define LG_TABLE_ONLY
+#include "row_ops.h"
+#undef LG_TABLE_ONLY
 
 /* Where LG_STATISTICS writes besides value and lse: one a row, contiguous, in row order. */
 typedef struct {
@@ -105,7 +87,7 @@ typedef struct {
     lg_view soft;                /* probability targets; .at may be NULL */
     const void *weight;          /* class weights, contiguous, of the computed type; may be NULL */
     const double *sample_weight; /* one a row, contiguous, not negative; 0 leaves the row out. May be NULL */
-    double smoothing;            /* label_smoothing */
+    double param;                /* what a loss is given besides: label_smoothing of cross_entropy */
     double scale, over;          /* of the gradient, besides row_grad: scale / over */
     lg_sum *sum;                 /* if given, the row values are added to it */
     lg_statistics statistics;

@@ -22,8 +22,10 @@
 #include "tally.h"
 #include "nll.h"
 #include "sums.h"
+#include "batch.h"
 #include "few.h"
 #include "rows.h"
+#include "row_ops.h"
 #include "walk.h"
 #include "statistics.h"
 

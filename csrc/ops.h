@@ -85,7 +85,7 @@ OP(log_sigmoid) {
 }
 
 /* log(1 + exp(x)); derivative s(x). */
-OP(softplus) {
+OP(softplus_one) {
     UNUSED;
     const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(in[0]))), 1);
     V q = fma_(a.q, a.rest, a.q);
@@ -94,7 +94,7 @@ OP(softplus) {
 }
 
 /* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x). */
-OP(softplus_beta) {
+OP(softplus) {
     V x = in[0], m = max_(ZERO, x);
     V k, b = mantissa_(set1(p[0]), &k); /* beta = b 2^k, u = 2^k x */
     const V u = scale_(x, k);
@@ -518,8 +518,8 @@ OP(relative_entropy_q) {
 #define LG_OPS(X)                                                                                                      \
     X(sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                      \
     X(log_sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                  \
-    X(softplus, 1, 0, 0, 1.0, 2.0)                                                                                     \
-    X(softplus_beta, 1, 1, 0, 1.0, 2.0)                                                                                \
+    X(softplus_one, 1, 0, 0, 1.0, 2.0)                                                                                 \
+    X(softplus, 1, 1, 0, 1.0, 2.0)                                                                                     \
     X(silu, 1, 0, 0, 2.0, 2.0)                                                                                         \
     X(gelu, 1, 0, 0, 2.0, 2.0)                                                                                         \
     X(gelu_tanh, 1, 0, 0, 2.0, 2.0)                                                                                    \

@@ -1,4 +1,4 @@
-/* The softmax family, row by row: what becomes of a row's terms and sums (sums.h). walk.h leads over the rows. */
+/* Parts of which row_ops.h makes results: what becomes of a row's terms and sums (sums.h). */
 
 /* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
 typedef struct {
@@ -90,116 +90,9 @@ INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e, S *largest)
     if (largest) *largest = fold_max(most);
     return fold_(w);
 }
-typedef struct {
-    const S *terms, *grad;
-    V scale, dot;
-} softmax_slope;
-INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
-    const softmax_slope *s = of;
-    return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot) * set1(1 / LIFT);
-}
-INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *e, const S *g, S *out,
-                             int stream) {
-    const ptrdiff_t n = j->classes;
-    S most;
-    const double dot = value_of(row_dot(e, g, n, 1, &most)) / w->total;
-    if (most > MOST_GRAD && w->total == w->total) {
-        far_gradient(j, r, -1, w->max, 0, out);
-        return;
-    }
-    const softmax_slope s = {e, g, set1((S)(LIFT / w->total)), set1((S)dot)};
-    write_result(softmax_slope_at, &s, out, n, stream, -1, 0);
-}
-
-/* Of a smaller sum of the terms beside the largest some may have been dropped. */
-#define WHOLE_REST C_(0x1p-140, 0x1p-960)
-
-/* The loss of a row and, to out unless that is NULL, its gradient times up, or as far.h has it. */
-INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, S *out, ptrdiff_t r,
-                                ptrdiff_t label, double up, int is_far, int stream) {
-    const ptrdiff_t n = j->classes;
-    const S *class_weight = j->weight;
-    const int labelled = j->label.at != NULL, mixed = !labelled || j->smoothing != 0;
-    const double smooth = mixed ? j->smoothing / (double)n : 0; /* a division a row is felt */
-    const double label_weight = labelled && class_weight ? (double)class_weight[label] : 1;
-    double own = 0, mass = 0, loss = 0; /* own: the label's part of the target mass */
-    wide q_sum = {0, 0};
-    mixture q = {.weight = class_weight, .slope = (S)(1 - j->smoothing), .level = (S)smooth};
-    if (mixed) {
-        if (j->soft.at) q.target = (const S *)at_row(&j->soft, r, j->inner);
-        sum_mixture(x, n, &q, (S)w->max, &loss, &q_sum);
-        mass = value_of(q_sum);
-        loss += mass == 0 ? 0 * w->rest : mass * w->log_rest;
-    }
-    if (labelled) {
-        const double gap = w->target == w->max ? 0 : w->max - w->target;
-        own = (1 - j->smoothing) * label_weight;
-        loss = own == 0 ? loss + 0 * w->rest : loss + own * (gap + w->log_rest);
-    }
-    const int dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1 && fabs(own) + fabs(mass) > 1; /* what may count */
-    if ((dropped || !isfinite(loss)) && w->total == w->total)
-        loss = far_loss(j, r, labelled ? label : -1, w->max, w->log_rest);
-    if (!out) return loss;
-    const int faint = mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */
-    if (w->total == w->total && (is_far || faint || !(fabs(up * (mass + own)) <= MOST_UP))) {
-        far_gradient(j, r, labelled ? label : -1, w->max, w->known, out);
-        return loss;
-    }
-    /* one entry is minus the sum of the other probabilities: the label's, or where there is none that of
-     * the class that has most; it is found before out, which may be the targets, is written */
-    S entry = 0;
-    ptrdiff_t at = label;
-    if (labelled) {
-        double p = (double)e[label], others = w->total - p, rest = 0;
-        if (w->known) others = w->others;
-        else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
-        if (mixed) rest = mass * p - smooth * label_weight * w->total;
-        entry = share(rest - own * others, w->total, up);
-    } else if ((at = dominant(x, n, w)) >= 0) { /* p sum q - q from what the other classes have of either */
-        const mixture here = {q.target ? q.target + at : NULL, q.weight ? q.weight + at : NULL, q.slope, q.level};
-        const double own_q = (double)first_(mixture_at(&here, 0, 1));
-        entry = share(w->unit * without(q_sum, own_q) - own_q * w->rest, w->total, up);
-    }
-    if (!isfinite(entry) && w->total == w->total) { /* targets so large that a product leaves the range */
-        far_gradient(j, r, labelled ? label : -1, w->max, w->known, out);
-        return loss;
-    }
-    if (mixed) mixture_gradient(e, out, n, &q, factor_of(up * (mass + own), w->total), (S)up, stream, at, entry);
-    else scale_terms(e, out, n, factor_of(up * own, w->total), stream, at, entry);
-    return loss;
-}
-
-/* g - p sum g, as minus a mixture's gradient */
-INLINE void log_softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *x, const S *e, const S *g,
-                                 S *out, int stream) {
-    const ptrdiff_t n = j->classes;
-    S most;
-    const wide g_sum = row_dot(e, g, n, 0, &most);
-    const double sum = value_of(g_sum);
-    if (count_(far_sums(set1((S)sum), set1(most))) && w->total == w->total) {
-        far_gradient(j, r, -1, w->max, 0, out);
-        return;
-    }
-    const mixture q = {.target = g, .slope = 1};
-    const ptrdiff_t top = dominant(x, n, w);
-    S entry = 0; /* before out, which may be g, is written */
-    if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[top]));
-    mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1, stream, top, entry);
-}
-
 /* Of terms that are infinite, and so 1 of one class. */
 static void far_shares(const S *e, ptrdiff_t n, far up, S *out) {
     for (ptrdiff_t c = 0; c < n; c++) out[c] = (S)LG_NAME(far_value)(far_share((far){(double)e[c], 0}, up));
-}
-
-/* p_i (delta_ij - p_j), line by line */
-INLINE void jacobian(const lg_row *w, const S *x, const S *e, S *line, ptrdiff_t n, char *to, int storage) {
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const double p = (double)e[i] / w->total;
-        const double others = x[i] == (S)w->max ? w->rest + (w->count - 1) * w->unit : w->total - (double)e[i];
-        scale_terms(e, line, n, factor_of(-p, w->total), 0, i, share(others, w->total, p));
-        store_run(to + i * n * lg_size(storage), lg_size(storage), n, storage, line);
-    }
 }
 
 /* ---- log-sum-exp with b: what follows leaves b exp(x) in place of a row's terms, and their sum in its total ---- */

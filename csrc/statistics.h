@@ -273,7 +273,7 @@ static void see_each(const plan *p, rows_batch *t, lg_found *f) {
 }
 static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
     const lg_rows_job *j = p->job;
-    const int plain = !j->weight && j->smoothing == 0;
+    const int plain = !j->weight && j->param == 0;
     lg_batch *b = &t->of;
     LG_NAME(finish)(b, t->many);
     LG_NAME(figures)(b, f, t->many);

@@ -108,57 +108,61 @@ void lg_sum_merge(lg_sum *sum, const lg_sum *other) {
     carry(sum);
 }
 
-double lg_sum_value(lg_sum *sum) {
-    double result;
-    uint64_t bits;
-    if (sum->nan || (sum->plus && sum->minus)) bits = UINT64_C(0x7ff8) << 48;
-    else if (sum->plus || sum->minus) bits = (sum->minus ? UINT64_C(0xfff) : UINT64_C(0x7ff)) << 52;
-    else {
-        carry(sum);
-        lg_sum magnitude = *sum;
-        int negative = sum->limb[LG_SUM_LIMBS - 1] < 0;
-        if (negative) {
-            for (int i = 0; i < LG_SUM_LIMBS; i++) magnitude.limb[i] = -magnitude.limb[i];
-            carry(&magnitude);
+/* A whole number in units of 2^-1074: its leading 64 bits or all, the place of the first of them, and what is left. */
+typedef struct {
+    uint64_t window, sticky;
+    int leading;
+} leading_bits;
+
+static leading_bits lead(const lg_sum *magnitude) {
+    leading_bits b = {0, 0, 0};
+    int top = LG_SUM_LIMBS - 1, length = 0, have = 0;
+    while (top > 0 && !magnitude->limb[top]) top--;
+    while (length < 64 && (uint64_t)magnitude->limb[top] >> length) length++;
+    b.leading = top * 32 + length - 1;
+    for (int i = top; i >= 0; i--) {
+        const int width = i == top ? length : 32, room = 64 - have;
+        const uint64_t limb = (uint64_t)magnitude->limb[i];
+        if (width <= room) {
+            b.window = (width == 64 ? 0 : b.window << width) | limb;
+            have += width;
+            continue;
         }
-        int top = LG_SUM_LIMBS - 1;
-        while (top > 0 && !magnitude.limb[top]) top--;
-        /* bit 0 of the number is worth 2^-1074; gather 64 bits from its leading one down */
-        uint64_t word = (uint64_t)magnitude.limb[top];
-        int length = 0;
-        while (length < 64 && word >> length) length++;
-        int leading = top * 32 + length - 1;
-        uint64_t window = 0, sticky = 0;
-        for (int i = top, have = 0; i >= 0; i--) {
-            int width = i == top ? length : 32;
-            uint64_t limb = (uint64_t)magnitude.limb[i];
-            if (have + width <= 64) {
-                window = (width == 64 ? 0 : window << width) | limb;
-                have += width;
-            } else {
-                int room = 64 - have;
-                if (room) window = window << room | limb >> (width - room);
-                sticky |= room ? limb & ((UINT64_C(1) << (width - room)) - 1) : limb;
-                have = 64;
-            }
-            if (i == 0 && have < 64 && have > 53) {
-                window <<= 64 - have;
-                have = 64;
-            }
-        }
-        if (leading <= 52) bits = window; /* exact: a subnormal or the lowest normals */
-        else {
-            uint64_t kept = window >> 11, rest = window & 0x7ff;
-            if (rest > 0x400 || (rest == 0x400 && (sticky || kept & 1))) kept++;
-            uint64_t exponent = (uint64_t)(leading - 51);
-            if (kept >> 53) {
-                kept >>= 1;
-                exponent++;
-            }
-            bits = exponent >= 0x7ff ? UINT64_C(0x7ff) << 52 : exponent << 52 | (kept & ((UINT64_C(1) << 52) - 1));
-        }
-        bits |= (uint64_t)negative << 63;
+        if (room) b.window = b.window << room | limb >> (width - room);
+        b.sticky |= room ? limb & ((UINT64_C(1) << (width - room)) - 1) : limb;
+        have = 64;
     }
+    if (have < 64 && have > 53) b.window <<= 64 - have;
+    return b;
+}
+
+/* To nearest, ties to even: the bits of a double. */
+static uint64_t rounded(leading_bits b) {
+    if (b.leading <= 52) return b.window; /* exact: a subnormal or the lowest normals */
+    uint64_t kept = b.window >> 11, exponent = (uint64_t)(b.leading - 51);
+    const uint64_t rest = b.window & 0x7ff;
+    if (rest > 0x400 || (rest == 0x400 && (b.sticky || kept & 1))) kept++;
+    if (kept >> 53) {
+        kept >>= 1;
+        exponent++;
+    }
+    return exponent >= 0x7ff ? UINT64_C(0x7ff) << 52 : exponent << 52 | (kept & ((UINT64_C(1) << 52) - 1));
+}
+
+static uint64_t bits_of_sum(lg_sum *sum) {
+    if (sum->nan || (sum->plus && sum->minus)) return UINT64_C(0x7ff8) << 48;
+    if (sum->plus || sum->minus) return (sum->minus ? UINT64_C(0xfff) : UINT64_C(0x7ff)) << 52;
+    carry(sum);
+    if (sum->limb[LG_SUM_LIMBS - 1] >= 0) return rounded(lead(sum));
+    lg_sum magnitude = *sum;
+    for (int i = 0; i < LG_SUM_LIMBS; i++) magnitude.limb[i] = -magnitude.limb[i];
+    carry(&magnitude);
+    return rounded(lead(&magnitude)) | UINT64_C(1) << 63;
+}
+
+double lg_sum_value(lg_sum *sum) {
+    const uint64_t bits = bits_of_sum(sum);
+    double result;
     memcpy(&result, &bits, sizeof result);
     return result;
 }

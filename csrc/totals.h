@@ -46,7 +46,7 @@ typedef struct {
 
 /* Rows to add, each with a label, or with a target in [0, 1] for each of its logits, which are a run. */
 typedef struct {
-    lg_rows_job rows;     /* x, label, label_type, ignore_index, weight, smoothing, scratch */
+    lg_rows_job rows;     /* x, label, label_type, ignore_index, weight, param, scratch */
     lg_label_job logits;  /* x, storage, limit */
     int target_storage;   /* of rows.label: -1 for integers of rows.label_type */
     const double *weight; /* one a row, finite and not negative; may be NULL */

@@ -1,47 +1,6 @@
 /* The walk of the softmax family over rows: a plan that is made once for a job, and four steps for each batch of
- * rows, whose logarithms are taken together. What becomes of a row is in rows.h; rows of few classes are walked
- * in few.h, as far as their results are made of their terms alone. */
-
-/* The rows of a batch. */
-typedef struct {
-    ptrdiff_t row, many;
-    int skips, skip[LG_ROWS]; /* rows that are left out: value and gradient are 0 */
-    int is_far[LG_ROWS];      /* rows whose factors leave the usual range */
-    int64_t label[LG_ROWS];
-    S *x[LG_ROWS], *g[LG_ROWS];     /* logits and incoming gradient, NULL without one */
-    S *term[LG_ROWS], *to[LG_ROWS]; /* terms, and where the results go: the output, or the terms' place */
-    factor scale[LG_ROWS];          /* of the terms */
-    double value[LG_ROWS];
-    S rounded[LG_ROWS]; /* the values, weighted */
-    lg_batch of;
-} rows_batch;
-#define EACH_ROW(k, t)                                                                                                 \
-    for (ptrdiff_t k = 0, many = (t)->many; k < many; k++)                                                             \
-        if (!(t)->skip[k])
-
-typedef struct plan plan;
-typedef void step(const plan *p, rows_batch *t);
-
-/* What an operation makes of a row. */
-typedef struct {
-    int terms;    /* it is made of the terms: they are kept */
-    int shares;   /* it is each term times its row's factor */
-    int once;     /* it needs the logits once: they are copied a piece at a time */
-    int labelled; /* its value is the loss of a label, else the log-sum-exp */
-    int always;   /* also its value needs the last step, which is else for outputs */
-    step *finish; /* from sums and factors to values and results */
-} result;
-
-struct plan {
-    const lg_rows_job *job;
-    const result *result;
-    ptrdiff_t n, pitch, batch;
-    S *terms, *x_tile, *g_tile;
-    int x_runs, g_runs, out_runs; /* rows that are read, or written, where they are */
-    int has_out, keeps, whole;    /* whole: rows are copied before they are summed, if they are no runs */
-    int by_class, stream, scales; /* scales: terms get their factors on their way out */
-    step *sum;
-};
+ * rows, whose logarithms are taken together. What each pass makes of them is in row_ops.h; rows of few classes are
+ * walked in few.h, where their results are made of their terms alone. */
 
 /* ---- read ---- */
 
@@ -154,79 +113,6 @@ static void sum_in_blocks(const plan *p, rows_batch *t) {
 
 /* ---- finish ---- */
 
-/* A row whose terms are shares of a total: by itself if its factors are far. */
-INLINE int finishes_far(const plan *p, rows_batch *t, ptrdiff_t k, ptrdiff_t label) {
-    const lg_batch *b = &t->of;
-    if (!(t->is_far[k] || b->total[k] == 0) || b->total[k] != b->total[k]) return 0;
-    t->scale[k] = (factor){1, 1};
-    if (p->job->factor.at && b->known[k] != 0) far_shares(t->term[k], p->n, far_factor(p->job, t->row + k), t->to[k]);
-    else far_gradient(p->job, t->row + k, label, b->max[k], b->known[k] != 0, t->to[k]);
-    return 1;
-}
-static void finish_shares(const plan *p, rows_batch *t) {
-    EACH_ROW(k, t) {
-        if (finishes_far(p, t, k, -1)) continue;
-        t->scale[k] = factor_of(t->of.up[k], t->of.total[k]);
-        if (!p->scales) scale_terms(t->term[k], t->to[k], p->n, t->scale[k], p->stream, -1, 0);
-    }
-}
-static void finish_label_shares(const plan *p, rows_batch *t) {
-    lg_batch *b = &t->of;
-    for (ptrdiff_t k = 0; k < t->many; k++) b->own[k] = t->skip[k] ? 0 : (double)t->term[k][t->label[k]];
-    LG_NAME(label_shares)(b, t->many);
-    EACH_ROW(k, t) {
-        if (finishes_far(p, t, k, (ptrdiff_t)t->label[k])) {
-            b->entry[k] = (double)t->to[k][t->label[k]];
-            continue;
-        }
-        t->scale[k] = factor_by(b->up[k], b->total[k], b->slope[k]);
-        if (p->scales) continue;
-        scale_terms(t->term[k], t->to[k], p->n, t->scale[k], p->stream, t->label[k], (S)b->entry[k]);
-    }
-}
-static void finish_logarithms(const plan *p, rows_batch *t) {
-    EACH_ROW(k, t) {
-        const logarithms l = {t->x[k], set1((S)t->of.max[k]), set1((S)t->of.log_rest[k])};
-        write_result(logarithm_at, &l, t->to[k], p->n, p->stream, -1, 0);
-    }
-}
-static void finish_softmax_gradient(const plan *p, rows_batch *t) {
-    EACH_ROW(k, t) {
-        const lg_row row = get_row(&t->of, k);
-        softmax_gradient(p->job, t->row + k, &row, t->term[k], t->g[k], t->to[k], p->stream);
-    }
-}
-static void finish_log_softmax_gradient(const plan *p, rows_batch *t) {
-    EACH_ROW(k, t) {
-        const lg_row row = get_row(&t->of, k);
-        log_softmax_gradient(p->job, t->row + k, &row, t->x[k], t->term[k], t->g[k], t->to[k], p->stream);
-    }
-}
-static void finish_jacobian(const plan *p, rows_batch *t) {
-    const lg_view *out = &p->job->out;
-    EACH_ROW(k, t) {
-        const lg_row row = get_row(&t->of, k);
-        char *to = out->at + (t->row + k) * p->n * p->n * lg_size(out->storage);
-        jacobian(&row, t->x[k], t->term[k], p->g_tile, p->n, to, out->storage);
-    }
-}
-static void finish_mixture(const plan *p, rows_batch *t) {
-    EACH_ROW(k, t) {
-        const lg_row row = get_row(&t->of, k);
-        t->value[k] = cross_entropy_row(p->job, &row, t->x[k], t->term[k], p->has_out ? t->to[k] : NULL, t->row + k,
-                                        (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
-    }
-}
-static void finish_weighted(const plan *p, rows_batch *t) {
-    EACH_ROW(k, t) {
-        lg_row row = get_row(&t->of, k);
-        t->value[k] = weigh(&row, t->x[k], t->term[k], p->g_tile + k * p->pitch, p->n);
-        t->of.total[k] = row.total;
-        t->of.known[k] = row.known;
-    }
-    if (p->has_out) finish_shares(p, t);
-}
-
 INLINE void leave_out(const plan *p, rows_batch *t) {
     for (ptrdiff_t k = 0; k < t->many; k++) {
         if (!t->skip[k]) continue;
@@ -252,7 +138,7 @@ INLINE void write_batch(const plan *p, const rows_batch *t) {
     const lg_rows_job *j = p->job;
     for (ptrdiff_t k = 0, many = j->value.at ? t->many : 0; k < many; k++)
         store_run(at_row(&j->value, t->row + k, j->inner), 0, 1, j->value.storage, &t->rounded[k]);
-    if (!p->has_out || p->out_runs || p->result->finish == finish_jacobian) return;
+    if (!p->has_out || p->out_runs || p->result->writes) return;
     scatter(&j->out, j, t->row, t->many, p->terms, p->scales ? t->scale : NULL);
     if (p->scales && p->result->labelled) EACH_ROW(k, t) {
             const S entry = (S)t->of.entry[k];
@@ -262,27 +148,6 @@ INLINE void write_batch(const plan *p, const rows_batch *t) {
 }
 
 /* ---- the plan ---- */
-
-enum { OF_LABELS = LG_STATISTICS + 1, WITH_FACTORS };
-static const result RESULTS[] = {
-    [LG_LOGSUMEXP] = {.once = 1},
-    [LG_LOGSUMEXP_BACKWARD] = {.terms = 1, .shares = 1, .once = 1, .finish = finish_shares},
-    [LG_SOFTMAX] = {.terms = 1, .shares = 1, .once = 1, .finish = finish_shares},
-    [LG_LOG_SOFTMAX] = {.finish = finish_logarithms},
-    [LG_SOFTMAX_BACKWARD] = {.terms = 1, .finish = finish_softmax_gradient},
-    [LG_LOG_SOFTMAX_BACKWARD] = {.terms = 1, .finish = finish_log_softmax_gradient},
-    [LG_SOFTMAX_JACOBIAN] = {.terms = 1, .finish = finish_jacobian},
-    [LG_CROSS_ENTROPY] = {.terms = 1, .always = 1, .finish = finish_mixture},
-    [OF_LABELS] = {.terms = 1, .shares = 1, .once = 1, .labelled = 1, .finish = finish_label_shares},
-    [LG_STATISTICS] = {.labelled = 1}, /* which are seen in statistics.h */
-    [WITH_FACTORS] = {.terms = 1, .shares = 1, .always = 1, .finish = finish_weighted},
-};
-/* Cross-entropy from labels that have no weights and are not smoothed is much simpler. */
-INLINE const result *result_of(const lg_rows_job *j) {
-    if (j->factor.at) return &RESULTS[WITH_FACTORS];
-    const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->smoothing == 0;
-    return &RESULTS[plain ? OF_LABELS : j->what];
-}
 
 static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     const ptrdiff_t n = j->classes, most = lg_rows_batch(j);
@@ -294,7 +159,7 @@ static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     p.x_runs = runs(&j->x, n) && !j->factor.at;
     p.g_runs = j->grad.at && runs(&j->grad, n);
     p.has_out = j->out.at != NULL;
-    p.out_runs = p.has_out && j->what != LG_SOFTMAX_JACOBIAN && runs(&j->out, n);
+    p.out_runs = p.has_out && !p.result->writes && runs(&j->out, n);
     p.keeps = p.result->terms && (p.has_out || j->factor.at);
     const int few = n <= FEWEST && !j->lse_given;
     p.whole = !p.x_runs && (few || j->lse_given || !p.result->once);
@@ -314,8 +179,9 @@ INLINE int next_batch(const plan *p, rows_batch *t, ptrdiff_t *look, ptrdiff_t e
     return 1;
 }
 static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
-    if (few_classes(j)) {
-        few_rows(j, begin, end);
+    const result *result = result_of(j);
+    if (few_classes(j, result)) {
+        few_rows(j, result, begin, end);
         return;
     }
     const plan p = plan_of(j, end - begin);

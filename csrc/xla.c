@@ -116,7 +116,7 @@ xla_error *lg_xla_rows(xla_call *call) {
     const int backward = made.direction == LG_BACKWARD;
     const xla_buffer *x = in->at[backward];
     const ptrdiff_t classes = x->rank ? x->dims[x->rank - 1] : 0, rows = classes ? count(x) / classes : 0;
-    const int entries = made.what == LG_SOFTMAX || made.what == LG_LOG_SOFTMAX;
+    const int entries = made.what == LG_ROWS_SOFTMAX || made.what == LG_ROWS_LOG_SOFTMAX;
     const ptrdiff_t width = entries ? classes : 1;
     made.shape[0] = rows, made.shape[1] = classes, made.shape[2] = 1;
     int good = view_rows(x, rows, classes, &made.x);

@@ -205,7 +205,7 @@ def _loss_elementwise(op, shape, dtype, rng, axis, brief):
 
 def _loss_rows(op, shape, dtype, rng, axis, brief):
     classes, rows = shape[axis], _rows(shape, axis)
-    name = "logits" if op.name == "cross_entropy" else "log_probs"
+    name = parameters_of(op.name)[0]
     x = inputs(op.inputs[0], rng, shape, dtype)
     y = np.asarray(rng.integers(0, classes, rows))
     y = np.where(rng.uniform(size=rows) < 0.1, -100, y)

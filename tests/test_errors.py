@@ -67,7 +67,7 @@ ERRORS = [
     (TypeError, "logits has dtype complex128", lambda lg: lg.cross_entropy(X.astype(complex), Y)),
     (TypeError, "x has dtype object", lambda lg: lg.softmax(X.astype(object))),
     (TypeError, "x has dtype <U1", lambda lg: lg.sigmoid(["a"])),
-    (TypeError, "mask would be lost", lambda lg: lg.sigmoid(MASKED)),
+    (TypeError, "mask would be lost", lambda lg: lg.softmax(MASKED)),
     (TypeError, "mask would be lost", lambda lg: lg.cross_entropy(X, np.ma.masked_array(Y))),
     (
         ValueError,

@@ -109,9 +109,8 @@ def _loss_elementwise(call):
     reduction, result = call.options.get("reduction", "mean"), []
     s = long(call.arrays.get("sample_weight", 1)) + 0 * x
     if reduction == "mean":  # which knows no smaller ones beside the largest
-        s = np.where(
-            s > 0, np.maximum(s, np.ldexp(LONG(1), np.frexp(s.max(initial=0))[1] - 1074)), s
-        )
+        least = np.ldexp(LONG(1), np.frexp(s.max(initial=0))[1] - 1074)
+        s = np.where(s > 0, np.maximum(s, least), s)
     w = s * arrays.get("weight", LONG(1))
     value, slope = form(x, t, arrays.get("pos_weight", LONG(1)), call.options)
     value, slope = ([w * term for term in terms] for terms in (value, slope))
@@ -238,7 +237,11 @@ def _logsumexp(x, b, axis, shape):
 def _loss_rows(call):
     arrays, axis = _doubles(call), call.axis
     x, y = _matrix(arrays[call.main], axis), call.arrays["targets"]
-    if "label_smoothing" in call.options or y.dtype.kind not in "iu" or call.op.name == "nll_loss":
+    if (
+        call.op.name != "cross_entropy"
+        or call.options.get("label_smoothing")
+        or y.dtype.kind not in "iu"
+    ):
         return None
     if call.function.endswith("_backward") and call.arrays["grad"].ndim == 0:
         return None

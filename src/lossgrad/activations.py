@@ -1,5 +1,5 @@
-"""Activations. Each function checks, makes room for the result, and crosses to C once; the
-mathematics is in csrc/ and, in plain NumPy, in ``reference``."""
+"""Activations. How they are called is in ``_elementwise``; the mathematics is in csrc/ and, in
+plain NumPy, in ``reference``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
 from ._core.backend import kernels
-from ._core.documentation import Function, complete
 from ._core.environment import arithmetic
+from ._elementwise import OPS, backward, by_ufunc, cross, documented, forward, mapped
 from .registry import elementwise
 
 __all__ = [
@@ -53,74 +53,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-OPS = kernels.OPS if kernels else {}
-
-
-def documented(function: Function) -> Function:
-    """Complete the docstring of an elementwise function, with its bound from the table in C."""
-    name = function.__name__
-    backward = name.endswith("_backward")
-    op = OPS.get(name.removesuffix("_backward"))
-    if op is None:
-        return complete(function, math.nan)
-    return complete(function, op.derivative_bound if backward else op.bound)
-
-
-def _forward(
-    name: str,
-    x: ArrayLike,
-    out: Array | None,
-    num_threads: int | None,
-    *parameters: float,
-    other: Any = None,
-) -> Array:
-    if other is None:
-        plain = kernels.plain_elementwise(
-            OPS[name], kernels.FORWARD, None, x, out, parameters, num_threads
-        )
-        if plain is not None:
-            return plain
-    x = check.floating(x)
-    result = check.output(out, x.shape, x.dtype)
-    _cross(name, kernels.FORWARD, None, x, other, result, parameters, num_threads)
-    return check.finished(result, out)
-
-
-def _backward(
-    name: str,
-    grad: ArrayLike,
-    x: ArrayLike,
-    out: Array | None,
-    num_threads: int | None,
-    *parameters: float,
-    other: Any = None,
-) -> Array:
-    if other is None:
-        plain = kernels.plain_elementwise(
-            OPS[name], kernels.BACKWARD, grad, x, out, parameters, num_threads
-        )
-        if plain is not None:
-            return plain
-    x = check.floating(x)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    result = check.output(out, x.shape, x.dtype)
-    _cross(name, kernels.BACKWARD, grad, x, other, result, parameters, num_threads)
-    return check.finished(result, out)
-
-
-def _cross(
-    name: str,
-    direction: int,
-    grad: Any,
-    x: Array,
-    other: Array | None,
-    result: Array,
-    parameters: tuple[float, ...],
-    num_threads: int | None,
-) -> None:
-    to = {"out" if direction == kernels.FORWARD else "out_grad": result}
-    how = {"parameters": parameters, "num_threads": num_threads}
-    kernels.elementwise(OPS[name], direction, x, other, grad=grad, **to, **how)
 
 
 @elementwise(
@@ -141,7 +73,7 @@ def sigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | None =
     >>> lossgrad.sigmoid([-1000.0, 0.0, 2.0])
     array([0.        , 0.5       , 0.88079708])
     """
-    return _forward("sigmoid", x, out, num_threads)
+    return forward("sigmoid", x, out, num_threads)
 
 
 @documented
@@ -157,7 +89,7 @@ def sigmoid_backward(
     >>> lossgrad.sigmoid_backward([1.0, 2.0], [0.0, 0.0])
     array([0.25, 0.5 ])
     """
-    return _backward("sigmoid", grad, x, out, num_threads)
+    return backward("sigmoid", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -178,7 +110,7 @@ def log_sigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | No
     >>> lossgrad.log_sigmoid([-1000.0, 0.0, 20.0])
     array([-1.00000000e+03, -6.93147181e-01, -2.06115362e-09])
     """
-    return _forward("log_sigmoid", x, out, num_threads)
+    return forward("log_sigmoid", x, out, num_threads)
 
 
 @documented
@@ -194,7 +126,7 @@ def log_sigmoid_backward(
     >>> lossgrad.log_sigmoid_backward([1.0, 1.0], [0.0, -1000.0])
     array([0.5, 1. ])
     """
-    return _backward("log_sigmoid", grad, x, out, num_threads)
+    return backward("log_sigmoid", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -215,7 +147,7 @@ def tanh(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = No
     >>> lossgrad.tanh([-1000.0, 0.0, 1.0])
     array([-1.        ,  0.        ,  0.76159416])
     """
-    return _forward("tanh", x, out, num_threads)
+    return forward("tanh", x, out, num_threads)
 
 
 @documented
@@ -231,7 +163,7 @@ def tanh_backward(
     >>> lossgrad.tanh_backward([1.0, 1.0], [0.0, 20.0])
     array([1.0000000e+00, 1.6993417e-17])
     """
-    return _backward("tanh", grad, x, out, num_threads)
+    return backward("tanh", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -252,7 +184,7 @@ def relu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = No
     >>> lossgrad.relu([-1.0, 0.0, 2.0])
     array([0., 0., 2.])
     """
-    return _forward("relu", x, out, num_threads)
+    return forward("relu", x, out, num_threads)
 
 
 @documented
@@ -268,7 +200,7 @@ def relu_backward(
     >>> lossgrad.relu_backward([3.0, 3.0], [-1.0, 2.0])
     array([0., 3.])
     """
-    return _backward("relu", grad, x, out, num_threads)
+    return backward("relu", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -298,7 +230,7 @@ def leaky_relu(
     >>> lossgrad.leaky_relu([-1.0, 0.0, 2.0], 0.1)
     array([-0.1,  0. ,  2. ])
     """
-    return _forward("leaky_relu", x, out, num_threads, float(negative_slope))
+    return forward("leaky_relu", x, out, num_threads, float(negative_slope))
 
 
 @documented
@@ -319,7 +251,7 @@ def leaky_relu_backward(
     >>> lossgrad.leaky_relu_backward([3.0, 3.0], [-1.0, 2.0], 0.1)
     array([0.3, 3. ])
     """
-    return _backward("leaky_relu", grad, x, out, num_threads, float(negative_slope))
+    return backward("leaky_relu", grad, x, out, num_threads, float(negative_slope))
 
 
 @elementwise(
@@ -344,7 +276,7 @@ def elu(
     >>> lossgrad.elu([-1000.0, 0.0, 2.0])
     array([-1.,  0.,  2.])
     """
-    return _forward("elu", x, out, num_threads, float(alpha))
+    return forward("elu", x, out, num_threads, float(alpha))
 
 
 @documented
@@ -365,7 +297,7 @@ def elu_backward(
     >>> lossgrad.elu_backward([1.0, 1.0], [0.0, 2.0], 0.5)
     array([0.5, 1. ])
     """
-    return _backward("elu", grad, x, out, num_threads, float(alpha))
+    return backward("elu", grad, x, out, num_threads, float(alpha))
 
 
 @elementwise(
@@ -390,8 +322,7 @@ def celu(
     >>> lossgrad.celu([-1000.0, 0.0, 2.0], 0.5)
     array([-0.5,  0. ,  2. ])
     """
-    name, alpha = _with_alpha(alpha, x)
-    return _forward(name, x, out, num_threads, alpha)
+    return forward("celu", x, out, num_threads, check.positive(alpha, "alpha", x))
 
 
 @documented
@@ -412,14 +343,7 @@ def celu_backward(
     >>> lossgrad.celu_backward([1.0, 1.0], [0.0, 2.0], 0.5)
     array([1., 1.])
     """
-    name, alpha = _with_alpha(alpha, x)
-    return _backward(name, grad, x, out, num_threads, alpha)
-
-
-def _with_alpha(alpha: float, x: ArrayLike) -> tuple[str, float]:
-    """The kernel's name and parameter."""
-    alpha = check.positive(alpha, "alpha", x)
-    return ("elu" if alpha == 1 else "celu"), alpha
+    return backward("celu", grad, x, out, num_threads, check.positive(alpha, "alpha", x))
 
 
 @elementwise(
@@ -440,7 +364,7 @@ def selu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = No
     >>> lossgrad.selu([-1000.0, 0.0, 1.0])
     array([-1.75809934,  0.        ,  1.05070099])
     """
-    return _forward("selu", x, out, num_threads)
+    return forward("selu", x, out, num_threads)
 
 
 @documented
@@ -456,7 +380,7 @@ def selu_backward(
     >>> lossgrad.selu_backward([1.0], [2.0])
     array([1.05070099])
     """
-    return _backward("selu", grad, x, out, num_threads)
+    return backward("selu", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -481,8 +405,7 @@ def softplus(
     >>> lossgrad.softplus([-1000.0, 0.0, 30.0])
     array([ 0.        ,  0.69314718, 30.        ])
     """
-    name, parameters = _with_beta(beta, x)
-    return _forward(name, x, out, num_threads, *parameters)
+    return forward("softplus", x, out, num_threads, check.positive(beta, "beta", x))
 
 
 @documented
@@ -503,14 +426,7 @@ def softplus_backward(
     >>> lossgrad.softplus_backward([1.0], [0.0], 2.0)
     array([0.5])
     """
-    name, parameters = _with_beta(beta, x)
-    return _backward(name, grad, x, out, num_threads, *parameters)
-
-
-def _with_beta(beta: float, x: ArrayLike) -> tuple[str, tuple[float, ...]]:
-    """The kernel's name and parameters."""
-    beta = check.positive(beta, "beta", x)
-    return ("softplus", ()) if beta == 1 else ("softplus_beta", (beta,))
+    return backward("softplus", grad, x, out, num_threads, check.positive(beta, "beta", x))
 
 
 @elementwise(
@@ -531,7 +447,7 @@ def mish(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = No
     >>> lossgrad.mish([-1000.0, 0.0, 1.0])
     array([-0.        ,  0.        ,  0.86509839])
     """
-    return _forward("mish", x, out, num_threads)
+    return forward("mish", x, out, num_threads)
 
 
 @documented
@@ -547,7 +463,7 @@ def mish_backward(
     >>> lossgrad.mish_backward([1.0], [0.0])
     array([0.6])
     """
-    return _backward("mish", grad, x, out, num_threads)
+    return backward("mish", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -568,7 +484,7 @@ def silu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = No
     >>> lossgrad.silu([-1000.0, 0.0, 1.0])
     array([-0.        ,  0.        ,  0.73105858])
     """
-    return _forward("silu", x, out, num_threads)
+    return forward("silu", x, out, num_threads)
 
 
 @documented
@@ -584,7 +500,7 @@ def silu_backward(
     >>> lossgrad.silu_backward([1.0], [0.0])
     array([0.5])
     """
-    return _backward("silu", grad, x, out, num_threads)
+    return backward("silu", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -605,7 +521,7 @@ def hardsigmoid(x: ArrayLike, *, out: Array | None = None, num_threads: int | No
     >>> lossgrad.hardsigmoid([-4.0, 0.0, 1.5])
     array([0.  , 0.5 , 0.75])
     """
-    return _forward("hardsigmoid", x, out, num_threads)
+    return forward("hardsigmoid", x, out, num_threads)
 
 
 @documented
@@ -621,7 +537,7 @@ def hardsigmoid_backward(
     >>> lossgrad.hardsigmoid_backward([6.0, 6.0], [0.0, 3.0])
     array([1., 0.])
     """
-    return _backward("hardsigmoid", grad, x, out, num_threads)
+    return backward("hardsigmoid", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -642,7 +558,7 @@ def hardswish(x: ArrayLike, *, out: Array | None = None, num_threads: int | None
     >>> lossgrad.hardswish([-4.0, 0.0, 4.0])
     array([0., 0., 4.])
     """
-    return _forward("hardswish", x, out, num_threads)
+    return forward("hardswish", x, out, num_threads)
 
 
 @documented
@@ -659,7 +575,7 @@ def hardswish_backward(
     >>> lossgrad.hardswish_backward([6.0, 6.0], [0.0, 3.0])
     array([3., 6.])
     """
-    return _backward("hardswish", grad, x, out, num_threads)
+    return backward("hardswish", grad, x, out, num_threads)
 
 
 @elementwise(
@@ -680,7 +596,7 @@ def softsign(x: ArrayLike, *, out: Array | None = None, num_threads: int | None 
     >>> lossgrad.softsign([-1.0, 0.0, 3.0])
     array([-0.5 ,  0.  ,  0.75])
     """
-    return _forward("softsign", x, out, num_threads)
+    return forward("softsign", x, out, num_threads)
 
 
 @documented
@@ -696,13 +612,11 @@ def softsign_backward(
     >>> lossgrad.softsign_backward([1.0, 1.0], [0.0, 1.0])
     array([1.  , 0.25])
     """
-    return _backward("softsign", grad, x, out, num_threads)
+    return backward("softsign", grad, x, out, num_threads)
 
 
 def _gelu(approximate: str) -> str:
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f'approximate must be "none" or "tanh", got {approximate!r}')
-    return "gelu" if approximate == "none" else "gelu_tanh"
+    return "gelu" if check.gelu_form(approximate) == "none" else "gelu_tanh"
 
 
 @elementwise(
@@ -731,7 +645,7 @@ def gelu(
     >>> lossgrad.gelu([-1000.0, 0.0, 1.0])
     array([-0.        ,  0.        ,  0.84134475])
     """
-    return _forward(_gelu(approximate), x, out, num_threads)
+    return forward(_gelu(approximate), x, out, num_threads)
 
 
 @documented
@@ -752,7 +666,7 @@ def gelu_backward(
     >>> lossgrad.gelu_backward([1.0], [0.0])
     array([0.5])
     """
-    return _backward(_gelu(approximate), grad, x, out, num_threads)
+    return backward(_gelu(approximate), grad, x, out, num_threads)
 
 
 @documented
@@ -776,11 +690,14 @@ def prelu(
     array([[-0.1, -0.2],
            [ 2. ,  2. ]])
     """
+    if check.is_container(x):
+        slopes, _ = check.channel_weight(weight, np.broadcast_to(0.0, np.shape(x)), axis)
+        return by_ufunc("prelu", (x, slopes), out, num_threads)
     x = check.floating(x)
     w, axis = check.channel_weight(weight, x, axis)
     result = check.output(out, x.shape, x.dtype)
     (rows, to), slopes = _matrices(axis, w, x, result)
-    _cross("prelu", kernels.FORWARD, None, rows, slopes, to, (), num_threads)
+    cross("prelu", None, rows, slopes, to, (), num_threads)
     return check.finished(result, out)
 
 
@@ -843,14 +760,14 @@ def prelu_backward(
     """
     x = check.floating(x)
     w, axis = check.channel_weight(weight, x, axis)
-    g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    g = check.gradient(grad, x)
     shape = np.shape(weight)
     with arithmetic():
         sums = _weight_sums(g, x, axis, math.prod(shape), num_threads)
         grad_weight = np.array(sums, x.dtype).reshape(shape)
     result = check.output(out, x.shape, x.dtype)
     (g, x, to), slopes = _matrices(axis, w, g, x, result)
-    _cross("prelu", kernels.BACKWARD, g, x, slopes, to, (), num_threads)
+    cross("prelu", g, x, slopes, to, (), num_threads)
     return check.finished(result, out), check.finished(grad_weight, None)
 
 
@@ -934,17 +851,17 @@ def rrelu(
     >>> bool(y[0] == -slopes[0]), float(slopes[1])
     (True, 1.0)
     """
-    x = check.floating(x)
     lower, upper = check.slope_range(lower, upper)
+    if not (training or return_slopes):
+        return forward("leaky_relu", x, out, num_threads, (lower + upper) / 2)
+    x = check.floating(x)
     drawn = np.random.default_rng(rng).random(x.shape) if training else 0.5
-    slopes: Any = None
-    if training or return_slopes:
-        with arithmetic():
-            slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
+    with arithmetic():
+        slopes = np.where(x > 0, 1.0, lower + (upper - lower) * drawn).astype(x.dtype)
     if training:
-        result = _forward("prelu", x, out, num_threads, other=slopes)
+        result = mapped("prelu", None, x, slopes, out, (), num_threads)
     else:
-        result = _forward("leaky_relu", x, out, num_threads, (lower + upper) / 2)
+        result = forward("leaky_relu", x, out, num_threads, (lower + upper) / 2)
     return (result, slopes) if return_slopes else result
 
 
@@ -991,9 +908,9 @@ def rrelu_backward(
     >>> lossgrad.rrelu_backward([1.0, 1.0], [-8.0, 1.0], training=True, slopes=[0.25, 1.0])
     array([0.25, 1.  ])
     """
-    x = check.floating(x)
     lower, upper = check.slope_range(lower, upper)
-    drawn = check.drawn_slopes(slopes, x, training)
-    if drawn is None:
-        return _backward("leaky_relu", grad, x, out, num_threads, (lower + upper) / 2)
-    return _backward("prelu", grad, x, out, num_threads, other=drawn)
+    if slopes is None and not training:
+        return backward("leaky_relu", grad, x, out, num_threads, (lower + upper) / 2)
+    x = check.floating(x)
+    drawn = check.drawn_slopes(slopes, x)
+    return mapped("prelu", check.gradient(grad, x), x, drawn, out, (), num_threads)

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
-from ._core.backend import kernels
 from ._core.environment import arithmetic
-from .activations import OPS, documented
+from ._elementwise import by_ufunc, documented, mapped
 from .losses import row_sums
 from .registry import elementwise
 
@@ -67,10 +66,11 @@ def information_content(
     >>> lossgrad.information_content([1.0, 0.5, 0.125], base=2)
     array([0., 1., 3.])
     """
+    if check.is_container(p):
+        return by_ufunc("information_content", (p,), out, num_threads, base)
     x = check.probabilities(check.floating(p, "p"), "p", num_threads)
-    result = check.output(out, x.shape, x.dtype)
-    _cross("information_content", kernels.FORWARD, None, x, None, result, base, num_threads)
-    return check.finished(result, out)
+    per_log = _per_log(base, x.dtype)
+    return mapped("information_content", None, x, None, out, per_log, num_threads)
 
 
 @documented
@@ -91,26 +91,12 @@ def information_content_backward(
     >>> lossgrad.information_content_backward([1.0], [0.5])
     array([-2.])
     """
+    if check.is_container(grad) or check.is_container(p):
+        check.known_shapes(grad, p)
+        return by_ufunc("information_content_backward", (grad, p), out, num_threads, base)
     x = check.probabilities(check.floating(p, "p"), "p", num_threads)
-    g = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "p")
-    result = check.output(out, x.shape, x.dtype)
-    _cross("information_content", kernels.BACKWARD, g, x, None, result, base, num_threads)
-    return check.finished(result, out)
-
-
-def _cross(
-    name: str,
-    direction: int,
-    grad: Array | None,
-    x: Array,
-    other: Array | None,
-    result: Array,
-    base: float | None,
-    num_threads: int | None,
-) -> None:
-    to = {"out" if direction == kernels.FORWARD else "out_grad": result}
-    how = {"parameters": _per_log(base, x.dtype), "num_threads": num_threads}
-    kernels.elementwise(OPS[name], direction, x, other, grad=grad, **to, **how)
+    g, per_log = check.gradient(grad, x, "p"), _per_log(base, x.dtype)
+    return mapped("information_content", g, x, None, out, per_log, num_threads)
 
 
 def _distribution(p: ArrayLike, name: str, num_threads: int | None) -> Array:
@@ -184,10 +170,8 @@ def _measure_backward(
     classes = check.Classes(x, axis, "p")
     shape = classes.rows_shape()
     g = check.same_shape(check.converted(grad, x.dtype, "grad"), shape, "grad", "the result")
-    result = check.output(out, x.shape, x.dtype)
     wide = np.broadcast_to(g.reshape(classes.rows_shape(keepdims=True)), x.shape)
-    _cross(name, kernels.BACKWARD, wide, x, other, result, base, num_threads)
-    return check.finished(result, out)
+    return mapped(name, wide, x, other, out, _per_log(base, x.dtype), num_threads)
 
 
 def entropy(

@@ -119,7 +119,10 @@ def form(op: Op, given: dict[str, Any]) -> tuple[int, tuple[float, ...]]:
             own = crossing.OPS[name].parameters == 0 and value != op.parameters[parameter]
             name += f"_{parameter}" if own else ""
             numbers.append(float(value))
-    return flat.OPS[name], tuple(numbers[: crossing.OPS[name].parameters])
+    row = crossing.OPS[name]
+    if row.unit is not None and numbers == [1.0]:  # a form of its own
+        row = row.unit
+    return flat.OPS[row.name], tuple(numbers[: row.parameters])
 
 
 def reduced(losses: Array, reduction: str, kept: Any) -> Array:

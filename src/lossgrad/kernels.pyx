@@ -26,7 +26,7 @@ from ._kernels.crossing import _C_API
 cdef extern from "lossgrad.h":
     enum: LG_ABI, LG_F32, LG_F64, LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
     enum: LG_OUT_OF_MEMORY, LG_REFUSED, LG_CHANGED
-    enum: LG_LOGSUMEXP, LG_SOFTMAX, LG_CROSS_ENTROPY
+    enum: LG_ROWS_LOGSUMEXP, LG_ROWS_SOFTMAX, LG_ROWS_CROSS_ENTROPY
     ctypedef struct lg_op:
         const char *name
         int inputs, parameters
@@ -157,27 +157,27 @@ cdef inline bint alike(const floating[:, ::1] a, const floating[:, ::1] b) noexc
 cdef Py_ssize_t softmax(const floating[:, ::1] logits, floating[:, ::1] out, int num_threads=1) noexcept nogil:
     if not alike(logits, out):
         return LG_REFUSED
-    return run_rows[floating](LG_SOFTMAX, LG_FORWARD, logits, NULL, NULL, 0, 1, NULL, &out[0, 0], num_threads)
+    return run_rows[floating](LG_ROWS_SOFTMAX, LG_FORWARD, logits, NULL, NULL, 0, 1, NULL, &out[0, 0], num_threads)
 
 
 cdef Py_ssize_t softmax_backward(const floating[:, ::1] grad, const floating[:, ::1] logits, floating[:, ::1] out,
                                  int num_threads=1) noexcept nogil:
     if not alike(logits, out) or not alike(logits, grad):
         return LG_REFUSED
-    return run_rows[floating](LG_SOFTMAX, LG_BACKWARD, logits, &grad[0, 0], NULL, 0, 1, NULL, &out[0, 0], num_threads)
+    return run_rows[floating](LG_ROWS_SOFTMAX, LG_BACKWARD, logits, &grad[0, 0], NULL, 0, 1, NULL, &out[0, 0], num_threads)
 
 
 cdef Py_ssize_t logsumexp(const floating[:, ::1] logits, floating[::1] out, int num_threads=1) noexcept nogil:
     if not fits(out, logits.shape[0]):
         return LG_REFUSED
-    return run_rows[floating](LG_LOGSUMEXP, LG_FORWARD, logits, NULL, NULL, 0, 1, &out[0], NULL, num_threads)
+    return run_rows[floating](LG_ROWS_LOGSUMEXP, LG_FORWARD, logits, NULL, NULL, 0, 1, &out[0], NULL, num_threads)
 
 
 cdef Py_ssize_t logsumexp_backward(const floating[::1] grad, const floating[:, ::1] logits, floating[:, ::1] out,
                                    int num_threads=1) noexcept nogil:
     if not alike(logits, out) or not fits(grad, logits.shape[0]):
         return LG_REFUSED
-    return run_rows[floating](LG_LOGSUMEXP, LG_BACKWARD, logits, at(grad), NULL, 0, 1, NULL, &out[0, 0], num_threads)
+    return run_rows[floating](LG_ROWS_LOGSUMEXP, LG_BACKWARD, logits, at(grad), NULL, 0, 1, NULL, &out[0, 0], num_threads)
 
 
 cdef Py_ssize_t cross_entropy(const floating[:, ::1] logits, const int64_t[::1] labels, floating[::1] losses,
@@ -186,7 +186,7 @@ cdef Py_ssize_t cross_entropy(const floating[:, ::1] logits, const int64_t[::1] 
     if labels.shape[0] != rows or losses.shape[0] != rows:
         return LG_REFUSED
     return run_rows[floating](
-        LG_CROSS_ENTROPY, LG_FORWARD, logits, NULL, &labels[0], ignore_index, 1, &losses[0], NULL, num_threads)
+        LG_ROWS_CROSS_ENTROPY, LG_FORWARD, logits, NULL, &labels[0], ignore_index, 1, &losses[0], NULL, num_threads)
 
 
 cdef Py_ssize_t cross_entropy_backward(const floating[::1] grad, const floating[:, ::1] logits,
@@ -196,7 +196,7 @@ cdef Py_ssize_t cross_entropy_backward(const floating[::1] grad, const floating[
     if labels.shape[0] != rows or not fits(grad, rows) or not alike(logits, out):
         return LG_REFUSED
     return run_rows[floating](
-        LG_CROSS_ENTROPY, LG_BACKWARD, logits, at(grad), &labels[0],
+        LG_ROWS_CROSS_ENTROPY, LG_BACKWARD, logits, at(grad), &labels[0],
         ignore_index, scale, NULL, &out[0, 0], num_threads)
 
 
@@ -207,7 +207,7 @@ cdef Py_ssize_t cross_entropy_value_and_grad(const floating[:, ::1] logits, cons
     if labels.shape[0] != rows or losses.shape[0] != rows or not alike(logits, grad):
         return LG_REFUSED
     return run_rows[floating](
-        LG_CROSS_ENTROPY, LG_VALUE_AND_GRAD, logits, NULL, &labels[0], ignore_index, scale, &losses[0], &grad[0, 0],
+        LG_ROWS_CROSS_ENTROPY, LG_VALUE_AND_GRAD, logits, NULL, &labels[0], ignore_index, scale, &losses[0], &grad[0, 0],
         num_threads)
 
 

@@ -81,22 +81,12 @@ def _row_loss(
     weights = check.class_weight(weight, shape[axis], dtype)
     rows, entries = check.loss_mask(where, shape, axis)
     samples = check.sample_weight(sample_weight, rows, rows_shape, reduction, num_threads)
+    lse_result, saved = _saved(lse, value, rows_shape, dtype)
     g: Any = 1.0
-    row_grad, losses_out, gradient, losses = None, None, None, None
-    lse_result: Any = None
-    saved: Any = None
-    if lse is not None:
-        if value:
-            lse_result = check.lse_output(lse, rows_shape, dtype)
-            saved = np.empty(lse_result.size)
-        else:
-            with arithmetic():
-                saved = np.ascontiguousarray(check.lse_input(lse, rows_shape, dtype), np.float64)
-            saved = saved.reshape(-1)
+    losses_out, gradient, losses = None, None, None
     if upstream is not None:
         if not value:
             g = check.upstream(upstream, reduction, rows_shape, dtype)
-        row_grad = g if type(g) is np.ndarray else None
         gradient = check.output(out, shape, dtype, axis=axis)
     else:
         check.loss_out(out, reduction)
@@ -104,28 +94,14 @@ def _row_loss(
     if value and not reduced:
         losses = check.output(losses_out, rows_shape, dtype, rows=True)
 
-    labelled = t.dtype.kind in "iu"
-    if labelled and reduction == "mean":
-        weights, samples = check.weights_of_labels(
-            weights, samples, t, ignore_index, smoothing != 0
-        )
-    x = check.filled(x, entries, -math.inf)
-    t = t if labelled else check.filled(t, entries, 0)
-    of = kernels.Targets(
-        labels=t if labelled else None,
-        soft=None if labelled else check.class_runs(t, axis),
-        weight=weights,
-        sample_weight=samples,
-        ignore_index=ignore_index,
-        smoothing=smoothing,
-    )
-    bad, reduced_loss = kernels.row_loss(
+    each = type(g) is np.ndarray
+    bad, loss = kernels.row_loss(
         OPS[name],
-        x,
+        check.filled(x, entries, -math.inf),
         axis,
-        of,
-        up=1.0 if row_grad is not None else g,
-        row_grad=row_grad,
+        _targets(t, axis, entries, weights, samples, ignore_index, smoothing, reduction),
+        up=1.0 if each else g,
+        row_grad=g if each else None,
         mean=reduction == "mean",
         reduced=value and reduced,
         out=gradient,
@@ -136,19 +112,56 @@ def _row_loss(
     )
     if bad >= 0:
         raise check.bad_label(t, bad, shape[axis], ignore_index)
-    loss: Any = None
-    if saved is not None and value:
+    if lse_result is not None:
         with arithmetic():
             lse_result[...] = saved.reshape(rows_shape)
             check.finished(lse_result, lse)
     if losses is not None:
         loss = check.finished(losses, losses_out)
-    elif value:
-        loss = reduced_loss
     if gradient is None:
         return loss, None
     check.clear(gradient, entries)
     return loss, check.finished(gradient, out)
+
+
+def _saved(
+    lse: Array | None, value: bool, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[Array | None, Any]:
+    """Where each row's log-sum-exp goes if there are values, and in float64, from or to C."""
+    if lse is None:
+        return None, None
+    if value:
+        result = check.lse_output(lse, shape, dtype)
+        return result, np.empty(math.prod(shape))
+    with arithmetic():
+        given = np.ascontiguousarray(check.lse_input(lse, shape, dtype), np.float64)
+    return None, given.reshape(-1)
+
+
+def _targets(
+    t: Array,
+    axis: int,
+    entries: Array | None,
+    weights: Array | None,
+    samples: Array | None,
+    ignore_index: int,
+    smoothing: float,
+    reduction: str,
+) -> Any:
+    """What a call is of, for C."""
+    labelled = t.dtype.kind in "iu"
+    if labelled and reduction == "mean":
+        weights, samples = check.weights_of_labels(
+            weights, samples, t, ignore_index, smoothing != 0
+        )
+    return kernels.Targets(
+        labels=t if labelled else None,
+        soft=None if labelled else check.class_runs(check.filled(t, entries, 0), axis),
+        weight=weights,
+        sample_weight=samples,
+        ignore_index=ignore_index,
+        param=smoothing,
+    )
 
 
 @row_loss(

@@ -33,48 +33,30 @@ OPS = kernels.ROW_OPS if kernels else {}
 
 def _softmax_like(
     name: str,
+    grad: ArrayLike | None,
     x: ArrayLike,
     axis: Axis,
     where: ArrayLike | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    if where is None:
-        plain = kernels.plain_softmax(OPS[name], None, x, axis, out, num_threads)
-        if plain is not None:
-            return plain
-    x = check.floating(x)
-    classes = check.Classes(x, axis, where=where)
-    x = classes.read(x, -math.inf)
-    result = classes.output(out, x.dtype)
-    kernels.softmax_like(
-        OPS[name], kernels.FORWARD, x, classes.axis, out=result, num_threads=num_threads
-    )
-    return classes.finished(result, out)
-
-
-def _softmax_like_backward(
-    name: str,
-    grad: ArrayLike,
-    x: ArrayLike,
-    axis: Axis,
-    where: ArrayLike | None,
-    out: Array | None,
-    num_threads: int | None,
-) -> Array:
+    """Forward, or backward if grad is given."""
     if where is None:
         plain = kernels.plain_softmax(OPS[name], grad, x, axis, out, num_threads)
         if plain is not None:
             return plain
     x = check.floating(x)
     classes = check.Classes(x, axis, where=where)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
-    x, grad = classes.read(x, -math.inf), classes.read(grad, 0)
+    direction = kernels.FORWARD
+    if grad is not None:
+        grad, direction = classes.read(check.gradient(grad, x), 0), kernels.BACKWARD
+    x = classes.read(x, -math.inf)
     result = classes.output(out, x.dtype)
     kernels.softmax_like(
-        OPS[name], kernels.BACKWARD, x, classes.axis, grad=grad, out=result, num_threads=num_threads
+        OPS[name], direction, x, classes.axis, grad=grad, out=result, num_threads=num_threads
     )
-    classes.clear(result)
+    if grad is not None:
+        classes.clear(result)
     return classes.finished(result, out)
 
 
@@ -129,7 +111,7 @@ def softmax(
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
-    return _softmax_like("softmax", x, axis, where, out, num_threads)
+    return _softmax_like("softmax", None, x, axis, where, out, num_threads)
 
 
 def softmax_backward(
@@ -175,7 +157,7 @@ def softmax_backward(
     >>> lossgrad.softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.25, -0.25])
     """
-    return _softmax_like_backward("softmax", grad, x, axis, where, out, num_threads)
+    return _softmax_like("softmax", grad, x, axis, where, out, num_threads)
 
 
 def log_softmax(
@@ -223,7 +205,7 @@ def log_softmax(
     >>> lossgrad.log_softmax([0.0, -20.0])
     array([-2.06115362e-09, -2.00000000e+01])
     """
-    return _softmax_like("log_softmax", x, axis, where, out, num_threads)
+    return _softmax_like("log_softmax", None, x, axis, where, out, num_threads)
 
 
 def log_softmax_backward(
@@ -269,7 +251,7 @@ def log_softmax_backward(
     >>> lossgrad.log_softmax_backward([1.0, 0.0], [0.0, 0.0])
     array([ 0.5, -0.5])
     """
-    return _softmax_like_backward("log_softmax", grad, x, axis, where, out, num_threads)
+    return _softmax_like("log_softmax", grad, x, axis, where, out, num_threads)
 
 
 def logsumexp(
@@ -494,7 +476,7 @@ def softmin_backward(
     """
     x = check.floating(x)
     classes = check.Classes(x, axis)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    grad = check.gradient(grad, x)
     x, grad = classes.merged(x), classes.merged(grad)
     result = classes.output(out, x.dtype)
     shared = result is grad or np.may_share_memory(result, grad)

@@ -49,7 +49,7 @@ cdef extern from "kernels.h":
         int64_t ignore_index
         const void *weight
         const double *sample_weight
-        double smoothing, scale, over
+        double param, scale, over
         lg_sum *sum
         lg_statistics statistics
         int *strange

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ class Op:
     inputs: int
     parameters: int
     is_loss: bool
+    unit: Op | None
     bound: float
     derivative_bound: float
+    unit: Op | None
 
 class RowOp:
     name: str
@@ -33,17 +36,28 @@ class Targets:
         weight: NDArray[Any] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
         ignore_index: int = -100,
-        smoothing: float = 0.0,
+        param: float = 0.0,
     ) -> None: ...
 
+def element_ufunc(name: str, doc: str, op: Op, direction: int, leads: int = 1) -> np.ufunc: ...
+def row_ufunc(name: str, doc: str, signature: str, op: RowOp, direction: int) -> np.ufunc: ...
+def function_ufunc(
+    name: str,
+    doc: str,
+    signature: str,
+    nin: int,
+    nout: int,
+    leads: int,
+    gradient: bool,
+    function: Callable[..., None],
+) -> np.ufunc: ...
 def plain_elementwise(
-    op: Op,
-    direction: int,
+    op: str,
     grad: object,
     x: object,
     out: object,
-    parameters: tuple[float, ...],
     num_threads: int | None,
+    parameters: tuple[float, ...],
 ) -> NDArray[Any] | None: ...
 def plain_softmax(
     op: RowOp, grad: object, x: object, axis: int, out: object, num_threads: int | None
@@ -56,7 +70,7 @@ def plain_row_loss(
     labels: object,
     ignore_index: int,
     reduction: str,
-    smoothing: float,
+    param: float,
     axis: int,
     out: object,
     value: bool,
@@ -151,7 +165,7 @@ def row_loss(
     lse: NDArray[np.float64] | None = None,
     lse_given: bool = False,
     num_threads: int | None = None,
-) -> tuple[int, float]: ...
+) -> tuple[int, Any]: ...
 def row_statistics(
     x: NDArray[Any],
     targets: Targets,

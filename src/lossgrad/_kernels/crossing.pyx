@@ -12,21 +12,24 @@ arguments at a glance, and leave all others, and every error, to Python.
 
 import os
 
+import numpy as np
+
 from cpython.exc cimport PyErr_Occurred
 from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport NAN, fabs, frexp, isfinite
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.math cimport INFINITY, NAN, fabs, frexp, isfinite
 from libc.stdint cimport int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from numpy cimport (
-    NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, NPY_INT64, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
+    NPY_ARRAY_WRITEABLE, NPY_CASTING, NPY_DOUBLE, NPY_FLOAT, NPY_FLOAT16, NPY_INT64, NPY_NO_CASTING, PyArray_BYTES, PyArray_CheckExact, PyArray_DIM, PyArray_DIMS,
     PyArray_EMPTY, PyArray_IS_C_CONTIGUOUS, PyArray_ISBEHAVED_RO, PyArray_ISCARRAY, PyArray_ISCARRAY_RO,
     PyArray_ISINTEGER, PyArray_ISNOTSWAPPED, PyArray_ISUNSIGNED, PyArray_ISWRITEABLE,
-    PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_NDIM, PyArray_SAMESHAPE, PyArray_SIZE,
-    PyArray_STRIDE, PyArray_TYPE, import_array, ndarray, npy_intp,
+    PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_NDIM, PyArray_SAMESHAPE, PyArray_SIZE, PyArray_SimpleNew,
+    PyArray_STRIDE, PyArray_TYPE, import_array, import_umath, ndarray, npy_intp,
 )
 
 from . import threads
@@ -46,5 +49,6 @@ include "rows.pxi"
 include "norms.pxi"
 include "totals.pxi"
 include "plain.pxi"
+include "ufuncs.pxi"
 
 set_level(os.environ.get("LOSSGRAD_ISA") or None)

@@ -1,19 +1,40 @@
 # The loop over elements.
 
-cdef bint is_run(object given) except -1:
-    """Whether elements are next to each other, or all one number, in C order; so is what is not given."""
-    cdef ndarray a
-    if given is None:
-        return True
-    a = given
-    return PyArray_IS_C_CONTIGUOUS(a) or is_one_number(a)
-
-
 cdef bint is_one_number(ndarray a) noexcept:
-    """Whether all elements have one place."""
+    """Whether all elements have one place: that suits any order."""
     cdef int k
     for k in range(PyArray_NDIM(a)):
         if PyArray_STRIDE(a, k):
+            return False
+    return True
+
+
+cdef int view_line(lg_view *view, char *at, Py_ssize_t stride, int storage) noexcept nogil:
+    view.at, view.storage = at, storage
+    view.stride = [0, 0, stride]
+    return 0
+
+
+cdef char *least(const lg_view *view, Py_ssize_t reach) noexcept nogil:
+    return view.at + min(0, reach * view.stride[2])
+
+
+cdef char *past(const lg_view *view, Py_ssize_t reach) noexcept nogil:
+    return view.at + max(0, reach * view.stride[2]) + lg_size(view.storage)
+
+
+cdef bint is_in_step(const lg_map_job *job) noexcept nogil:
+    """Whether a line's results are written where nothing else is still to be read: a reduction reads what it writes."""
+    cdef const lg_view *out = &job.out[0]
+    cdef const lg_view *a
+    cdef Py_ssize_t reach = job.shape[2] - 1
+    cdef int k
+    if reach and not out.stride[2]:
+        return False
+    for k in range(job.inputs):
+        a = &job.inp[k]
+        if (a.at != out.at or a.stride[2] != out.stride[2] or a.storage != out.storage) and (
+                past(a, reach) > least(out, reach) and past(out, reach) > least(a, reach)):
             return False
     return True
 
@@ -30,16 +51,21 @@ cdef struct Elements:
     Reads reads
 
 
-cdef int start_elements(Elements *e, Op op, int direction, int storage, tuple parameters) except -1:
+cdef int applied(Op op, tuple parameters, double *param) except -1:
+    """The number of the op that these are parameters of, once they are numbers."""
     cdef int k
+    for k in range(min(4, len(parameters))):
+        param[k] = parameters[k]
+    return op.unit.index if op.unit is not None and param[0] == 1 else op.index
+
+
+cdef int start_elements(Elements *e, Op op, int direction, int storage, tuple parameters) except -1:
     memset(e, 0, sizeof(lg_map_job))
     e.computed = lg_computed(storage)
     e.runs, e.reads.number = False, 0
-    e.job.op, e.job.direction, e.job.inputs = op.index, direction, op.inputs
+    e.job.op, e.job.direction, e.job.inputs = applied(op, parameters, e.param), direction, op.inputs
     e.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
     e.job.shape[0] = -1
-    for k in range(min(4, len(parameters))):
-        e.param[k] = parameters[k]
     e.job.param = e.param
     return 0
 
@@ -51,7 +77,7 @@ cdef ndarray box(Elements *e, object given, bint writes, lg_view *view, int stor
     cdef int k, lead = 3 - PyArray_NDIM(a)
     shape, view.stride = [1, 1, 1], [0, 0, 0]
     if e.runs:
-        if not is_run(a):
+        if not PyArray_IS_C_CONTIGUOUS(a) and not is_one_number(a):
             a = a.reshape(-1)
         shape[2] = PyArray_SIZE(a)
         view.stride[2] = lg_size(storage) if PyArray_IS_C_CONTIGUOUS(a) else PyArray_STRIDE(a, PyArray_NDIM(a) - 1)
@@ -87,16 +113,16 @@ cdef int sum_values(Elements *e) except -1:
     return 0
 
 
-cdef int run_elements(Elements *e, object num_threads) except -1:
+cdef int run_map(const lg_map_job *job, int storage, object num_threads) except -1:
     cdef lg_way way
     cdef int status
-    cdef Py_ssize_t n = e.job.shape[0] * e.job.shape[1] * e.job.shape[2]
-    begin(&way, e.computed, n, num_threads)
+    cdef Py_ssize_t n = job.shape[0] * job.shape[1] * job.shape[2]
+    begin(&way, storage, n, num_threads)
     if n <= QUICK:
-        status = lg_map(&way, &e.job)
+        status = lg_map(&way, job)
     else:
         with nogil:
-            status = lg_map(&way, &e.job)
+            status = lg_map(&way, job)
     return ended(status)
 
 
@@ -142,10 +168,7 @@ cdef object map_elements(Op op, int direction, const Roles *of, tuple parameters
     cdef double up = of.up
     cdef int k = 0, storage = storage_of(a)
     start_elements(&e, op, direction, storage, parameters)
-    # One number for all elements suits any order.
-    e.runs = PyArray_NDIM(a) > 3 or (
-        is_run(a) and is_run(grad) and is_run(b) and is_run(c) and is_run(weight) and is_run(shift) and is_run(out)
-        and is_run(out_grad))
+    e.runs = PyArray_NDIM(a) > 3  # else C joins what is a run
     if direction != LG_FORWARD:
         k = 1
         job.inputs += 1
@@ -171,7 +194,7 @@ cdef object map_elements(Op op, int direction, const Roles *of, tuple parameters
     values = None if value is None else box(&e, value, True, &job.out[0], storage)
     k = 0 if direction == LG_BACKWARD else 1
     slopes = None if slope is None else box(&e, slope, True, &job.out[k], storage)
-    run_elements(&e, num_threads)
+    run_map(&e.job, storage, num_threads)
     deliver(out, value)
     deliver(out_grad, slope)
     return lg_sum_value(&e.sum) if job.sum != NULL else None

@@ -23,9 +23,14 @@ cdef int look() noexcept with gil:
     return PyErr_CheckSignals()
 
 
+cdef void begin_short(lg_way *way, int storage) noexcept nogil:
+    """How to do a job that is over before a helper could begin."""
+    way.level, way.computed, way.threads, way.look = lg_active, lg_computed(storage), 1, NULL
+
+
 cdef int begin(lg_way *way, int storage, double work, object num_threads) except -1:
     """How to do a job that takes as long as so many float32 elements."""
-    way.level, way.computed, way.threads, way.look = lg_active, lg_computed(storage), 1, NULL
+    begin_short(way, storage)
     if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
         num_threads = threads.checked(num_threads)
     if work > SHORT:

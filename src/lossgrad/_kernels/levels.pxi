@@ -43,6 +43,8 @@ cdef class Op:
     cdef readonly int inputs, parameters
     cdef readonly bint is_loss
     cdef readonly double bound, derivative_bound
+    cdef readonly Op unit  # the op to use where the parameter, then a positive number, is 1; None if there is none
+    cdef Op each           # that of which the parameter is an input, one for each element; None if there is none
     cdef int index
 
 
@@ -63,6 +65,8 @@ cdef dict of_elements():
         op.inputs, op.parameters = lg_ops[k].inputs, lg_ops[k].parameters
         op.bound, op.derivative_bound = lg_ops[k].bound, lg_ops[k].derivative_bound
         found[op.name] = op
+    (<Op> found["softplus"]).unit, (<Op> found["celu"]).unit = found["softplus_one"], found["elu"]
+    (<Op> found["leaky_relu"]).each = found["prelu"]
     return found
 
 
@@ -77,7 +81,8 @@ cdef dict of_rows():
     return found
 
 
-OPS, ROW_OPS = of_elements(), of_rows()  # by name
+cdef dict elements = of_elements()
+OPS, ROW_OPS = elements, of_rows()  # by name
 
 
 def bounds():

@@ -29,7 +29,7 @@ def run_within(ndarray x, double most, num_threads):
 cdef object result_like(ndarray x, object out):
     """An array for a result of x's dtype and shape: out, a new one if that is None; None if it does not fit."""
     if out is None:
-        return PyArray_EMPTY(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x), 0)
+        return PyArray_SimpleNew(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x))
     return out if is_alike(out, x) and PyArray_ISWRITEABLE(out) else None
 
 
@@ -53,21 +53,29 @@ cdef int plain_axis(object axis, ndarray x) except -2:
     return k if 0 <= k < PyArray_NDIM(x) and PyArray_DIM(x, k) and not overflow else -1
 
 
-def plain_elementwise(Op op, int direction, grad, x, out, tuple parameters, num_threads):
-    """The result of an op of one input, forward or backward (out if given); None if it is for others to say."""
-    if not is_plain(x) or PyArray_NDIM(x) == 0 or not (grad is None or is_alike(grad, x)):
+def plain_elementwise(str op, grad, x, out, num_threads, tuple parameters):
+    """The result of an op of one input, by its name, or its gradient (out if given); None if it is for others to say."""
+    cdef bint first = grad is not None
+    if not is_plain(x) or PyArray_NDIM(x) == 0 or first and not is_alike(grad, x):
         return None
     result = result_like(x, out)
     if result is None:
         return None
-    cdef Roles of
-    memset(&of, 0, sizeof(Roles))
-    of.a, of.grad, of.up, of.divisor = <PyObject *> x, role(grad), 1.0, 1.0
-    if direction == LG_FORWARD:
-        of.out = <PyObject *> result
-    else:
-        of.out_grad = <PyObject *> result
-    map_elements(op, direction, &of, parameters, num_threads)
+    cdef lg_map_job job
+    cdef double p[4]
+    cdef int storage = storage_of_number(PyArray_TYPE(x))
+    cdef Py_ssize_t size = lg_size(storage)
+    memset(&job, 0, sizeof(job))
+    job.op, job.inputs, job.outputs = applied(elements[op], parameters, p), 1 + first, 1
+    job.direction = LG_BACKWARD if first else LG_FORWARD
+    job.shape, job.param = [1, 1, PyArray_SIZE(x)], p
+    view_line(&job.inp[first], PyArray_BYTES(x), size, storage)
+    view_line(&job.out[0], PyArray_BYTES(result), size, storage)
+    if first:
+        view_line(&job.inp[0], PyArray_BYTES(grad), size, storage)
+    if out is not None and not is_in_step(&job):
+        return None
+    run_map(&job, storage, num_threads)
     return result
 
 
@@ -100,7 +108,7 @@ def plain_logsumexp(x, axis, num_threads):
     return result
 
 
-def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, smoothing, axis, out, bint value, num_threads):
+def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, param, axis, out, bint value, num_threads):
     """(loss if value is asked for, gradient unless upstream is None) for labels; None if it is for others to say.
 
     Nothing has been written then.
@@ -118,7 +126,7 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, smoot
             return None
     if axis is LAST_AXIS and along > 1 and PyArray_DIM(x, along) == PyArray_DIM(x, along - 1):
         return None  # they fit another axis as well
-    if type(ignore_index) is not int or type(smoothing) is not float or not 0 <= <double> smoothing <= 1:
+    if type(ignore_index) is not int or type(param) is not float or not 0 <= <double> param <= 1:
         return None
     cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
     if overflow or not (mean or each or reduction == "sum"):
@@ -128,20 +136,15 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, smoot
     if gradient is None and (upstream is not None or out is not None) or each and losses is None:
         return None
     cdef Rows rows
-    cdef double divisor
     held = start_rows(&rows, op.forward, x, along)
     held_too = take_labels(&rows, t, ignored)
     check_labels(&rows, num_threads)
     if rows.found.bad:
         return None
-    divisor = rows.found.kept if mean else 1.0
-    rows.job.smoothing, rows.job.over = smoothing, divisor
+    rows.job.param = param
     if upstream is not None:
         rows.job.scale = upstream
-    if value and not each:
-        losses = reduced_rows(&rows, mean, divisor, gradient, num_threads)
-    else:
-        deliver_rows(&rows, gradient, losses, num_threads)
+    losses = losses_of(&rows, mean, rows.found.kept if mean else 1.0, value and not each, gradient, losses, num_threads)
     return losses, gradient
 
 

@@ -129,17 +129,18 @@ def softmax_jacobian(x, int axis, out, num_threads):
 cdef class Targets:
     """What a row loss is of: labels, or distributions of the logits' shape (soft), and what they weigh.
 
-    Class weights are of the computed type, sample weights finite, not negative and one a row.
+    Class weights are of the computed type, sample weights finite, not negative and one a row. param is what the
+    loss is given besides: label_smoothing of cross_entropy.
     """
 
     cdef object labels, soft, weight, sample_weight
     cdef int64_t ignore_index
-    cdef double smoothing
+    cdef double param
 
     def __init__(self, *, labels=None, soft=None, weight=None, sample_weight=None, int64_t ignore_index=-100,
-                 double smoothing=0.0):
+                 double param=0.0):
         self.labels, self.soft, self.weight, self.sample_weight = labels, soft, weight, sample_weight
-        self.ignore_index, self.smoothing = ignore_index, smoothing
+        self.ignore_index, self.param = ignore_index, param
 
     cdef list join(self, Rows *rows):
         """Take part in a call: what holds the memory."""
@@ -152,7 +153,7 @@ cdef class Targets:
             held.append(beside_logits(rows, self.soft, &rows.job.soft, lg_computed(rows.storage)))
         else:
             held.append(take_labels(rows, self.labels, self.ignore_index))
-        rows.job.smoothing = self.smoothing
+        rows.job.param = self.param
         return held
 
     cdef double divisor(self, Rows *rows) except? -1:
@@ -164,17 +165,23 @@ cdef class Targets:
         return lg_sum_value(&rows.found.weights)
 
 
-cdef double reduced_rows(Rows *rows, bint mean, double divisor, object out, object num_threads) except? -1:
-    """Run a row loss, with gradients to out unless that is None: the losses' sum, or that over divisor."""
-    lg_sum_clear(&rows.sum)
-    rows.job.sum = &rows.sum
-    deliver_rows(rows, out, None, num_threads)
+cdef object losses_of(Rows *rows, bint mean, double divisor, bint reduced, object out, object value, object num_threads):
+    """Run a row loss, with gradients over divisor to out unless that is None: value, to which each row's loss goes, or
+    reduced their sum or mean.
+    """
+    rows.job.over = divisor
+    if reduced:
+        lg_sum_clear(&rows.sum)
+        rows.job.sum = &rows.sum
+    deliver_rows(rows, out, value, num_threads)
+    if not reduced:
+        return value
     return lg_sum_mean(&rows.sum, divisor) if mean else lg_sum_value(&rows.sum)
 
 
 def row_loss(RowOp op, x, int axis, Targets targets, *, double up=1.0, row_grad=None, bint mean=False,
              bint reduced=False, out=None, value=None, lse=None, bint lse_given=False, num_threads=None):
-    """A row loss: (first row whose label is bad or -1, the losses' sum or mean if they are reduced).
+    """A row loss: (first row whose label is bad or -1, the losses: value, or their sum or mean if they are reduced).
 
     Nothing is written if there is a bad row. Losses of each row go to value, gradients (times up and
     row_grad, over the weights if mean) to out, log-sum-exps to lse, from where they come if they are given.
@@ -184,17 +191,14 @@ def row_loss(RowOp op, x, int axis, Targets targets, *, double up=1.0, row_grad=
     if targets.soft is None:
         check_labels(&rows, num_threads)
         if rows.found.bad:
-            return rows.found.bad - 1, 0.0
+            return rows.found.bad - 1, None
     cdef double divisor = targets.divisor(&rows) if mean else 1.0
-    rows.job.scale, rows.job.over = up, divisor
+    rows.job.scale = up
     if lse is not None:
         rows.job.lse, rows.job.lse_given = one_a_row(&rows, lse), lse_given
     if row_grad is not None:
         held.append(row_grid(row_grad, False, &rows.job.row_grad, rows.shape, rows.storage, &rows.reads))
-    if reduced:
-        return -1, reduced_rows(&rows, mean, divisor, out, num_threads)
-    deliver_rows(&rows, out, value, num_threads)
-    return -1, 0.0
+    return -1, losses_of(&rows, mean, divisor, reduced, out, value, num_threads)
 
 
 def row_statistics(x, Targets targets, *, loss, lse, int64_t[::1] predicted, int64_t[::1] rank, double[:, ::1] figures,

@@ -6,8 +6,12 @@ from __future__ import annotations
 import operator
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _chosen: int | None = None
+_asked: ContextVar[int | None] = ContextVar("num_threads", default=None)
 
 
 def set_num_threads(num_threads: int | None) -> None:
@@ -58,7 +62,17 @@ def get_num_threads() -> int:
     >>> lossgrad.get_num_threads() >= 1
     True
     """
-    return _chosen or _environment or _cpus()
+    return _asked.get() or _chosen or _environment or _cpus()
+
+
+@contextmanager
+def using(num_threads: int | None) -> Iterator[None]:
+    """A context with a number for calls that have no argument for it."""
+    before = _asked.set(None if num_threads is None else checked(num_threads))
+    try:
+        yield
+    finally:
+        _asked.reset(before)
 
 
 def checked(num_threads: int) -> int:

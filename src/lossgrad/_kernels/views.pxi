@@ -3,21 +3,20 @@
 cdef int bfloat16 = -1  # the number of a type that is not NumPy's own, once it has been seen
 
 
+cdef int storage_of_number(int number) noexcept nogil:
+    """How elements of a type's number are stored; of one that is not NumPy's own it is bfloat16's that is asked for."""
+    return LG_F32 if number == NPY_FLOAT else LG_F64 if number == NPY_DOUBLE else LG_F16 if number == NPY_FLOAT16 else LG_BF16
+
+
 cdef int storage_of(ndarray a) except -1:
     """How elements are stored."""
     global bfloat16
-    cdef int number = PyArray_TYPE(a)
-    if number == NPY_FLOAT:
-        return LG_F32
-    if number == NPY_DOUBLE:
-        return LG_F64
-    if number == NPY_FLOAT16:
-        return LG_F16
-    if number != bfloat16:
+    cdef int number = PyArray_TYPE(a), storage = storage_of_number(number)
+    if storage == LG_BF16 and number != bfloat16:
         if a.dtype.name != "bfloat16":
             raise TypeError(f"no kernels for {a.dtype}")
         bfloat16 = number
-    return LG_BF16
+    return storage
 
 
 cdef ndarray operand(object given, bint writes, int storage, Reads *reads, bint in_step):

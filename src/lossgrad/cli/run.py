@@ -30,64 +30,86 @@ Progress = Callable[[int, int, float], None]
 
 def add_rows(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Evaluation, int]:
     """Add the job's rows; with --state, go on from an interrupted run. Also the rows it had."""
-    fresh, start, identity = state, Position(), None
-    path, shards = arguments.state, job.shards
-    if path is not None:
-        named: Any = job.targets
-        rows = [job.rows]
-        if isinstance(shards, FileShards):
-            named, rows = shards.fingerprint(), shards.rows
-        keys = arguments.logits_key, arguments.targets_key
-        blocks = BLOCK_BYTES, MEMORY_BYTES, BLOCK_FIGURES  # in which the position counts
-        identity = checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks])
-        state, start = checkpoint.resume(path, state, identity, rows)
-    before = state.rows
+    resumed, start, identity = state, Position(), None
+    if arguments.state is not None:
+        identity, rows = _identity(job, state, arguments)
+        resumed, start = checkpoint.resume(arguments.state, state, identity, rows)
     if arguments.dask is not None:
         from lossgrad.evaluation.dask import add_files
 
-        assert isinstance(shards, FileShards)
-        add_files(fresh, shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
-        return fresh, 0  # all of it: a cluster takes the pieces in no order to go on in
-    done, size, began = before, 0, time.perf_counter()
-    saved = began
-
-    def after_block(rows: int, more: int) -> bool:
-        nonlocal done, size
-        done += rows
-        size += more
-        now = time.perf_counter()
-        if progress is not None:
-            progress(done, job.rows, size / max(now - began, 1e-9) / 1e9)
-        return identity is not None and (asked.is_set() or now - saved > _SAVE_SECONDS)
-
-    def save(position: Position) -> None:
-        nonlocal saved
-        stop = asked.is_set()
-        assert identity is not None  # else nothing is saved
-        unfinished = checkpoint.Unfinished(identity, position, job.rows)
-        checkpoint.save(path, state, unfinished)
-        saved = time.perf_counter()
-        if stop and done < job.rows:
-            raise Interrupted(position)
-
+        assert isinstance(job.shards, FileShards)
+        add_files(state, job.shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
+        return state, 0  # all of it: a cluster takes the pieces in no order to go on in
+    before = resumed.rows
     with _stop_signals(identity is not None) as asked, _progress_bar() as progress:
+        run = _Run(job.rows, resumed, arguments.state, identity, asked, progress)
         try:
             walk(
-                state,
-                shards,
+                resumed,
+                job.shards,
                 axis=arguments.axis,
                 strict=arguments.strict,
                 threads=arguments.threads or get_num_threads(),
                 start=start,
-                after_block=after_block,
-                checkpoint=save,
+                after_block=run.after_block,
+                checkpoint=run.save,
             )
         except Interrupted:
             raise KeyboardInterrupt(
-                f"after {done} of {job.rows} rows, saved in {path}; "
+                f"after {run.done} of {job.rows} rows, saved in {arguments.state}; "
                 "give the same command again to go on"
             ) from None
-    return state, before
+    return resumed, before
+
+
+def _identity(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[str, list[int]]:
+    """What tells a job from others, and the rows of each of its shards."""
+    named: Any = job.targets
+    rows = [job.rows]
+    if isinstance(job.shards, FileShards):
+        named, rows = job.shards.fingerprint(), job.shards.rows
+    keys = arguments.logits_key, arguments.targets_key
+    blocks = BLOCK_BYTES, MEMORY_BYTES, BLOCK_FIGURES  # in which the position counts
+    return checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks]), rows
+
+
+class _Run:
+    """A walk under way: how far it is, shown and saved from time to time."""
+
+    def __init__(
+        self,
+        rows: int,
+        state: Evaluation,
+        path: Any,
+        identity: str | None,
+        asked: threading.Event,
+        progress: Progress | None,
+    ) -> None:
+        self._rows, self._state, self._path, self._identity = rows, state, path, identity
+        self._asked, self._progress = asked, progress
+        self.done, self._bytes = state.rows, 0
+        self._began = self._saved = time.perf_counter()
+
+    def after_block(self, rows: int, more: int) -> bool:
+        """Count what was done: whether to save it."""
+        self.done += rows
+        self._bytes += more
+        now = time.perf_counter()
+        if self._progress is not None:
+            rate = self._bytes / max(now - self._began, 1e-9) / 1e9
+            self._progress(self.done, self._rows, rate)
+        late = now - self._saved > _SAVE_SECONDS
+        return self._identity is not None and (self._asked.is_set() or late)
+
+    def save(self, position: Position) -> None:
+        """Save the state, and stop there if that was asked for."""
+        stop = self._asked.is_set()
+        assert self._identity is not None  # else nothing is saved
+        unfinished = checkpoint.Unfinished(self._identity, position, self._rows)
+        checkpoint.save(self._path, self._state, unfinished)
+        self._saved = time.perf_counter()
+        if stop and self.done < self._rows:
+            raise Interrupted(position)
 
 
 @contextlib.contextmanager

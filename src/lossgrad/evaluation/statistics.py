@@ -71,7 +71,7 @@ def row_statistics(
         labels=y,
         weight=check.class_weight(weight, classes, x.dtype),
         ignore_index=ignore_index,
-        smoothing=check.smoothing(label_smoothing),
+        param=check.smoothing(label_smoothing),
     )
     results = {"loss": loss, "lse": lse, "predicted": predicted, "rank": rank, "figures": figures}
     bad = kernels.row_statistics(x, targets, **results, num_threads=num_threads)

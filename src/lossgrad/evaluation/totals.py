@@ -66,7 +66,7 @@ class Totals:
             weight=check.class_weight(of.weight, x.shape[1], x.dtype),
             sample_weight=s,
             ignore_index=check.ignored_label(of.ignore_index),
-            smoothing=of.label_smoothing,
+            param=of.label_smoothing,
         )
         return partial(self._totals.add_rows, x, of_rows, strict)
 

@@ -24,7 +24,7 @@ enum { LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD, LG_DIRECTIONS };
 /* How labels are stored. */
 enum { LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64, LG_LABEL_TYPES };
 /* What is done with rows of classes. */
-enum { LG_LOGSUMEXP, LG_SOFTMAX, LG_LOG_SOFTMAX, LG_CROSS_ENTROPY, LG_NLL_LOSS, LG_ROW_CALLS };
+enum { LG_ROWS_LOGSUMEXP, LG_ROWS_SOFTMAX, LG_ROWS_LOG_SOFTMAX, LG_ROWS_CROSS_ENTROPY, LG_ROWS_NLL_LOSS, LG_ROW_CALLS };
 /* What a call returns: 0 if all is done, or which row's label is neither a class nor ignored, counted from 1 (the first
  * such row; nothing has been written then), or less than 0: */
 enum {
@@ -60,14 +60,14 @@ typedef struct {
 /* A call over rows, which are (outer, inner) pairs; classes lie along the middle axis. What has one element a row has a
  * middle stride of 0. */
 typedef struct {
-    int what, direction, threads; /* what: LG_LOGSUMEXP, ... */
+    int what, direction, threads; /* what: LG_ROWS_LOGSUMEXP, ... */
     ptrdiff_t shape[3];
-    lg_view x;            /* the logits; of LG_NLL_LOSS the log-probabilities */
-    lg_view grad;         /* backward: of x's shape; of LG_LOGSUMEXP and the losses one a row, 1 if it is not given */
-    lg_view label;        /* of the losses: integers, one a row; .storage is their type, LG_I64 or another */
+    lg_view x;     /* the logits; of LG_ROWS_NLL_LOSS the log-probabilities */
+    lg_view grad;  /* backward: of x's shape; of LG_ROWS_LOGSUMEXP and the losses one a row, 1 if it is not given */
+    lg_view label; /* of the losses: integers, one a row; .storage is their type, LG_I64 or another */
     int64_t ignore_index; /* a row of this label has the loss 0 and the gradient 0 */
     double scale;         /* multiplies the gradient of a loss besides, such as 1 / rows for that of a mean */
-    lg_view value;        /* one a row: the values of LG_LOGSUMEXP and of the losses */
+    lg_view value;        /* one a row: the values of LG_ROWS_LOGSUMEXP and of the losses */
     lg_view out;          /* of x's shape: the other values, and all gradients */
 } lg_rows_of;
 

@@ -62,7 +62,7 @@ def backward(
 ) -> Array:
     x = check.floating(x)
     given = parameters_of(x.dtype, *parameters)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    grad = check.gradient(grad, x)
     result = check.output(out, x.shape, x.dtype)
     with np.errstate(all="ignore"):
         each(result, lambda g, v: times(g, slope(v, *given), v), grad, x)

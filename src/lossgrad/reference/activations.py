@@ -504,7 +504,7 @@ def _sloped(x: Array, slopes: Array, out: Array | None) -> Array:
 
 
 def _sloped_backward(grad: ArrayLike, x: Array, slopes: Array, out: Array | None) -> Array:
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    grad = check.gradient(grad, x)
     result = check.output(out, x.shape, x.dtype)
     with np.errstate(all="ignore"):
         each(result, lambda g, v, w: times(g, _step(v, w)), grad, x, slopes)
@@ -535,7 +535,7 @@ def prelu_backward(
 ) -> tuple[Array, Array]:
     """(grad, times weight for x <= 0; the sum of grad * x over x < 0 for each weight)."""
     x = check.floating(x)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    grad = check.gradient(grad, x)
     slopes, axis = check.channel_weight(weight, x, axis)
     shape = np.shape(weight)
     with np.errstate(all="ignore"):
@@ -589,9 +589,8 @@ def rrelu_backward(
     num_threads: int | None = None,
 ) -> Array:
     """grad, times the slope for x <= 0: that of the forward pass, or the mean in evaluation."""
-    x = check.floating(x)
     lower, upper = check.slope_range(lower, upper)
-    applied = check.drawn_slopes(slopes, x, training)
-    if applied is None:
+    if slopes is None and not training:
         return leaky_relu_backward(grad, x, (lower + upper) / 2, out=out)
-    return _sloped_backward(grad, x, applied, out)
+    x = check.floating(x)
+    return _sloped_backward(grad, x, check.drawn_slopes(slopes, x), out)

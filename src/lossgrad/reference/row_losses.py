@@ -165,7 +165,7 @@ def _cross_entropy(
     up = _upstream(factor, samples, divisor)
 
     losses, logs = np.zeros(len(rows)), np.zeros(len(rows))
-    slopes = np.zeros(rows.shape if slope else (0, classes), dtype)
+    slopes = np.zeros(rows.shape, dtype) if slope else None
     for block in blocks(len(kept), classes):
         part = kept[block]
         known = None
@@ -175,17 +175,29 @@ def _cross_entropy(
         q, at = target.block(part, measured)
         if value:
             losses[part], logs[part] = _held(_row_losses(q, measured), dtype), measured.lse
-        if slope:
+        if slopes is not None:
             slopes[part] = _row_slopes(up[part], q, at, measured).T
 
     if saved is not None and value:
         saved[...] = logs.reshape(shape)
         check.finished(saved, lse)
-    losses = losses * samples
-    loss: Any = losses.reshape(shape).astype(dtype)
-    if reduction != "none":
-        loss = _mean(losses[kept], divisor)
-    if slope:
+    losses = (losses * samples).reshape(shape)
+    return _delivered(losses, slopes, result, reduction, divisor, axis, entries, out)
+
+
+def _delivered(
+    losses: Array,
+    slopes: Array | None,
+    result: Array,
+    reduction: str,
+    divisor: float,
+    axis: int,
+    entries: Array | None,
+    out: Array | None,
+) -> tuple[Any, Any]:
+    """(the loss, the gradient if there are slopes); one of them is written to the result."""
+    loss: Any = losses.astype(result.dtype) if reduction == "none" else _mean(losses, divisor)
+    if slopes is not None:
         store(slopes, result, axis)
         check.clear(result, entries)
         return loss_beside(loss), check.finished(result, out)
@@ -342,22 +354,12 @@ def _nll_loss(
     w = np.ones(len(kept)) if weights is None else weights.astype(np.float64)[at[1]]
     rows, losses = flatten(x, axis), np.zeros(math.prod(shape))
     losses[kept] = _held(weighted(w, -rows[at].astype(np.float64)), dtype)
-    losses = losses * samples
+    losses = (losses * samples).reshape(shape)
     divisor = exact_sum(w * samples[kept]) if reduction == "mean" else 1.0
-    loss: Any = losses.reshape(shape).astype(dtype)
-    if reduction != "none":
-        loss = _mean(losses, divisor)
-    if slope:
-        up = _upstream(factor, samples, divisor)
-        slopes = np.zeros(rows.shape, dtype)
-        slopes[at] = (-w * up[kept]).rounded()
-        store(slopes, result, axis)
-        check.clear(result, entries)
-        return loss_beside(loss), check.finished(result, out)
-    if reduction == "none":
-        result[...] = loss
-        loss = check.finished(result, out)
-    return loss, None
+    slopes = np.zeros(rows.shape, dtype) if slope else None
+    if slopes is not None:
+        slopes[at] = (-w * _upstream(factor, samples, divisor)[kept]).rounded()
+    return _delivered(losses, slopes, result, reduction, divisor, axis, entries, out)
 
 
 def nll_loss(

@@ -157,7 +157,7 @@ def _softmax_like_backward(
 ) -> Array:
     x = check.floating(x)
     classes = check.Classes(x, axis, where=where)
-    grad = check.same_shape(check.converted(grad, x.dtype, "grad"), x.shape, "grad", "x")
+    grad = check.gradient(grad, x)
     x, grad = classes.read(x, -sign * np.inf), classes.read(grad, 0)
     result = classes.output(out, x.dtype)
     rows, slopes = flatten(x, classes.axis), flatten(grad, classes.axis)

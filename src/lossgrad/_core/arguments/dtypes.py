@@ -73,6 +73,11 @@ def _promoted(a: Array, b: Array, name: str, other_name: str) -> tuple[Array, Ar
     return converted(a, dtype, name), converted(b, dtype, other_name)
 
 
+def is_container(x: Any) -> bool:
+    """Whether NumPy's ufuncs give back what it is, not an array alone."""
+    return type(x) is not np.ndarray and getattr(x, "__array_ufunc__", None) is not None
+
+
 def as_array(x: Any, name: str) -> Array:
     if type(x) is np.ndarray:
         return x
@@ -87,6 +92,8 @@ def as_array(x: Any, name: str) -> Array:
 
 def cast(a: Array, dtype: np.dtype[Any]) -> Array:
     """A copy in another type, made in pieces: Python answers signals between them."""
+    if a.size <= _PIECE:
+        return a.astype(dtype, subok=False)
     to = np.empty_like(a, dtype, subok=False)
     _copy(a, to)
     return to

@@ -78,6 +78,11 @@ def upstream(grad: ArrayLike, reduction: str, shape: Shape, dtype: np.dtype[Any]
     return float(a)
 
 
+def gradient(grad: ArrayLike, x: Array, name: str = "x") -> Array:
+    """The gradient of a result of the shape and dtype of x."""
+    return same_shape(converted(grad, x.dtype, "grad"), x.shape, "grad", name)
+
+
 def positive(value: float, name: str, x: ArrayLike) -> float:
     """A parameter that must be a positive number, also in the type that x is computed in."""
     number = float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from typing import Any
 
 import numpy as np
 from numpy.exceptions import AxisError
@@ -23,6 +24,12 @@ def same_shape(a: Array, shape: Shape, name: str, model: str) -> Array:
             f"{name} has shape {a.shape}, but {model} has shape {shape}: they must be the same"
         )
     return a
+
+
+def known_shapes(grad: Any, x: Any) -> None:
+    """The same of containers, as far as they have a shape before they are computed."""
+    if hasattr(grad, "shape") and hasattr(x, "shape"):
+        same_shape(grad, x.shape, "grad", "x")
 
 
 def axis_index(axis: int, ndim: int) -> int:

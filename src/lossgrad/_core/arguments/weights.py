@@ -68,15 +68,13 @@ def channel_weight(weight: ArrayLike, x: Array, axis: int) -> tuple[Array, int]:
     return np.broadcast_to(w.reshape(-1, *(1,) * (x.ndim - axis - 1)), x.shape), axis
 
 
-def drawn_slopes(slopes: ArrayLike | None, x: Array, training: bool) -> Array | None:
-    """The slopes that rrelu drew, in the computed type; None where they are not needed."""
+def drawn_slopes(slopes: ArrayLike | None, x: Array) -> Array:
+    """The slopes that rrelu drew, in the computed type."""
     if slopes is None:
-        if training:
-            raise ValueError(
-                "slopes are needed with training=True: "
-                "rrelu(..., return_slopes=True) returns what it drew"
-            )
-        return None
+        raise ValueError(
+            "slopes are needed with training=True: "
+            "rrelu(..., return_slopes=True) returns what it drew"
+        )
     return same_shape(computed_alike(slopes, x.dtype, "slopes"), x.shape, "slopes", "x")
 
 

@@ -1,0 +1,45 @@
+/* Rows of the softmax family on their way: what a pass wants, the plan of a job (walk.h), and a batch of its rows. */
+
+/* The rows of a batch. */
+typedef struct {
+    ptrdiff_t row, many;
+    int skips, skip[LG_ROWS]; /* rows that are left out: value and gradient are 0 */
+    int is_far[LG_ROWS];      /* rows whose factors leave the usual range */
+    int64_t label[LG_ROWS];
+    S *x[LG_ROWS], *g[LG_ROWS];     /* logits and incoming gradient, NULL without one */
+    S *term[LG_ROWS], *to[LG_ROWS]; /* terms, and where the results go: the output, or the terms' place */
+    factor scale[LG_ROWS];          /* of the terms */
+    double value[LG_ROWS];
+    S rounded[LG_ROWS]; /* the values, weighted */
+    lg_batch of;
+} rows_batch;
+#define EACH_ROW(k, t)                                                                                                 \
+    for (ptrdiff_t k = 0, many = (t)->many; k < many; k++)                                                             \
+        if (!(t)->skip[k])
+
+typedef struct plan plan;
+typedef void step(const plan *p, rows_batch *t);
+
+enum { BY_ITSELF, VALUES, SHARES, LABEL_SHARES, LOGARITHMS, SOFTMAX_GRADIENTS, LOG_SOFTMAX_GRADIENTS };
+/* What a pass makes of a row (row_ops.h). */
+typedef struct {
+    int terms;    /* it is made of the terms: they are kept */
+    int shares;   /* it is each term times its row's factor */
+    int once;     /* it needs the logits once: they are copied a piece at a time */
+    int labelled; /* its value is the loss of a label, else the log-sum-exp */
+    int always;   /* also its value needs the last step, which is else for outputs */
+    int writes;   /* that step writes the output as well */
+    int abreast;  /* what rows of few classes are made into by few.h, or 0 */
+    step *finish; /* from sums and factors to values and results */
+} result;
+
+struct plan {
+    const lg_rows_job *job;
+    const result *result;
+    ptrdiff_t n, pitch, batch;
+    S *terms, *x_tile, *g_tile;
+    int x_runs, g_runs, out_runs; /* rows that are read, or written, where they are */
+    int has_out, keeps, whole;    /* whole: rows are copied before they are summed, if they are no runs */
+    int by_class, stream, scales; /* scales: terms get their factors on their way out */
+    step *sum;
+};
