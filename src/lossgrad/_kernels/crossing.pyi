@@ -17,7 +17,6 @@ class Op:
     inputs: int
     parameters: int
     is_loss: bool
-    unit: Op | None
     bound: float
     derivative_bound: float
     unit: Op | None
