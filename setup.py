@@ -1,4 +1,4 @@
-"""Builds the extension: each level of csrc/isa_*.c with its own flags, once for each dtype.
+"""Builds the extensions: each level of csrc/isa_*.c with its own flags, once for each dtype.
 
 LOSSGRAD_PURE=1 leaves the extension out (the package then runs on its NumPy reference);
 LOSSGRAD_LEVELS names the levels to build, such as avx2,avx512, or all; LOSSGRAD_CFLAGS adds flags,
@@ -31,7 +31,9 @@ KNOWN = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}.get(platform
 # Beside vectors a portable level is nobody's fastest: it is an oracle, for those who ask for it.
 USUAL = [name for name in KNOWN if not name.startswith("portable")] or list(KNOWN)
 DTYPES = {"f32": 0, "f64": 1}
-COMMON = ("pool", "sum", "jobs", "row_jobs", "norms", "totals")  # the same for all levels
+CROSSING = "lossgrad._kernels.crossing"
+# The same for all levels.
+COMMON = ("pool", "sum", "jobs", "row_jobs", "norms", "totals", "doors", "xla")
 
 # -ffp-contract=off: only an explicit fma is fused, so that every level rounds alike.
 C_FLAGS = [
@@ -106,6 +108,9 @@ class BuildExt(build_ext):
     def sources(self, ext):
         """(source, folder of its object, flags) of what is compiled, the slowest first."""
         extra = os.environ.get("LOSSGRAD_CFLAGS", "").split()
+        if ext.name != CROSSING:
+            yield ext.sources[0], self.build_temp, [*CYTHON_FLAGS, *extra]
+            return
         chosen = levels()
         common = [*C_FLAGS, *extra]
         for level, (source, flags) in chosen.items():
@@ -119,8 +124,11 @@ class BuildExt(build_ext):
         table = "-DLG_LEVELS(X)=" + " ".join(f"X({level})" for level in chosen)
         yield "csrc/dispatch.c", self.build_temp, [*common, table]
 
-    def build_extension(self, ext):
+    def build_extensions(self):
         self.check_compiler()
+        super().build_extensions()
+
+    def build_extension(self, ext):
         include = [*self.compiler.include_dirs, *ext.include_dirs]
 
         def compiled(job):
@@ -148,10 +156,11 @@ def extensions():
         return []
     import numpy
 
-    module = Extension(
-        "lossgrad._kernels.crossing",
+    headers = "src/lossgrad/include"
+    inside = Extension(
+        CROSSING,
         ["src/lossgrad/_kernels/crossing.pyx"],
-        include_dirs=["csrc", numpy.get_include()],
+        include_dirs=["csrc", headers, numpy.get_include()],
         depends=[str(path) for path in Path("csrc").glob("*.[ch]")],
         define_macros=[
             ("CYTHON_WITHOUT_ASSERTIONS", "1"),
@@ -159,7 +168,8 @@ def extensions():
             ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
         ],
     )
-    return [module]
+    door = Extension("lossgrad.kernels", ["src/lossgrad/kernels.pyx"], include_dirs=[headers])
+    return [inside, door]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})

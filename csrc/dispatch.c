@@ -1,5 +1,5 @@
 /* The table of ops, the levels compiled in (slowest first), and which of them this machine can run. */
-#include "lossgrad.h"
+#include "kernels.h"
 #define LG_TABLE_ONLY
 #include "ops.h"
 

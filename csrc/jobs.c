@@ -1,7 +1,7 @@
 /* Elementwise jobs, whatever the instruction set: the walk over strided operands in blocks that stay in L1, sums of
  * an op's values along lines and columns, and the floating-point environment around it all. */
 #include "environment.h"
-#include "lossgrad.h"
+#include "kernels.h"
 #include "pool.h"
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* One level and dtype: an isa_*.c says LG_ISA and VBYTES and includes this; setup.py compiles it once
  * for each dtype (LG_DOUBLE 0 and 1). Names shared between the two carry the level's name. */
-#include "lossgrad.h"
+#include "kernels.h"
 #include "pool.h"
 
 #define PIECE (1 << 18) /* elements of a long row between two looks at whether to stop */

@@ -3,7 +3,7 @@
  * from blocks of sums that are exact or nearly so (squares.h) if what they may lack cannot change it, else from
  * exact sums of all squares. */
 #include "environment.h"
-#include "lossgrad.h"
+#include "kernels.h"
 #include "pool.h"
 #include <float.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Jobs over rows, whatever the instruction set: labels, which are checked before anything is written and once more
  * where they are used, and the parts in which rows are done. */
 #include "environment.h"
-#include "lossgrad.h"
+#include "kernels.h"
 #include "pool.h"
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * (The "small superaccumulator" of R. M. Neal, Fast exact summation using small and large
  * superaccumulators, 2015.) */
 #include "environment.h"
-#include "lossgrad.h"
+#include "kernels.h"
 #include <math.h>
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * counts 1, in the column of ones. */
 #ifndef LG_TOTALS_H
 #define LG_TOTALS_H
-#include "lossgrad.h"
+#include "kernels.h"
 
 enum {
     LG_SUPPORT,

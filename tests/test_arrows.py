@@ -1,6 +1,9 @@
 """Imports run one way: from cli to evaluation, the functions, `_core` and `_kernels`."""
 
 import ast
+import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,8 +19,12 @@ ABOVE = {
     "lossgrad.readers": "evaluation",
     "lossgrad.report": "evaluation",
     "lossgrad.sample": "evaluation",
+    "lossgrad.jax": "evaluation",
+    "lossgrad.torch": "evaluation",
     "lossgrad.__main__": "cli",
 }
+# Each of these is imported by the bridge to it alone, and by nobody that imports lossgrad.
+BRIDGED = ("torch", "jax", "numba", "cffi")
 
 
 def name_of(path):
@@ -76,6 +83,21 @@ def needs(name, at_import=False):
 def test_no_module_imports_from_above(name):
     place = LAYERS.index(layer(name))
     assert not {other for other in needs(name) if LAYERS.index(layer(other)) > place}
+
+
+@pytest.mark.parametrize("library", BRIDGED)
+def test_only_its_bridge_imports_a_library(library):
+    for name, path in MODULES.items():
+        if name == f"lossgrad.{library}":
+            continue
+        source = ast.unparse(ast.parse(python_of(path)))
+        assert not re.search(rf"^\s*(import|from) {library}\b", source, re.M), name
+        assert f"need('{library}" not in source, name
+
+
+def test_importing_lossgrad_imports_no_library():
+    code = f"import sys, lossgrad; assert not {{*{BRIDGED}}} & {{*sys.modules}}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_circles():

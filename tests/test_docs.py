@@ -18,7 +18,8 @@ from lossgrad.registry import OPS
 PUBLIC = {name: getattr(m, name) for m in MODULES for name in m.__all__}
 SECTIONS = ["Parameters", "Returns", "Raises", "Notes", "Examples"]
 EXTRA = {
-    name: getattr(lossgrad, name) for name in ("get_num_threads", "set_num_threads", "show_config")
+    name: getattr(lossgrad, name)
+    for name in ("get_include", "get_num_threads", "set_num_threads", "show_config")
 }
 public = pytest.mark.parametrize("name", [*PUBLIC, *EXTRA])
 

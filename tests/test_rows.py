@@ -1,4 +1,4 @@
-"""The softmax family keeps the bounds that C states (csrc/lossgrad.h) on every kind of row: at any
+"""The softmax family keeps the bounds that C states (csrc/kernels.h) on every kind of row: at any
 gap between logits, any number of classes, sorted or not, masked, far from 0, confident in the label
 or in another class."""
 

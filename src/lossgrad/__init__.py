@@ -4,6 +4,8 @@ The compiled kernels are used where they are built; LOSSGRAD_BACKEND=numpy selec
 reference, which has the same functions.
 """
 
+from pathlib import Path
+
 # Before all that needs it: its warning names who imports this package.
 from ._core import backend as _backend
 
@@ -26,6 +28,7 @@ __all__ = [
     "Result",
     "__version__",
     "evaluate",
+    "get_include",
     "get_num_threads",
     "set_num_threads",
     "show_config",
@@ -37,6 +40,25 @@ __all__ = [
     *row_losses.__all__,
     *softmax_family.__all__,
 ]
+
+
+def get_include() -> str:
+    """
+    Return the folder of the C header ``lossgrad.h``, for a compiler's ``-I``.
+
+    Returns
+    -------
+    str
+        The folder's path. What the header declares is there at run time unless lossgrad was
+        installed without its compiled kernels.
+
+    Examples
+    --------
+    >>> import os, lossgrad
+    >>> os.listdir(lossgrad.get_include())
+    ['lossgrad.h']
+    """
+    return str(Path(__file__).with_name("include"))
 
 
 def show_config() -> None:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
-cdef extern from "lossgrad.h":
+cdef extern from "kernels.h":
     enum: LG_F32, LG_F64, LG_F16, LG_BF16, LG_STORAGES
     int lg_computed(int) nogil
     Py_ssize_t lg_size(int) nogil
@@ -73,6 +73,10 @@ cdef extern from "lossgrad.h":
     int lg_row_op_count
     const lg_level *lg_levels
     int lg_level_count
+    const lg_level *lg_active
+    ctypedef struct lg_api:
+        pass
+    const lg_api lg_doors
     ctypedef struct lg_label_job:
         const char *x
         int storage
@@ -108,6 +112,14 @@ cdef extern from "lossgrad.h":
     int lg_norms(const lg_way *, const lg_norm_job *, Py_ssize_t) nogil
     double lg_quotient(double, double) nogil
     float lg_narrow(double) nogil
+
+cdef extern from "xla.h":
+    ctypedef struct xla_error:
+        pass
+    ctypedef struct xla_call:
+        pass
+    xla_error *lg_xla_elements(xla_call *)
+    xla_error *lg_xla_rows(xla_call *)
 
 cdef extern from "pool.h":
     enum: LG_DONE, LG_NO_MEMORY

@@ -9,6 +9,8 @@ BACKWARD: int
 VALUE_AND_GRAD: int
 OPS: dict[str, Op]
 ROW_OPS: dict[str, RowOp]
+_C_API: Any
+_XLA: dict[str, Any]
 
 class Op:
     name: str

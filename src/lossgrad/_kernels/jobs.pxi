@@ -25,7 +25,7 @@ cdef int look() noexcept with gil:
 
 cdef void begin_short(lg_way *way, int storage) noexcept nogil:
     """How to do a job that is over before a helper could begin."""
-    way.level, way.computed, way.threads, way.look = active, lg_computed(storage), 1, NULL
+    way.level, way.computed, way.threads, way.look = lg_active, lg_computed(storage), 1, NULL
 
 
 cdef int begin(lg_way *way, int storage, double work, object num_threads) except -1:

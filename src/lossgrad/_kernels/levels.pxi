@@ -1,6 +1,10 @@
 # The levels of instruction sets: which are compiled in, which is in use; and the tables in C.
 
-cdef const lg_level *active = NULL
+_C_API = PyCapsule_New(<void *> &lg_doors, "lossgrad.kernels._C_API", NULL)  # what others may call: lossgrad.h
+_XLA = {  # and what XLA may: see lossgrad.jax
+    "lossgrad_elements": PyCapsule_New(<void *> &lg_xla_elements, "xla._CUSTOM_CALL_TARGET", NULL),
+    "lossgrad_rows": PyCapsule_New(<void *> &lg_xla_rows, "xla._CUSTOM_CALL_TARGET", NULL),
+}
 
 
 def compiled_levels():
@@ -15,16 +19,16 @@ def available_levels():
 
 def level():
     """Name of the level in use."""
-    return active.name.decode()
+    return lg_active.name.decode()
 
 
 def set_level(name):
     """Use the level ``name``, the fastest available one if it is None."""
-    global active
+    global lg_active
     cdef int k
     for k in reversed(range(lg_level_count)):
         if (name is None or lg_levels[k].name.decode() == name) and lg_levels[k].available():
-            active = &lg_levels[k]
+            lg_active = &lg_levels[k]
             return
     raise ValueError(
         f"LOSSGRAD_ISA={name!r} is {'not supported by this CPU' if name in compiled_levels() else 'unknown'}; "

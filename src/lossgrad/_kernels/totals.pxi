@@ -69,7 +69,7 @@ cdef class Totals:
             raise MemoryError()
         terms.rows.scratch = <void *> ((<uintptr_t> memory + 63) & ~<uintptr_t> 63)
         with nogil:
-            problem = lg_add_rows(&self.totals, active, lg_computed(rows.storage), &terms, begin, end)
+            problem = lg_add_rows(&self.totals, lg_active, lg_computed(rows.storage), &terms, begin, end)
         free(memory)
         return self.found(problem)
 
@@ -93,7 +93,7 @@ cdef class Totals:
         self.take_targets(targets, &terms, n)
         self.take_weight(weight, &terms, n // self.totals.classes)
         with nogil:
-            problem = lg_add_logits(&self.totals, active, lg_computed(storage), &terms, begin, end)
+            problem = lg_add_logits(&self.totals, lg_active, lg_computed(storage), &terms, begin, end)
         return self.found(problem)
 
     def counts(self):

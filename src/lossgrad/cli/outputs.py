@@ -3,10 +3,10 @@
 import argparse
 import os
 
+from lossgrad._core.extras import need
 from lossgrad.cli import tables
 from lossgrad.cli.tables import say
 from lossgrad.evaluation import checkpoint
-from lossgrad.evaluation.extras import need
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.results import Result

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossgrad.evaluation.extras import need
+from lossgrad._core.extras import need
 from lossgrad.evaluation.problems import FileError, InputError
 from lossgrad.evaluation.shard import Shard, class_axis_last
 from lossgrad.evaluation.shards import FileShards

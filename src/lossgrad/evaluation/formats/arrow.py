@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lossgrad.evaluation.extras import need
+from lossgrad._core.extras import need
 from lossgrad.evaluation.formats.columns import column_rows, list_width
 from lossgrad.evaluation.formats.guard import as_file_errors, choose, reading
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossgrad.evaluation.extras import need
+from lossgrad._core.extras import need
 from lossgrad.evaluation.formats.guard import as_file_errors
 from lossgrad.evaluation.formats.sequential import Rows
 from lossgrad.evaluation.problems import FileError

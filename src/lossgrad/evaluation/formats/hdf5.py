@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from lossgrad.evaluation.extras import need
+from lossgrad._core.extras import need
 from lossgrad.evaluation.formats.guard import Guarded, as_file_errors, choose, reading
 from lossgrad.evaluation.problems import FileError
 

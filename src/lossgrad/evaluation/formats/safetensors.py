@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lossgrad.evaluation.extras import need
+from lossgrad._core.extras import need
 from lossgrad.evaluation.formats.file_array import FileArray
 from lossgrad.evaluation.formats.guard import as_file_errors, choose, reading
 from lossgrad.evaluation.problems import FileError

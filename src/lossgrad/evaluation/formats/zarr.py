@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lossgrad.evaluation.extras import need
+from lossgrad._core.extras import need
 from lossgrad.evaluation.formats.guard import Guarded, as_file_errors, choose
 from lossgrad.evaluation.problems import FileError
 

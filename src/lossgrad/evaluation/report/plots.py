@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossgrad.evaluation.extras import need
+from lossgrad._core.extras import need
 from lossgrad.evaluation.results import Result
 
 _BLUE, _GREY, _RED = "#2f6db3", "#8a8f98", "#c0392b"

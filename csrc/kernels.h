@@ -1,21 +1,17 @@
-/* What C offers to Cython: jobs over strided arrays, one table of kernels for each level and dtype,
+/* What C offers to the extension: jobs over strided arrays, one table of kernels for each level and dtype,
  * and exact sums. C never raises and never prints, and outside the pool it never allocates. */
-#ifndef LOSSGRAD_H
-#define LOSSGRAD_H
-#include <stddef.h>
-#include <stdint.h>
+#ifndef LG_KERNELS_H
+#define LG_KERNELS_H
+#include "lossgrad.h"
 
 enum { LG_MAX_INPUTS = 4, LG_MAX_OUTPUTS = 2, LG_BLOCK = 1024 };
 enum {
     LG_PER_ROW = 32,       /* what a row costs besides its elements, in elements */
     LG_LONG_ROW = 1 << 16, /* elements: a longer row is reduced in parts */
 };
-/* How elements are stored; the halves are computed in float32. */
-enum { LG_F32, LG_F64, LG_F16, LG_BF16, LG_STORAGES };
-enum { LG_COMPUTED = 2 };
+enum { LG_COMPUTED = 2 }; /* LG_F32 and LG_F64 */
 static inline int lg_computed(int storage) { return storage == LG_F64 ? LG_F64 : LG_F32; }
 static inline ptrdiff_t lg_size(int storage) { return storage == LG_F64 ? 8 : storage == LG_F32 ? 4 : 2; }
-enum { LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD, LG_DIRECTIONS };
 
 /* ---- exact sums (sum.c): a fixed-point number wide enough for every double ---- */
 enum { LG_SUM_LIMBS = 70 };
@@ -39,13 +35,6 @@ enum { LG_COLUMNS_BELOW = 14, LG_ONES = 34, LG_INFINITIES = 75, LG_COLUMNS = LG_
  * column[*missing] is missing for the next or, if *missing is -1, the next is not such a number or group. */
 ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t first, ptrdiff_t size, const double *value,
                          const int64_t *group, ptrdiff_t n, int *missing);
-
-/* ---- a strided operand: byte strides over (outer, middle, inner) ---- */
-typedef struct {
-    char *at;
-    ptrdiff_t stride[3];
-    int storage;
-} lg_view;
 
 /* Outputs of this size, besides inputs of it, hardly stay in the cache: they are stored past it. */
 #define STREAM_BYTES (12 << 20)
@@ -72,7 +61,6 @@ typedef struct {
 #define LG_TABLE_ONLY
 #include "row_ops.h"
 #undef LG_TABLE_ONLY
-enum { LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64 };
 
 /* Where LG_STATISTICS writes besides value and lse: one a row, contiguous, in row order. */
 typedef struct {
@@ -219,12 +207,6 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    int inputs, parameters, is_loss;
-    double bound, derivative_bound;
-} lg_op;
-
-typedef struct {
-    const char *name;
     int (*available)(void);
     const lg_kernels *kernels[LG_COMPUTED];
 } lg_level;
@@ -240,6 +222,8 @@ extern const lg_row_op lg_row_ops[];
 extern const int lg_row_op_count;
 extern const lg_level lg_levels[]; /* slowest first */
 extern const int lg_level_count;
+extern const lg_level *lg_active; /* the level in use */
+extern const lg_api lg_doors;     /* what others may call (doors.c) */
 
 /* ---- whole jobs ---- */
 /* How one is done. What lg_share says of it (pool.h) is what these return. */
