@@ -126,7 +126,8 @@ def main(arguments):
         rows = [f"{json.dumps(name)}: {json.dumps(new[name])}" for name in sorted(new)]
         FILE.write_text("{\n" + ",\n".join(rows) + "\n}\n")
         print(f"\nCHANGELOG.md: - Digests {mark(new)}: which results changed, and why.")
-    return 0
+        return 0
+    return int(old != new)
 
 
 if __name__ == "__main__":
