@@ -29,6 +29,9 @@ Loss = Any  # a float; an array with reduction="none"
 
 
 OPS = kernels.ROW_OPS if kernels else {}
+# The usual call, asked for by each function where there is nothing but logits and labels: one call
+# more, with all those keywords, would take longer than the loss of eight rows.
+_plain: Any = kernels and kernels.plain_row_loss
 
 
 def _row_loss(
@@ -49,23 +52,7 @@ def _row_loss(
     where: ArrayLike | None,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None)."""
-    if weight is None and lse is None and sample_weight is None and where is None:
-        plain = kernels.plain_row_loss(
-            OPS[name],
-            upstream,
-            logits,
-            targets,
-            ignore_index,
-            reduction,
-            label_smoothing,
-            axis,
-            out,
-            value,
-            num_threads,
-        )
-        if plain is not None:
-            return plain
+    """(loss if value is asked for, gradient unless upstream is None), of any arguments."""
     of_labels = name == "nll_loss"
     argument = "log_probs" if of_labels else "logits"
     x = check.floating(logits, argument)
@@ -275,6 +262,22 @@ def cross_entropy(
     >>> round(lossgrad.cross_entropy(x, y, weight=[2, 1], sample_weight=s), 12)
     1.065215884735
     """
+    if weight is lse is sample_weight is where is None:
+        plain = _plain(
+            OPS["cross_entropy"],
+            None,
+            logits,
+            targets,
+            ignore_index,
+            reduction,
+            label_smoothing,
+            axis,
+            out,
+            True,
+            num_threads,
+        )
+        if plain is not None:
+            return plain[0]
     return _row_loss(
         "cross_entropy",
         logits,
@@ -352,6 +355,22 @@ def cross_entropy_backward(
     >>> lossgrad.cross_entropy_backward(1.0, [[0.0, 0.0]], [0])
     array([[-0.5,  0.5]])
     """
+    if weight is lse is sample_weight is where is None:
+        plain = _plain(
+            OPS["cross_entropy"],
+            grad,
+            logits,
+            targets,
+            ignore_index,
+            reduction,
+            label_smoothing,
+            axis,
+            out,
+            False,
+            num_threads,
+        )
+        if plain is not None:
+            return plain[1]
     return _row_loss(
         "cross_entropy",
         logits,
@@ -423,6 +442,22 @@ def cross_entropy_value_and_grad(
     >>> loss, grad
     (2.061153620314381e-09, array([[-2.06115362e-09,  2.06115362e-09]]))
     """
+    if weight is lse is sample_weight is where is None:
+        plain = _plain(
+            OPS["cross_entropy"],
+            1.0,
+            logits,
+            targets,
+            ignore_index,
+            reduction,
+            label_smoothing,
+            axis,
+            out,
+            True,
+            num_threads,
+        )
+        if plain is not None:
+            return plain
     return _row_loss(
         "cross_entropy",
         logits,
@@ -455,6 +490,22 @@ def _nll_loss(
     where: ArrayLike | None,
     num_threads: int | None,
 ) -> tuple[Any, Any]:
+    if weight is sample_weight is where is None:
+        plain = _plain(
+            OPS["nll_loss"],
+            upstream,
+            log_probs,
+            targets,
+            ignore_index,
+            reduction,
+            0.0,
+            axis,
+            out,
+            value,
+            num_threads,
+        )
+        if plain is not None:
+            return plain
     return _row_loss(
         "nll_loss",
         log_probs,
