@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from . import results
 
 HERE = Path(__file__).parent
@@ -24,6 +26,11 @@ ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
+}
+# What torch, oneDNN and XLA call a level, and how the names of what NumPy has above it begin.
+HELD = {
+    "avx2": ("avx2", "AVX2", "AVX2", ("X86_V4", "AVX512")),
+    "sse2": ("default", "SSE41", "SSE4_2", ("",)),
 }
 BUDGET = (
     "--benchmark-max-time=0.03",
@@ -81,7 +88,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measure(arguments: argparse.Namespace) -> int:
-    old = results.read(arguments.output) if arguments.update else None
+    old = results.mine(arguments.output, anew=not arguments.update)
+    os.environ.update(environment(results.level()))
     files = ["ops.py", *(["peers.py"] if arguments.peers else [])]
     only = ["-k", arguments.only] if arguments.only else []
     with tempfile.TemporaryDirectory() as folder:
@@ -90,31 +98,46 @@ def measure(arguments: argparse.Namespace) -> int:
         command += ["-m", "" if arguments.every else "not exhaustive"]
         command += [f"--benchmark-json={raw}", "--benchmark-columns=median,rounds"]
         command += ["-rs", "-p", "no:cacheprovider", *(f"benchmarks/{name}" for name in files)]
-        status = subprocess.run(command, cwd=HERE.parent, env={**os.environ, **ENVIRONMENT})
+        status = subprocess.run(command, cwd=HERE.parent)
         if status.returncode:
             raise results.ResultsError(f"pytest failed with status {status.returncode}")
-        new = results.strip(json.loads(raw.read_text()))
+        new = {"setup": results.setup(), "results": results.strip(json.loads(raw.read_text()))}
     if arguments.peers:
         from . import accuracy
 
         new["accuracy"] = accuracy.record()
-    results.write(arguments.output, results.merge(old, new) if old else new)
+    results.keep(arguments.output, results.merge(old, new))
     return 0
+
+
+def environment(level: str) -> dict[str, str]:
+    """ENVIRONMENT, and peers that use no larger instruction set than `level` has."""
+    if level not in HELD:
+        return ENVIRONMENT
+    aten, onednn, xla, above = HELD[level]
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    return {
+        **ENVIRONMENT,
+        "ATEN_CPU_CAPABILITY": aten,
+        "ONEDNN_MAX_CPU_ISA": onednn,
+        "XLA_FLAGS": f"{ENVIRONMENT['XLA_FLAGS']} --xla_cpu_max_isa={xla}",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(name for name in found if name.startswith(above)),
+    }
 
 
 def scaled(arguments: argparse.Namespace) -> int:
     from . import scaling
 
-    new = {"results": scaling.measure()}
-    if arguments.output:
-        old = results.read(arguments.output) if arguments.output.exists() else {"results": {}}
-        new["setup"] = results.setup(results.processor())
-        results.write(arguments.output, results.merge(old, new))
+    path = arguments.output
+    old = results.mine(path, anew=not path.exists()) if path else None
+    measured = scaling.measure()
+    if old:
+        results.keep(path, results.merge(old, {"setup": results.setup(), "results": measured}))
     return 0
 
 
 def compared(arguments: argparse.Namespace) -> int:
-    old, new = results.read(arguments.old), results.read(arguments.new)
+    old, new = results.mine(arguments.old), results.mine(arguments.new)
     lines, regressed = results.compare(old, new, arguments.tolerance)
     print("\n".join(lines))
     return int(regressed)
@@ -123,12 +146,12 @@ def compared(arguments: argparse.Namespace) -> int:
 def reported(arguments: argparse.Namespace) -> int:
     from . import readme
 
-    data = results.read(arguments.file)
+    records = results.shown(arguments.file)
     if importlib.util.find_spec("matplotlib") is None:
         raise results.ResultsError("no matplotlib: pip install -e '.[bench]'")
     from . import plots
 
-    for path in [*plots.draw(data, HERE / "plots"), readme.refresh(data)]:
+    for path in [*plots.draw(records[0], HERE / "plots"), readme.refresh(records)]:
         print(path)
     return 0
 
@@ -136,12 +159,12 @@ def reported(arguments: argparse.Namespace) -> int:
 def counted(arguments: argparse.Namespace) -> int:
     from . import instructions
 
+    old = results.mine(arguments.output) if arguments.output else None
     counts = instructions.count()
     for name, number in counts.items():
         print(f"{number:9.3f} instructions an element  {name}")
-    if arguments.output:
-        data = results.read(arguments.output)
-        results.write(arguments.output, {**data, "instructions": counts})
+    if old:
+        results.keep(arguments.output, {**old, "instructions": counts})
     return 0
 
 

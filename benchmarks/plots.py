@@ -11,16 +11,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from .readme import LIBRARIES, times
-from .results import Result, parsed
+from .results import Record, Result, parsed
 
 SHAPES = ("65536x10", "4096x1000", "1024x32000")
 FUNCTIONS = ("cross_entropy", "cross_entropy_value_and_grad")
 STYLE = {"svg.hashsalt": "lossgrad", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3}
 
 
-def draw(data: dict[str, Any], folder: Path) -> Iterator[Path]:
+def draw(record: Record, folder: Path) -> Iterator[Path]:
     folder.mkdir(exist_ok=True)
-    results = parsed(data)
+    results = parsed(record)
     for plot in (peers, roofline, scaling):
         with plt.rc_context(STYLE):
             figure = plot(results)

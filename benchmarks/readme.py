@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from lossgrad._core import arguments, backend
 from lossgrad.registry import OPS
 
 from . import accuracy
-from .results import Result, parsed
+from .results import Record, Result, key, parsed
 
 README = Path(__file__).parents[1] / "README.md"
 LIBRARIES = {
@@ -39,19 +38,19 @@ SHOWN = (
 Times = dict[str, float]
 
 
-def generated(data: dict[str, Any]) -> dict[str, str]:
-    """The text of every generated part, by its name."""
+def generated(records: list[Record]) -> dict[str, str]:
+    """The text of every generated part, by its name; of levels, the first one's counts most."""
     return {
-        "headline": headline(data),
-        "peers": peers(data),
+        "headline": headline(records[0]),
+        "peers": "\n".join(map(peers, records)),
         "functions": functions(),
-        "accuracy": answers(data),
+        "accuracy": answers(records[0]),
     }
 
 
-def refresh(data: dict[str, Any], path: Path = README) -> Path:
+def refresh(records: list[Record], path: Path = README) -> Path:
     text = path.read_text()
-    for name, part in generated(data).items():
+    for name, part in generated(records).items():
         text = block(name).sub(lambda found, part=part: found[1] + part + found[3], text)
     path.write_text(text)
     return path
@@ -86,19 +85,18 @@ def ns(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
-def headline(data: dict[str, Any]) -> str:
-    found = times(parsed(data), "cross_entropy_value_and_grad", "4096x1000")
-    setup = data["setup"]
+def headline(record: Record) -> str:
+    found = times(parsed(record), "cross_entropy_value_and_grad", "4096x1000")
     return (
         f"The mean cross-entropy of 4096 x 1000 float32 logits with its gradient takes "
-        f"{found['lossgrad'] * 4.096:.1f} ms on one core ({setup['cpu']}, {setup['level']}): "
+        f"{found['lossgrad'] * 4.096:.1f} ms on one core ({key(record['setup'])}): "
         f"{lead(found):.1f} times as fast as the best of the others, "
         f"{found['numpy'] / found['lossgrad']:.1f} times as fast as NumPy.\n"
     )
 
 
-def peers(data: dict[str, Any]) -> str:
-    results = parsed(data)
+def peers(record: Record) -> str:
+    results = parsed(record)
     rows = []
     for function, shape in SHOWN:
         found = times(results, function, shape)
@@ -108,16 +106,16 @@ def peers(data: dict[str, Any]) -> str:
         cells[0] = f"**{cells[0]}**"
         size = shape.replace("x", " x ")
         rows.append([f"`{function}`, {size}", *cells, f"{lead(found):.1f}x"])
-    setup = data["setup"]
+    setup = record["setup"]
     versions = ", ".join(
         f"{name} {setup[name]}"
         for name in ("numpy", "torch", "jax", "scikit-learn", "scipy")
         if name in setup
     )
     return (
-        "Nanoseconds an element, float32, one core, medians:\n\n"
+        f"{key(setup)}: nanoseconds an element, float32, one core, medians:\n\n"
         + table(["", *LIBRARIES.values(), "best peer / lossgrad"], rows)
-        + f"\n{setup['cpu']}, {setup['level']}; Python {setup['python']}, {versions}.\n"
+        + f"\nPython {setup['python']}, {versions}.\n"
     )
 
 
@@ -136,9 +134,9 @@ def functions() -> str:
     return table(["function", "formula", "gradient", "ULP: value, derivative", "dtypes"], rows)
 
 
-def answers(data: dict[str, Any]) -> str:
+def answers(record: Record) -> str:
     rows = []
-    for case, peer in zip(accuracy.PROBES, data["accuracy"], strict=True):
+    for case, peer in zip(accuracy.PROBES, record["accuracy"], strict=True):
         others = [peer.get(library, "") for library in accuracy.LIBRARIES]
         rows.append(
             [case.text, f"{np.float32(case.exact):.3g}", f"**{accuracy.ours(case)}**", *others]

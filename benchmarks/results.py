@@ -1,13 +1,16 @@
-"""Recorded results: a small JSON file made from pytest-benchmark's, and what got slower in it.
+"""Recorded results: small JSON files made from pytest-benchmark's, and what got slower in them.
 
-``results`` maps the name of a case to its median: ``ns`` an element, ``gb_per_s``, and the ratios
-to copying (``copy``) and searching (``max``) the same bytes in the same minute, which say how fast
-the code is where ``ns`` also says how busy the machine was. ``best`` is that of the fastest round.
+A file has a record for each processor and level that it was written on. ``results`` maps the name
+of a case to its median: ``ns`` an element, ``gb_per_s``, and the ratios to copying (``copy``) and
+searching (``max``) the same bytes in the same minute, which say how fast the code is where ``ns``
+also says how busy the machine was. ``best`` is that of the fastest round.
 """
 
+import functools
 import json
 import math
 import platform
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,26 +20,25 @@ from typing import Any
 TOLERANCE = 0.25
 INSTRUCTIONS_TOLERANCE = 0.02
 PACKAGES = ("lossgrad", "numpy", "torch", "jax", "scikit-learn", "scipy")
+Record = dict[str, Any]
 
 
 class ResultsError(Exception):
     """A file that cannot be read or compared, in one line."""
 
 
-def setup(cpu: str) -> dict[str, str]:
-    """What the numbers depend on."""
-    from lossgrad._core import backend
-
-    level = backend.kernels.level() if backend.kernels else "reference"
+def setup() -> dict[str, str]:
+    """What numbers of this process depend on."""
     versions = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {"cpu": cpu, "level": level, "python": platform.python_version(), **versions}
+    return {"cpu": processor(), "level": level(), "python": platform.python_version(), **versions}
 
 
+@functools.cache
 def processor() -> str:
     """Its name, as pytest-benchmark says it."""
     import cpuinfo
@@ -44,53 +46,83 @@ def processor() -> str:
     return str(cpuinfo.get_cpu_info()["brand_raw"])
 
 
+def level() -> str:
+    """The instruction set in use: the best that was built, or LOSSGRAD_ISA."""
+    from lossgrad._core import backend
+
+    return str(backend.kernels.level()) if backend.kernels else "reference"
+
+
 def strip(raw: dict[str, Any]) -> dict[str, Any]:
-    """What is worth keeping of pytest-benchmark's JSON."""
-    results = {
+    """What is worth keeping of pytest-benchmark's JSON: the numbers, by the name of the case."""
+    return {
         benchmark["name"].partition("[")[2].rstrip("]"): {
             key: float(f"{value:.4g}") for key, value in benchmark["extra_info"].items()
         }
         for benchmark in raw["benchmarks"]
     }
-    return {"setup": setup(raw["machine_info"]["cpu"]["brand_raw"]), "results": results}
 
 
-def read(path: Path) -> dict[str, Any]:
+def key(setup: dict[str, str]) -> str:
+    """What records are kept by: numbers of two processors or levels do not compare."""
+    return f"{setup['cpu']}, {setup['level']}"
+
+
+def read(path: Path) -> dict[str, Record]:
+    """The records of a file, by their keys."""
     try:
-        data = json.loads(path.read_text())
+        records = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if not isinstance(data, dict) or not isinstance(data.get("results"), dict):
-        raise ResultsError(f"{path}: not a file of `python -m benchmarks run`: no results")
-    return data
+    if not (isinstance(records, dict) and records and all(map(is_record, records.values()))):
+        raise ResultsError(f"{path}: not a file of `python -m benchmarks run`: no records")
+    return records
 
 
-def write(path: Path, data: dict[str, Any]) -> None:
-    """A result a line, so that a change of one is a change of one line."""
-    parts = []
-    for key, value in data.items():
-        if key == "results":
-            lines = (f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in value.items())
-            text = "{\n" + ",\n".join(lines) + "\n }"
-        else:
-            text = json.dumps(value, indent=1).replace("\n", "\n ")
-        parts.append(f" {json.dumps(key)}: {text}")
-    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+def is_record(value: Any) -> bool:
+    return isinstance(value, dict) and {"setup", "results"} <= value.keys()
 
 
-def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """`old` with what was measured anew; other versions or another machine do not mix."""
+def mine(path: Path, anew: bool = False) -> Record:
+    """The record of this machine and level; `anew`: one without results, whatever the file has."""
+    records = {} if anew and not path.exists() else read(path)
+    if anew:
+        return {"setup": setup(), "results": {}}
+    if (wanted := key(setup())) not in records:
+        raise ResultsError(f"{path}: no record of {wanted}; there are: {'; '.join(records)}")
+    return records[wanted]
+
+
+def keep(path: Path, record: Record) -> None:
+    """Write the record into the file, beside those of other machines and levels.
+
+    A result is a line, so that a change of one is a change of one line: what lies deeper than
+    its name is joined to that.
+    """
+    records = read(path) if path.exists() else {}
+    text = json.dumps({**records, key(record["setup"]): record}, indent=1)
+    path.write_text(re.sub(r"\n(?: {4,}|   (?=[]}]))", " ", text) + "\n")
+
+
+def shown(path: Path) -> list[Record]:
+    """What README shows: the first record, and those of other levels on its processor."""
+    records = list(read(path).values())
+    return [r for r in records if r["setup"]["cpu"] == records[0]["setup"]["cpu"]]
+
+
+def merge(old: Record, new: Record) -> Record:
+    """`old` with what was measured anew; other versions do not mix."""
     if changed := list(differences(old, new)):
         raise ResultsError(f"cannot update results of another setup: {'; '.join(changed)}")
-    setup = {**old.get("setup", {}), **new["setup"]}
+    setup = {**old["setup"], **new["setup"]}
     return {**old, **new, "setup": setup, "results": {**old["results"], **new["results"]}}
 
 
-def differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    before, after = old.get("setup", {}), new.get("setup", {})
-    for key in before.keys() & after.keys():
-        if before[key] != after[key]:
-            yield f"{key} {before[key]} -> {after[key]}"
+def differences(old: Record, new: Record) -> Iterator[str]:
+    before, after = old["setup"], new["setup"]
+    for what in before.keys() & after.keys():
+        if before[what] != after[what]:
+            yield f"{what} {before[what]} -> {after[what]}"
 
 
 def slowdown(old: dict[str, float], new: dict[str, float]) -> float:
@@ -104,13 +136,13 @@ def is_ours(name: str) -> bool:
     return name.startswith("lossgrad:")
 
 
-def compare(old: dict[str, Any], new: dict[str, Any], tolerance: float) -> tuple[list[str], bool]:
+def compare(old: Record, new: Record, tolerance: float) -> tuple[list[str], bool]:
     """Lines to print, and whether anything that both have regressed."""
     lines = [f"setup differs: {what}" for what in sorted(differences(old, new))]
     mine = [name for name in new["results"] if is_ours(name)]
     both = [name for name in mine if name in old["results"]]
     if not both:
-        raise ResultsError("the two files have no result in common")
+        raise ResultsError("the two records have no result in common")
     change = {name: slowdown(old["results"][name], new["results"][name]) for name in both}
     slower = {name: ratio for name, ratio in change.items() if ratio > 1 + tolerance}
     for name in sorted(slower, key=slower.__getitem__, reverse=True):
@@ -163,9 +195,9 @@ class Result:
         return self.gb_per_s * self.seconds * 1e9
 
 
-def parsed(data: dict[str, Any]) -> list[Result]:
+def parsed(record: Record) -> list[Result]:
     found = []
-    for name, numbers in data["results"].items():
+    for name, numbers in record["results"].items():
         library, _, rest = name.partition(":")
         function, dtype, shape, *way = rest.split("-")
         found.append(Result(library, function, dtype, shape, "".join(way), **numbers))

@@ -1,7 +1,6 @@
 """Every function has a benchmark, and what the benchmarks conclude follows from the numbers."""
 
 import copy
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,7 +31,7 @@ def test_every_function_has_a_benchmark(op):
 
 def test_the_baseline_has_every_tracked_case():
     """After `python -m benchmarks run --update -o benchmarks/baseline.json --only NAME`."""
-    baseline = results.read(command.BASELINE)
+    baseline, *_ = results.shown(command.BASELINE)
     assert {str(c) for c in CASES if c.is_tracked} <= baseline["results"].keys()
     assert {str(c) for c in instructions.main_cases()} <= baseline["instructions"].keys()
 
@@ -62,11 +61,62 @@ def test_bytes_are_those_of_arguments_and_results():
     assert case.bytes == 3 * 100 * 8
 
 
-def recorded(path, ours, **more):
-    data = {"setup": {"cpu": "x", "level": "avx2"}, "results": ours, **more}
-    results.write(path, data)
-    assert json.loads(path.read_text()) == data
+def recorded(path, ours, setup=None, **more):
+    """`path` with a record more, which is of this machine unless `setup` says otherwise."""
+    record = {"setup": setup or results.setup(), "results": ours, **more}
+    results.keep(path, record)
+    assert results.read(path)[results.key(record["setup"])] == record
     return str(path)
+
+
+def other(level, cpu=None):
+    return {**results.setup(), "cpu": cpu or results.processor(), "level": level}
+
+
+def test_records_of_several_machines_lie_side_by_side(tmp_path, monkeypatch, capsys):
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    setups = [other("avx2", "X"), other("avx512", "X"), other("avx2", "Y")]
+    for setup, name in zip(setups, (A, B, A), strict=True):
+        recorded(old, {name: FAST}, setup)
+    recorded(old, {A: {**FAST, "ns": 1.0}}, setups[2])  # in place of its own alone
+    recorded(new, {B: {**FAST, "best": 9.0, "copy": 40.0, "max": 9.0}}, setups[1])
+    assert list(results.read(old)) == ["X, avx2", "X, avx512", "Y, avx2"]
+    assert [r["setup"]["level"] for r in results.shown(old)] == ["avx2", "avx512"]
+    monkeypatch.setattr(results, "processor", lambda: "X")
+    monkeypatch.setattr(results, "level", lambda: "avx512")
+    assert command.main(["compare", str(old), str(new)]) == 1
+    monkeypatch.setattr(results, "level", lambda: "avx2")
+    assert results.mine(old)["results"] == {A: FAST}
+    assert results.mine(old, anew=True)["results"] == {}
+    capsys.readouterr()
+    assert command.main(["compare", str(old), str(new)]) == 2
+    assert f"{new}: no record of X, avx2; there are: X, avx512" in capsys.readouterr().err
+
+
+def test_a_result_is_a_line(tmp_path):
+    path = tmp_path / "one.json"
+    before = recorded(path, {A: FAST, B: FAST}) and path.read_text().splitlines()
+    after = recorded(path, {A: {**FAST, "ns": 9.0}, B: FAST}) and path.read_text().splitlines()
+    (changed,) = [line for line, was in zip(after, before, strict=True) if line != was]
+    assert A in changed
+
+
+def test_updating_and_counting_need_a_record_of_this_machine(tmp_path, capsys):
+    path = recorded(tmp_path / "one.json", {A: FAST}, other("avx2", "another"))
+    for words in (["run", "--update"], ["instructions"], ["scaling"]):
+        assert command.main([*words, "-o", path]) == 2
+        assert "there are: another, avx2" in capsys.readouterr().err
+
+
+def test_peers_are_held_to_the_level(monkeypatch):
+    found = ["X86_V3", "X86_V4", "AVX512_ICL"]
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"found": found}})
+    held = command.environment("avx2")
+    assert held["ATEN_CPU_CAPABILITY"] == "avx2"
+    assert held["XLA_FLAGS"] == command.ENVIRONMENT["XLA_FLAGS"] + " --xla_cpu_max_isa=AVX2"
+    assert held["NPY_DISABLE_CPU_FEATURES"] == "X86_V4 AVX512_ICL"
+    assert command.environment("sse2")["NPY_DISABLE_CPU_FEATURES"] == " ".join(found)
+    assert command.environment("avx512") == command.ENVIRONMENT
 
 
 def test_a_regression_is_found(tmp_path, capsys):
@@ -107,12 +157,12 @@ def test_more_instructions_are_a_regression(tmp_path, capsys):
     assert command.main(["compare", new, old]) == 0
 
 
-def test_other_setups_are_named_and_do_not_mix(tmp_path, capsys):
-    old = {"setup": {"level": "avx2"}, "results": {A: FAST}}
-    new = {"setup": {"level": "avx512"}, "results": {A: FAST}}
+def test_other_versions_are_named_and_do_not_mix():
+    old = {"setup": {"numpy": "2.3"}, "results": {A: FAST}}
+    new = {"setup": {"numpy": "2.4"}, "results": {A: FAST}}
     lines, _ = results.compare(old, new, 0.1)
-    assert lines[0] == "setup differs: level avx2 -> avx512"
-    with pytest.raises(results.ResultsError, match="level avx2 -> avx512"):
+    assert lines[0] == "setup differs: numpy 2.3 -> 2.4"
+    with pytest.raises(results.ResultsError, match=r"numpy 2\.3 -> 2\.4"):
         results.merge(old, new)
     again = copy.deepcopy(old)
     again["results"] = {B: FAST}
@@ -141,7 +191,7 @@ def test_a_run_records_ratios_to_copying(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    data = results.read(out)
+    data = results.mine(out)
     assert list(data["results"]) == ["lossgrad:sigmoid-float32-16"]
     (numbers,) = data["results"].values()
     assert set(numbers) == {"ns", "best", "gb_per_s", "copy", "max"}

@@ -30,7 +30,7 @@ def test_computed_part(name):
         pytest.skip("the bounds stand in the compiled kernels")
     found = readme.block(name).search(TEXT)
     assert found, f"README.md has no part {name}"
-    expected = readme.generated(results.read(benchmarks.BASELINE))[name]
+    expected = readme.generated(results.shown(benchmarks.BASELINE))[name]
     assert found[2] == expected, "stale: run `python -m benchmarks report`"
 
 
