@@ -105,8 +105,12 @@ def keep(path: Path, record: Record) -> None:
 
 
 def shown(path: Path) -> list[Record]:
-    """What README shows: the first record, and those of other levels on its processor."""
-    records = list(read(path).values())
+    """What README shows: the first record with peers, and those of its processor's other levels."""
+    records = [record for record in read(path).values() if "accuracy" in record]
+    if not records:
+        raise ResultsError(
+            f"{path}: no record has peers: python -m benchmarks run --peers -o {path}"
+        )
     return [r for r in records if r["setup"]["cpu"] == records[0]["setup"]["cpu"]]
 
 

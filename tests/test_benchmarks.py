@@ -77,10 +77,11 @@ def test_records_of_several_machines_lie_side_by_side(tmp_path, monkeypatch, cap
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     setups = [other("avx2", "X"), other("avx512", "X"), other("avx2", "Y")]
     for setup, name in zip(setups, (A, B, A), strict=True):
-        recorded(old, {name: FAST}, setup)
+        recorded(old, {name: FAST}, setup, accuracy=[])
     recorded(old, {A: {**FAST, "ns": 1.0}}, setups[2])  # in place of its own alone
+    recorded(old, {A: FAST}, other("sse2", "X"))  # without peers
     recorded(new, {B: {**FAST, "best": 9.0, "copy": 40.0, "max": 9.0}}, setups[1])
-    assert list(results.read(old)) == ["X, avx2", "X, avx512", "Y, avx2"]
+    assert list(results.read(old)) == ["X, avx2", "X, avx512", "Y, avx2", "X, sse2"]
     assert [r["setup"]["level"] for r in results.shown(old)] == ["avx2", "avx512"]
     monkeypatch.setattr(results, "processor", lambda: "X")
     monkeypatch.setattr(results, "level", lambda: "avx512")
@@ -91,6 +92,11 @@ def test_records_of_several_machines_lie_side_by_side(tmp_path, monkeypatch, cap
     capsys.readouterr()
     assert command.main(["compare", str(old), str(new)]) == 2
     assert f"{new}: no record of X, avx2; there are: X, avx512" in capsys.readouterr().err
+
+
+def test_a_report_needs_peers(tmp_path, capsys):
+    assert command.main(["report", recorded(tmp_path / "one.json", {A: FAST})]) == 2
+    assert "no record has peers: python -m benchmarks run --peers" in capsys.readouterr().err
 
 
 def test_a_result_is_a_line(tmp_path):
