@@ -33,7 +33,7 @@ OPTIONS = {
 }
 TESTS = ["test_bits", "test_sums", "test_rows", "test_semantics", "test_overlaps", "test_threads"]
 TESTS += ["test_interrupts", "test_doors", "test_ufuncs"]
-# What times calls, which take a multiple of their time here, and what compiles modules without the flags.
+# What times calls, which take a multiple here, and what compiles modules without the flags.
 LEFT_OUT = "within_100_ms or users or another_abi"
 SHORT = ["test_sums", "test_errors"]
 FUZZ_SECONDS, SHORT_SECONDS = 300, 60
