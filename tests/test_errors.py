@@ -1,9 +1,12 @@
 """What is wrong with an argument is said in one wording, by every backend."""
 
+import inspect
 import math
 
 import numpy as np
 import pytest
+
+import lossgrad
 
 NAN = math.nan
 X, Y = np.zeros((3, 10)), np.zeros(3, np.int64)
@@ -137,3 +140,19 @@ ERRORS = [
 def test_errors(lg, error, message, call):
     with pytest.raises(error, match=message):
         call(lg)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin", "logsumexp", "l2_norm"])
+@pytest.mark.parametrize(
+    ("keyword", "message"), [("dim", "'dim': it is axis here"), ("axes", "'axes'$")]
+)
+def test_a_name_of_pytorch(lg, name, keyword, message):
+    """It says what the argument is called here; the signature shows only what there is."""
+    with pytest.raises(TypeError, match=rf"^{name}\(\) got an unexpected .* {message}"):
+        getattr(lg, name)(X, **{keyword: 0})
+    assert "unknown" not in inspect.signature(getattr(lg, name)).parameters
+
+
+def test_a_name_of_pytorch_beside_others():
+    with pytest.raises(TypeError, match="'keepdim': it is keepdims here"):
+        lossgrad.logsumexp(X, 1, keepdim=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
 from ._core.backend import kernels
+from ._core.documentation import hints
 from ._core.environment import arithmetic
 
 __all__ = ["l2_norm", "l2_norm_backward", "l2_norm_value_and_grad"]
@@ -71,6 +72,7 @@ def _norm(
     return loss, gradient
 
 
+@hints
 def l2_norm(
     x: ArrayLike,
     axis: int | None = None,
@@ -78,6 +80,7 @@ def l2_norm(
     keepdims: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
+    **unknown: Never,
 ) -> Any:
     r"""
     Euclidean norm of all elements or of the vectors along an axis.
@@ -116,6 +119,8 @@ def l2_norm(
     >>> lossgrad.l2_norm([3.0, 4.0])
     5.0
     """
+    if unknown:
+        check.unknown_keyword("l2_norm", unknown)
     return _norm(None, x, axis, keepdims, out, True, num_threads)[0]
 
 

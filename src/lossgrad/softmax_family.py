@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
 from ._core.backend import kernels
+from ._core.documentation import hints
 from ._core.environment import arithmetic
 
 __all__ = [
@@ -60,6 +61,7 @@ def _softmax_like(
     return classes.finished(result, out)
 
 
+@hints
 def softmax(
     x: ArrayLike,
     axis: Axis = -1,
@@ -67,6 +69,7 @@ def softmax(
     where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
+    **unknown: Never,
 ) -> Array:
     r"""
     Softmax along an axis.
@@ -111,6 +114,8 @@ def softmax(
     array([[0.25, 0.25],
            [0.25, 0.25]])
     """
+    if unknown:
+        check.unknown_keyword("softmax", unknown)
     return _softmax_like("softmax", None, x, axis, where, out, num_threads)
 
 
@@ -160,6 +165,7 @@ def softmax_backward(
     return _softmax_like("softmax", grad, x, axis, where, out, num_threads)
 
 
+@hints
 def log_softmax(
     x: ArrayLike,
     axis: Axis = -1,
@@ -167,6 +173,7 @@ def log_softmax(
     where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
+    **unknown: Never,
 ) -> Array:
     r"""
     Logarithm of the softmax along an axis, in nats.
@@ -205,6 +212,8 @@ def log_softmax(
     >>> lossgrad.log_softmax([0.0, -20.0])
     array([-2.06115362e-09, -2.00000000e+01])
     """
+    if unknown:
+        check.unknown_keyword("log_softmax", unknown)
     return _softmax_like("log_softmax", None, x, axis, where, out, num_threads)
 
 
@@ -254,6 +263,7 @@ def log_softmax_backward(
     return _softmax_like("log_softmax", grad, x, axis, where, out, num_threads)
 
 
+@hints
 def logsumexp(
     x: ArrayLike,
     axis: Axis = -1,
@@ -263,6 +273,7 @@ def logsumexp(
     where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
+    **unknown: Never,
 ) -> Array:
     r"""
     Logarithm of the sum of exponentials along an axis, in nats.
@@ -308,6 +319,8 @@ def logsumexp(
     >>> float(lossgrad.logsumexp([1000.0, 1000.0]))
     1000.6931471805599
     """
+    if unknown:
+        check.unknown_keyword("logsumexp", unknown)
     if b is None and where is None and out is None and not keepdims:
         plain = kernels.plain_logsumexp(x, axis, num_threads)
         if plain is not None:
@@ -388,8 +401,14 @@ def logsumexp_backward(
     return classes.finished(result, out)
 
 
+@hints
 def softmin(
-    x: ArrayLike, axis: Axis = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: Axis = -1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+    **unknown: Never,
 ) -> Array:
     r"""
     Softmin along an axis: `softmax` of ``-x``.
@@ -425,6 +444,8 @@ def softmin(
     >>> lossgrad.softmin([0.0, 0.0, float("inf")])
     array([0.5, 0.5, 0. ])
     """
+    if unknown:
+        check.unknown_keyword("softmin", unknown)
     x = check.floating(x)
     classes = check.Classes(x, axis)
     x = classes.merged(x)

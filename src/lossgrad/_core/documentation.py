@@ -79,3 +79,11 @@ def complete(function: Function, bound: float) -> Function:
         ]
     )
     return function
+
+
+def hints(function: Function) -> Function:
+    """Hide `**unknown`, which a function takes for a better error alone, from its signature."""
+    found = inspect.signature(function)
+    named = [p for p in found.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    function.__signature__ = found.replace(parameters=named)  # type: ignore[attr-defined]
+    return function

@@ -1,12 +1,13 @@
 """The L2 norm. Vectors are scaled by a power of two, so that squares are ordinary numbers."""
 
 import math
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
+from .._core.documentation import hints
 from ._apply import times
 from ._double import Wide, sum_first, two_product
 from .softmax_family import doubles, store
@@ -87,6 +88,7 @@ def _vectors(x: Array, axis: int) -> Array:
     return vectors.reshape(math.prod(vectors.shape[:-1]), x.shape[axis])
 
 
+@hints
 def l2_norm(
     x: ArrayLike,
     axis: int | None = None,
@@ -94,8 +96,11 @@ def l2_norm(
     keepdims: bool = False,
     out: Array | None = None,
     num_threads: int | None = None,
+    **unknown: Never,
 ) -> Any:
     """sqrt(sum(x**2)) of all elements, or along axis."""
+    if unknown:
+        check.unknown_keyword("l2_norm", unknown)
     return _norm(None, x, axis, keepdims, out, True)[0]
 
 

@@ -1,12 +1,13 @@
 """The softmax family. Rows are taken in blocks, laid out with the classes along the first axis."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
+from .._core.documentation import hints
 from ._apply import BLOCK
 from ._double import (
     Wide,
@@ -246,6 +247,7 @@ def _log_softmax_slope(grad: Doubles, rows: Rows) -> Doubles:
 
 
 @np.errstate(all="ignore")
+@hints
 def softmax(
     x: ArrayLike,
     axis: check.Axis = -1,
@@ -253,8 +255,11 @@ def softmax(
     where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
+    **unknown: Never,
 ) -> Array:
     """exp(x) divided by its sum along axis."""
+    if unknown:
+        check.unknown_keyword("softmax", unknown)
     return _softmax_like(Rows.probabilities, x, axis, where, out)
 
 
@@ -273,6 +278,7 @@ def softmax_backward(
 
 
 @np.errstate(all="ignore")
+@hints
 def log_softmax(
     x: ArrayLike,
     axis: check.Axis = -1,
@@ -280,8 +286,11 @@ def log_softmax(
     where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
+    **unknown: Never,
 ) -> Array:
     """x - logsumexp(x)."""
+    if unknown:
+        check.unknown_keyword("log_softmax", unknown)
     return _softmax_like(_log_probabilities, x, axis, where, out)
 
 
@@ -300,10 +309,18 @@ def log_softmax_backward(
 
 
 @np.errstate(all="ignore")
+@hints
 def softmin(
-    x: ArrayLike, axis: check.Axis = -1, *, out: Array | None = None, num_threads: int | None = None
+    x: ArrayLike,
+    axis: check.Axis = -1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+    **unknown: Never,
 ) -> Array:
     """softmax(-x)."""
+    if unknown:
+        check.unknown_keyword("softmin", unknown)
     return _softmax_like(Rows.probabilities, x, axis, None, out, sign=-1.0)
 
 
@@ -389,6 +406,7 @@ def total_of(terms: Wide, unit: Any = 1.0) -> Doubles:
 
 
 @np.errstate(all="ignore")
+@hints
 def logsumexp(
     x: ArrayLike,
     axis: check.Axis = -1,
@@ -398,8 +416,11 @@ def logsumexp(
     where: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
+    **unknown: Never,
 ) -> Array:
     """log(sum(b exp(x))) along axis."""
+    if unknown:
+        check.unknown_keyword("logsumexp", unknown)
     if b is not None:
         x, b = check.promoted(x, b, "x", "b")
     x = check.floating(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -122,3 +122,11 @@ def slope_range(lower: float, upper: float) -> tuple[float, float]:
     if not -math.inf < low <= high < math.inf:
         raise ValueError(f"lower must be at most upper and both finite, got {lower} and {upper}")
     return low, high
+
+
+def unknown_keyword(function: str, unknown: dict[str, Any]) -> NoReturn:
+    """Python's error for a keyword that there is not, and what PyTorch's names are called here."""
+    name = next(iter(unknown))
+    ours = {"dim": "axis", "keepdim": "keepdims"}.get(name)
+    hint = f": it is {ours} here, as in NumPy" if ours else ""
+    raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
