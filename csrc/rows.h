@@ -140,7 +140,7 @@ static double weigh_any(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     return shift + (most * 0x1.62e42fefa39efp-1 + LG_NAME(log_of)(total * C_(0x1p-64, 0x1p-512)));
 }
 
-/* Near 0: of the largest product b exp(x), x + log b + log(1 + the others over it). */
+/* Near 0: of the largest product b exp(x), x + log b + log(1 + the others over it), if that x is near 0 as well. */
 static double weigh_near(const S *x, const S *e, const S *b, ptrdiff_t n, double usual) {
     ptrdiff_t top = 0;
     far_sum rest = FAR_NOTHING;
@@ -148,7 +148,7 @@ static double weigh_near(const S *x, const S *e, const S *b, ptrdiff_t n, double
     for (ptrdiff_t c = 0; c < n; c++)
         if (c != top) far_add(&rest, (far){(double)e[c], 0});
     const double ratio = LG_NAME(far_value)(far_total(rest)) / (double)e[top];
-    if (!(b[top] > 0 && ratio > -0.5)) return usual;
+    if (!(b[top] > 0 && ratio > -0.5 && fabs((double)x[top]) < 0.5)) return usual;
     return (double)x[top] + (LG_NAME(log_of)((double)b[top]) + LG_NAME(log1p_of)(ratio));
 }
 
