@@ -1,6 +1,7 @@
 """Rows between finite inputs and a finite result: whatever their factors are, nothing leaves the
 range on the way; and the limits where something is infinite (semantics.md)."""
 
+import mpmath
 import numpy as np
 import oracle
 import pytest
@@ -293,3 +294,42 @@ def test_targets_that_are_large_and_cancel(lg, dtype, classes):
     g = np.array([0.5, 0], dtype)
     got = lg.cross_entropy_backward(g, x, t, reduction="none")
     np.testing.assert_array_equal(got, -g[:, None] * t * [[1], [0]])
+
+
+# x, target, weight, pos_weight and gradient, for float32 and float64: what brings back a share of
+# the loss that is below the range, and one that nothing does.
+SHARES = [
+    ((-106.75, 8.5e37, 88.7, 1e-45, 1.0), (-746.0, 4.5e307, 0.39, 5e-324, 1.0)),
+    ((106.75, 1 - 2**-24, 88.7, 3e38, 1.0), (746.0, 1 - 2**-53, 0.39, 1.7e308, 1.0)),
+    ((-230.0, -3e38, 1e38, 0.0, 1e38), (-1650.0, -1e308, 1e308, 0.0, 1e308)),
+    ((-8.5e37, 3e38, -1.8e19, 0.0, 1.5), (-1e300, 1e308, -1e154, 0.0, 1.5)),
+]
+
+
+@pytest.mark.parametrize("numbers", SHARES)
+def test_shares_of_binary_cross_entropy_below_the_range(lg, dtype, numbers):
+    x, t, w, p, g = np.array(numbers[dtype == np.float64], dtype)
+    with mpmath.workdps(400):
+        small, large = (1 / (1 + mpmath.exp(sign * mpmath.mpf(float(x)))) for sign in (-1, 1))
+        share = (1 - mpmath.mpf(float(t))) * small - mpmath.mpf(float(p)) * float(t) * large
+        want = float(mpmath.mpf(float(g)) * float(w) * share)
+    arrays = (np.full(40, v, dtype) for v in (g, x, t, w))
+    got = lg.binary_cross_entropy_with_logits_backward(
+        *arrays, pos_weight=np.full(40, p, dtype), reduction="none"
+    )
+    np.testing.assert_allclose(got, np.full(40, want), rtol=5 * np.finfo(dtype).eps)
+
+
+def test_an_infinite_gradient_over_an_infinite_weight(lg, dtype):
+    x, weight = np.array([0.0, 3.0, 0.5], dtype), np.array([2.4, -np.inf, 0.4], dtype)
+    got = lg.mse_loss_backward(-np.inf, x, x - 5, weight, reduction="mean")
+    assert np.isnan(got).all()
+
+
+def test_weighted_logsumexp_whose_largest_product_is_of_a_far_logit(lg):
+    """As accurate as with the logit that is near 0: 4 ULP of the larger term there, below 1."""
+    x, b = np.array([-0.02284941, -6.90265986]), np.array([0.5, 710.0])
+    with mpmath.workdps(50):
+        want = mpmath.log(sum(mpmath.mpf(v) * mpmath.exp(u) for u, v in zip(x, b, strict=True)))
+        apart = float(abs(mpmath.mpf(float(lg.logsumexp(x, b=b))) - want))
+    assert apart <= 4 * np.spacing(0.9)
