@@ -135,7 +135,7 @@ class Result:
         if not isinstance(other, Result):
             return NotImplemented
         return all(
-            _same(getattr(self, field.name), getattr(other, field.name))
+            same(getattr(self, field.name), getattr(other, field.name))
             for field in dataclasses.fields(self)
         )
 
@@ -264,8 +264,8 @@ class Result:
             **{name: found.to_dict() for name, found in self.figures.items()},
             "groups": {key: found.to_dict(top_k=top_k) for key, found in self.groups.items()},
         }
-        plain: dict[str, Any] = _plain(figures)
-        return plain
+        found: dict[str, Any] = plain(figures)
+        return found
 
 
 def standard_error(squares: Sequence[int], total: int, divisor: int, units: int, n: int) -> float:
@@ -298,20 +298,21 @@ def means(sums: Doubles, weights: Doubles) -> Doubles:
     return _quotients(sums, weights, math.nan)
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Whether two figures are equal; nan is nan."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         both = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
         return both and np.array_equal(a, b, equal_nan=True)
     return bool(a == b) or (a != a and b != b)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no nan and no inf: None stands for both."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     finite = not isinstance(value, float) or math.isfinite(value)
     return value if finite else None
