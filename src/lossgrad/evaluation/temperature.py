@@ -32,7 +32,7 @@ Doubles = NDArray[np.float64]
 _RISE, _FALL, _CURVE, _FAR = range(4)  # groups of sums, for each b
 _CLOSE = 1e-13
 _DOUBT = 44  # a row's derivative has a relative error below 2**-_DOUBT
-_STRIDE = 16.0  # from a bracket's end that is 0 or infinite
+_STRIDE = 4.0  # from a bracket's end that is 0 or infinite
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def fit_temperature(
 
     def slope(beta: float) -> tuple[float, float]:
         cheap = {"bins": 1, "confusion_limit": 0}
-        return read(Probe(lambda: Slopes([beta]), **options, **cheap)).part.at(0)
+        return read(Probe(lambda: Slopes([beta]), **options, **cheap)).part.result()[0]
 
     passes = 0
     first = read(Probe(lambda: Slopes([0.0, 1.0]), **options, bins=bins))
@@ -182,14 +182,11 @@ class Slopes:
         """Add what another of the same b has."""
         self._sums.merge(other._sums)
 
-    def to_bytes(self) -> bytes:
-        """All of it."""
-        return self._sums.to_bytes()
-
-    def at(self, k: int) -> tuple[float, float]:
-        """The first and second derivative at the k-th b, correctly rounded."""
-        rise, fall, curve = (self._sums.units(4 * k + group) for group in (_RISE, _FALL, _CURVE))
-        return (rise - fall) / UNITS, curve / UNITS
+    def result(self) -> list[tuple[float, float]]:
+        """The first and second derivative at each b, correctly rounded."""
+        units = [self._sums.units(group) for group in range(4 * len(self.betas))]
+        at = (units[4 * k : 4 * k + 4] for k in range(len(self.betas)))
+        return [((one[_RISE] - one[_FALL]) / UNITS, one[_CURVE] / UNITS) for one in at]
 
     def falls(self) -> bool:
         """Whether the loss falls from the first b on, by more than what rounds in its terms."""
@@ -228,7 +225,7 @@ def _least(first: Slopes, slope: Callable[[float], tuple[float, float]]) -> floa
         return 0.0 if first.rises() else math.nan
     if not first.rises():
         return math.inf
-    return _root(slope, 1.0, first.at(1))
+    return _root(slope, 1.0, first.result()[1])
 
 
 def _root(
@@ -243,7 +240,7 @@ def _root(
     while value[0]:
         low, high = (beta, high) if value[0] < 0 else (low, beta)
         step = beta - value[0] / value[1] if value[1] else math.nan
-        if not (low < step < high and abs(step - beta) <= 0.5 * last):
+        if not (low <= step <= high and abs(step - beta) <= 0.5 * last):
             step = _between(low, high)
         last = abs(step - beta)
         beta = step
