@@ -116,13 +116,15 @@ def fit_temperature(
     Examples
     --------
     >>> import lossgrad
-    >>> found = lossgrad.fit_temperature([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]], [0, 0, 0, 1])
+    >>> logits = [[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]]
+    >>> found = lossgrad.fit_temperature(logits, [0, 0, 0, 1])
     >>> round(found.temperature, 4), round(found.before.loss, 4), round(found.after.loss, 4)
     (3.641, 1.0181, 0.5623)
     """
     if hasattr(logits, "__next__"):
         raise TypeError("logits can be read once only: give arrays, files or a list of pairs")
-    options = {"task": task, "ignore_index": ignore_index}
+    options: dict[str, Any] = {"task": task, "ignore_index": ignore_index}
+    passes = 0
 
     def read(state: Any) -> Any:
         nonlocal passes
@@ -143,7 +145,6 @@ def fit_temperature(
         cheap = {"bins": 1, "confusion_limit": 0}
         return read(Probe(lambda: Slopes([beta]), **options, **cheap)).part.result()[0]
 
-    passes = 0
     first = read(Probe(lambda: Slopes([0.0, 1.0]), **options, bins=bins))
     beta = _least(first.part, slope)
     after = read(Scaled(beta, **options, bins=bins)).result()
