@@ -14,7 +14,9 @@ from . import activations, distributions, linear, losses, norms, row_losses, sof
 from ._functions import *  # noqa: F403
 from ._kernels.threads import get_num_threads, set_num_threads
 from .evaluation import DtypeError, Evaluation, FileError, InputError, LabelError, Result
+from .evaluation.conformal import conformal_sets, conformal_threshold
 from .evaluation.evaluate import evaluate
+from .evaluation.temperature import fit_temperature
 from .linear import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -27,7 +29,10 @@ __all__ = [
     "LabelError",
     "Result",
     "__version__",
+    "conformal_sets",
+    "conformal_threshold",
     "evaluate",
+    "fit_temperature",
     "get_include",
     "get_num_threads",
     "set_num_threads",

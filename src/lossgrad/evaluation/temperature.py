@@ -292,6 +292,6 @@ def scaled(x: Doubles, beta: float, task: Task) -> Doubles:
     if beta == 0:
         return np.where(np.isfinite(x), 0.0, x)
     if task == "binary":
-        return np.where(x == 0, x, np.copysign(np.inf, x))
+        return np.where(np.abs(x) > 0, np.copysign(np.inf, x), x)
     chosen = np.where(x == x.max(axis=-1, keepdims=True), 0.0, -np.inf)
     return np.where(np.isnan(x), x, chosen)

@@ -63,11 +63,14 @@ class Calibration:
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and texts."""
-        terms = self.brier._asdict()
+        reliability, resolution, uncertainty, _ = (f"{one:.4g}" for one in self.brier)
         return [
             ("equal mass", f"{self.equal_mass.text()} expected error"),
             ("class-wise", f"{self.classwise_mean:.4f} expected error"),
-            ("Brier of", ", ".join(f"{value:.4g} {name}" for name, value in terms.items())),
+            (
+                "Brier",
+                f"{reliability} reliability - {resolution} resolution + {uncertainty} uncertainty",
+            ),
         ]
 
 
