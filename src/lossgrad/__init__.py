@@ -16,6 +16,7 @@ from ._kernels.threads import get_num_threads, set_num_threads
 from .evaluation import DtypeError, Evaluation, FileError, InputError, LabelError, Result
 from .evaluation.conformal import conformal_sets, conformal_threshold
 from .evaluation.evaluate import evaluate
+from .evaluation.ood import out_of_distribution
 from .evaluation.temperature import fit_temperature
 from .linear import *  # noqa: F403
 
@@ -35,6 +36,7 @@ __all__ = [
     "fit_temperature",
     "get_include",
     "get_num_threads",
+    "out_of_distribution",
     "set_num_threads",
     "show_config",
     *activations.__all__,

@@ -51,7 +51,8 @@ class FileShards:
         """Look at every file once, before a long walk: the rows of all."""
         for number, files in enumerate(self.files):
             self._stamps.append([_stamp(path) for path in files.values()])
-            self._check_pair(files["logits"], files["targets"])
+            if "targets" in files:
+                self._check_pair(files["logits"], files["targets"])
             shard = self.open(number).oriented(task, axis)
             *batch, last = shard.logits.shape
             if self.classes not in (0, last):
@@ -171,6 +172,11 @@ def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> 
     return FileShards(
         [dict(zip(found, paths, strict=True)) for paths in zip(*found.values(), strict=True)], keys
     )
+
+
+def find_logits(paths: Paths, key: str | None) -> FileShards:
+    """Files of logits that no targets belong to."""
+    return FileShards([{"logits": path} for path in _expanded(paths)], {"logits": key})
 
 
 def _is_name(given: Paths) -> bool:
