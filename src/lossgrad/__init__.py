@@ -24,7 +24,10 @@ from .evaluation import (
     Result,
 )
 from .evaluation.comparison.compare import compare
+from .evaluation.conformal import conformal_sets, conformal_threshold
 from .evaluation.evaluate import evaluate
+from .evaluation.ood import out_of_distribution
+from .evaluation.temperature import fit_temperature
 from .linear import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -40,9 +43,13 @@ __all__ = [
     "Result",
     "__version__",
     "compare",
+    "conformal_sets",
+    "conformal_threshold",
     "evaluate",
+    "fit_temperature",
     "get_include",
     "get_num_threads",
+    "out_of_distribution",
     "set_num_threads",
     "show_config",
     *activations.__all__,

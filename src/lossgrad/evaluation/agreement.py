@@ -19,7 +19,9 @@ def matthews_corrcoef(label: Doubles, predicted: Doubles, both: Doubles) -> floa
     """
     agreed, chance = _sums(label, predicted, both)
     spread = _spread(label) * _spread(predicted)
-    return (agreed - chance) / math.sqrt(spread) if spread > 0 else 0.0 * agreed
+    if spread > 0:
+        return (agreed - chance) / math.sqrt(spread)
+    return 0.0 if label.sum() > 0 else math.nan
 
 
 def cohen_kappa(label: Doubles, predicted: Doubles, both: Doubles) -> float:

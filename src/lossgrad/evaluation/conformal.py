@@ -131,14 +131,14 @@ def conformal_threshold(
     if hasattr(logits, "__next__"):
         raise TypeError("logits can be read once only: give arrays, files or a list of pairs")
     spread = _probe(lambda: LabelScores(method), logits, targets, **how)
-    rows = round(spread.scores.total())
+    rows = round(spread.total())
     k = math.ceil((rows + 1) * Fraction(repr(float(coverage))))
     if k > rows:
         return ConformalThreshold(math.inf, method, coverage, rows)
-    upto = np.cumsum(spread.scores.weights()[0])
+    upto = np.cumsum(spread.weights()[0])
     at = int(np.searchsorted(upto, k))
     before = round(upto[at - 1]) if at else 0
-    kept = _probe(lambda: ScoresOfBin(method, at), logits, targets, **how).scores()
+    kept = _probe(lambda: ScoresOfBin(method, at), logits, targets, **how)
     return ConformalThreshold(float(kept[k - before - 1]), method, coverage, rows)
 
 
@@ -168,17 +168,17 @@ def conformal_sets(
     >>> sets.coverage, sets.mean_size, sets.sizes
     (0.75, 1.25, array([0, 3, 1, 0]))
     """
-    return _probe(lambda: Sizes(threshold), logits, targets, **how).result()
+    return _probe(lambda: Sizes(threshold), logits, targets, **how)
 
 
 def _probe(
     new: Callable[[], Any], logits: Any, targets: Any, ignore_index: int = -100, **how: Any
 ) -> Any:
-    """One pass: the part that it leaves."""
+    """The result of one pass."""
     keys = {name: how.pop(f"{name}_key", None) for name in ("logits", "targets")}
     state: Probe[Any] = Probe(new, ignore_index=ignore_index, bins=1, confusion_limit=0)
     add_all(state, {"logits": logits, "targets": targets}, keys, **{"axis": LAST_AXIS, **how})
-    return state.part
+    return state.part.result()
 
 
 def scores(x: Doubles, method: Method) -> Doubles:
@@ -204,15 +204,19 @@ class LabelScores:
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, method: Method) -> None:
-        self.method, self.scores = method, Histogram(PROBABILITIES)
+        self.method, self._scores = method, Histogram(PROBABILITIES)
 
     def add(self, seen: Seen) -> None:
         """Add rows."""
-        self.scores.add(_scores_of_labels(seen, self.method))
+        self._scores.add(_scores_of_labels(seen, self.method))
 
     def merge(self, other: "LabelScores") -> None:
         """Add what another has."""
-        self.scores.merge(other.scores)
+        self._scores.merge(other._scores)
+
+    def result(self) -> Histogram:
+        """What came of it."""
+        return self._scores
 
 
 class ScoresOfBin:
@@ -233,7 +237,7 @@ class ScoresOfBin:
         """Add what another has."""
         self._found += other._found
 
-    def scores(self) -> Doubles:
+    def result(self) -> Doubles:
         """All of them, in ascending order."""
         return np.sort(np.concatenate(self._found))
 

@@ -69,6 +69,9 @@ def _(result: Result, top_k: Sequence[int] = ()) -> list[tuple[str, str]]:
         ("entropy", f"{result.entropy:.6g} nats"),
     ]
     lines += [line for found in result.figures.values() for line in found.lines()]
+    if result.confusion is not None:
+        beyond = f"{result.matthews_corrcoef:.4f} Matthews, {result.cohen_kappa:.4f} kappa"
+        lines.append(("agreement", f"{beyond}, {result.balanced_accuracy:.4f} balanced accuracy"))
     if result.infinite:
         lines.append(("infinite", f"{result.infinite} of {result.terms} losses"))
     if result.undefined:

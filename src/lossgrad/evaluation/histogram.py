@@ -33,6 +33,15 @@ class Bounded(NamedTuple):
     lower: Any
     upper: Any
 
+    def item(self) -> "Bounded":
+        """Of arrays of one number, the numbers."""
+        return Bounded(*(np.asarray(one).item() for one in self))
+
+    def text(self) -> str:
+        """The value to four digits, and its bounds where they differ from it there."""
+        value, lower, upper = (f"{one:.4f}" for one in self)
+        return value if lower == value == upper else f"{value} ({lower} to {upper})"
+
 
 class Scale(Protocol):
     """A cut of the numbers into `size` bins that keeps their order."""

@@ -4,13 +4,31 @@ An `Evaluation` checks the data, leaves out what has no loss and says what a row
 one that also keeps a part of its own, which no state is saved of.
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from lossgrad.evaluation.parts import Part
+from lossgrad.evaluation.results import Result
+from lossgrad.evaluation.seen import Seen
 from lossgrad.evaluation.state import Evaluation
 
-P = TypeVar("P", bound=Part)
+
+class Counter(Protocol):
+    """What is counted: a part that needs no bytes."""
+
+    needs: ClassVar[tuple[str, ...]]
+
+    def add(self, seen: Seen) -> None:
+        """Add terms."""
+
+    def merge(self, other: Self) -> None:
+        """Add what another has."""
+
+    def result(self) -> Any:
+        """What came of it."""
+
+
+P = TypeVar("P", bound=Counter)
 
 
 class Probe(Evaluation, Generic[P]):
@@ -28,8 +46,13 @@ class Probe(Evaluation, Generic[P]):
         super().__init__(**options)
         self._new, self._options = new, options
         self.part = new()
-        self._parts, self.figures = {"probe": self.part}, ("probe",)
+        parts: dict[str, Any] = {"probe": self.part}
+        self._parts, self.figures = parts, tuple(parts)
 
     def empty(self) -> "Probe[P]":
         """Another of the same options, without any rows."""
         return Probe(self._new, **self._options)
+
+    def result(self) -> Result:
+        """The figures of the evaluation alone."""
+        return dataclasses.replace(super().result(), figures={})

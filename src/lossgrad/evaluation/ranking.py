@@ -32,6 +32,10 @@ class Curve:
     y: Doubles
     threshold: Doubles
 
+    def to_dict(self) -> dict[str, Doubles]:
+        """Its arrays by name."""
+        return {"x": self.x, "y": self.y, "threshold": self.threshold}
+
 
 @arithmetic_within
 @dataclass(frozen=True, eq=False)
@@ -161,10 +165,11 @@ class Ranked:
 
 def over_groups(figure: Bounded) -> Bounded:
     """The plain mean over the groups where it is defined; nan if it is nowhere."""
-    return Bounded(*(_mean(np.asarray(one)) for one in figure))
+    return Bounded(*(mean(np.asarray(one)) for one in figure))
 
 
-def _mean(values: Doubles) -> float:
+def mean(values: Doubles) -> float:
+    """Of those that are not nan; nan if all are."""
     some = values[~np.isnan(values)]
     return float(some.mean()) if some.size else float("nan")
 

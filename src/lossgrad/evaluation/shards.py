@@ -179,6 +179,11 @@ def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> 
     )
 
 
+def find_logits(paths: Paths, key: str | None) -> FileShards:
+    """Files of logits that no targets belong to."""
+    return FileShards([{"logits": path} for path in _expanded(paths)], {"logits": key})
+
+
 def _is_name(given: Paths) -> bool:
     """Whether it is the name of an array in a file and not one of files."""
     if not isinstance(given, str) or glob.has_magic(given):

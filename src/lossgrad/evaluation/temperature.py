@@ -32,7 +32,7 @@ Doubles = NDArray[np.float64]
 _RISE, _FALL, _CURVE, _FAR = range(4)  # groups of sums, for each b
 _CLOSE = 1e-13
 _DOUBT = 44  # a row's derivative has a relative error below 2**-_DOUBT
-_STRIDE = 16.0  # from a bracket's end that is 0 or infinite
+_STRIDE = 4.0  # from a bracket's end that is 0 or infinite
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,15 @@ def fit_temperature(
     Examples
     --------
     >>> import lossgrad
-    >>> found = lossgrad.fit_temperature([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]], [0, 0, 0, 1])
+    >>> logits = [[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]]
+    >>> found = lossgrad.fit_temperature(logits, [0, 0, 0, 1])
     >>> round(found.temperature, 4), round(found.before.loss, 4), round(found.after.loss, 4)
     (3.641, 1.0181, 0.5623)
     """
     if hasattr(logits, "__next__"):
         raise TypeError("logits can be read once only: give arrays, files or a list of pairs")
-    options = {"task": task, "ignore_index": ignore_index}
+    options: dict[str, Any] = {"task": task, "ignore_index": ignore_index}
+    passes = 0
 
     def read(state: Any) -> Any:
         nonlocal passes
@@ -141,9 +143,8 @@ def fit_temperature(
 
     def slope(beta: float) -> tuple[float, float]:
         cheap = {"bins": 1, "confusion_limit": 0}
-        return read(Probe(lambda: Slopes([beta]), **options, **cheap)).part.at(0)
+        return read(Probe(lambda: Slopes([beta]), **options, **cheap)).part.result()[0]
 
-    passes = 0
     first = read(Probe(lambda: Slopes([0.0, 1.0]), **options, bins=bins))
     beta = _least(first.part, slope)
     after = read(Scaled(beta, **options, bins=bins)).result()
@@ -182,14 +183,11 @@ class Slopes:
         """Add what another of the same b has."""
         self._sums.merge(other._sums)
 
-    def to_bytes(self) -> bytes:
-        """All of it."""
-        return self._sums.to_bytes()
-
-    def at(self, k: int) -> tuple[float, float]:
-        """The first and second derivative at the k-th b, correctly rounded."""
-        rise, fall, curve = (self._sums.units(4 * k + group) for group in (_RISE, _FALL, _CURVE))
-        return (rise - fall) / UNITS, curve / UNITS
+    def result(self) -> list[tuple[float, float]]:
+        """The first and second derivative at each b, correctly rounded."""
+        units = [self._sums.units(group) for group in range(4 * len(self.betas))]
+        at = (units[4 * k : 4 * k + 4] for k in range(len(self.betas)))
+        return [((one[_RISE] - one[_FALL]) / UNITS, one[_CURVE] / UNITS) for one in at]
 
     def falls(self) -> bool:
         """Whether the loss falls from the first b on, by more than what rounds in its terms."""
@@ -228,7 +226,7 @@ def _least(first: Slopes, slope: Callable[[float], tuple[float, float]]) -> floa
         return 0.0 if first.rises() else math.nan
     if not first.rises():
         return math.inf
-    return _root(slope, 1.0, first.at(1))
+    return _root(slope, 1.0, first.result()[1])
 
 
 def _root(
@@ -243,7 +241,7 @@ def _root(
     while value[0]:
         low, high = (beta, high) if value[0] < 0 else (low, beta)
         step = beta - value[0] / value[1] if value[1] else math.nan
-        if not (low < step < high and abs(step - beta) <= 0.5 * last):
+        if not (low <= step <= high and abs(step - beta) <= 0.5 * last):
             step = _between(low, high)
         last = abs(step - beta)
         beta = step
@@ -294,6 +292,6 @@ def scaled(x: Doubles, beta: float, task: Task) -> Doubles:
     if beta == 0:
         return np.where(np.isfinite(x), 0.0, x)
     if task == "binary":
-        return np.where(x == 0, x, np.copysign(np.inf, x))
+        return np.where(np.abs(x) > 0, np.copysign(np.inf, x), x)
     chosen = np.where(x == x.max(axis=-1, keepdims=True), 0.0, -np.inf)
     return np.where(np.isnan(x), x, chosen)
