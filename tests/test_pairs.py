@@ -247,7 +247,7 @@ def test_neighbours_do_not_matter(lg, pair_statistics, dtype, rng, classes):
 
 @pytest.mark.skipif(not kernels, reason="compares levels")
 def test_same_bits_anywhere(dtype, rng):
-    """On every level with fused multiply-add, in any batch, stride, padding and number of threads."""
+    """On every level with fused multiply-add, any batch, stride, padding and number of threads."""
     level = kernels.level()
     call = measured.pair_statistics
     sharing = kernels.set_sharing(0, 0)

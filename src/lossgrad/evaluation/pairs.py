@@ -124,7 +124,7 @@ def pair_statistics(
     bad = kernels.pair_statistics(
         x, y, of, top=top, figures=figures, choices=choices, num_threads=num_threads
     )
-    if bad >= 0:
+    if targets is not None and bad >= 0:
         raise check.bad_label(targets, bad, classes, ignore_index)
     return PairStatistics(*figures, *choices)
 

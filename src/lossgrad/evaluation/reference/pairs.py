@@ -19,7 +19,11 @@ _TERMS = 25  # of a series in squares below 0.22
 
 
 def pair_statistics(
-    base: NDArray[Any], other: NDArray[Any], labels: NDArray[Any] | None, top: int, ignore_index: int
+    base: NDArray[Any],
+    other: NDArray[Any],
+    labels: NDArray[Any] | None,
+    top: int,
+    ignore_index: int,
 ) -> PairStatistics:
     """Statistics of two matrices of logits that are computed alike; labels are not checked yet."""
     n, classes = base.shape
@@ -41,14 +45,15 @@ def _block(base: NDArray[Any], other: NDArray[Any], y: Integers, top: int) -> Pa
     both = (base_found[2] >= 0) & (other_found[2] >= 0)
     same = np.count_nonzero(_first(x.x, top) & _first(z.x, top), axis=0)
     ratio = _log_ratio(x, z)
-    *divergences, lost = _divergences(x.probabilities(), z.probabilities(), ratio)
+    *found, lost = _divergences(x.probabilities(), z.probabilities(), ratio)
     gap = np.where(y >= 0, lost - ratio[y, np.arange(len(y))], np.nan)
     known = np.isfinite(x.pivot) & np.isfinite(z.pivot) & both
-    divergences, gap = np.where(known, divergences, np.nan), np.where(known, gap, np.nan)
+    figures = np.where(known, np.array([*found, gap]), np.nan)
     (loss, rank, first), (other_loss, other_rank, other_first) = base_found, other_found
     overlap = np.where(both, same, NOTHING)
     choices = rank, other_rank, first, other_first, overlap
-    return PairStatistics(*divergences, loss, other_loss, gap, *choices)
+    kl, kl_reverse, js, gap = figures
+    return PairStatistics(kl, kl_reverse, js, loss, other_loss, gap, *choices)
 
 
 def _against(of: Rows, y: Integers) -> tuple[Doubles, Integers, Integers]:
