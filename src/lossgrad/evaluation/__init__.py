@@ -1,5 +1,6 @@
 """Evaluation of saved predictions: totals that are exact and merge, and the figures they give."""
 
+from .grouped import Grouped
 from .problems import DtypeError, FileError, InputError, LabelError
 from .results import Average, Result, Task, WorstRow
 from .state import Evaluation
@@ -9,6 +10,7 @@ __all__ = [
     "DtypeError",
     "Evaluation",
     "FileError",
+    "Grouped",
     "InputError",
     "LabelError",
     "Result",
