@@ -1,6 +1,7 @@
 """`lossgrad evaluate`: its arguments, and from them to a printed result."""
 
 import argparse
+import functools
 import time
 from typing import Any
 
@@ -38,7 +39,7 @@ examples:
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser's."""
-    evaluate = commands.add_parser(
+    parser = commands.add_parser(
         "evaluate",
         help="everything about saved predictions in one read",
         description="Loss, accuracy, calibration and more of the logits in one file against the\n"
@@ -49,24 +50,26 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
-    def run(arguments: argparse.Namespace, rest: list[str]) -> None:
-        files = [arguments.logits, arguments.targets]
-        files = [*filter(None, files), *more_files(evaluate, rest)]
-        if len(files) > 2:
-            more = " ".join(files[2:])
-            evaluate.error(f"too many files: {more}; put patterns in quotes, as 'logits-*.npy'")
-        arguments.logits, arguments.targets = (*files, None, None)[:2]
-        _check_usage(evaluate, arguments)
-        _evaluate(arguments)
+    parser.set_defaults(run=functools.partial(_run, parser))
+    add = parser.add_argument
+    _add_inputs(add)
+    _add_task(add)
+    add_columns(add)
+    add_reading(add)
+    add_top_k(add)
+    add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
 
-    evaluate.set_defaults(run=run)
-    add = evaluate.add_argument
+
+def _add_inputs(add: Any) -> None:
     add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
     add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
     add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
     add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
     add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
     add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
+
+
+def _add_task(add: Any) -> None:
     add(
         "--task",
         choices=["multiclass", "binary"],
@@ -74,7 +77,6 @@ def add_to(commands: Any) -> None:
         help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
         "(default: multiclass)",
     )
-    add_columns(add)
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add(
         "--threshold",
@@ -83,9 +85,6 @@ def add_to(commands: Any) -> None:
         metavar="P",
         help="binary: probability above which a label is predicted (default: 0.5)",
     )
-    add_reading(add)
-    add_top_k(add)
-    add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
 
 
 def _probability(text: str) -> float:
@@ -96,6 +95,17 @@ def _probability(text: str) -> float:
 
 
 _probability.__name__ = "probability"  # argparse says it
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, rest: list[str]) -> None:
+    files = [arguments.logits, arguments.targets]
+    files = [*filter(None, files), *more_files(parser, rest)]
+    if len(files) > 2:
+        more = " ".join(files[2:])
+        parser.error(f"too many files: {more}; put patterns in quotes, as 'logits-*.npy'")
+    arguments.logits, arguments.targets = (*files, None, None)[:2]
+    _check_usage(parser, arguments)
+    _evaluate(arguments)
 
 
 def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
