@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -130,7 +131,7 @@ def conformal_threshold(
         raise ValueError(f"coverage is {coverage}, not between 0 and 1")
     if hasattr(logits, "__next__"):
         raise TypeError("logits can be read once only: give arrays, files or a list of pairs")
-    spread = _probe(lambda: LabelScores(method), logits, targets, **how)
+    spread = _probe(partial(LabelScores, method), logits, targets, **how)
     rows = round(spread.total())
     k = math.ceil((rows + 1) * Fraction(repr(float(coverage))))
     if k > rows:
@@ -138,7 +139,7 @@ def conformal_threshold(
     upto = np.cumsum(spread.weights()[0])
     at = int(np.searchsorted(upto, k))
     before = round(upto[at - 1]) if at else 0
-    kept = _probe(lambda: ScoresOfBin(method, at), logits, targets, **how)
+    kept = _probe(partial(ScoresOfBin, method, at), logits, targets, **how)
     return ConformalThreshold(float(kept[k - before - 1]), method, coverage, rows)
 
 
@@ -168,7 +169,7 @@ def conformal_sets(
     >>> sets.coverage, sets.mean_size, sets.sizes
     (0.75, 1.25, array([0, 3, 1, 0]))
     """
-    return _probe(lambda: Sizes(threshold), logits, targets, **how)
+    return _probe(partial(Sizes, threshold), logits, targets, **how)
 
 
 def _probe(

@@ -13,6 +13,7 @@ x ([x > 0] - t).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,9 +144,9 @@ def fit_temperature(
 
     def slope(beta: float) -> tuple[float, float]:
         cheap = {"bins": 1, "confusion_limit": 0}
-        return read(Probe(lambda: Slopes([beta]), **options, **cheap)).part.result()[0]
+        return read(Probe(partial(Slopes, [beta]), **options, **cheap)).part.result()[0]
 
-    first = read(Probe(lambda: Slopes([0.0, 1.0]), **options, bins=bins))
+    first = read(Probe(partial(Slopes, [0.0, 1.0]), **options, bins=bins))
     beta = _least(first.part, slope)
     after = read(Scaled(beta, **options, bins=bins)).result()
     temperature = math.inf if beta == 0 else 1.0 / beta
