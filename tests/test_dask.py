@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossgrad import Evaluation, InputError, cli, evaluate
+from lossgrad import (
+    Evaluation,
+    InputError,
+    cli,
+    conformal_sets,
+    conformal_threshold,
+    evaluate,
+    fit_temperature,
+    out_of_distribution,
+)
 
 array = pytest.importorskip("dask.array")
 dask = pytest.importorskip("dask")
@@ -41,6 +50,23 @@ def test_arrays_give_the_same_bytes(data, chunks, weighted):
     with dask.config.set(scheduler="threads", num_workers=2):
         alone, spread = states(x, y, s if weighted else None, chunks)
     assert alone == spread
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_several_passes(data, scheduler):
+    """What is counted in them travels, too."""
+    x, y, s = data
+    lazy, labels = array.from_array(x, chunks=(300, 5)), array.from_array(y, chunks=450)
+    with dask.config.set(scheduler=scheduler, num_workers=2):
+        assert fit_temperature(lazy, labels, sample_weight=s) == fit_temperature(
+            x, y, sample_weight=s
+        )
+        threshold = conformal_threshold(lazy, labels, method="aps")
+        assert threshold == conformal_threshold(x, y, method="aps")
+        sets = (conformal_sets(one, y, threshold=threshold).to_dict() for one in (lazy, x))
+        assert len({str(one) for one in sets}) == 1
+        found = out_of_distribution(lazy, x[:9]).to_dict()
+    assert found == out_of_distribution(x, x[:9]).to_dict()
 
 
 def test_axes_and_tasks(data):

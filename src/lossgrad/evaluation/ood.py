@@ -12,7 +12,7 @@ from lossgrad._core import arguments as check
 from lossgrad._core.environment import arithmetic
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad._kernels.threads import checked, get_num_threads
-from lossgrad.evaluation.feed import as_array, is_path
+from lossgrad.evaluation.feed import as_array, is_dask, is_path
 from lossgrad.evaluation.histogram import PROBABILITIES, Histogram, Magnitudes, Scale, Signed
 from lossgrad.evaluation.parts.ranking import Ranks
 from lossgrad.evaluation.problems import DtypeError, InputError
@@ -108,12 +108,18 @@ def out_of_distribution(
         raise ValueError(f"score is {score!r}, not one of {', '.join(get_args(Score))}")
     threads = get_num_threads() if num_threads is None else checked(num_threads)
     states = Scores(score), Scores(score)
+    how: dict[str, Any] = {"axis": axis, "strict": strict}
     for state, logits in zip(states, (inside, outside), strict=True):
+        if is_dask(logits):
+            from lossgrad.evaluation.dask import add_arrays
+
+            add_arrays(state, {"logits": logits}, **how)
+            continue
         shards: Any = [Shard({"logits": as_array(logits)}, first_row=0)]
         if is_path(logits):
             shards = find_logits(logits, logits_key)
             shards.check_shapes(state.task, axis)
-        walk(state, shards, axis=axis, strict=strict, threads=threads, block_bytes=block_bytes)
+        walk(state, shards, threads=threads, block_bytes=block_bytes, **how)
     positive, negative = (state.spread.weights() for state in states)
     ranked = Ranked.of(_SCALES[score], positive, negative)
     known, unknown = (state.rows - state.undefined for state in states)

@@ -22,11 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.exact import UNITS, ExactSums
 from lossgrad.evaluation.feed import Progress, add_all
-from lossgrad.evaluation.probe import Probe
+from lossgrad.evaluation.probe import Passing, Probe
 from lossgrad.evaluation.results import Result, Task
 from lossgrad.evaluation.seen import Block, Seen
 from lossgrad.evaluation.share import Share
-from lossgrad.evaluation.state import Evaluation
 from lossgrad.softmax_family import softmax
 
 Doubles = NDArray[np.float64]
@@ -258,7 +257,7 @@ def _between(low: float, high: float) -> float:
     return math.sqrt(low) * math.sqrt(high) if low else high / _STRIDE
 
 
-class Scaled(Evaluation):
+class Scaled(Passing):
     """An evaluation of logits times b, in float64."""
 
     def __init__(self, beta: float, **options: Any) -> None:
