@@ -4,9 +4,16 @@ import argparse
 import time
 from typing import Any
 
-from lossgrad._kernels.defaults import LAST_AXIS
-from lossgrad.cli.jobs import file_job, sample_job
-from lossgrad.cli.options import add_outputs, more_files, positive
+from lossgrad.cli.jobs import Job, file_job, sample_job
+from lossgrad.cli.options import (
+    add_columns,
+    add_outputs,
+    add_reading,
+    add_top_k,
+    columns,
+    more_files,
+    positive,
+)
 from lossgrad.cli.outputs import check_outputs, show
 from lossgrad.cli.run import add_rows
 from lossgrad.evaluation import checkpoint
@@ -27,12 +34,6 @@ examples:
   lossgrad evaluate predictions.safetensors --report report.html
   lossgrad merge one.state two.state --report report.html
 """
-_COLUMNS = {  # each a file, or a name beside the targets, of one value a row
-    "--sample-weight": "a weight for each row, or a mask",
-    "--groups": "its group (a whole number or a text): figures for each, too",
-    "--clusters": "its document, say: standard errors for rows that depend on each other",
-    "--bytes": "the bytes of its text: bits per byte",
-}
 
 
 def add_to(commands: Any) -> None:
@@ -73,10 +74,7 @@ def add_to(commands: Any) -> None:
         help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
         "(default: multiclass)",
     )
-    add("--axis", type=int, default=LAST_AXIS, help="axis of the classes (default: -1, the last)")
-    add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
-    for option, help_text in _COLUMNS.items():
-        add(option, metavar="FILE|COLUMN", help=help_text)
+    add_columns(add)
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add(
         "--threshold",
@@ -85,14 +83,8 @@ def add_to(commands: Any) -> None:
         metavar="P",
         help="binary: probability above which a label is predicted (default: 0.5)",
     )
-    add("--strict", action="store_true", help="a row whose loss is nan is an error")
-    add(
-        "--threads",
-        type=positive,
-        metavar="N",
-        help="threads (default: one a processor, or LOSSGRAD_NUM_THREADS)",
-    )
-    add("--dask", metavar="ADDRESS", help="run on the cluster of this dask scheduler")
+    add_reading(add)
+    add_top_k(add)
     add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
 
 
@@ -114,8 +106,8 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             parser.error("--sample digits is multiclass, its classes on the last axis")
         if arguments.dask is not None:
             parser.error("--sample digits needs no cluster")
-        if given := [name for name in _COLUMNS if _value(arguments, name) is not None]:
-            parser.error(f"--sample digits has no {given[0].removeprefix('--')}")
+        if given := [use for use, column in columns(arguments).items() if column is not None]:
+            parser.error(f"--sample digits has no {given[0]}")
     elif arguments.save is not None:
         parser.error("--save goes with --sample")
     elif arguments.logits is None:
@@ -126,8 +118,10 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("--ignore-index is for the multiclass task")
 
 
-def _value(arguments: argparse.Namespace, option: str) -> Any:
-    return vars(arguments)[option.removeprefix("--").replace("-", "_")]
+def _file_job(arguments: argparse.Namespace) -> Job:
+    files = {"logits": arguments.logits, "targets": arguments.targets, **columns(arguments)}
+    keys = {"logits": arguments.logits_key, "targets": arguments.targets_key}
+    return file_job(files, keys, arguments.task, arguments.axis)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -143,7 +137,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     if arguments.groups is not None:
         state = Grouped(state)
-    job = sample_job(arguments.save) if arguments.sample else file_job(arguments)
+    job = sample_job(arguments.save) if arguments.sample else _file_job(arguments)
     names = check_outputs(arguments, job.classes)
     start = time.perf_counter()
     state, before = add_rows(job, state, arguments)

@@ -1,16 +1,15 @@
 """What `lossgrad evaluate` has to do: read files, or fit the sample."""
 
-import argparse
 import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from lossgrad import sample
+from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard
 from lossgrad.evaluation.shards import find_shards
-
-COLUMNS = ("logits", "targets", "sample_weight", "groups", "clusters", "bytes")
 
 
 @dataclass(frozen=True)
@@ -21,27 +20,24 @@ class Job:
     rows: int
     classes: int
     bytes: float
-    targets: str  # the name of the (first) targets
+    targets: str  # the name of the (first) targets, where there are any
     about: dict[str, object]
     headline: str = ""
     footer: str = ""
 
 
-def file_job(arguments: argparse.Namespace) -> Job:
-    named = vars(arguments)
-    shards = find_shards(
-        {use: named[use] for use in COLUMNS},
-        {"logits": arguments.logits_key, "targets": arguments.targets_key},
-    )
-    rows = shards.check_shapes(arguments.task, arguments.axis)
-    about: dict[str, object] = {
-        "logits": arguments.logits,
-        "targets": arguments.targets or arguments.logits,
-    }
+def file_job(files: dict[str, Any], keys: dict[str, str | None], task: Task, axis: int) -> Job:
+    """What is in files, named by what they are for, as `find_shards` has them."""
+    shards = find_shards(files, keys)
+    rows = shards.check_shapes(task, axis)
+    about: dict[str, object] = {use: name for use, name in files.items() if name is not None}
+    first = shards.files[0]
+    if "targets" in first:
+        about.setdefault("targets", about["logits"])
     if len(shards) > 1:
         about["shards"] = len(shards)
-    about |= {use: named[use] for use in COLUMNS[2:] if named[use] is not None}
-    return Job(shards, rows, shards.classes, shards.bytes, shards.files[0]["targets"], about)
+    named = first.get("targets", first["logits"])
+    return Job(shards, rows, shards.classes, shards.bytes, named, about)
 
 
 def sample_job(directory: str | None) -> Job:

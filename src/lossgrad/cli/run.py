@@ -68,9 +68,8 @@ def _identity(job: Job, state: State, arguments: argparse.Namespace) -> tuple[st
     rows = [job.rows]
     if isinstance(job.shards, FileShards):
         named, rows = job.shards.fingerprint(), job.shards.rows
-    keys = arguments.logits_key, arguments.targets_key
     blocks = BLOCK_BYTES, MEMORY_BYTES, BLOCK_FIGURES  # in which the position counts
-    return checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks]), rows
+    return checkpoint.digest([named, state.options(), arguments.axis, blocks]), rows
 
 
 class _Run:

@@ -80,7 +80,7 @@ def _shards(
                 raise TypeError(f"{use} is a {type(one).__name__} where logits is a path")
         found = find_shards(given, keys)
         return found, found.check_shapes(task, axis)
-    if "targets" not in given:
+    if "targets" not in given and "other" not in given:
         if len(given) > 1:
             raise ValueError(f"put {' and '.join(given.keys() - {'logits'})} into the pairs")
         if isinstance(logits, np.ndarray):
@@ -99,7 +99,8 @@ def _blocks(blocks: Iterable[Any]) -> Iterator[Shard]:
             block = dict(zip(_PAIR, block, strict=False))
         arrays = {use: as_array(one) for use, one in block.items() if one is not None}
         yield Shard(arrays, first_row=row)
-        row += int(np.prod(arrays["targets"].shape, dtype=np.int64))
+        rows = arrays["targets"] if "targets" in arrays else arrays["logits"][..., 0]
+        row += int(np.prod(rows.shape, dtype=np.int64))
 
 
 def as_array(given: Any) -> Any:

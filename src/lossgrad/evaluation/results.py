@@ -135,7 +135,7 @@ class Result:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):
             return NotImplemented
-        return _same(vars(self), vars(other))
+        return same(vars(self), vars(other))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -295,8 +295,8 @@ class Result:
             **{name: found.to_dict() for name, found in self.figures.items()},
             "groups": {key: found.to_dict(top_k=top_k) for key, found in self.groups.items()},
         }
-        plain: dict[str, Any] = _plain(figures)
-        return plain
+        found: dict[str, Any] = plain(figures)
+        return found
 
 
 def standard_error(squares: Sequence[int], total: int, divisor: int, units: int, n: int) -> float:
@@ -329,26 +329,27 @@ def means(sums: Doubles, weights: Doubles) -> Doubles:
     return _quotients(sums, weights, math.nan)
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Whether two figures are equal; nan is nan."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         both = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
         return both and np.array_equal(a, b, equal_nan=True)
     if isinstance(a, (list, tuple)) and type(a) is type(b):
-        return len(a) == len(b) and all(map(_same, a, b))
+        return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
-        return list(a) == list(b) and all(map(_same, a.values(), b.values()))
+        return list(a) == list(b) and all(map(same, a.values(), b.values()))
     if dataclasses.is_dataclass(a) and type(a) is type(b):
-        return _same(vars(a), vars(b))
+        return same(vars(a), vars(b))
     return bool(a == b) or (a != a and b != b)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no nan and no inf: None stands for both."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     finite = not isinstance(value, float) or math.isfinite(value)
     return value if finite else None

@@ -114,7 +114,8 @@ class FileShards:
 
     def fingerprint(self) -> list[Any]:
         """What tells these files from others, or from their later versions."""
-        return [[*one.items(), *map(list, map(_stamp, one.values()))] for one in self.files]
+        stamps = [[*one.items(), *map(list, map(_stamp, one.values()))] for one in self.files]
+        return [stamps, sorted((use, key) for use, key in self._keys.items() if key is not None)]
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -143,8 +144,9 @@ def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> 
     Parameters
     ----------
     files : dict
-        By what they are for. Targets that are None are in the files of logits; the name of another
-        column is taken for a file, or else for that of an array beside the targets.
+        By what they are for. Targets that are None are in the files of logits, where "other" logits
+        are compared if there are any; the name of another column is taken for a file, or else for
+        that of an array beside the targets.
     keys : dict
         Names of arrays, by what they are for.
 
@@ -156,12 +158,15 @@ def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> 
     given = {use: paths for use, paths in files.items() if paths is not None}
     first: list[str] = [use for use in ("logits", "targets") if use in given]
     found = {use: _expanded(given.pop(use)) for use in first}
-    if "targets" not in found:
+    keys = dict(keys)
+    if "targets" not in found and "other" in given:
+        if all(_has(path, keys.get("targets") or "targets") for path in found["logits"]):
+            found["targets"] = found["logits"]
+    elif "targets" not in found:
         for path in found["logits"]:
             if not holds_both(path):
                 raise FileError(path, "holds one array: name the file of its targets, too")
         found["targets"] = found["logits"]
-    keys = dict(keys)
     for use, paths in given.items():
         if _is_name(paths):
             found[use], keys[use] = _holders(use, str(paths), found), str(paths)
@@ -189,9 +194,9 @@ def _is_name(given: Paths) -> bool:
 def _holders(use: str, name: str, found: dict[str, list[str]]) -> list[str]:
     """The files that may hold an array of that name: those of targets, or else of logits."""
     for beside in ("targets", "logits"):
-        if all(map(holds_both, found[beside])):
+        if beside in found and all(map(holds_both, found[beside])):
             return found[beside]
-    problem = f"no such file of {use}; and {found['targets'][0]} holds no arrays with names"
+    problem = f"no such file of {use}; and {found['logits'][0]} holds no arrays with names"
     raise FileError(name, problem)
 
 
