@@ -24,7 +24,7 @@ from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.feed import add_all
 from lossgrad.evaluation.histogram import PROBABILITIES, Histogram
 from lossgrad.evaluation.probe import Probe
-from lossgrad.evaluation.results import ratio
+from lossgrad.evaluation.results import plain, ratio
 from lossgrad.evaluation.seen import Seen
 from lossgrad.softmax_family import softmax
 
@@ -52,6 +52,11 @@ class ConformalThreshold:
     method: Method
     coverage: float
     rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON; None for an infinite threshold."""
+        found: dict[str, Any] = plain(vars(self))
+        return found
 
     @arithmetic()
     def sets(self, logits: ArrayLike) -> NDArray[np.bool_]:
@@ -87,10 +92,8 @@ class ConformalSets:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON; None for nan."""
-        plain = {"rows": self.rows, "coverage": self.coverage, "mean_size": self.mean_size}
-        found = {name: None if one != one else one for name, one in plain.items()}
-        by_class = [None if one != one else one for one in self.class_coverage.tolist()]
-        return {**found, "sizes": self.sizes.tolist(), "class_coverage": by_class}
+        found: dict[str, Any] = plain(vars(self))
+        return found
 
 
 def conformal_threshold(

@@ -23,7 +23,7 @@ from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.exact import UNITS, ExactSums
 from lossgrad.evaluation.feed import Progress, add_all
 from lossgrad.evaluation.probe import Passing, Probe
-from lossgrad.evaluation.results import Result, Task
+from lossgrad.evaluation.results import Result, Task, plain
 from lossgrad.evaluation.seen import Block, Seen
 from lossgrad.evaluation.share import Share
 from lossgrad.softmax_family import softmax
@@ -74,8 +74,10 @@ class Temperature:
             for when, result in pairs.items()
         }
         found = {"temperature": self.temperature, **figures}
-        plain = {name: one if math.isfinite(one) else None for name, one in found.items()}
-        return {**plain, "reason": self.reason or None, "passes": self.passes}
+        all_of_it: dict[str, Any] = plain(
+            {**found, "reason": self.reason or None, "passes": self.passes}
+        )
+        return all_of_it
 
 
 def fit_temperature(
