@@ -13,7 +13,8 @@
 
 #define WHOLE C_(0x1p60, 0x1p500)    /* the sum of all probabilities: none that counts is subnormal then */
 #define APART C_(0x1p60, 0x1p500)    /* such an a is taken by itself, as no product with a probability may overflow */
-#define NEAR 2                       /* up to here by polynomials */
+#define NEAR C_(1.25f, 1.25)         /* up to here by polynomials: beyond, far would lose more than by exp(-a) */
+#define MIDDLE_NEAR 2                /* and middle to here */
 #define SMALL C_(0.5f, 0.5)          /* and to here by shorter ones */
 #define FAR_SHIFT C_(0x1p16, 0x1p40) /* beyond it two S hold too little of a shift */
 enum { FORWARD_KL, REVERSE_KL, MIDDLE, BALANCE, DIVERGENCES };
@@ -64,7 +65,7 @@ INLINE bend near_bend(V a) {
     const V middle = fma_(w * w, horner(middle_c + 1, MIDDLE_DEGREE - 1, w), set1((S)0.125) * w);
     return (bend){near, fnma_(a, near, half - more), fnma_(set1((S)0.5) * less, middle, middle), less};
 }
-/* Beyond NEAR, where middle is log(2) / 2 - z (a + (1 + z) log(1 + z) / z - log 2) / 2 with z = exp(-a). */
+/* By z = exp(-a), where middle is log(2) / 2 - z (a + (1 + z) log(1 + z) / z - log 2) / 2. */
 INLINE bend far_bend(V a) {
     const unit u = {.magic = set1(MAGIC)};
     V z, x = -a, seen = set1(0);
@@ -78,8 +79,8 @@ INLINE bend bend_of(V a, int any_far) {
     if (!any_far) return n;
     const bend f = far_bend(a);
     const M is_far = lt_(set1(NEAR), a);
-    return (bend){select_(is_far, f.near, n.near), select_(is_far, f.far, n.far), select_(is_far, f.middle, n.middle),
-                  select_(is_far, f.less, n.less)};
+    return (bend){select_(is_far, f.near, n.near), select_(is_far, f.far, n.far),
+                  select_(lt_(set1(MIDDLE_NEAR), a), f.middle, n.middle), select_(is_far, f.less, n.less)};
 }
 
 /* Two rows under way. */
