@@ -383,10 +383,6 @@ def test_every_row_ignored(fail, files):
         (["evaluate", "--sample", "faces"], "faces"),
         (["evaluate", "--sample", "digits", "--task", "binary"], "is multiclass"),
         (["evaluate", "--task", "ranking", "x.npy", "y.npy"], "ranking"),
-        (
-            ["evaluate", "--task", "binary", "--ignore-index", "1", "x.npy", "y.npy"],
-            "--ignore-index is for the multiclass task",
-        ),
     ],
 )
 def test_usage_errors(capsys, arguments, message):

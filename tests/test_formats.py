@@ -310,7 +310,7 @@ def test_rows_in_pieces_can_be_had_in_any_order():
 
 
 NOT_NUMBERS = {
-    "V2": (np.zeros((9, 2), "V2"), "bfloat16; save them with .astype(numpy.float32)"),
+    "V3": (np.zeros((9, 2), "V3"), "logits.npy has dtype |V3: numbers are needed"),
     "V0": (np.zeros((9, 2), "V0"), "logits.npy has dtype |V0: numbers are needed"),
     "record": (np.zeros((9, 2), [("a", "f4")]), "logits.npy has dtype [('a', '<f4')]: numbers"),
     "text": (np.full((9, 2), "a"), "logits.npy has dtype <U1: numbers are needed"),
@@ -329,11 +329,17 @@ def test_npz_members_that_are_no_numbers(tmp_path, save, name):
         evaluate(tmp_path / "a.npz")
 
 
-def test_bfloat16_that_numpy_saved(tmp_path, arrays):
-    x = arrays["logits"].astype(pytest.importorskip("ml_dtypes").bfloat16)
-    np.savez(tmp_path / "a.npz", **{**arrays, "logits": x})
-    with pytest.raises(FileError, match=r"logits.npy has dtype \|V2: .* such as bfloat16; save"):
-        evaluate(tmp_path / "a.npz")
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed, np.save])
+def test_bfloat16_that_numpy_saved(tmp_path, arrays, save):
+    x, y = arrays["logits"].astype(pytest.importorskip("ml_dtypes").bfloat16), arrays["targets"]
+    if save is np.save:
+        paths = tmp_path / "x.npy", tmp_path / "y.npy"
+        for path, array in zip(paths, (x, y), strict=True):
+            save(path, array)
+    else:
+        paths = (tmp_path / "a.npz",)
+        save(*paths, logits=x, targets=y)
+    assert evaluate(*paths) == evaluate(x, y)
 
 
 @pytest.mark.parametrize("name", ["logits", "targets"])
@@ -414,3 +420,55 @@ def test_pipes_are_never_read(tmp_path, arrays):
     os.mkfifo(tmp_path / "a.zarr" / "targets" / "c" / "1")
     with pytest.raises(FileError, match="chunk c/1 of targets is missing"):
         evaluate(tmp_path / "a.zarr")
+
+
+def test_stores_within_stores(tmp_path, arrays):
+    for format_ in ("zarr", "h5"):
+        path = tmp_path / f"a.{format_}"
+        inside = {f"val/{name}": array for name, array in arrays.items()}
+        WRITERS[format_](path, inside)
+        found = evaluate(path, logits_key="val/logits", targets_key="val/targets")
+        assert found == evaluate(arrays["logits"], arrays["targets"])
+        with pytest.raises(FileError, match="has no 'logits', only val/logits, val/targets"):
+            evaluate(path, logits_key="logits")
+
+
+@pytest.mark.parametrize("name", ["a.zarr.zip", "a.zarr"])
+def test_zipped_zarr_stores(tmp_path, arrays, name):
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / name
+    store = zarr.storage.ZipStore(tmp_path / "a.zip", mode="w")
+    write_zarr(store, arrays)
+    store.close()
+    (tmp_path / "a.zip").rename(path)
+    assert evaluate(path, block_bytes=900) == evaluate(arrays["logits"], arrays["targets"])
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "b.zarr.zip", "w") as part:
+        for member in whole.namelist():
+            if member != "logits/c/1/0":
+                part.writestr(member, whole.read(member))
+    with pytest.raises(FileError, match="chunk c/1/0 of logits is missing"):
+        evaluate(tmp_path / "b.zarr.zip")
+
+
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_tensors_in_columns(tmp_path, format_):
+    arrow = pytest.importorskip("pyarrow")
+    x = np.random.default_rng(7).standard_normal((200, 5, 3))
+    y = np.random.default_rng(8).integers(0, 5, (200, 3))
+    # One of them is stored with its axes in another order
+    stored = arrow.fixed_shape_tensor(arrow.float64(), [3, 5], permutation=[1, 0])
+    rows = x.transpose(0, 2, 1).reshape(200, 15).tolist()
+    flat = arrow.array(rows, arrow.list_(arrow.float64(), 15))
+    columns = {
+        "plain": arrow.FixedShapeTensorArray.from_numpy_ndarray(x),
+        "turned": arrow.ExtensionArray.from_storage(stored, flat),
+        "targets": arrow.FixedShapeTensorArray.from_numpy_ndarray(y),
+    }
+    table, path = arrow.table(columns), tmp_path / f"a.{format_}"
+    if format_ == "parquet":
+        pytest.importorskip("pyarrow.parquet").write_table(table, path, row_group_size=70)
+    else:
+        with pytest.importorskip("pyarrow.ipc").new_file(str(path), table.schema) as file:
+            file.write_table(table, max_chunksize=33)
+    for key in ("plain", "turned"):
+        assert evaluate(path, axis=1, logits_key=key, block_bytes=999) == evaluate(x, y, axis=1)

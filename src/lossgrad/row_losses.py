@@ -79,7 +79,7 @@ def _row_loss(
         check.loss_out(out, reduction)
         losses_out = out
     if value and not reduced:
-        losses = check.output(losses_out, rows_shape, dtype, rows=True)
+        losses = check.row_output(losses_out, rows_shape, dtype)
 
     each = type(g) is np.ndarray
     bad, loss = kernels.row_loss(
@@ -204,7 +204,8 @@ def cross_entropy(
         The class axis; 1 for logits of shape (N, C, d1, ...). It has to be given where labels fit
         the last axis and the one before, beside those of the batch.
     out : ndarray, optional
-        With ``reduction="none"``, the array for the row losses.
+        With ``reduction="none"``, the array for the row losses, of the logits' dtype; of half types
+        also float32, as they are computed.
     lse : ndarray, optional
         Array of one value a row, float64 or of the logits' dtype, that is filled with the rows'
         log-sum-exp; `cross_entropy_backward` takes it to save a pass.
@@ -556,7 +557,8 @@ def nll_loss(
     weight, ignore_index, reduction, axis
         As in `cross_entropy`.
     out : ndarray, optional
-        With ``reduction="none"``, the array for the row losses.
+        With ``reduction="none"``, the array for the row losses, of the logits' dtype; of half types
+        also float32, as they are computed.
     sample_weight : array_like, optional
         As in `cross_entropy`.
     where : array_like of bool, optional

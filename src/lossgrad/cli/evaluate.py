@@ -35,8 +35,9 @@ def add_to(commands: Any) -> None:
         help="everything about saved predictions in one read",
         description="Loss, accuracy, calibration and more of the logits in one file against the\n"
         "targets in another, or in the same. Files are .npy, .npz, .safetensors, .zarr,\n"
-        ".h5, .parquet or .arrow, of any size: they are read once, in blocks. Quoted\n"
-        "patterns ('logits-*.npy') name shards, which are matched in sorted order.",
+        ".h5, .parquet, .arrow, .csv, .tsv or .pt, of any size: they are read once, in\n"
+        "blocks. Quoted patterns ('logits-*.npy') name shards, which are matched in the\n"
+        "order of the numbers in their names.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,7 +56,7 @@ def add_to(commands: Any) -> None:
     add = evaluate.add_argument
     add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
     add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
-    add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
+    add("--logits-key", metavar="NAME", help="array or columns in LOGITS (default: logits)")
     add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
     add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
     add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
@@ -67,7 +68,13 @@ def add_to(commands: Any) -> None:
         "(default: multiclass)",
     )
     add("--axis", type=int, default=LAST_AXIS, help="axis of the classes (default: -1, the last)")
-    add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
+    add(
+        "--ignore-index",
+        type=int,
+        default=-100,
+        metavar="N",
+        help="label of rows to skip; binary: target of labels to skip, as nan is (default: -100)",
+    )
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add(
         "--threshold",
@@ -111,15 +118,13 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("give LOGITS and TARGETS, or try --sample digits")
     elif arguments.targets is None and not holds_both(arguments.logits):
         parser.error("TARGETS is missing")
-    if arguments.task == "binary" and arguments.ignore_index is not None:
-        parser.error("--ignore-index is for the multiclass task")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad evaluate`."""
     state = Evaluation(
         arguments.task,
-        ignore_index=-100 if arguments.ignore_index is None else arguments.ignore_index,
+        ignore_index=arguments.ignore_index,
         bins=arguments.bins,
         threshold=arguments.threshold,
         worst=WORST if arguments.task == "multiclass" else 0,

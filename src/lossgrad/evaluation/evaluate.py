@@ -47,7 +47,8 @@ def evaluate(
     logits : array_like, path, list of paths, dask array, or iterable of pairs
         Two dimensions or more, one of which is that of the classes; one dimension will do for
         the binary task. Memory maps, open HDF5 data sets and zarr arrays are read in blocks and
-        never as a whole. A path may be a glob pattern, whose files are taken in sorted order.
+        never as a whole. A path may be a glob pattern, whose files are taken in the order of the
+        numbers in their names.
         Without `targets`: a file that holds both, or an iterable of ``(logits, targets)`` or
         ``(logits, targets, sample_weight)`` blocks.
     targets : array_like, path, list of paths or dask array, optional
@@ -58,7 +59,7 @@ def evaluate(
     axis : int
         The axis of the classes, or of a row's labels.
     sample_weight : array_like, optional
-        A finite weight >= 0 for each row, for arrays.
+        A finite weight >= 0 for each row, for arrays; of the binary task also for each logit.
     strict : bool
         A row whose loss is nan is an error, not counted as undefined and left out.
     logits_key, targets_key : str, optional
@@ -156,27 +157,19 @@ def _shards(
             raise ValueError("put the sample weights into the pairs")
         if isinstance(logits, np.ndarray):
             raise TypeError("targets is missing")
-        return _pairs(logits), None
-    arrays = as_array(logits), as_array(targets)
-    weight = None if sample_weight is None else np.asarray(sample_weight)
-    shard = Shard(*arrays, weight, first_row=0)
+        return _pairs(logits, task, axis), None
+    shard = Shard.of(logits, targets, sample_weight, axis=axis)
     return [shard], rows_of(shard.oriented(task, axis))
 
 
-def _pairs(pairs: Iterable[Any]) -> Iterator[Shard]:
+def _pairs(pairs: Iterable[Any], task: Task, axis: int) -> Iterator[Shard]:
     row = 0
     for pair in pairs:
         if not 2 <= len(pair) <= 3:
             raise TypeError(f"an item of {len(pair)} where (logits, targets) was expected")
-        logits, targets, weight = (*map(as_array, pair), None)[:3]
-        yield Shard(logits, targets, weight, first_row=row)
-        row += int(np.prod(targets.shape, dtype=np.int64))
-
-
-def as_array(given: Any) -> Any:
-    """An array; what is read in pieces (HDF5, zarr) stays what it is."""
-    lazy = type(given).__module__.partition(".")[0] in ("h5py", "zarr")
-    return given if lazy and hasattr(given, "shape") else np.asarray(given)
+        shard = Shard.of(*pair, axis=axis, first_row=row)
+        yield shard
+        row += rows_of(shard.oriented(task, axis))
 
 
 def is_dask(given: Any) -> bool:

@@ -30,8 +30,9 @@ def figures(result: Result, speed: Speed | None, top_k: Sequence[int]) -> list[t
     """Names and texts of the figures."""
     multiclass = result.task == "multiclass"
     error = "" if math.isnan(result.loss_error) else f" \N{PLUS-MINUS SIGN} {result.loss_error:.2g}"
+    left_out = f"{result.ignored} ignored" if multiclass else f"{result.ignored} labels ignored"
     lines = [
-        ("rows", f"{result.rows}" + (f"  ({result.ignored} ignored)" if result.ignored else "")),
+        ("rows", f"{result.rows}" + (f"  ({left_out})" if result.ignored else "")),
         ("classes" if multiclass else "labels", f"{result.classes}"),
         ("loss", f"{result.loss:.6g}{error} nats  ({result.loss_bits:.6g} bits)"),
     ]

@@ -10,6 +10,7 @@ from lossgrad._core import arguments as check
 from lossgrad._core.backend import kernels
 from lossgrad._core.environment import arithmetic
 from lossgrad.evaluation.formats.file_array import Buffer
+from lossgrad.evaluation.given import as_array
 from lossgrad.evaluation.problems import DtypeError, InputError, LabelError
 from lossgrad.evaluation.results import Task, WorstRow
 from lossgrad.evaluation.scale import bands
@@ -61,14 +62,16 @@ class Part:
         first_row: int = 0,
     ) -> None:
         """As `Evaluation.update`. After an error the part is of no use."""
-        x, t = native(np.asarray(logits)), native(np.asarray(targets))
+        x, t = native(as_array(logits, "logits")), native(as_array(targets, "targets"))
         self._state._check_shapes(x.shape, t.shape)
         if x.size == 0:
             return
         classes = x.shape[-1]
         s = None
         if sample_weight is not None:
-            s = finite_weights(sample_weight, "sample_weight", x.shape[:-1]).reshape(-1)
+            s = as_array(sample_weight, "sample_weight")
+            each = self._state.task == "binary" and s.shape == x.shape  # one a label
+            s = finite_weights(s, "sample_weight", x.shape if each else x.shape[:-1]).reshape(-1)
         _check_targets(t, self._state.task)
         try:
             matrix = check.floating(x, "logits").reshape(-1, classes)
@@ -160,7 +163,7 @@ def finite_weights(
     values: ArrayLike, name: str, shape: tuple[int, ...] | None
 ) -> NDArray[np.float64]:
     """Finite weights >= 0; without a shape, one for each class."""
-    array = np.asarray(values)
+    array = check.as_array(values, name)
     if array.dtype.kind not in "biuf":
         raise DtypeError("sample_weight", f"{name} has dtype {array.dtype}, not numbers")
     array = array.astype(np.float64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lossgrad._core.arguments import is_ambiguous, which_axis
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.formats.file_array import Buffer, FileArray, Index, Shape
+from lossgrad.evaluation.given import as_array, check_names
 from lossgrad.evaluation.problems import FileError, InputError
 from lossgrad.evaluation.results import Task
 
@@ -31,6 +32,24 @@ class Shard:
     first_row: int | None = None
     check: Callable[[], None] = _nothing  # called after each block has been read
 
+    @classmethod
+    def of(
+        cls,
+        logits: Any,
+        targets: Any,
+        sample_weight: Any = None,
+        *,
+        axis: int = LAST_AXIS,
+        first_row: int = 0,
+    ) -> "Shard":
+        """A shard of what a caller gives as arrays."""
+        check_names(logits, targets, "targets", axis)
+        arrays = as_array(logits, "logits"), as_array(targets, "targets")
+        if sample_weight is None:
+            return cls(*arrays, first_row=first_row)
+        check_names(logits, sample_weight, "sample_weight", axis)
+        return cls(*arrays, as_array(sample_weight, "sample_weight"), first_row=first_row)
+
     def blame(self, error: InputError, index: Index | None = None) -> Exception:
         """The error as one about the whole shard, and about its file if it has one."""
         row = error.row
@@ -46,11 +65,13 @@ class Shard:
         except InputError as error:
             raise self.blame(error) from None
         weight = self.sample_weight
-        if weight is not None and weight.shape != logits.shape[:-1]:
+        if weight is not None and task == "binary" and weight.shape == self.logits.shape:
+            weight = _moved(weight, axis if len(weight.shape) > 1 else None)  # one a label
+        elif weight is not None and weight.shape != logits.shape[:-1]:
             raise self.blame(
                 InputError("sample_weight", f"shape {weight.shape}: {logits.shape[:-1]} is needed")
             )
-        return replace(self, logits=logits, targets=targets)
+        return replace(self, logits=logits, targets=targets, sample_weight=weight)
 
     def row_number(self, index: Index) -> int | None:
         """The number of a block's first row in the shard, in C order, from `first_row`."""

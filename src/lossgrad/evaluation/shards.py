@@ -1,4 +1,4 @@
-"""Files of logits and targets as shards: globs matched in sorted order, shapes checked, watched.
+"""Files of logits and targets as shards: globs matched in order, shapes checked, watched.
 
 A file that is rewritten while it is read would give a wrong result: its size and time are compared
 after each block.
@@ -7,6 +7,7 @@ after each block.
 import glob
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,10 @@ class FileShards:
         """Open the files of one shard."""
         logits, targets = self.pairs[number]
         paths = self._paths(number)
+        alone = logits != targets
         return Shard(
-            open_array(paths[0], self._keys[0], "logits"),
-            open_array(paths[1], self._keys[1], "targets"),
+            open_array(paths[0], self._keys[0], "logits", alone=alone),
+            open_array(paths[1], self._keys[1], "targets", alone=alone),
             source=logits,
             names={"logits": logits, "targets": targets},
             first_row=0,
@@ -137,12 +139,15 @@ def _has(path: str, key: str) -> bool:
 def find_shards(
     logits: Paths, targets: Paths | None, logits_key: str | None, targets_key: str | None
 ) -> FileShards:
-    """Match files of logits with files of targets, in sorted order where a glob finds them.
+    """Match files of logits with files of targets, where a glob finds them in order of their names.
+
+    Numbers in names are ordered as numbers: 2 is before 10.
 
     Raises
     ------
     FileError
-        A pattern matches nothing, the counts differ, or a file of logits cannot hold targets.
+        A pattern matches nothing, the counts differ, the numbers in the names of a pair that
+        patterns found differ, or a file of logits cannot hold targets.
     """
     first = _expanded(logits)
     if targets is None:
@@ -158,16 +163,53 @@ def find_shards(
             f"has no counterpart: there are {len(first)} files of logits and {len(second)} of "
             "targets",
         )
-    return FileShards(list(zip(first, second, strict=True)), logits_key, targets_key)
+    pairs = list(zip(first, second, strict=True))
+    if _is_pattern(logits) and _is_pattern(targets):
+        _check_numbers(pairs)
+    return FileShards(pairs, logits_key, targets_key)
 
 
 def _expanded(paths: Paths) -> list[str]:
     if not isinstance(paths, (str, os.PathLike)):
         return [os.fspath(path) for path in paths]
     name = os.fspath(paths)
-    if not glob.has_magic(name) or "\0" in name or Path(name).exists():
+    if not _is_pattern(name):
         return [name]
-    found = sorted(glob.glob(name, recursive=True))
+    found = sorted(glob.glob(name, recursive=True), key=_natural)
     if not found:
         raise FileError(name, "no file matches")
     return found
+
+
+def _is_pattern(paths: Paths) -> bool:
+    if not isinstance(paths, (str, os.PathLike)):
+        return False
+    name = os.fspath(paths)
+    return glob.has_magic(name) and "\0" not in name and not Path(name).exists()
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    """The key that sorts texts in which numbers count as numbers."""
+    texts = re.split(r"([0-9]+)", name)
+    return (*[int(text) if k % 2 else text for k, text in enumerate(texts)], name)
+
+
+def _check_numbers(pairs: list[tuple[str, str]]) -> None:
+    """Names of a pair must have the same numbers, but for those that all names have."""
+    numbers = (_varying([pair[side] for pair in pairs]) for side in (0, 1))
+    for (first, second), mine, theirs in zip(pairs, *numbers, strict=True):
+        if mine != theirs:
+            raise FileError(
+                second,
+                f"is matched with {first}, but the numbers in their names differ: is a file "
+                "missing, or named in another way than the rest?",
+            )
+
+
+def _varying(names: list[str]) -> list[list[int]]:
+    """The numbers in each name, without those that are in one place the same in all."""
+    numbers = [_natural(name)[1:-1:2] for name in names]
+    if len({len(own) for own in numbers}) > 1:
+        return [[*own] for own in numbers]
+    differ = [len({*place}) > 1 for place in zip(*numbers, strict=True)]
+    return [[n for n, varies in zip(own, differ, strict=True) if varies] for own in numbers]

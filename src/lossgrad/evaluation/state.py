@@ -42,7 +42,7 @@ class Evaluation:
         logit. "binary" (and multi-label): targets between 0 and 1, of the logits' shape; the
         prediction is probability > `threshold`, right when it equals target > 0.5.
     ignore_index : int
-        The label of rows to leave out ("multiclass").
+        The label of rows to leave out; of the binary task a target, as NaN is, of logits.
     weight : array_like, optional
         A weight for each class, as in `cross_entropy` ("multiclass"). Only the loss knows it.
     label_smoothing : float
@@ -132,7 +132,7 @@ class Evaluation:
         logits, targets : array_like
             As in `evaluate`, the class axis last.
         sample_weight : array_like, optional
-            A finite weight >= 0 for each row.
+            A finite weight >= 0 for each row; or, of the binary task, for each logit.
         strict : bool
             A row whose loss is nan is an error, not counted as undefined and left out.
         source, first_row : str, int
