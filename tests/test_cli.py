@@ -166,8 +166,8 @@ def test_infinite_losses_are_said_and_json_stays_json(run, files):
 def test_files_are_neither_mapped_nor_loaded(files):
     """A page of a map that is gone is a signal; numbers are read block by block."""
     logits, targets = files()
-    (shard,) = find_shards(logits, targets, None, None)
-    for array in (shard.logits, shard.targets):
+    (shard,) = find_shards({"logits": logits, "targets": targets}, {})
+    for array in shard.arrays.values():
         assert isinstance(array, FileArray)
 
 
@@ -420,7 +420,7 @@ def test_interrupt(capsys, files, monkeypatch):
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lossgrad.evaluation.part.Part.add", interrupted)
+    monkeypatch.setattr("lossgrad.evaluation.share.Share.add", interrupted)
     assert cli.main(["evaluate", *map(str, files())]) == 130
     assert capsys.readouterr() == ("", "lossgrad: error: interrupted\n")
 

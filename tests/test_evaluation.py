@@ -9,8 +9,8 @@ import pytest
 
 import lossgrad
 from lossgrad import DtypeError, Evaluation, InputError, LabelError, evaluate
-from lossgrad.evaluation.part import Part
 from lossgrad.evaluation.shard import blocks
+from lossgrad.evaluation.share import Share
 
 
 def multiclass(rows=1000, classes=10, dtype=np.float32, seed=0):
@@ -270,15 +270,14 @@ def test_binary_errors_name_row_label_and_value(block_bytes):
     ("logits", "targets", "keywords", "message"),
     [
         ((8, 10), (7,), {}, "targets: shape (7,) where logits of shape (8, 10) need (8,)"),
-        ((8, 10), (8, 1), {}, "targets: shape (8, 1) where logits of shape (8, 10) need (8,)"),
+        ((8, 10), (8, 2), {}, "targets: shape (8, 2) where logits of shape (8, 10) need (8,)"),
         ((8, 10), (10,), {}, "need (8,); it fits axis 0"),
-        ((8, 10), (8, 10), {}, "targets of the logits' own shape are for the binary task"),
         ((8,), (8, 10), {}, "logits: shape (8,) is not (rows, classes); are the two swapped?"),
         ((8,), (8,), {}, "logits: shape (8,) is not (rows, classes)"),
         ((), (), {"task": "binary"}, "logits: shape () is not (rows, classes)"),
         ((8, 10), (8,), {"axis": 2}, "logits: shape (8, 10) has no axis 2"),
         ((8, 0), (8,), {}, "logits: shape (8, 0) has no classes"),
-        ((8, 1), (8,), {"task": "binary"}, "shape (8,) differs from the logits' (8, 1)"),
+        ((8, 2), (8,), {"task": "binary"}, "shape (8,) differs from the logits' (8, 2)"),
     ],
 )
 def test_shapes_that_do_not_fit(logits, targets, keywords, message):
@@ -286,7 +285,7 @@ def test_shapes_that_do_not_fit(logits, targets, keywords, message):
     assert message in str(error)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, bool, complex, "U1", object])
+@pytest.mark.parametrize("dtype", [bool, complex, "U1"])
 def test_labels_must_be_integers(dtype):
     error = problem(lambda: evaluate(np.zeros((3, 2)), np.zeros(3, dtype=dtype)), DtypeError)
     assert isinstance(error, TypeError)
@@ -314,7 +313,7 @@ def test_a_bad_block_leaves_the_state_as_it_was():
     state = Evaluation()
     state.update(logits, targets)
     before = state.result()
-    for bad in (np.where(np.arange(50) == 30, 99, targets), targets[:3], targets.astype(float)):
+    for bad in (np.where(np.arange(50) == 30, 99, targets), targets[:3], targets + 0.5):
         with pytest.raises(InputError):
             state.update(logits, bad)
     logits[20, 3] = np.nan
@@ -354,14 +353,14 @@ def test_blocks_cover_every_row_once_in_order():
 def test_as_many_threads_as_asked_for(monkeypatch, task, threads):
     """Blocks are shared out, and no other thread works where one is asked for."""
     seen = set()
-    add = Part.add
+    add = Share.add
 
     def watched(*arguments, **options):
         seen.add(threading.get_ident())
         time.sleep(0.01)
         add(*arguments, **options)
 
-    monkeypatch.setattr(Part, "add", watched)
+    monkeypatch.setattr(Share, "add", watched)
     x, y = multiclass(200, 5)
     y = y if task == "multiclass" else x > 0
     expected = evaluate(x, y, task=task, num_threads=1)

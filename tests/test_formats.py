@@ -269,10 +269,6 @@ def test_a_single_array_needs_its_targets(tmp_path):
 def test_wrong_mixtures():
     with pytest.raises(TypeError, match="targets is missing"):
         evaluate(np.eye(3))
-    with pytest.raises(TypeError, match="targets is a ndarray where logits is a path"):
-        evaluate("x.npy", np.arange(3))
-    with pytest.raises(ValueError, match="sample_weight is for arrays"):
-        evaluate("x.npy", "y.npy", sample_weight=[1.0])
     with pytest.raises(TypeError, match="an item of 4"):
         evaluate([(1, 2, 3, 4)])
     with pytest.raises(ValueError, match="into the pairs"):

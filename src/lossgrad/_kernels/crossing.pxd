@@ -140,11 +140,15 @@ cdef extern from "environment.h":
     void lg_leave(lg_environment) nogil
 
 cdef extern from "totals.h":
-    enum: LG_SCALARS, LG_TALLIES
+    enum: LG_SCALARS, LG_TALLIES, LG_WHOLE_FIELDS, LG_REAL_FIELDS
     enum: LG_FINE, LG_NO_SUM, LG_NO_ROOM
     ctypedef struct lg_worst_row:
         double loss, confidence
         int64_t row, label, predicted
+    ctypedef struct lg_record:
+        int64_t *whole
+        double *real
+        Py_ssize_t room, n
     ctypedef struct lg_totals:
         Py_ssize_t classes, groups
         Py_ssize_t *start
@@ -153,6 +157,7 @@ cdef extern from "totals.h":
         int64_t *(*zeros)(Py_ssize_t) noexcept nogil
         int64_t ignored, undefined, terms, correct, infinite
         lg_worst_row *worst
+        lg_record record
         Py_ssize_t listed, most
         double least
     ctypedef struct lg_terms:

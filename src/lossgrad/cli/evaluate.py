@@ -12,6 +12,7 @@ from lossgrad.cli.run import add_rows
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.formats import holds_both
+from lossgrad.evaluation.grouped import Grouped
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.state import Evaluation
 
@@ -26,6 +27,12 @@ examples:
   lossgrad evaluate predictions.safetensors --report report.html
   lossgrad merge one.state two.state --report report.html
 """
+_COLUMNS = {  # each a file, or a name beside the targets, of one value a row
+    "--sample-weight": "a weight for each row, or a mask",
+    "--groups": "its group (a whole number or a text): figures for each, too",
+    "--clusters": "its document, say: standard errors for rows that depend on each other",
+    "--bytes": "the bytes of its text: bits per byte",
+}
 
 
 def add_to(commands: Any) -> None:
@@ -75,6 +82,8 @@ def add_to(commands: Any) -> None:
         metavar="N",
         help="label of rows to skip; binary: target of labels to skip, as nan is (default: -100)",
     )
+    for option, help_text in _COLUMNS.items():
+        add(option, metavar="FILE|COLUMN", help=help_text)
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add(
         "--threshold",
@@ -112,6 +121,8 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             parser.error("--sample digits is multiclass, its classes on the last axis")
         if arguments.dask is not None:
             parser.error("--sample digits needs no cluster")
+        if given := [name for name in _COLUMNS if _value(arguments, name) is not None]:
+            parser.error(f"--sample digits has no {given[0].removeprefix('--')}")
     elif arguments.save is not None:
         parser.error("--save goes with --sample")
     elif arguments.logits is None:
@@ -120,15 +131,23 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("TARGETS is missing")
 
 
+def _value(arguments: argparse.Namespace, option: str) -> Any:
+    return vars(arguments)[option.removeprefix("--").replace("-", "_")]
+
+
 def _evaluate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad evaluate`."""
-    state = Evaluation(
+    needed = {"clusters": arguments.clusters, "bits_per_byte": arguments.bytes}
+    state: Any = Evaluation(
         arguments.task,
         ignore_index=arguments.ignore_index,
         bins=arguments.bins,
         threshold=arguments.threshold,
         worst=WORST if arguments.task == "multiclass" else 0,
+        figures=[name for name, column in needed.items() if column is not None],
     )
+    if arguments.groups is not None:
+        state = Grouped(state)
     job = sample_job(arguments.save) if arguments.sample else file_job(arguments)
     names = check_outputs(arguments, job.classes)
     start = time.perf_counter()

@@ -10,6 +10,8 @@ from lossgrad import sample
 from lossgrad.evaluation.shard import Shard
 from lossgrad.evaluation.shards import find_shards
 
+COLUMNS = ("logits", "targets", "sample_weight", "groups", "clusters", "bytes")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -26,8 +28,10 @@ class Job:
 
 
 def file_job(arguments: argparse.Namespace) -> Job:
+    named = vars(arguments)
     shards = find_shards(
-        arguments.logits, arguments.targets, arguments.logits_key, arguments.targets_key
+        {use: named[use] for use in COLUMNS},
+        {"logits": arguments.logits_key, "targets": arguments.targets_key},
     )
     rows = shards.check_shapes(arguments.task, arguments.axis)
     about: dict[str, object] = {
@@ -36,7 +40,8 @@ def file_job(arguments: argparse.Namespace) -> Job:
     }
     if len(shards) > 1:
         about["shards"] = len(shards)
-    return Job(shards, rows, shards.classes, shards.bytes, shards.pairs[0][1], about)
+    about |= {use: named[use] for use in COLUMNS[2:] if named[use] is not None}
+    return Job(shards, rows, shards.classes, shards.bytes, shards.files[0]["targets"], about)
 
 
 def sample_job(directory: str | None) -> Job:
@@ -61,7 +66,8 @@ def sample_job(directory: str | None) -> Job:
         paths = [str(path) for path in sample.save(found, directory)]
         about["saved"] = paths
         footer = f"\nSaved. The same from files:\n  lossgrad evaluate {shlex.join(paths)}"
-    shard = Shard(found.logits, found.targets, source="digits", first_row=0)
+    arrays = {"logits": found.logits, "targets": found.targets}
+    shard = Shard(arrays, source="digits", first_row=0)
     rows, classes = found.logits.shape
     size = found.logits.nbytes + found.targets.nbytes
     return Job([shard], rows, classes, size, "digits targets", about, headline, footer)

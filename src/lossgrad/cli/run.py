@@ -14,7 +14,7 @@ from lossgrad import get_num_threads
 from lossgrad.cli.jobs import Job
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.shards import FileShards
-from lossgrad.evaluation.state import Evaluation
+from lossgrad.evaluation.states import State
 from lossgrad.evaluation.walk import (
     BLOCK_BYTES,
     BLOCK_FIGURES,
@@ -28,7 +28,7 @@ _SAVE_SECONDS = 30.0
 Progress = Callable[[int, int, float], None]
 
 
-def add_rows(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Evaluation, int]:
+def add_rows(job: Job, state: State, arguments: argparse.Namespace) -> tuple[State, int]:
     """Add the job's rows; with --state, go on from an interrupted run. Also the rows it had."""
     resumed, start, identity = state, Position(), None
     if arguments.state is not None:
@@ -62,7 +62,7 @@ def add_rows(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tupl
     return resumed, before
 
 
-def _identity(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[str, list[int]]:
+def _identity(job: Job, state: State, arguments: argparse.Namespace) -> tuple[str, list[int]]:
     """What tells a job from others, and the rows of each of its shards."""
     named: Any = job.targets
     rows = [job.rows]
@@ -79,7 +79,7 @@ class _Run:
     def __init__(
         self,
         rows: int,
-        state: Evaluation,
+        state: State,
         path: Any,
         identity: str | None,
         asked: threading.Event,

@@ -1,6 +1,8 @@
 """Evaluation of saved predictions: totals that are exact and merge, and the figures they give."""
 
+from .grouped import Grouped
 from .problems import DtypeError, FileError, InputError, LabelError
+from .reading import Reading
 from .results import Average, Result, Task, WorstRow
 from .state import Evaluation
 
@@ -9,8 +11,10 @@ __all__ = [
     "DtypeError",
     "Evaluation",
     "FileError",
+    "Grouped",
     "InputError",
     "LabelError",
+    "Reading",
     "Result",
     "Task",
     "WorstRow",

@@ -11,13 +11,15 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossgrad._core.extras import need
+from lossgrad._kernels.defaults import LAST_AXIS
+from lossgrad.evaluation.given import as_arrays
 from lossgrad.evaluation.problems import FileError, InputError
-from lossgrad.evaluation.shard import Shard, class_axis_last
+from lossgrad.evaluation.reading import Reading
+from lossgrad.evaluation.shard import WIDE, Shard
 from lossgrad.evaluation.shards import FileShards
-from lossgrad.evaluation.state import Evaluation
+from lossgrad.evaluation.states import State, restore
 from lossgrad.evaluation.walk import walk
 
 _FAN_IN = 8
@@ -25,45 +27,35 @@ _PIECE_BYTES = 256 << 20  # of logits for one task
 
 
 def add_arrays(
-    state: Evaluation,
-    logits: Any,
-    targets: Any,
-    sample_weight: Any,
-    *,
-    axis: int,
-    strict: bool,
+    state: State, given: dict[str, Any], reading: Reading, *, axis: int, strict: bool
 ) -> None:
     """Add dask arrays, on the scheduler that dask is set to (a distributed client, if one is)."""
     array, dask = need("dask.array", "dask", "a dask array"), need("dask", "dask", "a dask array")
-    logits, targets = array.asarray(logits), array.asarray(targets)
-    if any(math.isnan(size) for size in (*logits.shape, *targets.shape)):
+    arrays = {
+        use: one if isinstance(one, array.Array) else array.from_array(one, chunks=-1)
+        for use, one in as_arrays(given, axis).items()
+    }
+    if any(math.isnan(size) for one in arrays.values() for size in one.shape):
         raise InputError("logits", "chunks of unknown size: call compute_chunk_sizes() first")
-    if state.task == "binary" and logits.ndim == 1 and targets.shape == logits.shape:
-        logits, targets, axis = logits[:, None], targets[:, None], -1
-    class_axis_last(_Shape(logits), _Shape(targets), state.task, axis)
-    logits = array.moveaxis(logits, axis, -1).rechunk({-1: -1})
+    shapes = {use: _Shape(one) for use, one in arrays.items()}
+    Shard(shapes).oriented(state.task, axis)
+    logits = arrays["logits"]
+    for use, one in arrays.items():
+        if one.ndim == logits.ndim > 1:
+            arrays[use] = array.moveaxis(one, axis, -1)
+        elif use in WIDE[state.task]:
+            arrays[use] = one[..., None] if one.ndim < max(2, logits.ndim) else one
+    logits = arrays["logits"].rechunk({-1: -1})
     batch = logits.chunks[:-1]
-    if state.task == "binary":
-        targets = array.moveaxis(targets, axis, -1).rechunk(logits.chunks)
-    else:
-        targets = targets.rechunk(batch)
-    weights = None
-    if sample_weight is not None:
-        if tuple(sample_weight.shape) != logits.shape[:-1]:
-            raise InputError("sample_weight", f"shape {sample_weight.shape} differs from the rows'")
-        weights = array.asarray(sample_weight).rechunk(batch).to_delayed().ravel()
+    blocks = {
+        use: one.rechunk((*batch, *one.shape[len(batch) :])).to_delayed().ravel()
+        for use, one in arrays.items()
+    }
     one = dask.delayed(_state_of_block, pure=False)
-    empty, shape = _empty(state), logits.shape[:-1]
+    empty, shape = state.empty().to_bytes(), logits.shape[:-1]
     pieces = [
-        one(empty, x, t, None if weights is None else weights[k], start, shape, strict)
-        for k, (x, t, start) in enumerate(
-            zip(
-                logits.to_delayed().ravel(),
-                targets.to_delayed().ravel(),
-                _starts(batch),
-                strict=True,
-            )
-        )
+        one(empty, dict(zip(blocks, block, strict=True)), reading, start, shape, strict)
+        for start, *block in zip(_starts(batch), *blocks.values(), strict=True)
     ]
     _merge_into(state, _tree(dask.delayed(_merged), pieces, empty).compute())
 
@@ -84,24 +76,22 @@ def _starts(chunks: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
 
 def _state_of_block(
     empty: bytes,
-    logits: NDArray[Any],
-    targets: NDArray[Any],
-    sample_weight: NDArray[Any] | None,
+    block: dict[str, Any],
+    reading: Reading,
     start: tuple[int, ...],
     shape: tuple[int, ...],
     strict: bool,
 ) -> bytes:
-    state = Evaluation.from_bytes(empty)
-    logits, targets = np.asarray(logits), np.asarray(targets)
-    weight = None if sample_weight is None else np.asarray(sample_weight)
+    state = restore(empty)
+    shard = Shard(as_arrays(block, LAST_AXIS), first_row=0, reading=reading)
     try:
-        walk(state, [Shard(logits, targets, weight, first_row=0)], strict=strict)
+        walk(state, [shard], strict=strict)
     except InputError as error:
         row = error.row
         if row is not None:
             row = tuple(a + b for a, b in zip(row, start, strict=True))
         raise type(error)(error.source, error.problem, row) from None
-    inside = logits.shape[:-1]
+    inside = shard.logits.shape[:-1]
 
     def number(row: int) -> int:
         place = np.add(np.unravel_index(row, inside), start)
@@ -111,9 +101,7 @@ def _state_of_block(
     return state.to_bytes()
 
 
-def add_files(
-    state: Evaluation, shards: FileShards, address: str, *, axis: int, strict: bool
-) -> None:
+def add_files(state: State, shards: FileShards, address: str, *, axis: int, strict: bool) -> None:
     """Add files on the cluster of a scheduler; its workers open the files by the same names.
 
     Raises
@@ -131,7 +119,7 @@ def add_files(
     with client:
         _check_workers(client, address)
         one = dask.delayed(_state_of_rows, pure=False)
-        empty = _empty(state)
+        empty = state.empty().to_bytes()
         pieces = [
             one(empty, shards, number, start, stop, axis, strict)
             for number in range(len(shards))
@@ -154,7 +142,7 @@ def _check_workers(client: Any, address: str) -> None:
             raise FileError(address, f"its worker {worker} cannot import lossgrad: {answer}")
 
 
-def _pieces(shards: FileShards, number: int, axis: int, state: Evaluation) -> list[tuple[int, int]]:
+def _pieces(shards: FileShards, number: int, axis: int, state: State) -> list[tuple[int, int]]:
     """Ranges along the first axis of the rows."""
     logits = shards.open(number).oriented(state.task, axis).logits
     length = logits.shape[0]
@@ -166,7 +154,7 @@ def _pieces(shards: FileShards, number: int, axis: int, state: Evaluation) -> li
 def _state_of_rows(
     empty: bytes, shards: FileShards, number: int, start: int, stop: int, axis: int, strict: bool
 ) -> bytes:
-    state = Evaluation.from_bytes(empty)
+    state = restore(empty)
     walk(state, [shards.open(number)], axis=axis, strict=strict, rows=(start, stop))
     return state.to_bytes()
 
@@ -174,16 +162,12 @@ def _state_of_rows(
 # ---- states ----
 
 
-def _empty(state: Evaluation) -> bytes:
-    return Evaluation(**state.options()).to_bytes()
-
-
-def _merge_into(state: Evaluation, data: bytes) -> None:
-    state.merge(Evaluation.from_bytes(data))
+def _merge_into(state: State, data: bytes) -> None:
+    state.merge(restore(data))
 
 
 def _merged(states: Sequence[bytes]) -> bytes:
-    first, *others = map(Evaluation.from_bytes, states)
+    first, *others = map(restore, states)
     for other in others:
         first.merge(other)
     return first.to_bytes()

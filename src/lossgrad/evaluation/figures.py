@@ -50,6 +50,7 @@ def figures(result: Result, speed: Speed | None, top_k: Sequence[int]) -> list[t
         ("calibration", f"{result.ece:.4f} expected, {result.mce:.4f} maximum error"),
         ("entropy", f"{result.entropy:.6g} nats"),
     ]
+    lines += [line for found in result.figures.values() for line in found.lines()]
     if result.infinite:
         lines.append(("infinite", f"{result.infinite} of {result.terms} losses"))
     if result.undefined:

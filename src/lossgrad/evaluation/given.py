@@ -8,12 +8,13 @@ would pair what is paired by position here.
 from typing import Any
 
 from lossgrad._core import arguments as check
-from lossgrad.evaluation.problems import DtypeError, InputError, Source
+from lossgrad.evaluation.problems import DtypeError, InputError
 
 
-def as_array(given: Any, source: Source) -> Any:
-    """An array; what is read in pieces (HDF5, zarr) stays what it is."""
-    if type(given).__module__.partition(".")[0] in ("h5py", "zarr") and hasattr(given, "shape"):
+def as_array(given: Any, source: str) -> Any:
+    """An array; what is read in pieces (HDF5, zarr, dask) stays what it is."""
+    lazy = type(given).__module__.partition(".")[0] in ("h5py", "zarr", "dask")
+    if lazy and hasattr(given, "shape"):
         return given
     try:
         return check.as_array(given, source)
@@ -21,17 +22,26 @@ def as_array(given: Any, source: Source) -> Any:
         raise DtypeError(source, str(error).removeprefix(f"{source} ")) from None
 
 
-def check_names(logits: Any, beside: Any, source: Source, axis: int) -> None:
+def as_arrays(given: dict[str, Any], axis: int) -> dict[str, Any]:
+    """Arrays that belong together, by what they are for; None is one that is not there."""
+    given = {use: one for use, one in given.items() if one is not None}
+    for use, one in given.items():
+        _check_names(given.get("logits"), one, use, axis)
+    return {use: as_array(one, use) for use, one in given.items()}
+
+
+def class_names(logits: Any) -> list[str] | None:
+    """What the columns of a table are called, if they have names."""
+    names = getattr(logits, "columns", None)
+    if names is None or not all(isinstance(name, str) for name in names):
+        return None
+    return list(names)
+
+
+def _check_names(logits: Any, beside: Any, source: str, axis: int) -> None:
     """Rows and axes that have names must have the same ones, in one order, in what is paired.
 
-    Parameters
-    ----------
-    logits, beside
-        As they were given: `beside` has the axes of the logits, or those without `axis`.
-    source : str
-        What `beside` is.
-    axis : int
-        The class axis.
+    `beside` has the axes of the logits, or those without the class axis.
     """
     axes, others = getattr(logits, "dims", None), getattr(beside, "dims", None)
     if axes and others and isinstance(axes, tuple):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad._core.environment import arithmetic
 from lossgrad.evaluation.problems import DtypeError, InputError, LabelError
 
 _NAMES = "SUTO"  # kinds of types that may hold names
@@ -30,10 +31,10 @@ def integer_labels(
     InputError
         With the first bad row and its value.
     """
-    if targets.ndim == len(shape):
-        if targets.shape[-1] > 1:
-            return _of_one_hot(targets)
+    if targets.shape == (*shape[:-1], 1):
         targets = targets[..., 0]
+    elif targets.shape == shape:
+        return _of_one_hot(targets)
     if targets.dtype.kind == "f":
         return _of_floats(targets)
     if targets.dtype.kind in _NAMES:
@@ -57,9 +58,11 @@ def _of_one_hot(targets: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _of_floats(targets: NDArray[Any]) -> NDArray[np.int64]:
-    whole = (np.floor(targets) == targets) & (abs(targets) < 2.0**63)  # NaN is not
+    with arithmetic():  # a signalling NaN, say
+        numbers = targets.astype(np.float64)
+    whole = (np.floor(numbers) == numbers) & (abs(numbers) < 2.0**63)  # NaN is not
     _refuse(~whole, targets, "is not a whole number")
-    return targets.astype(np.int64)
+    return numbers.astype(np.int64)
 
 
 def _of_objects(
@@ -99,9 +102,8 @@ def _text(name: Any) -> Any:
 def _refuse(bad: NDArray[np.bool_], targets: NDArray[Any], why: str) -> None:
     if bad.any():
         row = _first(bad)
-        value = targets[row]
-        shown = repr(_text(value)) if targets.dtype.kind in _NAMES else str(value)
-        raise LabelError("targets", f"label {shown} {why}", row)
+        value = targets[row].tolist() if targets.dtype.kind in "SUf" else targets[row]
+        raise LabelError("targets", f"label {_text(value)!r} {why}", row)
 
 
 def _first(mask: NDArray[np.bool_]) -> tuple[int, ...]:

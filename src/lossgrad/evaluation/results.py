@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -91,6 +91,10 @@ class Result:
         have the smaller and the larger ones too.
     worst : tuple of WorstRow
         The rows of largest loss, largest first.
+    figures : dict
+        The further figures that were asked for, by name.
+    groups : dict
+        The result of each group of rows, by its key, where `groups` were given.
     """
 
     task: Task
@@ -124,6 +128,8 @@ class Result:
     confusion: Doubles | None
     loss_histogram: Doubles
     worst: tuple[WorstRow, ...]
+    figures: dict[str, Any] = field(default_factory=dict)
+    groups: dict[int | str, "Result"] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):
@@ -255,6 +261,8 @@ class Result:
             "confusion": self.confusion,
             "loss_histogram": self.loss_histogram,
             "worst": [row._asdict() for row in self.worst],
+            **{name: found.to_dict() for name, found in self.figures.items()},
+            "groups": {key: found.to_dict(top_k=top_k) for key, found in self.groups.items()},
         }
         plain: dict[str, Any] = _plain(figures)
         return plain

@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 from lossgrad._core.arguments import is_ambiguous, which_axis
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.formats.file_array import Buffer, FileArray, Index, Shape
-from lossgrad.evaluation.given import as_array, check_names
 from lossgrad.evaluation.problems import FileError, InputError
+from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Task
+
+WIDE: dict[Task, frozenset[str]] = {  # what has the class axis
+    "multiclass": frozenset({"logits", "other"}),
+    "binary": frozenset({"logits", "other", "targets"}),
+}
 
 
 def _nothing() -> None:
@@ -22,56 +27,50 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Shard:
-    """Logits and targets that belong together, and what to call them in errors."""
+    """Arrays that belong together, row by row, and what to call them in errors.
 
-    logits: Any
-    targets: Any
-    sample_weight: Any = None
+    They are known by what they are for: "logits" and "targets", and columns of one value a row
+    ("sample_weight", "groups", ...). None is an array that is not there.
+    """
+
+    arrays: dict[str, Any]
     source: str = ""
     names: dict[str, str] | None = None
     first_row: int | None = None
     check: Callable[[], None] = _nothing  # called after each block has been read
+    reading: Reading = LOGITS
+    start: int = 0  # the first row in arrays that have no name, of which this is a part
 
-    @classmethod
-    def of(
-        cls,
-        logits: Any,
-        targets: Any,
-        sample_weight: Any = None,
-        *,
-        axis: int = LAST_AXIS,
-        first_row: int = 0,
-    ) -> "Shard":
-        """A shard of what a caller gives as arrays."""
-        check_names(logits, targets, "targets", axis)
-        arrays = as_array(logits, "logits"), as_array(targets, "targets")
-        if sample_weight is None:
-            return cls(*arrays, first_row=first_row)
-        check_names(logits, sample_weight, "sample_weight", axis)
-        return cls(*arrays, as_array(sample_weight, "sample_weight"), first_row=first_row)
+    @property
+    def logits(self) -> Any:
+        """The logits, which say how many rows there are."""
+        return self.arrays["logits"]
 
     def blame(self, error: InputError, index: Index | None = None) -> Exception:
         """The error as one about the whole shard, and about its file if it has one."""
         row = error.row
         if row is not None and index is not None:
             row = _shift(row, index)
+        name = (self.names or {}).get(error.source)
+        if name is None and row:
+            row = (self.start + row[0], *row[1:])
         error = type(error)(error.source, error.problem, row)
-        return error if self.names is None else FileError(self.names[error.source], error.detail)
+        return error if name is None else FileError(name, error.detail)
 
     def oriented(self, task: Task, axis: int) -> "Shard":
         """Check the shapes against each other, and move the class axis to the end (views)."""
+        arrays = {use: array for use, array in self.arrays.items() if array is not None}
         try:
-            logits, targets = class_axis_last(self.logits, self.targets, task, axis)
+            logits = arrays["logits"]
+            where = class_axis(logits, arrays.get("targets"), task, axis)
+            placed = {
+                use: _placed(use, array, tuple(logits.shape), task, where)
+                for use, array in arrays.items()
+            }
         except InputError as error:
             raise self.blame(error) from None
-        weight = self.sample_weight
-        if weight is not None and task == "binary" and weight.shape == self.logits.shape:
-            weight = _moved(weight, axis if len(weight.shape) > 1 else None)  # one a label
-        elif weight is not None and weight.shape != logits.shape[:-1]:
-            raise self.blame(
-                InputError("sample_weight", f"shape {weight.shape}: {logits.shape[:-1]} is needed")
-            )
-        return replace(self, logits=logits, targets=targets, sample_weight=weight)
+        reading = self.reading.of_table(getattr(logits, "names", None))
+        return replace(self, arrays=placed, reading=reading)
 
     def row_number(self, index: Index) -> int | None:
         """The number of a block's first row in the shard, in C order, from `first_row`."""
@@ -143,27 +142,44 @@ def request(array: Any, index: Index) -> None:
         array.request(index)
 
 
-def class_axis_last(logits: Any, targets: Any, task: Task, axis: int) -> tuple[Any, Any]:
-    """Check the shapes against each other, and move the class axis to the end (views)."""
-    shape, given = tuple(logits.shape), tuple(targets.shape)
-    if task == "binary":
-        if given != shape:
-            raise InputError("targets", f"shape {given} differs from the logits' {shape}")
-        if len(shape) == 1:  # one label a row
-            return _moved(logits, None), _moved(targets, None)
+def class_axis(logits: Any, targets: Any, task: Task, axis: int) -> int | None:
+    """Check the shapes against each other: the class axis, None of one label a row."""
+    shape = tuple(logits.shape)
+    given = None if targets is None else tuple(targets.shape)
+    if task == "binary" and len(shape) == 1:
+        return None
     if len(shape) < 2:
-        swapped = "; are the two swapped?" if len(given) > len(shape) else ""
+        swapped = "; are the two swapped?" if given and len(given) > len(shape) else ""
         raise InputError("logits", f"shape {shape} is not (rows, classes){swapped}")
     if not -len(shape) <= axis < len(shape):
         raise InputError("logits", f"shape {shape} has no axis {axis}")
-    if axis is LAST_AXIS and task == "multiclass" and is_ambiguous(shape, given):
-        raise InputError("logits", f"shape {shape} {which_axis(shape)}")
-    if task == "multiclass" and given != _without(shape, axis):
-        raise InputError("targets", _shape_problem(shape, given, axis))
+    if task == "multiclass" and given is not None:
+        if axis is LAST_AXIS and is_ambiguous(shape, given):
+            raise InputError("logits", f"shape {shape} {which_axis(shape)}")
+        if given not in (_without(shape, axis), _column(shape, axis), shape):
+            raise InputError("targets", _shape_problem(shape, given, axis))
     if shape[axis] == 0:
         raise InputError("logits", f"shape {shape} has no classes")
-    axis %= len(shape)
-    return _moved(logits, axis), _moved(targets, axis) if task == "binary" else targets
+    return axis % len(shape)
+
+
+def _placed(use: str, array: Any, logits: Shape, task: Task, where: int | None) -> Any:
+    """An array as blocks have it: a value for each row, or with the class axis the last."""
+    shape, column = tuple(array.shape), logits if where is None else _column(logits, where)
+    rows = logits if where is None else _without(logits, where)
+    if use in WIDE[task]:
+        if shape == logits:
+            return _moved(array, where)
+        if use == "targets" and column == logits and shape == rows:
+            return _moved(array, None)
+        if use == "targets" and where is None and shape == (*logits, 1):
+            return array
+        raise InputError(use, f"shape {shape} differs from the logits' {logits}")
+    if shape == rows:
+        return array
+    if use == "targets" or (task == "binary" and use == "sample_weight" and shape == logits):
+        return _moved(array, where)
+    raise InputError(use, f"shape {shape}: {rows} is needed")
 
 
 def _moved(array: Any, axis: int | None) -> Any:
@@ -177,14 +193,15 @@ def _without(shape: Shape, axis: int) -> Shape:
     return shape[:axis] + shape[axis + 1 :]
 
 
+def _column(shape: Shape, axis: int) -> Shape:
+    axis %= len(shape)
+    return (*shape[:axis], 1, *shape[axis + 1 :])
+
+
 def _shape_problem(logits: Shape, targets: Shape, axis: int) -> str:
     problem = f"shape {targets} where logits of shape {logits} need {_without(logits, axis)}"
     fits = [i for i in range(len(logits)) if _without(logits, i) == targets]
-    if fits:
-        return f"{problem}; it fits axis {fits[0]}"
-    if targets == logits:
-        return f"{problem}; targets of the logits' own shape are for the binary task"
-    return problem
+    return f"{problem}; it fits axis {fits[0]}" if fits else problem
 
 
 def rows_of(shard: Shard) -> int:

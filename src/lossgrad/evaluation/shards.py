@@ -5,6 +5,7 @@ after each block.
 """
 
 import glob
+import itertools
 import math
 import os
 import re
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lossgrad.evaluation.formats import holds_both, open_array
-from lossgrad.evaluation.problems import FileError
+from lossgrad.evaluation.problems import FileError, InputError
+from lossgrad.evaluation.reading import LOGITS
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard
 
@@ -25,19 +27,25 @@ class FileShards:
 
     Parameters
     ----------
-    pairs : list of (str, str)
-        Files of logits and of targets, which may be the same.
-    logits_key, targets_key : str or None
+    files : list of dict
+        For each shard the file of logits, of targets, ...: by what they are for, as `Shard` has
+        them. They may be the same.
+    keys : dict
+        The names of arrays in files that have several, where they are not the usual ones.
+    beside : dict
+        Arrays that are given, of the rows of all files one after another.
     """
 
     def __init__(
-        self, pairs: list[tuple[str, str]], logits_key: str | None, targets_key: str | None
+        self, files: list[dict[str, str]], keys: dict[str, str | None], beside: dict[str, Any]
     ) -> None:
-        self.pairs = pairs
-        self._keys = logits_key, targets_key
+        self.files = files
+        self._keys, self._beside = keys, beside
+        self.reading = LOGITS
         self.rows: list[int] = []
         self.bytes = 0
         self.classes = 0  # known when the shapes have been checked, as are the rows and bytes
+        self._ends: list[int] = []  # of each shard's rows, after 0, where arrays are beside
         self._stamps: list[list[tuple[int, int]]] = []
         self._directory = ""
 
@@ -46,29 +54,32 @@ class FileShards:
         self._directory = os.getcwd()
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.files)
 
     def check_shapes(self, task: Task, axis: int) -> int:
         """Look at every file once, before a long walk: the rows of all."""
-        for number in range(len(self.pairs)):
-            self._stamps.append([_stamp(path) for path in self.pairs[number]])
-            self._check_pair(*self.pairs[number])
+        for number, files in enumerate(self.files):
+            self._stamps.append([_stamp(path) for path in files.values()])
+            self._check_pair(files.get("logits"), files.get("targets"))
             shard = self.open(number).oriented(task, axis)
             *batch, last = shard.logits.shape
             if self.classes not in (0, last):
-                first = self.pairs[0][0]
+                first = self.files[0]["logits"]
                 raise FileError(
-                    self.pairs[number][0], f"has {last} classes where {first} has {self.classes}"
+                    files["logits"], f"has {last} classes where {first} has {self.classes}"
                 )
             self.classes = last
             self.rows.append(math.prod(batch))
-            size = math.prod(batch) * last * shard.logits.dtype.itemsize
-            self.bytes += size + math.prod(shard.targets.shape) * shard.targets.dtype.itemsize
+            self.bytes += sum(
+                math.prod(array.shape) * array.dtype.itemsize for array in shard.arrays.values()
+            )
         return sum(self.rows)
 
-    def _check_pair(self, logits: str, targets: str) -> None:
+    def _check_pair(self, logits: str | None, targets: str | None) -> None:
         """Refuse two whole shards, which is what the shell makes of a pattern without quotes."""
-        if logits == targets or self._keys != (None, None):
+        if logits is None or targets is None or logits == targets:
+            return
+        if self._keys.get("logits") or self._keys.get("targets"):
             return
         if all(_has(path, key) for path in (logits, targets) for key in ("logits", "targets")):
             raise FileError(
@@ -79,25 +90,48 @@ class FileShards:
 
     def open(self, number: int) -> Shard:
         """Open the files of one shard."""
-        logits, targets = self.pairs[number]
-        paths = self._paths(number)
-        alone = logits != targets
+        files, (start, stop) = self.files[number], self._range(number)
         return Shard(
-            open_array(paths[0], self._keys[0], "logits", alone=alone),
-            open_array(paths[1], self._keys[1], "targets", alone=alone),
-            source=logits,
-            names={"logits": logits, "targets": targets},
+            self._arrays(number) | {use: one[start:stop] for use, one in self._beside.items()},
+            source=next(iter(files.values())),
+            names=files,
             first_row=0,
             check=self._watch(number),
+            reading=self.reading,
+            start=start,
         )
 
-    def _paths(self, number: int) -> list[str]:
-        return [os.path.join(self._directory, name) for name in self.pairs[number]]
+    def _arrays(self, number: int) -> dict[str, Any]:
+        """Those in the files of a shard."""
+        paths = self._paths(number)
+        names = [*paths.values()]
+        return {
+            use: open_array(path, self._keys.get(use), use, alone=names.count(path) == 1)
+            for use, path in paths.items()
+        }
+
+    def _range(self, number: int) -> tuple[int, int | None]:
+        """The rows that a shard has of arrays beside the files: of one file all."""
+        if not self._beside or len(self.files) == 1:
+            return 0, None
+        if not self._ends:
+            lengths = [next(iter(self._arrays(k).values())).shape[0] for k in range(len(self))]
+            self._ends = [0, *itertools.accumulate(lengths)]
+            for use, one in self._beside.items():
+                if len(one) != self._ends[-1]:
+                    problem = f"{len(one)} rows where the files have {self._ends[-1]}"
+                    raise InputError(use, problem)
+        return self._ends[number], self._ends[number + 1]
+
+    def _paths(self, number: int) -> dict[str, str]:
+        return {
+            use: os.path.join(self._directory, name) for use, name in self.files[number].items()
+        }
 
     def _watch(self, number: int) -> Callable[[], None]:
-        paths = self._paths(number)
+        paths = self._paths(number).values()
         if not self._stamps:
-            self._stamps = [[_stamp(path) for path in pair] for pair in self.pairs]
+            self._stamps = [[_stamp(path) for path in one.values()] for one in self.files]
         stamps = self._stamps[number]
 
         def check() -> None:
@@ -108,12 +142,12 @@ class FileShards:
         return check
 
     def __iter__(self) -> Iterator[Shard]:
-        for number in range(len(self.pairs)):
+        for number in range(len(self.files)):
             yield self.open(number)
 
     def fingerprint(self) -> list[Any]:
         """What tells these files from others, or from their later versions."""
-        return [[*pair, *map(list, map(_stamp, pair))] for pair in self.pairs]
+        return [[*one.items(), *map(list, map(_stamp, one.values()))] for one in self.files]
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -137,11 +171,21 @@ def _has(path: str, key: str) -> bool:
 
 
 def find_shards(
-    logits: Paths, targets: Paths | None, logits_key: str | None, targets_key: str | None
+    files: dict[str, Paths | None],
+    keys: dict[str, str | None],
+    beside: dict[str, Any] | None = None,
 ) -> FileShards:
-    """Match files of logits with files of targets, where a glob finds them in order of their names.
+    """Match files of logits with those of targets, ..., where a glob finds them in natural order.
 
-    Numbers in names are ordered as numbers: 2 is before 10.
+    Parameters
+    ----------
+    files : dict
+        By what they are for. Targets that are None are in the files of logits; the name of another
+        column is taken for a file, or else for that of an array beside the targets.
+    keys : dict
+        Names of arrays, by what they are for.
+    beside : dict, optional
+        Arrays beside the files.
 
     Raises
     ------
@@ -149,24 +193,55 @@ def find_shards(
         A pattern matches nothing, the counts differ, the numbers in the names of a pair that
         patterns found differ, or a file of logits cannot hold targets.
     """
-    first = _expanded(logits)
-    if targets is None:
-        for path in first:
+    beside = beside or {}
+    given = {use: paths for use, paths in files.items() if paths is not None}
+    first: list[str] = [use for use in ("logits", "targets") if use in given]
+    found = {use: _expanded(given.pop(use)) for use in first}
+    if "targets" not in found and "targets" not in beside:
+        for path in found["logits"]:
             if not holds_both(path):
                 raise FileError(path, "holds one array: name the file of its targets, too")
-        return FileShards([(path, path) for path in first], logits_key, targets_key)
-    second = _expanded(targets)
-    if len(first) != len(second):
-        last = (first if len(first) > len(second) else second)[min(len(first), len(second))]
+        found["targets"] = found["logits"]
+    keys = dict(keys)
+    for use, paths in given.items():
+        if _is_name(paths):
+            found[use], keys[use] = _holders(use, str(paths), found), str(paths)
+        else:
+            found[use] = _expanded(paths)
+    first_use = next(iter(found))
+    for use, paths in found.items():
+        _check_counts(found[first_use], paths, first_use, use)
+        if _is_pattern(files.get(first_use)) and _is_pattern(files.get(use)):
+            _check_numbers(found[first_use], paths)
+    shards = [dict(zip(found, paths, strict=True)) for paths in zip(*found.values(), strict=True)]
+    return FileShards(shards, keys, beside)
+
+
+def _is_name(given: Paths) -> bool:
+    """Whether it is the name of an array in a file and not one of files."""
+    if not isinstance(given, str) or glob.has_magic(given):
+        return False
+    return not (Path(given).suffix.lower() == ".npy" or holds_both(given) or Path(given).exists())
+
+
+def _holders(use: str, name: str, found: dict[str, list[str]]) -> list[str]:
+    """The files that may hold an array of that name: those of targets, or else of logits."""
+    holders = [found[of] for of in ("targets", "logits") if of in found]
+    for paths in holders:
+        if all(map(holds_both, paths)):
+            return paths
+    problem = f"no such file of {use}; and {holders[0][0]} holds no arrays with names"
+    raise FileError(name, problem)
+
+
+def _check_counts(paths: list[str], others: list[str], first: str, use: str) -> None:
+    if len(paths) != len(others):
+        last = (paths if len(paths) > len(others) else others)[min(len(paths), len(others))]
         raise FileError(
             last,
-            f"has no counterpart: there are {len(first)} files of logits and {len(second)} of "
-            "targets",
+            f"has no counterpart: there are {len(paths)} files of {first} and {len(others)} of "
+            f"{use}",
         )
-    pairs = list(zip(first, second, strict=True))
-    if _is_pattern(logits) and _is_pattern(targets):
-        _check_numbers(pairs)
-    return FileShards(pairs, logits_key, targets_key)
 
 
 def _expanded(paths: Paths) -> list[str]:
@@ -181,7 +256,7 @@ def _expanded(paths: Paths) -> list[str]:
     return found
 
 
-def _is_pattern(paths: Paths) -> bool:
+def _is_pattern(paths: Paths | None) -> bool:
     if not isinstance(paths, (str, os.PathLike)):
         return False
     name = os.fspath(paths)
@@ -194,14 +269,15 @@ def _natural(name: str) -> tuple[Any, ...]:
     return (*[int(text) if k % 2 else text for k, text in enumerate(texts)], name)
 
 
-def _check_numbers(pairs: list[tuple[str, str]]) -> None:
+def _check_numbers(first: list[str], second: list[str]) -> None:
     """Names of a pair must have the same numbers, but for those that all names have."""
-    numbers = (_varying([pair[side] for pair in pairs]) for side in (0, 1))
-    for (first, second), mine, theirs in zip(pairs, *numbers, strict=True):
+    for one, mine, other, theirs in zip(
+        first, _varying(first), second, _varying(second), strict=True
+    ):
         if mine != theirs:
             raise FileError(
-                second,
-                f"is matched with {first}, but the numbers in their names differ: is a file "
+                other,
+                f"is matched with {one}, but the numbers in their names differ: is a file "
                 "missing, or named in another way than the rest?",
             )
 

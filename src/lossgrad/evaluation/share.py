@@ -1,6 +1,6 @@
 """What one thread adds to an evaluation, apart from what others add, to be merged in the end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,11 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad._core import arguments as check
 from lossgrad._core.backend import kernels
 from lossgrad._core.environment import arithmetic
-from lossgrad.evaluation.formats.file_array import Buffer
-from lossgrad.evaluation.given import as_array
 from lossgrad.evaluation.problems import DtypeError, InputError, LabelError
 from lossgrad.evaluation.results import Task, WorstRow
-from lossgrad.evaluation.scale import bands
+from lossgrad.evaluation.scale import bands, is_ordinary
+from lossgrad.evaluation.seen import Block, Rows
 from lossgrad.evaluation.statistics import native
 from lossgrad.evaluation.totals import SQUARES, UNDEFINED, Totals
 
@@ -28,8 +27,8 @@ class Stopped(Exception):
     """Nobody waits for what is added."""
 
 
-class Part:
-    """A part of an evaluation: an empty one of the same options, and totals to come into it.
+class Share:
+    """A share of an evaluation: an empty one of the same options, and totals to come into it.
 
     Parameters
     ----------
@@ -39,12 +38,11 @@ class Part:
     """
 
     def __init__(self, of: "Evaluation", stopped: Callable[[], bool] = bool) -> None:
-        self._state, self._stopped = of._empty(), stopped
+        self._state, self._stopped = of.empty(), stopped
         self._totals: Any = None
         self._terms = 0  # that the totals have taken
         self._settled = False  # whether the state has any
         self._worst: list[Any] = []  # of the rows that are being added
-        self.buffers = Buffer(), Buffer(), Buffer()  # to read logits, targets and weights into
 
     def state(self) -> "Evaluation":
         """All that was added. Nothing can be added any more."""
@@ -53,24 +51,32 @@ class Part:
 
     def add(
         self,
-        logits: Any,
-        targets: Any,
-        sample_weight: Any = None,
+        block: Block,
         *,
         strict: bool = False,
         source: str = "",
-        first_row: int = 0,
+        number: Callable[[int], int] = int,
     ) -> None:
-        """As `Evaluation.update`. After an error the part is of no use."""
-        x, t = native(as_array(logits, "logits")), native(as_array(targets, "targets"))
+        """Add the rows of a block. After an error the share is of no use.
+
+        Parameters
+        ----------
+        block : dict
+            Arrays by what they are for, as `Shard` has them, the class axis last.
+        strict : bool
+            A row whose loss is nan is an error.
+        source : str
+            Where the rows are from, for the worst.
+        number : callable
+            What a row of the block is called there.
+        """
+        x, t = (native(np.asarray(block[use])) for use in ("logits", "targets"))
         self._state._check_shapes(x.shape, t.shape)
         if x.size == 0:
             return
-        classes = x.shape[-1]
-        s = None
-        if sample_weight is not None:
-            s = as_array(sample_weight, "sample_weight")
-            each = self._state.task == "binary" and s.shape == x.shape  # one a label
+        classes, s = x.shape[-1], block.get("sample_weight")
+        if s is not None:
+            each = self._state.task == "binary" and np.shape(s) == x.shape  # one a logit
             s = finite_weights(s, "sample_weight", x.shape if each else x.shape[:-1]).reshape(-1)
         _check_targets(t, self._state.task)
         try:
@@ -78,37 +84,52 @@ class Part:
         except TypeError as error:
             raise DtypeError("logits", str(error)) from None
         self._state._open(classes)
+        rows = Rows(
+            self._state.task,
+            matrix,
+            t.reshape(-1),
+            s,
+            _class_weight(self._state, matrix),
+            self._state._columns(block, x.shape[:-1]),
+        )
         with arithmetic():
-            weights = dict(bands(s))
-            ordinary = weights.pop(0, None if s is None else np.zeros_like(s))
-            self._add(x, t, (matrix, t.reshape(-1), ordinary, strict))
-            for shift, scaled in weights.items():
-                self._add_shifted(shift, x, t, (matrix, t.reshape(-1), scaled, strict))
+            self._add_rows(rows, x, t, strict)
         self._state._counts["rows"] += len(matrix)
         if self._state.worst:
             self._list_worst()
-            rows = [WorstRow(loss, source, first_row + row, *of) for loss, row, *of in self._worst]
-            self._state._keep_worst(rows)
+            found = [WorstRow(loss, source, number(row), *of) for loss, row, *of in self._worst]
+            self._state._keep_worst(found)
             self._worst.clear()
 
-    def _add(self, x: NDArray[Any], t: NDArray[Any], rows: tuple[Any, ...]) -> None:
+    def _add_rows(self, rows: Rows, x: NDArray[Any], t: NDArray[Any], strict: bool) -> None:
+        weights = dict(bands(rows.weight))
+        if self._state.figures and set(weights) - {0}:
+            raise _far_weight(rows.weight, self._state.figures)
+        ordinary = weights.pop(0, None if rows.weight is None else np.zeros_like(rows.weight))
+        self._add(rows._replace(weight=ordinary), x, t, strict)
+        for shift, scaled in weights.items():
+            self._add_shifted(shift, rows._replace(weight=scaled), x, t, strict)
+
+    def _add(self, rows: Rows, x: NDArray[Any], t: NDArray[Any], strict: bool) -> None:
         for begin, end in self._steps(x, t):
             if self._totals is None or self._terms + end - begin > _ROOM:
                 self._settle()
                 self._totals = _totals(self._state)
             if begin == 0 or not self._terms:
-                add = self._totals.adder(*rows)
+                add = self._totals.adder(rows, strict)
             self._terms += end - begin
             kind, at = add(begin, end)
             if kind:
                 raise _problem(self._state, kind, at, x, t)
+            for part in self._state._parts.values():
+                part.add(self._totals.seen())
 
     def _add_shifted(
-        self, shift: int, x: NDArray[Any], t: NDArray[Any], rows: tuple[Any, ...]
+        self, shift: int, rows: Rows, x: NDArray[Any], t: NDArray[Any], strict: bool
     ) -> None:
         """Add to the sums alone what counts 2**(32 shift) times: the rows are counted already."""
         totals = _totals(self._state)
-        add = totals.adder(*rows)
+        add = totals.adder(rows, strict)
         for begin, end in self._steps(x, t):
             add(begin, end)
         self._settle()
@@ -156,6 +177,13 @@ def _totals(state: "Evaluation") -> Any:
     return totals.Totals(state)
 
 
+def _class_weight(state: "Evaluation", x: NDArray[Any]) -> NDArray[np.float64] | None:
+    """The class weights as the loss takes them."""
+    if state.weight is None:
+        return None
+    return state.weight.astype(check.computed(x.dtype)).astype(np.float64)
+
+
 # ---- what can be wrong ----
 
 
@@ -179,6 +207,19 @@ def finite_weights(
             raise ValueError(f"{name}: {problem}")
         raise InputError("sample_weight", problem, place)
     return array
+
+
+def _far_weight(weights: NDArray[np.float64] | None, figures: Sequence[str]) -> InputError:
+    """The first of weights whose products with figures might leave the range of float64."""
+    assert weights is not None
+    far = (weights > 0) & ~is_ordinary(weights)
+    at = _first(far)
+    return InputError(
+        "sample_weight",
+        f"weight {weights[at]}: {' and '.join(figures)} take weights from 2**-256 to 2**256; "
+        "scale them",
+        at,
+    )
 
 
 def _check_targets(targets: NDArray[Any], task: Task) -> None:
