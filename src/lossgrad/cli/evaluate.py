@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from typing import Any
+from typing import Any, get_args
 
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.cli.jobs import file_job, sample_job
@@ -13,6 +13,7 @@ from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.formats import holds_both
 from lossgrad.evaluation.grouped import Grouped
+from lossgrad.evaluation.probabilities import Input
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.state import Evaluation
 
@@ -62,9 +63,24 @@ def add_to(commands: Any) -> None:
     evaluate.set_defaults(run=run)
     add = evaluate.add_argument
     add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
-    add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
-    add("--logits-key", metavar="NAME", help="array or columns in LOGITS (default: logits)")
+    add(
+        "targets",
+        nargs="?",
+        metavar="TARGETS",
+        help="labels: whole numbers or names, (rows,) or (rows, 1), or one-hot",
+    )
+    add(
+        "--logits-key",
+        metavar="NAME",
+        help="array or column in LOGITS, or columns: 'prob_*' (default: logits)",
+    )
     add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
+    add(
+        "--input",
+        choices=get_args(Input),
+        default="logits",
+        help="what LOGITS holds (default: logits)",
+    )
     add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
     add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
     add(
@@ -121,6 +137,8 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             parser.error("--sample digits is multiclass, its classes on the last axis")
         if arguments.dask is not None:
             parser.error("--sample digits needs no cluster")
+        if arguments.input != "logits":
+            parser.error("--sample digits gives logits")
         if given := [name for name in _COLUMNS if _value(arguments, name) is not None]:
             parser.error(f"--sample digits has no {given[0].removeprefix('--')}")
     elif arguments.save is not None:
@@ -149,7 +167,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.groups is not None:
         state = Grouped(state)
     job = sample_job(arguments.save) if arguments.sample else file_job(arguments)
-    names = check_outputs(arguments, job.classes)
+    names = check_outputs(arguments, job.classes) or job.class_names
+    job.name_classes(names)
     start = time.perf_counter()
     state, before = add_rows(job, state, arguments)
     result = state.result()

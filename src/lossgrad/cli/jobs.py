@@ -3,12 +3,13 @@
 import argparse
 import shlex
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from lossgrad import sample
+from lossgrad.evaluation.reading import Reading
 from lossgrad.evaluation.shard import Shard
-from lossgrad.evaluation.shards import find_shards
+from lossgrad.evaluation.shards import FileShards, find_shards
 
 COLUMNS = ("logits", "targets", "sample_weight", "groups", "clusters", "bytes")
 
@@ -26,6 +27,17 @@ class Job:
     headline: str = ""
     footer: str = ""
 
+    @property
+    def class_names(self) -> list[str] | None:
+        """What a table calls its classes."""
+        found = self.shards.reading.class_names if isinstance(self.shards, FileShards) else None
+        return None if found is None else [*found]
+
+    def name_classes(self, names: Sequence[str] | None) -> None:
+        """Say what classes are called where labels are names."""
+        if isinstance(self.shards, FileShards):
+            self.shards.reading = replace(self.shards.reading, class_names=names)
+
 
 def file_job(arguments: argparse.Namespace) -> Job:
     named = vars(arguments)
@@ -33,6 +45,7 @@ def file_job(arguments: argparse.Namespace) -> Job:
         {use: named[use] for use in COLUMNS},
         {"logits": arguments.logits_key, "targets": arguments.targets_key},
     )
+    shards.reading = Reading(input=arguments.input)
     rows = shards.check_shapes(arguments.task, arguments.axis)
     about: dict[str, object] = {
         "logits": arguments.logits,
@@ -40,6 +53,8 @@ def file_job(arguments: argparse.Namespace) -> Job:
     }
     if len(shards) > 1:
         about["shards"] = len(shards)
+    if arguments.input != "logits":
+        about["input"] = arguments.input
     about |= {use: named[use] for use in COLUMNS[2:] if named[use] is not None}
     return Job(shards, rows, shards.classes, shards.bytes, shards.files[0]["targets"], about)
 

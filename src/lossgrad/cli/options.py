@@ -14,7 +14,11 @@ def add_outputs(add: Any, state: str) -> None:
         metavar="K",
         help="accuracy of the K largest logits; may be repeated (default: top 5)",
     )
-    add("--class-names", metavar="FILE", help="names of the classes, one a line")
+    add(
+        "--class-names",
+        metavar="FILE",
+        help="names of the classes, one a line, also those of labels",
+    )
     add("--report", metavar="FILE.html", help="write a report, one self-contained HTML file")
     add("--json", action="store_true", help="print one JSON object")
 

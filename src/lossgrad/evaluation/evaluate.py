@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.feed import Progress, add_all
 from lossgrad.evaluation.grouped import Grouped
+from lossgrad.evaluation.probabilities import Input
 from lossgrad.evaluation.reading import Reading
 from lossgrad.evaluation.results import Result, Task
 from lossgrad.evaluation.state import Evaluation
@@ -32,6 +33,7 @@ def evaluate(
     confusion_limit: int = 256,
     worst: int = 0,
     strict: bool = False,
+    input: Input = "logits",
     class_names: Sequence[str] | None = None,
     logits_key: str | None = None,
     targets_key: str | None = None,
@@ -75,6 +77,9 @@ def evaluate(
         As in `Evaluation`.
     strict : bool
         A row whose loss is nan is an error, not counted as undefined and left out.
+    input : {"logits", "log-probabilities", "probabilities"}
+        What `logits` holds. The probabilities of a row must sum to 1 within the rounding of their
+        type, and are normalised; those of the binary task are for themselves.
     class_names : sequence of str, optional
         The name of each class, for labels that are names. Tables bring those of their columns.
     logits_key, targets_key : str, optional
@@ -136,7 +141,7 @@ def evaluate(
         state,
         {"logits": logits, "targets": targets, **columns},
         {"logits": logits_key, "targets": targets_key},
-        Reading(class_names),
+        Reading(class_names, input),
         axis=axis,
         strict=strict,
         num_threads=num_threads,

@@ -92,7 +92,9 @@ def _shards(
             raise TypeError("targets is missing")
         return _blocks(logits, task, axis, reading), None
     shard = _shard(given, axis, reading)
-    return [shard], rows_of(shard.oriented(task, axis))
+    oriented = shard.oriented(task, axis)
+    oriented.look(task)
+    return [shard], rows_of(oriented)
 
 
 def _shard(given: dict[str, Any], axis: int, reading: Reading, first_row: int = 0) -> Shard:
@@ -110,7 +112,10 @@ def _blocks(blocks: Iterable[Any], task: Task, axis: int, reading: Reading) -> I
             block = dict(zip(_PAIR, block, strict=False))
         shard = _shard(block, axis, reading, row)
         yield shard
-        row += rows_of(shard.oriented(task, axis))
+        oriented = shard.oriented(task, axis)
+        if row == 0:
+            oriented.look(task)
+        row += rows_of(oriented)
 
 
 def is_dask(given: Any) -> bool:

@@ -72,6 +72,10 @@ class Shard:
         reading = self.reading.of_table(getattr(logits, "names", None))
         return replace(self, arrays=placed, reading=reading)
 
+    def look(self, task: Task) -> None:
+        """Warn if oriented logits seem to be something else: see `Reading.look`."""
+        self.reading.look(self.logits, task)
+
     def row_number(self, index: Index) -> int | None:
         """The number of a block's first row in the shard, in C order, from `first_row`."""
         if self.first_row is None:

@@ -62,6 +62,9 @@ class FileShards:
             self._stamps.append([_stamp(path) for path in files.values()])
             self._check_pair(files.get("logits"), files.get("targets"))
             shard = self.open(number).oriented(task, axis)
+            if number == 0:
+                shard.look(task)
+                self.reading = shard.reading  # with the names of a table's columns
             *batch, last = shard.logits.shape
             if self.classes not in (0, last):
                 first = self.files[0]["logits"]
