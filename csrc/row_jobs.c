@@ -26,7 +26,8 @@ size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) 
     if (job->what == LG_NLL_LOSS) return 0;
     const ptrdiff_t most = lg_rows_batch(job), batch = rows < most ? rows : most;
     const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? 16 : 1; /* few.h: a whole vector of them */
-    return 3 * (size_t)(batch < least ? least : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
+    const size_t tiles = job->what == LG_PAIRS ? 4 : 3;
+    return tiles * (size_t)(batch < least ? least : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
 }
 
 void lg_read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
@@ -169,6 +170,7 @@ static void rows_part(void *call, void *total, void *scratch, ptrdiff_t begin, p
     own.sum = total;
     own.scratch = scratch;
     (own.what == LG_STATISTICS ? kernels->statistics
+     : own.what == LG_PAIRS    ? kernels->pairs
      : own.what == LG_NLL_LOSS ? kernels->nll
                                : kernels->rows)(&own, begin, end);
     lg_leave(found);

@@ -104,7 +104,7 @@ def test_table_says_what_json_says(run, files):
     table = {line[:12].rstrip(): line[12:] for line in lines}
     assert list(table) == [
         *("rows", "classes", "loss", "perplexity", "accuracy", "top 5", "F1"),
-        *("Brier", "calibration", "entropy", "speed"),
+        *("Brier", "calibration", "entropy", "agreement", "speed"),
     ]
     assert table["rows"] == "100000  (9090 ignored)"
     assert table["classes"] == "10"
@@ -117,6 +117,9 @@ def test_table_says_what_json_says(run, files):
     errors = f"{found['ece']:.4f} expected, {found['mce']:.4f} maximum error"
     assert table["calibration"] == errors
     assert table["entropy"] == f"{found['entropy']:.6g} nats"
+    agreement = f"{found['matthews_corrcoef']:.4f} Matthews, {found['cohen_kappa']:.4f} kappa"
+    balanced = f"{found['balanced_accuracy']:.4f} balanced accuracy"
+    assert table["agreement"] == f"{agreement}, {balanced}"
     assert table["perplexity"] == f"{found['perplexity']:.6g}"
     accuracy = f"{100 * found['accuracy']:.2f} %  ({found['correct']} of 90910)"
     assert table["accuracy"] == accuracy

@@ -468,3 +468,187 @@ def test_tensors_in_columns(tmp_path, format_):
             file.write_table(table, max_chunksize=33)
     for key in ("plain", "turned"):
         assert evaluate(path, axis=1, logits_key=key, block_bytes=999) == evaluate(x, y, axis=1)
+
+
+# Tables: columns by name and pattern, texts, names
+
+
+def write_table(path, columns):
+    """Columns as lists, in a file of whatever kind its name says."""
+    arrow = pytest.importorskip("pyarrow")
+    table, name = arrow.table(columns), path.name
+    if name.endswith((".parquet", ".arrow")):
+        if name.endswith(".parquet"):
+            pytest.importorskip("pyarrow.parquet").write_table(table, path, row_group_size=70)
+        else:
+            with pytest.importorskip("pyarrow.ipc").new_file(str(path), table.schema) as file:
+                file.write_table(table, max_chunksize=33)
+        return
+    csv = pytest.importorskip("pyarrow.csv")
+    options = csv.WriteOptions(delimiter="\t" if ".tsv" in name else ",")
+    with arrow.output_stream(str(path)) as stream:  # compressed as its name says
+        csv.write_csv(table, stream, options)
+
+
+TABLES = ["parquet", "arrow", "csv", "csv.gz", "tsv", "tsv.gz"]
+NAMES = [f"k{k}" for k in (10, 9, 8, 7, 6, 5, 4, 3, 2)]
+tables = pytest.mark.parametrize("format_", TABLES)
+
+
+@pytest.fixture
+def columns(arrays):
+    x, y = arrays["logits"].astype(float), arrays["targets"]
+    scores = {f"prob_{name}": x[:, k] for k, name in enumerate(NAMES)}
+    return {"id": np.arange(500), **scores, "label": y, "name": [NAMES[k] for k in y]}
+
+
+@tables
+@pytest.mark.parametrize("block_bytes", [72, 7000, 1 << 22])
+def test_columns_by_a_pattern(tmp_path, arrays, columns, format_, block_bytes):
+    path = tmp_path / f"a.{format_}"
+    write_table(path, columns)
+    expected = evaluate(arrays["logits"].astype(float), arrays["targets"], worst=2)
+    keys = {"logits_key": "prob_*", "block_bytes": block_bytes}
+    found = evaluate(path, targets_key="label", **keys)
+    assert found.total == expected.total
+    assert evaluate(path, targets_key="name", **keys) == found  # as what the star stands for
+    with pytest.raises(FileError, match=r"has no 'score_\*', only id, label, name, prob_k10"):
+        evaluate(path, logits_key="score_*", targets_key="label")
+    with pytest.raises(FileError, match="name, one of 12 columns, holds no plain numbers"):
+        evaluate(path, logits_key="*", targets_key="label")
+    with pytest.raises(FileError, match="has no 'logits'"):
+        evaluate(path, targets_key="label")
+
+
+@tables
+def test_a_table_for_each(tmp_path, arrays, columns, format_, capsys):
+    paths = [tmp_path / f"{name}.{format_}" for name in "xy"]
+    write_table(paths[0], {k: v for k, v in columns.items() if k.startswith("prob_")})
+    write_table(paths[1], {"which": columns["label"]})
+    expected = evaluate(arrays["logits"].astype(float), arrays["targets"])
+    assert evaluate(*paths) == expected
+    assert evaluate(paths[0], arrays["targets"]) == expected
+    write_table(paths[1], {"which": [f"prob_{name}" for name in columns["name"]]})
+    assert evaluate(*paths) == expected
+    assert cli.main(["evaluate", *map(str, paths), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["loss"] == expected.loss
+    write_table(paths[1], {"which": [*columns["name"][:-1], "k11"]})
+    assert cli.main(["evaluate", *map(str, paths), "--logits-key", "prob_*"]) == 2
+    message = "row 499: label 'k11' is none of the class names"
+    assert capsys.readouterr().err.strip().endswith(f"y.{format_}: {message}")
+
+
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_dictionaries_of_names(tmp_path, arrays, columns, format_, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    write_table(tmp_path / f"y.{format_}", {"y": arrow.array(columns["name"]).dictionary_encode()})
+    np.save(tmp_path / "x.npy", arrays["logits"])
+    (tmp_path / "names").write_text("\n".join(NAMES))
+    expected = evaluate(arrays["logits"], arrays["targets"])
+    paths = tmp_path / "x.npy", tmp_path / f"y.{format_}"
+    assert evaluate(*paths, class_names=NAMES) == expected
+    options = ["--class-names", str(tmp_path / "names"), "--json"]
+    assert cli.main(["evaluate", *map(str, paths), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == expected.loss
+    assert cli.main(["evaluate", *map(str, paths)]) == 2
+    assert (
+        "names need class_names, the name of each class (--class-names)" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz"])
+def test_texts_without_names(tmp_path, arrays, name):
+    x = arrays["logits"][:50]
+    np.savetxt(tmp_path / name, x, delimiter="\t" if "tsv" in name else ",")
+    assert evaluate(tmp_path / name, arrays["targets"][:50]).total == pytest.approx(
+        evaluate(x.astype(float), arrays["targets"][:50]).total, rel=1e-14
+    )
+
+
+def test_what_texts_may_hold(tmp_path):
+    pytest.importorskip("pyarrow.csv")
+    path = tmp_path / "x.csv"
+    many = "0,1\n" * 300_000  # more than what types are inferred from
+    path.write_text(f"a,b\n{many}0.5,nan\n-inf,2\n")
+    result = evaluate(path, np.zeros(300_002, int))
+    assert (result.rows, result.undefined, result.infinite) == (300_002, 1, 1)
+    for text, message in (
+        ("a,b\n1,2\n1,\n", "b has a null at row 1: fill or drop it"),
+        ("a,b\n1,2\n1,x\n", "a has type|b has type string|holds no plain numbers"),
+        ("a,b\n1,2\n1\n", r"cannot be read as a \.csv file: .*Expected 2 columns, got 1"),
+        ("a,b\n", "has no rows"),
+        ("", r"cannot be read as a \.csv file: Empty CSV file"),
+    ):
+        path.write_text(text)
+        with pytest.raises(FileError, match=message):
+            evaluate(path, np.zeros(2, int))
+
+
+# Archives of any two arrays
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_any_two_arrays(tmp_path, arrays, save):
+    x, y, path = arrays["logits"], arrays["targets"], tmp_path / "a.npz"
+    expected = evaluate(x, y)
+    for pair in ({"a": x, "b": y}, {"b": x, "a": y}):
+        save(path, **pair)
+        assert evaluate(path) == expected
+    save(path, x, y)
+    assert evaluate(path) == expected
+    save(path, a=x, b=np.eye(9, dtype=np.int8)[y])  # of one size: whole numbers are the labels
+    assert evaluate(path) == expected
+    for more in (
+        {"a": x, "b": x},
+        {"a": x, "b": y, "c": y},
+        {"targets": x, "b": y},
+        {"a": x, "b": 1},
+    ):
+        save(path, **more)
+        with pytest.raises(FileError, match="has no 'logits', only"):
+            evaluate(path)
+
+
+# PyTorch's own files
+
+
+def test_without_torch_other_formats_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "lossgrad.torch", raising=False)
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"anything")
+    with pytest.raises(ImportError, match=r"safetensors.torch.save_file\(.*'a.safetensors'\)"):
+        evaluate(path)
+    assert cli.main(["evaluate", str(path)]) == 2
+    assert "safetensors.torch.save_file" in capsys.readouterr().err
+    with pytest.raises(FileError, match="no such file"):
+        evaluate(tmp_path / "b.pt")
+
+
+@pytest.mark.peers
+def test_tensors_of_torch(tmp_path, arrays):
+    torch = pytest.importorskip("torch")
+    x, y = (torch.from_numpy(a) for a in arrays.values())
+    expected = evaluate(*arrays.values())
+    for name, saved in (("a.pt", {"logits": x, "targets": y, "epoch": 3}), ("b.pth", (x, y))):
+        torch.save(saved, tmp_path / name)
+        assert evaluate(tmp_path / name) == expected
+    for name, saved in (("x.pt", x.bfloat16()), ("y.pt", y)):
+        torch.save(saved, tmp_path / name)
+    half = evaluate(x.bfloat16().float().numpy(), arrays["targets"])
+    assert evaluate(tmp_path / "x.pt", tmp_path / "y.pt") == half
+
+    torch.save({"logits": x, "targets": y, "model": Trap()}, tmp_path / "trap.pt")
+    with pytest.raises(FileError, match="holds more than tensors and plain containers"):
+        evaluate(tmp_path / "trap.pt")
+    (tmp_path / "c.pt").write_bytes((tmp_path / "x.pt").read_bytes()[:200])
+    with pytest.raises(FileError, match="cannot be read as tensors that torch.save wrote"):
+        evaluate(tmp_path / "c.pt", tmp_path / "y.pt")
+
+
+class Trap:
+    """What must never be unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("/proc/trap",)

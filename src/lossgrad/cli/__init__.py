@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import lossgrad
-from lossgrad.cli import evaluate, merge
+from lossgrad.cli import compare, evaluate, merge
 from lossgrad.evaluation.problems import FileError, InputError, InputWarning, visible
 
 
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lossgrad {lossgrad.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     evaluate.add_to(commands)
+    compare.add_to(commands)
     merge.add_to(commands)
     info = commands.add_parser("info", help="versions, backend and instruction set in use")
 

@@ -2,19 +2,26 @@
 
 import argparse
 import time
-from typing import Any, get_args
+from typing import Any
 
-from lossgrad._kernels.defaults import LAST_AXIS
-from lossgrad.cli.jobs import file_job, sample_job
-from lossgrad.cli.options import add_outputs, more_files, positive
+from lossgrad.cli.jobs import Job, file_job, sample_job
+from lossgrad.cli.options import (
+    add_columns,
+    add_outputs,
+    add_reading,
+    add_top_k,
+    columns,
+    more_files,
+    positive,
+)
 from lossgrad.cli.outputs import check_outputs, show
 from lossgrad.cli.run import add_rows
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.formats import holds_both
 from lossgrad.evaluation.grouped import Grouped
-from lossgrad.evaluation.probabilities import Input
 from lossgrad.evaluation.problems import FileError
+from lossgrad.evaluation.reading import Reading
 from lossgrad.evaluation.state import Evaluation
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
@@ -28,12 +35,6 @@ examples:
   lossgrad evaluate predictions.safetensors --report report.html
   lossgrad merge one.state two.state --report report.html
 """
-_COLUMNS = {  # each a file, or a name beside the targets, of one value a row
-    "--sample-weight": "a weight for each row, or a mask",
-    "--groups": "its group (a whole number or a text): figures for each, too",
-    "--clusters": "its document, say: standard errors for rows that depend on each other",
-    "--bytes": "the bytes of its text: bits per byte",
-}
 
 
 def add_to(commands: Any) -> None:
@@ -75,12 +76,6 @@ def add_to(commands: Any) -> None:
         help="array or column in LOGITS, or columns: 'prob_*' (default: logits)",
     )
     add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
-    add(
-        "--input",
-        choices=get_args(Input),
-        default="logits",
-        help="what LOGITS holds (default: logits)",
-    )
     add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
     add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
     add(
@@ -90,16 +85,7 @@ def add_to(commands: Any) -> None:
         help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
         "(default: multiclass)",
     )
-    add("--axis", type=int, default=LAST_AXIS, help="axis of the classes (default: -1, the last)")
-    add(
-        "--ignore-index",
-        type=int,
-        default=-100,
-        metavar="N",
-        help="label of rows to skip; binary: target of labels to skip, as nan is (default: -100)",
-    )
-    for option, help_text in _COLUMNS.items():
-        add(option, metavar="FILE|COLUMN", help=help_text)
+    add_columns(add)
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add(
         "--threshold",
@@ -108,14 +94,8 @@ def add_to(commands: Any) -> None:
         metavar="P",
         help="binary: probability above which a label is predicted (default: 0.5)",
     )
-    add("--strict", action="store_true", help="a row whose loss is nan is an error")
-    add(
-        "--threads",
-        type=positive,
-        metavar="N",
-        help="threads (default: one a processor, or LOSSGRAD_NUM_THREADS)",
-    )
-    add("--dask", metavar="ADDRESS", help="run on the cluster of this dask scheduler")
+    add_reading(add)
+    add_top_k(add)
     add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
 
 
@@ -139,8 +119,8 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             parser.error("--sample digits needs no cluster")
         if arguments.input != "logits":
             parser.error("--sample digits gives logits")
-        if given := [name for name in _COLUMNS if _value(arguments, name) is not None]:
-            parser.error(f"--sample digits has no {given[0].removeprefix('--')}")
+        if given := [use for use, column in columns(arguments).items() if column is not None]:
+            parser.error(f"--sample digits has no {given[0]}")
     elif arguments.save is not None:
         parser.error("--save goes with --sample")
     elif arguments.logits is None:
@@ -149,8 +129,10 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("TARGETS is missing")
 
 
-def _value(arguments: argparse.Namespace, option: str) -> Any:
-    return vars(arguments)[option.removeprefix("--").replace("-", "_")]
+def _file_job(arguments: argparse.Namespace) -> Job:
+    files = {"logits": arguments.logits, "targets": arguments.targets, **columns(arguments)}
+    keys = {"logits": arguments.logits_key, "targets": arguments.targets_key}
+    return file_job(files, keys, arguments.task, arguments.axis, Reading(input=arguments.input))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -166,7 +148,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     if arguments.groups is not None:
         state = Grouped(state)
-    job = sample_job(arguments.save) if arguments.sample else file_job(arguments)
+    job = sample_job(arguments.save) if arguments.sample else _file_job(arguments)
     names = check_outputs(arguments, job.classes) or job.class_names
     job.name_classes(names)
     start = time.perf_counter()

@@ -1,17 +1,16 @@
 """What `lossgrad evaluate` has to do: read files, or fit the sample."""
 
-import argparse
 import shlex
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lossgrad import sample
-from lossgrad.evaluation.reading import Reading
+from lossgrad.evaluation.reading import LOGITS, Reading
+from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard
 from lossgrad.evaluation.shards import FileShards, find_shards
-
-COLUMNS = ("logits", "targets", "sample_weight", "groups", "clusters", "bytes")
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Job:
     rows: int
     classes: int
     bytes: float
-    targets: str  # the name of the (first) targets
+    targets: str  # the name of the (first) targets, where there are any
     about: dict[str, object]
     headline: str = ""
     footer: str = ""
@@ -39,24 +38,27 @@ class Job:
             self.shards.reading = replace(self.shards.reading, class_names=names)
 
 
-def file_job(arguments: argparse.Namespace) -> Job:
-    named = vars(arguments)
-    shards = find_shards(
-        {use: named[use] for use in COLUMNS},
-        {"logits": arguments.logits_key, "targets": arguments.targets_key},
-    )
-    shards.reading = Reading(input=arguments.input)
-    rows = shards.check_shapes(arguments.task, arguments.axis)
-    about: dict[str, object] = {
-        "logits": arguments.logits,
-        "targets": arguments.targets or arguments.logits,
-    }
+def file_job(
+    files: dict[str, Any],
+    keys: dict[str, str | None],
+    task: Task,
+    axis: int,
+    reading: Reading = LOGITS,
+) -> Job:
+    """What is in files, named by what they are for, as `find_shards` has them."""
+    shards = find_shards(files, keys)
+    shards.reading = reading
+    rows = shards.check_shapes(task, axis)
+    about: dict[str, object] = {use: name for use, name in files.items() if name is not None}
+    if reading.input != "logits":
+        about["input"] = reading.input
+    first = shards.files[0]
+    if "targets" in first:
+        about.setdefault("targets", about["logits"])
     if len(shards) > 1:
         about["shards"] = len(shards)
-    if arguments.input != "logits":
-        about["input"] = arguments.input
-    about |= {use: named[use] for use in COLUMNS[2:] if named[use] is not None}
-    return Job(shards, rows, shards.classes, shards.bytes, shards.files[0]["targets"], about)
+    named = first.get("targets", first["logits"])
+    return Job(shards, rows, shards.classes, shards.bytes, named, about)
 
 
 def sample_job(directory: str | None) -> Job:

@@ -68,11 +68,10 @@ def _identity(job: Job, state: State, arguments: argparse.Namespace) -> tuple[st
     rows = [job.rows]
     if isinstance(job.shards, FileShards):
         reading = job.shards.reading
-        named = [*job.shards.fingerprint(), reading.input, reading.class_names]
+        named = [job.shards.fingerprint(), reading.input, reading.class_names]
         rows = job.shards.rows
-    keys = arguments.logits_key, arguments.targets_key
     blocks = BLOCK_BYTES, MEMORY_BYTES, BLOCK_FIGURES  # in which the position counts
-    return checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks]), rows
+    return checkpoint.digest([named, state.options(), arguments.axis, blocks]), rows
 
 
 class _Run:

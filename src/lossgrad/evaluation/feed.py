@@ -85,7 +85,7 @@ def _shards(
         found = find_shards(paths, keys, arrays)
         found.reading = reading.of_table(class_names(logits))
         return found, found.check_shapes(task, axis)
-    if "targets" not in given:
+    if "targets" not in given and "other" not in given:
         if len(given) > 1:
             raise ValueError(f"put {' and '.join(given.keys() - {'logits'})} into the pairs")
         if isinstance(logits, np.ndarray):

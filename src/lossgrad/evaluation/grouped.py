@@ -42,6 +42,8 @@ class Grouped(Saved):
     (0.5, 1.0, 0.0)
     """
 
+    what = "one of groups"
+
     def __init__(self, like: Any) -> None:
         self._like: Any = like.empty()
         self._of: dict[Key, Any] = {}

@@ -1,12 +1,14 @@
 """What is known of the rows of a block once they are measured: what parts of a state add up."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossgrad.evaluation.results import Task
+from lossgrad.softmax_family import softmax
 
 Block = dict[str, Any]  # arrays by what they are for, as a shard has them, the class axis last
 Doubles = NDArray[np.float64]
@@ -81,6 +83,11 @@ class Seen:
         """Whether the prediction is right."""
         positive = self.right > 0.5
         return positive if self.rows.task == "multiclass" else positive == (self.predicted > 0)
+
+    @cached_property
+    def probabilities(self) -> Doubles:
+        """Those of all classes for each term of the multiclass task."""
+        return softmax(self.rows.logits[self.term].astype(np.float64), num_threads=1)
 
     def column(self, name: str) -> NDArray[Any]:
         """What a column has for each term."""

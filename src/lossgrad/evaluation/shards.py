@@ -108,10 +108,12 @@ class FileShards:
         """Those in the files of a shard."""
         paths = self._paths(number)
         names = [*paths.values()]
-        return {
-            use: open_array(path, self._keys.get(use), use, alone=names.count(path) == 1)
-            for use, path in paths.items()
-        }
+        found = {}
+        for use, path in paths.items():
+            alone = names.count(path) == 1
+            usual = "logits" if use == "other" and alone else use
+            found[use] = open_array(path, self._keys.get(use), usual, alone=alone)
+        return found
 
     def _range(self, number: int) -> tuple[int, int | None]:
         """The rows that a shard has of arrays beside the files: of one file all."""
@@ -150,7 +152,8 @@ class FileShards:
 
     def fingerprint(self) -> list[Any]:
         """What tells these files from others, or from their later versions."""
-        return [[*one.items(), *map(list, map(_stamp, one.values()))] for one in self.files]
+        stamps = [[*one.items(), *map(list, map(_stamp, one.values()))] for one in self.files]
+        return [stamps, sorted((use, key) for use, key in self._keys.items() if key is not None)]
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -183,8 +186,9 @@ def find_shards(
     Parameters
     ----------
     files : dict
-        By what they are for. Targets that are None are in the files of logits; the name of another
-        column is taken for a file, or else for that of an array beside the targets.
+        By what they are for. Targets that are None are in the files of logits, where "other" logits
+        are compared if there are any; the name of another column is taken for a file, or else for
+        that of an array beside the targets.
     keys : dict
         Names of arrays, by what they are for.
     beside : dict, optional
@@ -200,12 +204,15 @@ def find_shards(
     given = {use: paths for use, paths in files.items() if paths is not None}
     first: list[str] = [use for use in ("logits", "targets") if use in given]
     found = {use: _expanded(given.pop(use)) for use in first}
-    if "targets" not in found and "targets" not in beside:
+    keys = dict(keys)
+    if "targets" not in found and "other" in {**given, **beside}:
+        if all(_has(path, keys.get("targets") or "targets") for path in found.get("logits", [])):
+            found["targets"] = found["logits"]
+    elif "targets" not in found and "targets" not in beside:
         for path in found["logits"]:
             if not holds_both(path):
                 raise FileError(path, "holds one array: name the file of its targets, too")
         found["targets"] = found["logits"]
-    keys = dict(keys)
     for use, paths in given.items():
         if _is_name(paths):
             found[use], keys[use] = _holders(use, str(paths), found), str(paths)
@@ -218,6 +225,11 @@ def find_shards(
             _check_numbers(found[first_use], paths)
     shards = [dict(zip(found, paths, strict=True)) for paths in zip(*found.values(), strict=True)]
     return FileShards(shards, keys, beside)
+
+
+def find_logits(paths: Paths, key: str | None) -> FileShards:
+    """Files of logits that no targets belong to."""
+    return FileShards([{"logits": path} for path in _expanded(paths)], {"logits": key}, {})
 
 
 def _is_name(given: Paths) -> bool:

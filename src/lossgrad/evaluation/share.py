@@ -1,6 +1,6 @@
 """What one thread adds to an evaluation, apart from what others add, to be merged in the end."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +90,7 @@ class Share:
             t.reshape(-1),
             s,
             _class_weight(self._state, matrix),
-            self._state._columns(block, x.shape[:-1]),
+            columns_of(block, self._state._parts, x.shape[:-1]),
         )
         with arithmetic():
             self._add_rows(rows, x, t, strict)
@@ -104,7 +104,7 @@ class Share:
     def _add_rows(self, rows: Rows, x: NDArray[Any], t: NDArray[Any], strict: bool) -> None:
         weights = dict(bands(rows.weight))
         if self._state.figures and set(weights) - {0}:
-            raise _far_weight(rows.weight, self._state.figures)
+            raise far_weight(rows.weight, self._state.figures)
         ordinary = weights.pop(0, None if rows.weight is None else np.zeros_like(rows.weight))
         self._add(rows._replace(weight=ordinary), x, t, strict)
         for shift, scaled in weights.items():
@@ -184,6 +184,23 @@ def _class_weight(state: "Evaluation", x: NDArray[Any]) -> NDArray[np.float64] |
     return state.weight.astype(check.computed(x.dtype)).astype(np.float64)
 
 
+def columns_of(
+    block: Block, parts: Mapping[str, Any], rows: tuple[int, ...]
+) -> dict[str, NDArray[Any]]:
+    """The columns that figures need, flat; each is checked for being there and for its shape."""
+    needed = {name: figure for figure, part in parts.items() for name in part.needs}
+    for name in block.keys() - {"logits", "other", "targets", "sample_weight"} - needed.keys():
+        raise InputError(name, "no figure that was asked for takes them")
+    for name, figure in needed.items():
+        if block.get(name) is None:
+            raise InputError("logits", f"{figure} needs {name}, too")
+    found = {name: np.asarray(block[name]) for name in needed}
+    for name, column in found.items():
+        if column.shape != rows:
+            raise InputError(name, f"shape {column.shape} where {rows} is needed")
+    return {name: column.reshape(-1) for name, column in found.items()}
+
+
 # ---- what can be wrong ----
 
 
@@ -209,7 +226,7 @@ def finite_weights(
     return array
 
 
-def _far_weight(weights: NDArray[np.float64] | None, figures: Sequence[str]) -> InputError:
+def far_weight(weights: NDArray[np.float64] | None, figures: Sequence[str]) -> InputError:
     """The first of weights whose products with figures might leave the range of float64."""
     assert weights is not None
     far = (weights > 0) & ~is_ordinary(weights)
@@ -240,7 +257,7 @@ def _problem(
     if kind == UNDEFINED and binary:
         return InputError("logits", f"{label}logit is {x[place]}", place[:-1])
     if kind == UNDEFINED:
-        return _explain_nan(x[place], place)
+        return explain_nan(x[place], place)
     if binary:
         problem = f"{label}target {t[place]} is outside [0, 1]"
         return LabelError("targets", problem, place[:-1])
@@ -252,7 +269,8 @@ def _problem(
     )
 
 
-def _explain_nan(values: NDArray[Any], place: tuple[Any, ...]) -> InputError:
+def explain_nan(values: NDArray[Any], place: tuple[Any, ...], source: str = "logits") -> InputError:
+    """Why a row of logits has no loss."""
     if np.isnan(values).any():
         problem = f"the logit of class {np.flatnonzero(np.isnan(values))[0]} is nan"
     elif np.count_nonzero(values == np.inf) > 1:
@@ -260,9 +278,12 @@ def _explain_nan(values: NDArray[Any], place: tuple[Any, ...]) -> InputError:
         problem = f"the logits of classes {first} and {second} are both inf, the loss is undefined"
     elif np.all(values == -np.inf):
         problem = "every logit is -inf, the loss is undefined"
+    elif (values == np.inf).any():
+        first = np.flatnonzero(values == np.inf)[0]
+        problem = f"the logit of class {first} is inf, the divergence is undefined"
     else:
         problem = "the loss is nan"
-    return InputError("logits", problem, place)
+    return InputError(source, problem, place)
 
 
 def _first(mask: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from lossgrad._core import arguments as check
 from lossgrad._core.environment import arithmetic_within
@@ -24,7 +24,6 @@ from lossgrad.evaluation.problems import InputError
 from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Result, Task, WorstRow, means, ratio, standard_error
 from lossgrad.evaluation.scale import common_shift
-from lossgrad.evaluation.seen import Block
 from lossgrad.evaluation.share import Share, finite_weights
 from lossgrad.evaluation.states import Saved, kind
 from lossgrad.evaluation.totals import BRIER, COUNTERS, DIVISOR, ENTROPY, SCALARS, SQUARES
@@ -82,6 +81,7 @@ class Evaluation(Saved):
     (2, 3, 1.162926)
     """
 
+    what = "an evaluation"
     positional: ClassVar = "logits", "targets", "sample_weight"  # the arguments of `update`
 
     def __init__(
@@ -188,20 +188,6 @@ class Evaluation(Saved):
             raise InputError("logits", f"{classes} classes after blocks of {self._classes}")
         if self.weight is not None and len(self.weight) != classes:
             raise InputError("logits", f"{classes} classes for {len(self.weight)} class weights")
-
-    def _columns(self, block: Block, rows: tuple[int, ...]) -> dict[str, NDArray[Any]]:
-        """The columns that the figures need, flat."""
-        needed = {name: figure for figure, part in self._parts.items() for name in part.needs}
-        for name in block.keys() - {"logits", "targets", "sample_weight"} - needed.keys():
-            raise InputError(name, "no figure that was asked for takes them")
-        for name, figure in needed.items():
-            if block.get(name) is None:
-                raise InputError("logits", f"{figure} needs {name}, too")
-        found = {name: np.asarray(block[name]) for name in needed}
-        for name, column in found.items():
-            if column.shape != rows:
-                raise InputError(name, f"shape {column.shape} where {rows} is needed")
-        return {name: column.reshape(-1) for name, column in found.items()}
 
     def _keep_worst(self, rows: list[WorstRow]) -> None:
         rows = [*self._worst, *rows]

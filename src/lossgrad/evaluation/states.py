@@ -1,7 +1,7 @@
 """What a state is to those that bring rows to it, whatever it counts: walks, files, clusters."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Block
@@ -60,6 +60,8 @@ class State(Protocol):
 
 class Saved:
     """What every state can do since it has bytes."""
+
+    what: ClassVar[str]  # for people
 
     def to_bytes(self) -> bytes:
         """The whole state."""

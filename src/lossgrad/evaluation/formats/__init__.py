@@ -12,6 +12,7 @@ from lossgrad.evaluation.formats.arrow import open_arrow
 from lossgrad.evaluation.formats.choice import Choice
 from lossgrad.evaluation.formats.csv import open_csv
 from lossgrad.evaluation.formats.hdf5 import open_hdf5
+from lossgrad.evaluation.formats.kld import open_kld
 from lossgrad.evaluation.formats.npy import npy_array
 from lossgrad.evaluation.formats.npz import open_member
 from lossgrad.evaluation.formats.parquet import open_parquet
@@ -36,6 +37,7 @@ _OPENERS: dict[str, Callable[[Path, Choice], Any]] = {
     ".tsv.gz": open_csv,
     ".pt": open_pickled,
     ".pth": open_pickled,
+    ".kld": open_kld,
 }
 
 
@@ -49,7 +51,7 @@ def open_array(
     """Open an array in a file of any supported format, known by the end of its name.
 
     .npy, .npz, .safetensors, .zarr or .zarr.zip, .h5 or .hdf5, .parquet, .arrow or .feather, .csv
-    or .tsv or either with .gz, .pt or .pth; another name is taken for a .npy file.
+    or .tsv or either with .gz, .pt or .pth, .kld; another name is taken for a .npy file.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ class Choice:
     @property
     def real(self) -> bool:
         """Whether it must be numbers, which need not be whole."""
-        return self.usual in ("logits", "sample_weight")
+        return self.usual in ("logits", "other", "sample_weight")
 
     def name(
         self, path: Path, names: Sequence[str], size: Callable[[str], Size] | None = None

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 from lossgrad.evaluation.parts.bits import BitsPerByte
+from lossgrad.evaluation.parts.calibration import CalibrationPart
 from lossgrad.evaluation.parts.clusters import Clusters
+from lossgrad.evaluation.parts.quantiles import QuantilesPart
+from lossgrad.evaluation.parts.ranking import RankingPart
+from lossgrad.evaluation.parts.selection import SelectionPart
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
 
@@ -53,7 +57,14 @@ class Part(Protocol):
         """The figures so far."""
 
 
-PARTS: dict[str, type[Part]] = {"bits_per_byte": BitsPerByte, "clusters": Clusters}
+PARTS: dict[str, type[Part]] = {
+    "bits_per_byte": BitsPerByte,
+    "calibration": CalibrationPart,
+    "clusters": Clusters,
+    "quantiles": QuantilesPart,
+    "ranking": RankingPart,
+    "selection": SelectionPart,
+}
 
 
 def new_parts(figures: Sequence[str], task: Task) -> dict[str, Part]:

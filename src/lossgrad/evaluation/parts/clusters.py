@@ -7,6 +7,7 @@ estimator's (Cochran, Sampling Techniques, 3rd ed., 6.3 and 11.8; statsmodels' c
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from lossgrad.evaluation.keys import Numbers, checked_keys, distinct
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
 
-_SUMS = ("loss", "divisor", "correct", "weight")
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,29 +40,27 @@ class Clustered:
         return [("clustered", f"standard errors {errors}  ({self.clusters} clusters)")]
 
 
-class Clusters:
-    """Sums for each cluster. The column "clusters" has a whole number or a text for each row."""
+class ClusterSums:
+    """Exact sums of named figures, none of them negative, for each cluster.
 
-    needs: ClassVar[tuple[str, ...]] = ("clusters",)
+    Parameters
+    ----------
+    names : sequence of str
+    """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self._keys = Numbers()
-        self._sums = {name: ExactSums(0) for name in _SUMS}
+        self._sums = {name: ExactSums(0) for name in names}
 
-    def add(self, seen: Seen) -> None:
-        """Add terms."""
-        keys, which = distinct(checked_keys(seen.column("clusters"), "clusters"))
+    def add(self, clusters: NDArray[Any], figures: dict[str, Doubles]) -> None:
+        """Add a value of every figure for each of some rows, whose clusters these are."""
+        keys, which = distinct(checked_keys(clusters, "clusters"))
         at = self._keys.of(keys, "clusters")[which]
-        self._add("loss", seen.weighted(seen.loss), at)
-        self._add("divisor", seen.divisor, at)
-        self._add("correct", seen.weighted(seen.correct.astype(np.float64)), at)
-        self._add("weight", seen.weighted(np.ones(len(at))), at)
+        for name, sums in self._sums.items():
+            sums.grow(len(self._keys))
+            sums.add(figures[name], at)
 
-    def _add(self, name: str, values: NDArray[np.float64], at: NDArray[np.int64]) -> None:
-        self._sums[name].grow(len(self._keys))
-        self._sums[name].add(values, at)
-
-    def merge(self, other: "Clusters") -> None:
+    def merge(self, other: "ClusterSums") -> None:
         """Add what another has."""
         at = self._keys.of(list(other._keys), "clusters")
         for name, sums in self._sums.items():
@@ -71,31 +70,66 @@ class Clusters:
     def to_bytes(self) -> bytes:
         """All of it, in the order of the keys."""
         order = np.argsort(self._keys.order())  # where each number goes
-        sums = (self._sums[name].placed(order, len(order)).to_bytes() for name in _SUMS)
+        sums = (one.placed(order, len(order)).to_bytes() for one in self._sums.values())
         return self._keys.to_bytes() + b"".join(sums)
 
     def restore(self, data: memoryview) -> memoryview:
         """Take over what `to_bytes` wrote: the bytes that follow."""
         self._keys, data = Numbers.from_bytes(data)
-        for name in _SUMS:
+        for name in self._sums:
             self._sums[name], data = ExactSums.from_bytes(len(self._keys), data)
         return data
 
-    def result(self) -> Clustered:
-        """The figures so far."""
-        order = self._keys.order()  # a sum's rounding depends on it
+    def values(self) -> dict[str, Doubles]:
+        """The sums of the clusters that have weight, in the order of the keys."""
+        order = self._keys.order()  # the rounding of what is made of them depends on it
         values = {name: sums.values()[order] for name, sums in self._sums.items()}
         some = values["weight"] > 0
-        values = {name: value[some] for name, value in values.items()}
+        return {name: value[some] for name, value in values.items()}
+
+
+class Clusters:
+    """Sums for each cluster. The column "clusters" has a whole number or a text for each row."""
+
+    needs: ClassVar[tuple[str, ...]] = ("clusters",)
+
+    def __init__(self, task: Task) -> None:
+        self._sums = ClusterSums(("loss", "divisor", "correct", "weight"))
+
+    def add(self, seen: Seen) -> None:
+        """Add terms."""
+        figures = {
+            "loss": seen.weighted(seen.loss),
+            "divisor": seen.divisor,
+            "correct": seen.weighted(seen.correct.astype(np.float64)),
+            "weight": seen.weighted(np.ones(len(seen.term))),
+        }
+        self._sums.add(seen.column("clusters"), figures)
+
+    def merge(self, other: "Clusters") -> None:
+        """Add what another has."""
+        self._sums.merge(other._sums)
+
+    def to_bytes(self) -> bytes:
+        """All of it."""
+        return self._sums.to_bytes()
+
+    def restore(self, data: memoryview) -> memoryview:
+        """Take over what `to_bytes` wrote: the bytes that follow."""
+        return self._sums.restore(data)
+
+    def result(self) -> Clustered:
+        """The figures so far."""
+        found = self._sums.values()
         return Clustered(
-            clusters=int(some.sum()),
-            loss_error=_error(values["loss"], values["divisor"]),
-            accuracy_error=_error(values["correct"], values["weight"]),
+            clusters=len(found["weight"]),
+            loss_error=clustered_error(found["loss"], found["divisor"]),
+            accuracy_error=clustered_error(found["correct"], found["weight"]),
         )
 
 
-def _error(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """The standard error of sum(sums) / sum(weights)."""
+def clustered_error(sums: Doubles, weights: Doubles) -> float:
+    """The standard error of sum(sums) / sum(weights), of which each cluster has one."""
     n, total = len(sums), math.fsum(weights)
     if n < 2 or not total or not np.isfinite(sums).all():
         return math.nan
