@@ -643,7 +643,7 @@ def test_tensors_of_torch(tmp_path, arrays):
     with pytest.raises(FileError, match="holds more than tensors and plain containers"):
         evaluate(tmp_path / "trap.pt")
     (tmp_path / "c.pt").write_bytes((tmp_path / "x.pt").read_bytes()[:200])
-    with pytest.raises(FileError, match="cannot be read as tensors that torch.save wrote"):
+    with pytest.raises(FileError, match="cannot be read as tensors"):
         evaluate(tmp_path / "c.pt", tmp_path / "y.pt")
 
 
