@@ -307,11 +307,14 @@ def test_logits_of_a_wrong_type(fail, files, dtype):
     assert message.startswith(f"{logits}: ")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bool", "complex128", "<U3"])
+@pytest.mark.parametrize("dtype", ["bool", "complex128", "<U3"])
 def test_labels_of_a_wrong_type(fail, files, dtype):
     logits, targets = files(np.zeros((5, 2)), np.zeros(5, dtype=dtype))
     message = fail("evaluate", logits, targets)
-    assert message == f"{targets}: dtype {dtype} where integer labels are needed"
+    if dtype == "<U3":
+        assert message.startswith(f"{targets}: dtype <U3, such as '': labels that are names need")
+    else:
+        assert message == f"{targets}: dtype {dtype} where integer labels are needed"
 
 
 def test_name_that_would_break_the_line(fail, files, tmp_path):
@@ -386,10 +389,6 @@ def test_every_row_ignored(fail, files):
         (["evaluate", "--sample", "faces"], "faces"),
         (["evaluate", "--sample", "digits", "--task", "binary"], "is multiclass"),
         (["evaluate", "--task", "ranking", "x.npy", "y.npy"], "ranking"),
-        (
-            ["evaluate", "--task", "binary", "--ignore-index", "1", "x.npy", "y.npy"],
-            "--ignore-index is for the multiclass task",
-        ),
     ],
 )
 def test_usage_errors(capsys, arguments, message):

@@ -48,7 +48,8 @@ def group_table(result: Any) -> tuple[list[str], list[list[str]]]:
 
 @figures.register
 def _(result: Result, top_k: Sequence[int] = ()) -> list[tuple[str, str]]:
-    ignored = f"  ({result.ignored} ignored)" if result.ignored else ""
+    of = "" if result.task == "multiclass" else "labels "
+    ignored = f"  ({result.ignored} {of}ignored)" if result.ignored else ""
     lines = [
         ("rows", f"{result.rows}{ignored}"),
         ("classes" if result.task == "multiclass" else "labels", f"{result.classes}"),

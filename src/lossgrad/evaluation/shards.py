@@ -1,18 +1,21 @@
-"""Files of logits and targets as shards: globs matched in sorted order, shapes checked, watched.
+"""Files of logits and targets as shards: globs matched in order, shapes checked, watched.
 
 A file that is rewritten while it is read would give a wrong result: its size and time are compared
 after each block.
 """
 
 import glob
+import itertools
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lossgrad.evaluation.formats import holds_both, open_array
-from lossgrad.evaluation.problems import FileError
+from lossgrad.evaluation.problems import FileError, InputError
+from lossgrad.evaluation.reading import LOGITS
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard
 
@@ -29,14 +32,20 @@ class FileShards:
         them. They may be the same.
     keys : dict
         The names of arrays in files that have several, where they are not the usual ones.
+    beside : dict
+        Arrays that are given, of the rows of all files one after another.
     """
 
-    def __init__(self, files: list[dict[str, str]], keys: dict[str, str | None]) -> None:
+    def __init__(
+        self, files: list[dict[str, str]], keys: dict[str, str | None], beside: dict[str, Any]
+    ) -> None:
         self.files = files
-        self._keys = keys
+        self._keys, self._beside = keys, beside
+        self.reading = LOGITS
         self.rows: list[int] = []
         self.bytes = 0
         self.classes = 0  # known when the shapes have been checked, as are the rows and bytes
+        self._ends: list[int] = []  # of each shard's rows, after 0, where arrays are beside
         self._stamps: list[list[tuple[int, int]]] = []
         self._directory = ""
 
@@ -51,9 +60,11 @@ class FileShards:
         """Look at every file once, before a long walk: the rows of all."""
         for number, files in enumerate(self.files):
             self._stamps.append([_stamp(path) for path in files.values()])
-            if "targets" in files:
-                self._check_pair(files["logits"], files["targets"])
+            self._check_pair(files.get("logits"), files.get("targets"))
             shard = self.open(number).oriented(task, axis)
+            if number == 0:
+                shard.look(task)
+                self.reading = shard.reading  # with the names of a table's columns
             *batch, last = shard.logits.shape
             if self.classes not in (0, last):
                 first = self.files[0]["logits"]
@@ -67,9 +78,11 @@ class FileShards:
             )
         return sum(self.rows)
 
-    def _check_pair(self, logits: str, targets: str) -> None:
+    def _check_pair(self, logits: str | None, targets: str | None) -> None:
         """Refuse two whole shards, which is what the shell makes of a pattern without quotes."""
-        if logits == targets or self._keys.get("logits") or self._keys.get("targets"):
+        if logits is None or targets is None or logits == targets:
+            return
+        if self._keys.get("logits") or self._keys.get("targets"):
             return
         if all(_has(path, key) for path in (logits, targets) for key in ("logits", "targets")):
             raise FileError(
@@ -80,15 +93,40 @@ class FileShards:
 
     def open(self, number: int) -> Shard:
         """Open the files of one shard."""
-        files = self.files[number]
-        paths = self._paths(number)
+        files, (start, stop) = self.files[number], self._range(number)
         return Shard(
-            {use: open_array(paths[use], self._keys.get(use), use) for use in files},
-            source=files["logits"],
+            self._arrays(number) | {use: one[start:stop] for use, one in self._beside.items()},
+            source=next(iter(files.values())),
             names=files,
             first_row=0,
             check=self._watch(number),
+            reading=self.reading,
+            start=start,
         )
+
+    def _arrays(self, number: int) -> dict[str, Any]:
+        """Those in the files of a shard."""
+        paths = self._paths(number)
+        names = [*paths.values()]
+        found = {}
+        for use, path in paths.items():
+            alone = names.count(path) == 1
+            usual = "logits" if use == "other" and alone else use
+            found[use] = open_array(path, self._keys.get(use), usual, alone=alone)
+        return found
+
+    def _range(self, number: int) -> tuple[int, int | None]:
+        """The rows that a shard has of arrays beside the files: of one file all."""
+        if not self._beside or len(self.files) == 1:
+            return 0, None
+        if not self._ends:
+            lengths = [next(iter(self._arrays(k).values())).shape[0] for k in range(len(self))]
+            self._ends = [0, *itertools.accumulate(lengths)]
+            for use, one in self._beside.items():
+                if len(one) != self._ends[-1]:
+                    problem = f"{len(one)} rows where the files have {self._ends[-1]}"
+                    raise InputError(use, problem)
+        return self._ends[number], self._ends[number + 1]
 
     def _paths(self, number: int) -> dict[str, str]:
         return {
@@ -138,8 +176,12 @@ def _has(path: str, key: str) -> bool:
     return True
 
 
-def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> FileShards:
-    """Match files of logits with those of targets, ..., in sorted order where a glob finds them.
+def find_shards(
+    files: dict[str, Paths | None],
+    keys: dict[str, str | None],
+    beside: dict[str, Any] | None = None,
+) -> FileShards:
+    """Match files of logits with those of targets, ..., where a glob finds them in natural order.
 
     Parameters
     ----------
@@ -149,20 +191,24 @@ def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> 
         that of an array beside the targets.
     keys : dict
         Names of arrays, by what they are for.
+    beside : dict, optional
+        Arrays beside the files.
 
     Raises
     ------
     FileError
-        A pattern matches nothing, the counts differ, or a file of logits cannot hold targets.
+        A pattern matches nothing, the counts differ, the numbers in the names of a pair that
+        patterns found differ, or a file of logits cannot hold targets.
     """
+    beside = beside or {}
     given = {use: paths for use, paths in files.items() if paths is not None}
     first: list[str] = [use for use in ("logits", "targets") if use in given]
     found = {use: _expanded(given.pop(use)) for use in first}
     keys = dict(keys)
-    if "targets" not in found and "other" in given:
-        if all(_has(path, keys.get("targets") or "targets") for path in found["logits"]):
+    if "targets" not in found and "other" in {**given, **beside}:
+        if all(_has(path, keys.get("targets") or "targets") for path in found.get("logits", [])):
             found["targets"] = found["logits"]
-    elif "targets" not in found:
+    elif "targets" not in found and "targets" not in beside:
         for path in found["logits"]:
             if not holds_both(path):
                 raise FileError(path, "holds one array: name the file of its targets, too")
@@ -172,16 +218,18 @@ def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> 
             found[use], keys[use] = _holders(use, str(paths), found), str(paths)
         else:
             found[use] = _expanded(paths)
+    first_use = next(iter(found))
     for use, paths in found.items():
-        _check_counts(found["logits"], paths, use)
-    return FileShards(
-        [dict(zip(found, paths, strict=True)) for paths in zip(*found.values(), strict=True)], keys
-    )
+        _check_counts(found[first_use], paths, first_use, use)
+        if _is_pattern(files.get(first_use)) and _is_pattern(files.get(use)):
+            _check_numbers(found[first_use], paths)
+    shards = [dict(zip(found, paths, strict=True)) for paths in zip(*found.values(), strict=True)]
+    return FileShards(shards, keys, beside)
 
 
 def find_logits(paths: Paths, keys: dict[str, str | None]) -> FileShards:
     """Files of logits that no targets belong to."""
-    return FileShards([{"logits": path} for path in _expanded(paths)], keys)
+    return FileShards([{"logits": path} for path in _expanded(paths)], keys, {})
 
 
 def _is_name(given: Paths) -> bool:
@@ -193,19 +241,20 @@ def _is_name(given: Paths) -> bool:
 
 def _holders(use: str, name: str, found: dict[str, list[str]]) -> list[str]:
     """The files that may hold an array of that name: those of targets, or else of logits."""
-    for beside in ("targets", "logits"):
-        if beside in found and all(map(holds_both, found[beside])):
-            return found[beside]
-    problem = f"no such file of {use}; and {found['logits'][0]} holds no arrays with names"
+    holders = [found[of] for of in ("targets", "logits") if of in found]
+    for paths in holders:
+        if all(map(holds_both, paths)):
+            return paths
+    problem = f"no such file of {use}; and {holders[0][0]} holds no arrays with names"
     raise FileError(name, problem)
 
 
-def _check_counts(logits: list[str], others: list[str], use: str) -> None:
-    if len(logits) != len(others):
-        last = (logits if len(logits) > len(others) else others)[min(len(logits), len(others))]
+def _check_counts(paths: list[str], others: list[str], first: str, use: str) -> None:
+    if len(paths) != len(others):
+        last = (paths if len(paths) > len(others) else others)[min(len(paths), len(others))]
         raise FileError(
             last,
-            f"has no counterpart: there are {len(logits)} files of logits and {len(others)} of "
+            f"has no counterpart: there are {len(paths)} files of {first} and {len(others)} of "
             f"{use}",
         )
 
@@ -214,9 +263,44 @@ def _expanded(paths: Paths) -> list[str]:
     if not isinstance(paths, (str, os.PathLike)):
         return [os.fspath(path) for path in paths]
     name = os.fspath(paths)
-    if not glob.has_magic(name) or "\0" in name or Path(name).exists():
+    if not _is_pattern(name):
         return [name]
-    found = sorted(glob.glob(name, recursive=True))
+    found = sorted(glob.glob(name, recursive=True), key=_natural)
     if not found:
         raise FileError(name, "no file matches")
     return found
+
+
+def _is_pattern(paths: Paths | None) -> bool:
+    if not isinstance(paths, (str, os.PathLike)):
+        return False
+    name = os.fspath(paths)
+    return glob.has_magic(name) and "\0" not in name and not Path(name).exists()
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    """The key that sorts texts in which numbers count as numbers."""
+    texts = re.split(r"([0-9]+)", name)
+    return (*[int(text) if k % 2 else text for k, text in enumerate(texts)], name)
+
+
+def _check_numbers(first: list[str], second: list[str]) -> None:
+    """Names of a pair must have the same numbers, but for those that all names have."""
+    for one, mine, other, theirs in zip(
+        first, _varying(first), second, _varying(second), strict=True
+    ):
+        if mine != theirs:
+            raise FileError(
+                other,
+                f"is matched with {one}, but the numbers in their names differ: is a file "
+                "missing, or named in another way than the rest?",
+            )
+
+
+def _varying(names: list[str]) -> list[list[int]]:
+    """The numbers in each name, without those that are in one place the same in all."""
+    numbers = [_natural(name)[1:-1:2] for name in names]
+    if len({len(own) for own in numbers}) > 1:
+        return [[*own] for own in numbers]
+    differ = [len({*place}) > 1 for place in zip(*numbers, strict=True)]
+    return [[n for n, varies in zip(own, differ, strict=True) if varies] for own in numbers]

@@ -19,6 +19,7 @@ from lossgrad.evaluation.exact import ExactSums
 from lossgrad.evaluation.parts import Part, new_parts
 from lossgrad.evaluation.possible import badness, check_range, check_totals, check_worst
 from lossgrad.evaluation.problems import InputError
+from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Result, Task, WorstRow
 from lossgrad.evaluation.share import Share, finite_weights
 from lossgrad.evaluation.states import Saved, kind
@@ -41,7 +42,7 @@ class Evaluation(Saved):
         logit. "binary" (and multi-label): targets between 0 and 1, of the logits' shape; the
         prediction is probability > `threshold`, right when it equals target > 0.5.
     ignore_index : int
-        The label of rows to leave out ("multiclass").
+        The label of rows to leave out; of the binary task a target, as NaN is, of logits.
     weight : array_like, optional
         A weight for each class, as in `cross_entropy` ("multiclass"). Only the loss knows it.
     label_smoothing : float
@@ -128,6 +129,7 @@ class Evaluation(Saved):
         targets: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        reading: Reading = LOGITS,
         strict: bool = False,
         source: str = "",
         first_row: int | None = None,
@@ -140,7 +142,9 @@ class Evaluation(Saved):
         logits, targets : array_like
             As in `evaluate`, the class axis last.
         sample_weight : array_like, optional
-            A finite weight >= 0 for each row.
+            A finite weight >= 0 for each row; or, of the binary task, for each logit.
+        reading : Reading
+            What the arrays hold, if not logits and integer labels.
         strict : bool
             A row whose loss is nan is an error, not counted as undefined and left out.
         source, first_row : str, int
@@ -158,7 +162,8 @@ class Evaluation(Saved):
         first = self._counts["rows"] if first_row is None else operator.index(first_row)
         if first < 0:
             raise ValueError(f"first_row is {first}, not 0 or more")
-        block = {"logits": logits, "targets": targets, "sample_weight": sample_weight, **columns}
+        given = {"logits": logits, "targets": targets, "sample_weight": sample_weight, **columns}
+        block = reading.given(given, self.task, self.ignore_index)
         share.add(block, strict=strict, source=source, number=first.__add__)
         self.merge(share.state())
 
