@@ -12,7 +12,7 @@ from lossgrad.evaluation.given import as_arrays, class_names
 from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard, rows_of
-from lossgrad.evaluation.shards import find_shards
+from lossgrad.evaluation.shards import find_logits, find_shards
 from lossgrad.evaluation.states import State
 from lossgrad.evaluation.walk import walk
 
@@ -41,7 +41,8 @@ def add_all(
         By what they are for, as `Shard` has them: arrays, or names of files; or as "logits" alone
         an iterable of blocks, which are pairs, triples with sample weights, or dicts.
     keys : dict
-        The names of arrays in files, by what they are for.
+        The names of arrays in files, by what they are for; where it has no "targets", rows have
+        none.
     reading : Reading
         What the arrays hold.
     axis, strict, num_threads, block_bytes, progress
@@ -82,10 +83,11 @@ def _shards(
     paths = {use: one for use, one in given.items() if is_path(one, is_path(logits))}
     if paths:
         arrays = as_arrays({use: one for use, one in given.items() if use not in paths}, axis)
-        found = find_shards(paths, keys, arrays)
+        alone = "targets" not in keys
+        found = find_logits(logits, keys) if alone else find_shards(paths, keys, arrays)
         found.reading = reading.of_table(class_names(logits))
         return found, found.check_shapes(task, axis)
-    if "targets" not in given and "other" not in given:
+    if "targets" in keys and not given.keys() & {"targets", "other"}:
         if len(given) > 1:
             raise ValueError(f"put {' and '.join(given.keys() - {'logits'})} into the pairs")
         if isinstance(logits, np.ndarray):
