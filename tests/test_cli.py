@@ -103,8 +103,8 @@ def test_table_says_what_json_says(run, files):
     lines = run("evaluate", *paths).splitlines()
     table = {line[:12].rstrip(): line[12:] for line in lines}
     assert list(table) == [
-        *("rows", "classes", "loss", "perplexity", "accuracy", "top 5", "F1"),
-        *("Brier", "calibration", "entropy", "agreement", "speed"),
+        *("rows", "classes", "loss", "perplexity", "accuracy", "F1", "agreement", "top 5"),
+        *("Brier", "entropy", "calibration", "speed"),
     ]
     assert table["rows"] == "100000  (9090 ignored)"
     assert table["classes"] == "10"
@@ -683,3 +683,17 @@ def test_joiners_and_accents_stay(run, tmp_path):
     (tmp_path / "names").write_text("\n".join(names), encoding="utf-8")
     out = run("evaluate", "--sample", "digits", "--class-names", tmp_path / "names")
     assert all(name in out for name in names)
+
+
+def test_labels_that_the_binary_task_leaves_out(tmp_path, capsys):
+    paths = [str(tmp_path / name) for name in ("x.npy", "t.npy")]
+    x, t = np.linspace(-3, 3, 12).reshape(6, 2), np.array([[0, 1], [-1, 1], [1, -1]] * 2)
+    for path, array in zip(paths, (x, t), strict=True):
+        np.save(path, array)
+    command = ["evaluate", "--task", "binary", *paths, "--ignore-index", "-1"]
+    assert cli.main(command) == 0
+    assert "rows        6  (4 labels ignored)" in capsys.readouterr().out
+    assert cli.main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    kept = t >= 0
+    assert found["loss"] == lossgrad.evaluate(x[kept], t[kept], task="binary").loss

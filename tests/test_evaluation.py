@@ -483,3 +483,9 @@ def test_a_weight_for_each_label(axis):
     each[7, 2] = -1
     error = problem(lambda: evaluate(x, t, task="binary", sample_weight=each))
     assert error.detail.startswith("row (7, 2): weight -1.0 is not")
+
+
+def test_options_that_would_do_nothing_are_refused():
+    for option in ({"worst": 3}, {"label_smoothing": 0.1}, {"weight": [1.0, 2.0]}):
+        with pytest.raises(ValueError, match="are for the multiclass task"):
+            Evaluation("binary", **option)

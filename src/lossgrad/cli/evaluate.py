@@ -67,7 +67,6 @@ def add_to(commands: Any) -> None:
     evaluate.set_defaults(run=run)
     add = evaluate.add_argument
     add_pair(add)
-    add_input(add)
     add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
     add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
     add_task(add)
@@ -82,6 +81,7 @@ def add_to(commands: Any) -> None:
     )
     add_figures(add)
     add_ignored(add)
+    add_input(add)
     add_reading(add)
     add_dask(add)
     add_top_k(add)

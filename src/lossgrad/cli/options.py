@@ -14,7 +14,7 @@ _COLUMNS = {  # each a file, or a name beside the targets, of one value a row
 }
 
 FIGURES = {  # what an evaluation counts only if it is asked for
-    "ranking": "AUROC, average precision and FPR at 95 % TPR, by label or class",
+    "ranking": "AUROC, average precision and FPR at a TPR of 0.95, by label or class",
     "selection": "risk and coverage, and the AUROC of confidence",
     "quantiles": "quantiles of loss, confidence and entropy",
     "calibration": "calibration by equal mass and by class, and the Brier score's terms",
@@ -100,7 +100,7 @@ def add_reading(add: Any) -> None:
 
 
 def add_input(add: Any) -> None:
-    """What logits are given as."""
+    """What stands for logits."""
     add(
         "--input",
         choices=get_args(Input),

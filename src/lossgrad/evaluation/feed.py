@@ -83,8 +83,8 @@ def _shards(
     paths = {use: one for use, one in given.items() if is_path(one, is_path(logits))}
     if paths:
         arrays = as_arrays({use: one for use, one in given.items() if use not in paths}, axis)
-        labelled = "targets" in keys
-        found = find_shards(paths, keys, arrays) if labelled else find_logits(logits, keys)
+        alone = "targets" not in keys
+        found = find_logits(logits, keys) if alone else find_shards(paths, keys, arrays)
         found.reading = reading.of_table(class_names(logits))
         return found, found.check_shapes(task, axis)
     if "targets" in keys and not given.keys() & {"targets", "other"}:

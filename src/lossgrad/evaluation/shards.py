@@ -8,18 +8,16 @@ import glob
 import itertools
 import math
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lossgrad.evaluation.formats import holds_both, open_array
+from lossgrad.evaluation.pairing import Paths, check_counts, check_numbers, expanded, is_pattern
 from lossgrad.evaluation.problems import FileError, InputError
 from lossgrad.evaluation.reading import LOGITS
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard
-
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 class FileShards:
@@ -203,7 +201,7 @@ def find_shards(
     beside = beside or {}
     given = {use: paths for use, paths in files.items() if paths is not None}
     first: list[str] = [use for use in ("logits", "targets") if use in given]
-    found = {use: _expanded(given.pop(use)) for use in first}
+    found = {use: expanded(given.pop(use)) for use in first}
     keys = dict(keys)
     if "targets" not in found and "other" in {**given, **beside}:
         if all(_has(path, keys.get("targets") or "targets") for path in found.get("logits", [])):
@@ -217,19 +215,19 @@ def find_shards(
         if _is_name(paths):
             found[use], keys[use] = _holders(use, str(paths), found), str(paths)
         else:
-            found[use] = _expanded(paths)
+            found[use] = expanded(paths)
     first_use = next(iter(found))
     for use, paths in found.items():
-        _check_counts(found[first_use], paths, first_use, use)
-        if _is_pattern(files.get(first_use)) and _is_pattern(files.get(use)):
-            _check_numbers(found[first_use], paths)
+        check_counts(found[first_use], paths, first_use, use)
+        if is_pattern(files.get(first_use)) and is_pattern(files.get(use)):
+            check_numbers(found[first_use], paths)
     shards = [dict(zip(found, paths, strict=True)) for paths in zip(*found.values(), strict=True)]
     return FileShards(shards, keys, beside)
 
 
 def find_logits(paths: Paths, keys: dict[str, str | None]) -> FileShards:
     """Files of logits that no targets belong to."""
-    return FileShards([{"logits": path} for path in _expanded(paths)], keys, {})
+    return FileShards([{"logits": path} for path in expanded(paths)], keys, {})
 
 
 def _is_name(given: Paths) -> bool:
@@ -247,60 +245,3 @@ def _holders(use: str, name: str, found: dict[str, list[str]]) -> list[str]:
             return paths
     problem = f"no such file of {use}; and {holders[0][0]} holds no arrays with names"
     raise FileError(name, problem)
-
-
-def _check_counts(paths: list[str], others: list[str], first: str, use: str) -> None:
-    if len(paths) != len(others):
-        last = (paths if len(paths) > len(others) else others)[min(len(paths), len(others))]
-        raise FileError(
-            last,
-            f"has no counterpart: there are {len(paths)} files of {first} and {len(others)} of "
-            f"{use}",
-        )
-
-
-def _expanded(paths: Paths) -> list[str]:
-    if not isinstance(paths, (str, os.PathLike)):
-        return [os.fspath(path) for path in paths]
-    name = os.fspath(paths)
-    if not _is_pattern(name):
-        return [name]
-    found = sorted(glob.glob(name, recursive=True), key=_natural)
-    if not found:
-        raise FileError(name, "no file matches")
-    return found
-
-
-def _is_pattern(paths: Paths | None) -> bool:
-    if not isinstance(paths, (str, os.PathLike)):
-        return False
-    name = os.fspath(paths)
-    return glob.has_magic(name) and "\0" not in name and not Path(name).exists()
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    """The key that sorts texts in which numbers count as numbers."""
-    texts = re.split(r"([0-9]+)", name)
-    return (*[int(text) if k % 2 else text for k, text in enumerate(texts)], name)
-
-
-def _check_numbers(first: list[str], second: list[str]) -> None:
-    """Names of a pair must have the same numbers, but for those that all names have."""
-    for one, mine, other, theirs in zip(
-        first, _varying(first), second, _varying(second), strict=True
-    ):
-        if mine != theirs:
-            raise FileError(
-                other,
-                f"is matched with {one}, but the numbers in their names differ: is a file "
-                "missing, or named in another way than the rest?",
-            )
-
-
-def _varying(names: list[str]) -> list[list[int]]:
-    """The numbers in each name, without those that are in one place the same in all."""
-    numbers = [_natural(name)[1:-1:2] for name in names]
-    if len({len(own) for own in numbers}) > 1:
-        return [[*own] for own in numbers]
-    differ = [len({*place}) > 1 for place in zip(*numbers, strict=True)]
-    return [[n for n, varies in zip(own, differ, strict=True) if varies] for own in numbers]

@@ -104,8 +104,8 @@ class Evaluation(Saved):
                 f"label_smoothing is {label_smoothing} and threshold {threshold}: "
                 "[0, 1] and (0, 1) are possible"
             )
-        if task == "binary" and (weight is not None or label_smoothing):
-            raise ValueError("weight and label_smoothing are for the multiclass task")
+        if task == "binary" and (weight is not None or label_smoothing or worst):
+            raise ValueError("weight, label_smoothing and worst are for the multiclass task")
         self.task = task
         self.ignore_index = check.ignored_label(ignore_index)
         self.weight = None if weight is None else finite_weights(weight, "weight", None)
