@@ -95,10 +95,7 @@ def test_ood(run, files, score):
     pair = files("x-*.npy"), files("other.npy")
     expected = lossgrad.out_of_distribution(*pair, score=score)
     found = json.loads(run("ood", *pair, "--score", score, "--json"))
-    assert found == {"inside": pair[0], "outside": pair[1], **expected.to_dict()} | {
-        "inside": 300,
-        "outside": 50,
-    }
+    assert found == {"logits": pair[0], "outside_logits": pair[1], **expected.to_dict()}
     lines = run("ood", *pair, "--score", score).splitlines()
     assert lines[0] == "rows        300 inside, 50 outside"
     assert lines[1] == f"score       {score}"

@@ -24,10 +24,10 @@ from .evaluation import (
     Result,
 )
 from .evaluation.comparison.compare import compare
-from .evaluation.conformal import conformal_sets, conformal_threshold
 from .evaluation.evaluate import evaluate
-from .evaluation.ood import out_of_distribution
-from .evaluation.temperature import fit_temperature
+from .evaluation.passes.conformal import conformal_sets, conformal_threshold
+from .evaluation.passes.ood import out_of_distribution
+from .evaluation.passes.temperature import fit_temperature
 from .linear import *  # noqa: F403
 
 __version__ = "0.1.0"

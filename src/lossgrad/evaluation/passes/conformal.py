@@ -23,7 +23,7 @@ from lossgrad._core.environment import arithmetic
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.feed import add_all
 from lossgrad.evaluation.histogram import PROBABILITIES, Histogram
-from lossgrad.evaluation.probe import Probe
+from lossgrad.evaluation.passes.probe import Probe
 from lossgrad.evaluation.results import plain, ratio
 from lossgrad.evaluation.seen import Seen
 from lossgrad.softmax_family import softmax

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.exact import UNITS, ExactSums
 from lossgrad.evaluation.feed import Progress, add_all
-from lossgrad.evaluation.probe import Passing, Probe
+from lossgrad.evaluation.passes.probe import Passing, Probe
 from lossgrad.evaluation.results import Result, Task, plain
 from lossgrad.evaluation.seen import Block, Seen
 from lossgrad.evaluation.share import Share
