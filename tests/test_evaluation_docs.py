@@ -11,7 +11,7 @@ from lossgrad import cli
 from lossgrad.evaluation import evaluate, grouped, histogram, state
 from lossgrad.evaluation.comparison import compare
 from lossgrad.evaluation.comparison import state as comparison
-from lossgrad.evaluation.passes import conformal, ood, temperature
+from lossgrad.evaluation.passes import conformal, exact, ood, temperature
 
 PAGE = Path(__file__).parent.parent / "docs" / "evaluation.md"
 
@@ -34,7 +34,18 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "report.html").exists()
 
 
-MODULES = [state, evaluate, grouped, compare, comparison, histogram, temperature, conformal, ood]
+MODULES = [
+    state,
+    evaluate,
+    grouped,
+    compare,
+    comparison,
+    histogram,
+    temperature,
+    conformal,
+    ood,
+    exact,
+]
 
 
 @pytest.mark.parametrize("module", MODULES)
