@@ -129,7 +129,7 @@ def cluster():
     with (
         dask.config.set(settings),
         distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
     ):
         yield cluster
@@ -153,7 +153,7 @@ def test_a_killed_worker_changes_nothing(data, cluster):
         client.loop.call_later(0.5, os.kill, victim, signal.SIGKILL)
         spread = Evaluation()
         evaluate(logits, y, state=spread)
-        client.wait_for_workers(3, timeout=30)
+        client.wait_for_workers(2, timeout=30)
         after = {info["pid"] for info in client.run(_pid).values()}
     assert victim not in after  # it did die
     assert spread.to_bytes() == alone.to_bytes()
