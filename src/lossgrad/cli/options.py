@@ -78,6 +78,7 @@ def add_figures(add: Any) -> None:
     """What is to be counted, too."""
     for name, text in FIGURES.items():
         add(f"--{name}", action="store_true", help=text)
+    add("--exact", action="store_true", help="with --ranking: read again until AUROC is exact")
 
 
 def figures_of(arguments: argparse.Namespace) -> list[str]:
