@@ -184,7 +184,7 @@ INLINE void mend_abreast(abreast *a, ptrdiff_t n, V seen, lg_batch *b, ptrdiff_t
     for (ptrdiff_t r = 0; r < many; r++) {
         if (good[r] != 0 || (skip && skip[r])) continue;
         for (ptrdiff_t c = 0; c < n; c++) x[c] = ((const S *)(a->logit + c))[r];
-        put_row(b, at + r, sum_row(x, 0, n, e, NULL));
+        put_row(b, at + r, sum_row(run_of(x), 0, n, e, NULL));
         for (ptrdiff_t c = 0; c < n; c++) ((S *)(a->term + c))[r] = e[c];
     }
 }
@@ -311,8 +311,8 @@ INLINE void begin_batch(few_batch *f, const lg_rows_job *j, const result *r, ptr
 INLINE void fetch_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t ahead) {
     const ptrdiff_t n = j->classes;
     if (!view->at || j->inner != 1 || !runs(view, n) || view->stride[0] != n * (ptrdiff_t)sizeof(S)) return;
-    const S *at = (const S *)at_row(view, row, 1);
-    for (ptrdiff_t i = 0; i < n * VL; i += LANES) prefetch_later(at, i + ahead);
+    const lg_run at = run_of((const S *)at_row(view, row, 1));
+    for (ptrdiff_t i = 0; i < n * VL; i += LANES) prefetch_later(place(at, i + ahead));
 }
 
 /* First pass; keeps what the results are made of. */
@@ -377,7 +377,7 @@ static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, in
     for (ptrdiff_t r = 0; r < many; r++) {
         const ptrdiff_t k = at + r;
         if (!(is_far[r] != 0 || f->is_far[k]) || f->b.total[k] != f->b.total[k] || (labelled && f->skip[k])) continue;
-        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, out);
+        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, run_of(out));
         for (ptrdiff_t c = 0; c < j->classes; c++) ((S *)(v + c))[r] = out[c];
     }
 }

@@ -84,5 +84,5 @@ static lg_squares squares(const void *x_, ptrdiff_t n, double unit) {
 
 /* x a b */
 static void scale_run(const void *x, ptrdiff_t n, double a, double b, void *out) {
-    scale_terms(x, out, n, (factor){(S)a, (S)b}, 0, -1, 0);
+    scale_terms(x, run_of(out), n, (factor){(S)a, (S)b}, 0, -1, 0);
 }

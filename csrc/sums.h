@@ -29,17 +29,18 @@ typedef struct {
     S exponent; /* N */
 } unit;
 
-static S row_max(const S *x, ptrdiff_t n) {
+INLINE S largest_of(lg_run x, ptrdiff_t n) {
     const S none = -(S)INFINITY;
     V m[4];
     ptrdiff_t i = 0;
     for (int k = 0; k < 4; k++) m[k] = set1(none);
     for (; i + 4 * VL <= n; i += 4 * VL)
-        for (int k = 0; k < 4; k++) m[k] = max_(ld(x + i + k * VL), m[k]);
-    for (; i + VL <= n; i += VL) m[0] = max_(ld(x + i), m[0]);
-    if (i < n) m[0] = max_(ld_n(x + i, n - i, none), m[0]);
+        for (int k = 0; k < 4; k++) m[k] = max_(get(x.at, i + k * VL, VL, x.storage), m[k]);
+    for (; i + VL <= n; i += VL) m[0] = max_(get(x.at, i, VL, x.storage), m[0]);
+    if (i < n) m[0] = max_(get_or(x.at, i, n - i, x.storage, none), m[0]);
     return fold_max(max_(max_(m[0], m[1]), max_(m[2], m[3])));
 }
+static S row_max(const S *x, ptrdiff_t n) { return largest_of(run_of(x), n); }
 
 /* e = exp(x) in the unit, for `many` vectors side by side, so that their chains overlap. n - N stands in
  * the low bits of t, from where it is added to the exponent; NaN does not survive that, so t is added
@@ -134,21 +135,21 @@ INLINE void see_term(V max, V x, V e, V low, V *gap, V *square) {
     *square = fma_(low, low, *square);
 }
 
-INLINE void fetch_next(const S *x, ptrdiff_t ahead, int in_place, const S *next, ptrdiff_t at) {
-    if (in_place) prefetch_(x, ahead);
-    if (in_place) prefetch_later(x, FURTHER);
-    if (next) prefetch_later(next, at);
+INLINE void fetch_next(lg_run x, ptrdiff_t at, ptrdiff_t ahead, int in_place, char *next) {
+    if (in_place) prefetch_(place(x, at + ahead));
+    if (in_place) prefetch_later(place(x, at + FURTHER));
+    if (next) prefetch_later(place((lg_run){next, x.storage}, at));
 }
 
 /* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, if x is in place and no
- * copy, and what the second pass takes besides the terms, unless `next` is NULL. */
-INLINE void sum_terms(const S *x, int in_place, ptrdiff_t n, const unit *u, S *keep, const S *next, running *a,
+ * copy, and what the second pass takes besides the terms, stored as x is, unless `next` is NULL. */
+INLINE void sum_terms(lg_run x, int in_place, ptrdiff_t n, const unit *u, S *keep, char *next, running *a,
                       figures *f) {
     const S none = f ? FLOOR : -(S)INFINITY;
     const ptrdiff_t ahead = f ? ROW_BLOCK : AHEAD; /* the first look at a block finds it in the cache */
     V gaps[VPER], squares[VPER];                   /* chains of GROUP, then of the groups of a block */
     for (int h = 0; f && h < VPER; h++) gaps[h] = squares[h] = set1(0);
-    if (f) see_block(f, x, n, a);
+    if (f) see_block(f, (const S *)x.at, n, a);
     ptrdiff_t i = 0;
     for (; i + GROUP * LANES <= n; i += GROUP * LANES)
         for (int h = 0; h < VPER; h++) {
@@ -158,8 +159,8 @@ INLINE void sum_terms(const S *x, int in_place, ptrdiff_t n, const unit *u, S *k
                 V v[TOGETHER], e[TOGETHER];
                 for (int k = 0; k < TOGETHER; k++) {
                     const ptrdiff_t at = i + (g + k) * LANES + h * VL;
-                    if (h == 0) fetch_next(x + at, ahead, in_place, next, at);
-                    v[k] = ld(x + at);
+                    if (h == 0) fetch_next(x, at, ahead, in_place, next);
+                    v[k] = get(x.at, at, VL, x.storage);
                 }
                 terms_of(v, e, TOGETHER, u, &a->seen);
                 for (int k = 0; k < TOGETHER; k++) {
@@ -180,8 +181,8 @@ INLINE void sum_terms(const S *x, int in_place, ptrdiff_t n, const unit *u, S *k
         int used = 0;
         for (ptrdiff_t at = i + h * VL; at < n; at += LANES, used++) {
             const ptrdiff_t k = n - at < VL ? n - at : VL;
-            if (h == 0) fetch_next(x + at, ahead, in_place, next, at);
-            V v = k == VL ? ld(x + at) : ld_n(x + at, k, none), e;
+            if (h == 0) fetch_next(x, at, ahead, in_place, next);
+            V v = get_or(x.at, at, k, x.storage, none), e;
             terms_of(&v, &e, 1, u, &a->seen);
             if (keep && k == VL) st(keep + at, e);
             else if (keep) st_n(keep + at, e, k);
@@ -277,17 +278,18 @@ double LG_NAME(log1p_of)(double x);
 
 /* A row whose maximum is not finite, as one whose limit is one-hot: exp(max) = 1 and rest = 0 if one
  * element alone is +inf; all -inf, NaN, or +inf twice make rest, and so everything but max, NaN. */
-static lg_row special_row(const S *x, ptrdiff_t n, S *keep) {
-    S max = row_max(x, n), rest = max == (S)INFINITY ? 0 : (S)NAN;
+INLINE lg_row special_row(lg_run x, ptrdiff_t n, S *keep) {
+    S max = largest_of(x, n), rest = max == (S)INFINITY ? 0 : (S)NAN;
     ptrdiff_t count = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
-        count += x[i] == (S)INFINITY;
-        if (x[i] != x[i] || count > 1) {
+        const S v = element(x, i);
+        count += v == (S)INFINITY;
+        if (v != v || count > 1) {
             rest = (S)NAN;
-            if (x[i] != x[i]) max = (S)NAN;
+            if (v != v) max = (S)NAN;
         }
     }
-    for (ptrdiff_t i = 0; keep && i < n; i++) keep[i] = (S)(x[i] == max) + rest;
+    for (ptrdiff_t i = 0; keep && i < n; i++) keep[i] = (S)(element(x, i) == max) + rest;
     return (lg_row){.max = (double)max, .unit = 1, .count = 1, .rest = (double)rest};
 }
 
@@ -301,9 +303,9 @@ INLINE int sums_up(running *a, S max, S reference, lg_row *row) {
 }
 
 /* First pass. */
-INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *next) {
-    S reference = row_max(x, n < FIRST ? n : FIRST);
-    if (!isfinite(reference)) reference = row_max(x, n);
+INLINE lg_row sum_row(lg_run x, int in_place, ptrdiff_t n, S *keep, char *next) {
+    S reference = largest_of(x, n < FIRST ? n : FIRST);
+    if (!isfinite(reference)) reference = largest_of(x, n);
     for (;;) {
         if (!isfinite(reference)) return special_row(x, n, keep);
         const S shift = shift_of(reference);
@@ -314,17 +316,18 @@ INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *n
             for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
                 S buffer[ROW_BLOCK];
                 const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
-                const S *from = shift == 0 ? x + i : buffer;
+                const lg_run there = from(x, i);
+                char *rest = next ? next + (there.at - x.at) : NULL;
                 if (i && i % PIECE == 0 && lg_stopped()) break;
-                for (ptrdiff_t c = 0; shift != 0 && c < k; c++) buffer[c] = x[i + c] - shift;
-                sum_terms(from, in_place && shift == 0, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a,
-                          NULL);
+                for (ptrdiff_t c = 0; shift != 0 && c < k; c++) buffer[c] = element(there, c) - shift;
+                if (shift != 0) sum_terms(run_of(buffer), 0, k, &u, keep ? keep + i : NULL, rest, &a, NULL);
+                else sum_terms(there, in_place, k, &u, keep ? keep + i : NULL, rest, &a, NULL);
             }
         lg_row row;
         const S max = largest(&a) + shift;
         if (sums_up(&a, max, reference, &row) || (n > PIECE && lg_stopped())) return row;
         /* the largest logit itself, near which max is after a shift: that difference was rounded */
-        reference = shift == 0 && isfinite(max) ? max : row_max(x, n);
+        reference = shift == 0 && isfinite(max) ? max : largest_of(x, n);
     }
 }
 
@@ -371,14 +374,14 @@ static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *k
                 a[i] = nothing();
             }
             if (many > 1) prefetch_classes(&j->x, j, row, many, c + block + i * share, share);
-            sum_terms(x, 0, k, &u[i], keep ? keep + i * PITCH(n) + c : NULL, NULL, &a[i], NULL);
+            sum_terms(run_of(x), 0, k, &u[i], keep ? keep + i * PITCH(n) + c : NULL, NULL, &a[i], NULL);
         }
     }
     for (ptrdiff_t i = 0; i < many; i++) {
         lg_row sums;
         if (!sums_up(&a[i], largest(&a[i]), reference[i], &sums) && !lg_stopped()) {
             gather(&j->x, j, row + i, 1, 0, n, tile, PITCH(n));
-            sums = sum_row(tile, 0, n, keep ? keep + i * PITCH(n) : NULL, NULL);
+            sums = sum_row(run_of(tile), 0, n, keep ? keep + i * PITCH(n) : NULL, NULL);
         }
         put_row(b, at + i, sums);
     }
@@ -395,10 +398,10 @@ INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S 
         const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
         const ptrdiff_t left = own < 0 || own >= k ? k : own;
         for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-        sum_terms(buffer, 0, left, &u, keep + i, NULL, &a, NULL);
+        sum_terms(run_of(buffer), 0, left, &u, keep + i, NULL, &a, NULL);
         if (left == k) continue;
         keep[label] = (S)one_term(buffer[own], &u);
-        sum_terms(buffer + own + 1, 0, k - own - 1, &u, keep + label + 1, NULL, &a, NULL);
+        sum_terms(run_of(buffer + own + 1), 0, k - own - 1, &u, keep + label + 1, NULL, &a, NULL);
     }
     for (int h = 0; h < VPER; h++) a.sum[h] = w_add(a.sum[h], a.top[h]);
     const wide total = fold_(a.sum);

@@ -9,14 +9,11 @@ INLINE char *at_row(const lg_view *view, ptrdiff_t row, ptrdiff_t inner) {
     return view->at + (row / inner) * view->stride[0] + (row % inner) * view->stride[2];
 }
 INLINE int computed(const lg_view *view) { return view->storage == (LG_DOUBLE ? LG_F64 : LG_F32); }
-INLINE int runs(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are a run of S */
-    return computed(view) && (n <= 1 || view->stride[1] == (ptrdiff_t)sizeof(S));
+INLINE int is_run(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are a run, */
+    return n <= 1 || view->stride[1] == lg_size(view->storage);
 }
-INLINE double load_double(const char *p, int storage) {
-    S s;
-    load_run(p, 0, 1, storage, &s);
-    return (double)s;
-}
+INLINE int runs(const lg_view *view, ptrdiff_t n) { return computed(view) && is_run(view, n); } /* and one of S */
+INLINE double load_double(const char *p, int storage) { return (double)element((lg_run){(char *)p, storage}, 0); }
 
 /* A row's value as S has it; itself where it is no normal number there, or beyond them all: a weight or a mean may
  * bring it back. */
@@ -65,29 +62,32 @@ INLINE S share(double part, double total, double g) { return (S)(fabs(g) > 1 ? p
 /* A row's result, k elements from i on. */
 typedef V result_fn(const void *of, ptrdiff_t i, ptrdiff_t k);
 
-/* Writes it to out, past the cache if stream, with `entry` at index `at` unless that is negative. Past the cache that
+/* Writes it to `to`, past the cache if streams, with `entry` at index `at` unless that is negative. Past the cache that
  * goes with its vector: stored later, it would fetch a line that has just left. */
-INLINE void write_result(result_fn *result, const void *of, S *out, ptrdiff_t n, int stream, ptrdiff_t at, S entry) {
-    const int streams = stream && (uintptr_t)out % sizeof(S) == 0;
-    const ptrdiff_t head = streams ? (ptrdiff_t)(-(uintptr_t)out % VBYTES / sizeof(S)) : 0;
+INLINE void write_run(result_fn *result, const void *of, void *to, ptrdiff_t n, ptrdiff_t head, int streams,
+                      ptrdiff_t at, S entry, int storage) {
     for (ptrdiff_t i = 0; i < n;) {
         const ptrdiff_t last = streams && at >= i ? at : n, stop = i < head ? 0 : last - i > PIECE ? i + PIECE : last;
         if (streams)
-            for (; i + VL <= stop; i += VL) stream_(out + i, result(of, i, VL));
+            for (; i + VL <= stop; i += VL) put_past(to, i, result(of, i, VL), storage);
         else
-            for (; i + VL <= stop; i += VL) st(out + i, result(of, i, VL));
+            for (; i + VL <= stop; i += VL) put(to, i, result(of, i, VL), VL, storage);
         if (i >= n || (i >= PIECE && lg_stopped())) break;
         ptrdiff_t k = i < head ? head : VL;
         if (k > n - i) k = n - i;
         S line[VL];
         st(line, result(of, i, k));
         if (at >= i && at < i + k) line[at - i] = entry;
-        if (k < VL) st_n(out + i, ld(line), k);
-        else if (streams) stream_(out + i, ld(line));
-        else st(out + i, ld(line));
+        if (k < VL || !streams) put(to, i, ld(line), k, storage);
+        else put_past(to, i, ld(line), storage);
         i += k;
     }
-    if (at >= 0 && !streams) out[at] = entry;
+    if (at >= 0 && !streams) put(to, at, set1(entry), 1, storage);
+}
+INLINE void write_result(result_fn *result, const void *of, lg_run out, ptrdiff_t n, int stream, ptrdiff_t at,
+                         S entry) {
+    const ptrdiff_t before = stream ? elements_before(out) : -1, head = before > 0 ? before : 0;
+    BY_STORAGE(out.storage, write_run, result, of, out.at, n, head, before >= 0, at, entry);
 }
 
 /* Terms times a factor. */
@@ -102,7 +102,7 @@ INLINE V scaled_once(const void *of, ptrdiff_t i, ptrdiff_t k) {
 INLINE V scaled_twice(const void *of, ptrdiff_t i, ptrdiff_t k) {
     return scaled_once(of, i, k) * ((const scaled *)of)->second;
 }
-INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream, ptrdiff_t at, S entry) {
+INLINE void scale_terms(const S *e, lg_run out, ptrdiff_t n, factor f, int stream, ptrdiff_t at, S entry) {
     const scaled s = {e, set1(f.first), set1(f.second)};
     if (f.second == 1) write_result(scaled_once, &s, out, n, stream, at, entry);
     else write_result(scaled_twice, &s, out, n, stream, at, entry);
@@ -189,7 +189,7 @@ INLINE void prefetch_classes(const lg_view *view, const lg_rows_job *j, ptrdiff_
     if (c + n > j->classes || lg_row_stride(view, j->inner) != size) return;
     const char *at = at_row(view, row, j->inner) + c * view->stride[1];
     for (; n; n--, at += view->stride[1])
-        for (ptrdiff_t i = 0; i < length; i += 64) prefetch_later((const S *)(at + i), 0);
+        for (ptrdiff_t i = 0; i < length; i += 64) prefetch_later(at + i);
 }
 /* By squares, rows are multiplied by their factors, if given. */
 static void scatter(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, const S *tile,
