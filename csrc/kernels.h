@@ -208,7 +208,7 @@ typedef struct {
     lg_cut (*cut)(const double *value, ptrdiff_t n, double top, double *left, int64_t *whole);
     void (*bins)(const double *confidence, const double *loss, ptrdiff_t n, lg_bins of, int64_t *bin, int64_t *size);
     lg_squares (*squares)(const void *x, ptrdiff_t n, double unit);
-    void (*scale)(const void *x, ptrdiff_t n, double a, double b, void *out); /* x a b */
+    void (*scale)(const void *x, ptrdiff_t n, double a, double b, const lg_run *out); /* x a b */
 } lg_kernels;
 
 typedef struct {

@@ -145,6 +145,8 @@ INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, int
     for (; i + step <= n; i += step)
         if (!map_step(op, inputs, direction, weighted, plain, &w, i, ABREAST, VL, !plain && !weighted && stream))
             return i;
+    for (; plain && i + VL <= n; i += VL)
+        if (!map_step(op, inputs, direction, weighted, 1, &w, i, 1, VL, 0)) return i;
     for (; i < n; i += VL)
         if (!map_step(op, inputs, direction, weighted, plain, &w, i, 1, n - i < VL ? n - i : VL, 0)) return i;
     return n;
