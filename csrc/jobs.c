@@ -51,7 +51,8 @@ static void map_block(map_walk *w, ptrdiff_t a, ptrdiff_t b, ptrdiff_t i, ptrdif
     for (int v = 0; v < job->inputs; v++)
         in[v] = fetch(w->kernels, &job->in[v], AT(job->in[v]), n, w->computed, w->in_buffer[v], &w->filled[v]);
     if (job->weight.at)
-        weights.weight = fetch(w->kernels, &job->weight, AT(job->weight), n, w->computed, w->weight_buffer[0], filled).at;
+        weights.weight =
+            fetch(w->kernels, &job->weight, AT(job->weight), n, w->computed, w->weight_buffer[0], filled).at;
     if (job->shift.at)
         weights.shift =
             fetch(w->kernels, &job->shift, AT(job->shift), n, w->computed, w->weight_buffer[1], filled + 1).at;

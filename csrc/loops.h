@@ -58,7 +58,8 @@ INLINE void careful_step(op_fn *op, int inputs, const operands *w, int direction
     const V zero = set1(0), one = set1(1);
     V v[LG_MAX_INPUTS + 1] = {one};
     for (int j = 0; j < inputs; j++) v[j + 1] = get(w->in[j + first].at, i, k, w->in[j + first].storage);
-    const V g = first ? get(w->in[0].at, i, k, w->in[0].storage) : one, weight = w->weight ? ld_k(w->weight + i, k) : one;
+    const V g = first ? get(w->in[0].at, i, k, w->in[0].storage) : one,
+            weight = w->weight ? ld_k(w->weight + i, k) : one;
     const V shift = w->shift ? ld_k(w->shift + i, k) : zero, up = shift + set1(w->up);
     V y, careful_y, n = zero;
     slope d, careful_d;
@@ -129,7 +130,8 @@ INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, int plai
     if (multiply(v, weight, y, d, inside, product, direction, weighted, many)) return 0;
     for (int j = 0; j < 1 + both; j++) {
         const V *result = direction == LG_FORWARD || (both && j == 0) ? y : product;
-        BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result, many, k, stream && j == both);
+        BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result, many, k,
+                   stream && j == both);
     }
     return 1;
 }

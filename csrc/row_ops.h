@@ -7,13 +7,14 @@
 #ifndef LG_ROW_OPS
 /*  X(pass, its result) */
 #define LG_ROW_PASSES(X)                                                                                               \
-    X(LG_LOGSUMEXP, .once = 1, .any = 1, .abreast = VALUES)                                                                      \
-    X(LG_LOGSUMEXP_BACKWARD, .terms = 1, .shares = 1, .once = 1, .any = 1, .abreast = SHARES, .finish = finish_shares)           \
-    X(LG_SOFTMAX, .terms = 1, .shares = 1, .once = 1, .any = 1, .abreast = SHARES, .finish = finish_shares)                      \
-    X(LG_SOFTMAX_BACKWARD, .terms = 1, .any = 1, .abreast = SOFTMAX_GRADIENTS, .finish = finish_softmax_gradient)                \
+    X(LG_LOGSUMEXP, .once = 1, .any = 1, .abreast = VALUES)                                                            \
+    X(LG_LOGSUMEXP_BACKWARD, .terms = 1, .shares = 1, .once = 1, .any = 1, .abreast = SHARES, .finish = finish_shares) \
+    X(LG_SOFTMAX, .terms = 1, .shares = 1, .once = 1, .any = 1, .abreast = SHARES, .finish = finish_shares)            \
+    X(LG_SOFTMAX_BACKWARD, .terms = 1, .any = 1, .abreast = SOFTMAX_GRADIENTS, .finish = finish_softmax_gradient)      \
     X(LG_SOFTMAX_JACOBIAN, .terms = 1, .writes = 1, .finish = finish_jacobian)                                         \
-    X(LG_LOG_SOFTMAX, .any = 1, .abreast = LOGARITHMS, .finish = finish_logarithms)                                              \
-    X(LG_LOG_SOFTMAX_BACKWARD, .terms = 1, .any = 1, .abreast = LOG_SOFTMAX_GRADIENTS, .finish = finish_log_softmax_gradient)    \
+    X(LG_LOG_SOFTMAX, .any = 1, .abreast = LOGARITHMS, .finish = finish_logarithms)                                    \
+    X(LG_LOG_SOFTMAX_BACKWARD, .terms = 1, .any = 1, .abreast = LOG_SOFTMAX_GRADIENTS,                                 \
+      .finish = finish_log_softmax_gradient)                                                                           \
     X(LG_CROSS_ENTROPY, .terms = 1, .always = 1, .finish = finish_mixture)                                             \
     X(LG_NLL_LOSS, 0)               /* nll.h */                                                                        \
     X(LG_STATISTICS, .labelled = 1) /* statistics.h */
@@ -213,7 +214,8 @@ INLINE S apart_entry(const row_targets *t, const lg_row *w, const S *x, const S 
     const mixture q = t->q;
     if ((*at = dominant(run_of(x), n, w)) < 0) return 0;
     /* p sum q - q from what the other classes have of either */
-    const mixture here = {q.target.at ? from(q.target, *at) : q.target, q.weight ? q.weight + *at : NULL, q.slope, q.level};
+    const mixture here = {q.target.at ? from(q.target, *at) : q.target, q.weight ? q.weight + *at : NULL, q.slope,
+                          q.level};
     const double own = (double)first_(mixture_at(&here, 0, 1));
     return share(w->unit * without(t->q_sum, own) - own * w->rest, w->total, up);
 }
@@ -246,9 +248,8 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
 static void finish_mixture(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
-        t->value[k] = cross_entropy_row(p->job, &row, (const S *)t->x[k].at, t->term[k],
-                                        p->has_out ? t->to[k] : NO_RUN, t->row + k,
-                                        (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
+        t->value[k] = cross_entropy_row(p->job, &row, (const S *)t->x[k].at, t->term[k], p->has_out ? t->to[k] : NO_RUN,
+                                        t->row + k, (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
     }
 }
 
@@ -256,8 +257,13 @@ static void finish_mixture(const plan *p, rows_batch *t) {
 static const result RESULTS[] = {LG_ROW_PASSES(RESULT)};
 /* Cross-entropy from labels that have no weights and are not smoothed is much simpler; a log-sum-exp with factors of
  * its exponentials is not. */
-static const result OF_LABELS = {
-    .terms = 1, .shares = 1, .once = 1, .any = 1, .labelled = 1, .abreast = LABEL_SHARES, .finish = finish_label_shares};
+static const result OF_LABELS = {.terms = 1,
+                                 .shares = 1,
+                                 .once = 1,
+                                 .any = 1,
+                                 .labelled = 1,
+                                 .abreast = LABEL_SHARES,
+                                 .finish = finish_label_shares};
 static const result WITH_FACTORS = {.terms = 1, .shares = 1, .always = 1, .finish = finish_weighted};
 
 INLINE const result *result_of(const lg_rows_job *j) {

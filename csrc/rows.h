@@ -48,8 +48,8 @@ INLINE V difference_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const V e = ld_k(d->terms + i, k), c = mixture_at(d->q, i, k) * d->minus;
     return d->one ? fma_(e, d->first, c) : fma_(e * d->first, d->second, c);
 }
-INLINE void mixture_gradient(const S *e, lg_run out, ptrdiff_t n, const mixture *q, factor f, S g, int stream, ptrdiff_t at,
-                             S entry) {
+INLINE void mixture_gradient(const S *e, lg_run out, ptrdiff_t n, const mixture *q, factor f, S g, int stream,
+                             ptrdiff_t at, S entry) {
     const difference d = {e, q, set1(f.first), set1(f.second), set1(-g), f.second == 1};
     write_result(difference_at, &d, out, n, stream, at, entry);
 }
@@ -93,8 +93,7 @@ INLINE wide row_dot(const S *e, lg_run g, ptrdiff_t n, int with_e, S *largest) {
 }
 /* Of terms that are infinite, and so 1 of one class. */
 static void far_shares(const S *e, ptrdiff_t n, far up, lg_run out) {
-    for (ptrdiff_t c = 0; c < n; c++)
-        set_element(out, c, (S)LG_NAME(far_value)(far_share((far){(double)e[c], 0}, up)));
+    for (ptrdiff_t c = 0; c < n; c++) set_element(out, c, (S)LG_NAME(far_value)(far_share((far){(double)e[c], 0}, up)));
 }
 
 /* ---- log-sum-exp with b: what follows leaves b exp(x) in place of a row's terms, and their sum in its total ---- */

@@ -87,18 +87,20 @@ INLINE H to_f16(V v) {
 INLINE V from_half(H h, int storage) { return storage == LG_F16 ? from_f16(h) : from_bf16(h); }
 INLINE H to_half(V v, int storage) { return storage == LG_F16 ? to_f16(v) : to_bf16(v); }
 
-/* k in [1, VL] neighbours; what is left is 0 */
+/* k in [1, VL] neighbours; what is left is as in `rest` */
 #if AVX512
-INLINE H ld_halves(const void *at, ptrdiff_t k) { return (H)_mm256_maskz_loadu_epi16(KMASK(k), at); }
+INLINE H ld_halves(const void *at, ptrdiff_t k, H rest) {
+    return (H)_mm256_mask_loadu_epi16((__m256i)rest, KMASK(k), at);
+}
 INLINE void st_halves(void *at, H h, ptrdiff_t k) { _mm256_mask_storeu_epi16(at, KMASK(k), (__m256i)h); }
 INLINE void stream_half(void *at, H h) { _mm256_stream_si256(at, (__m256i)h); }
 #else
-INLINE H ld_halves(const void *at, ptrdiff_t k) {
-    uint16_t line[VL] = {0};
-    H h;
+INLINE H ld_halves(const void *at, ptrdiff_t k, H rest) {
+    uint16_t line[VL];
+    memcpy(line, &rest, sizeof rest);
     for (ptrdiff_t i = 0; i < k && i < VL; i++) memcpy(line + i, (const char *)at + 2 * i, sizeof *line);
-    memcpy(&h, line, sizeof h);
-    return h;
+    memcpy(&rest, line, sizeof rest);
+    return rest;
 }
 INLINE void st_halves(void *at, H h, ptrdiff_t k) {
     uint16_t line[VL];
@@ -113,30 +115,21 @@ INLINE void stream_half(void *at, H h) { memcpy(at, &h, sizeof h); }
 #endif
 #endif
 
-/* The k in [1, VL] elements of a run from the i-th on. */
-INLINE V get(const void *run, ptrdiff_t i, ptrdiff_t k, int storage) {
+/* The k in [1, VL] elements of a run from the i-th on, and `rest`, which half types have, in place of others. */
+INLINE V get_or(const void *run, ptrdiff_t i, ptrdiff_t k, int storage, S rest) {
 #if !LG_DOUBLE
     const uint16_t *at = (const uint16_t *)run + i;
     H h;
     if (storage != LG_F32) {
         if (k == VL) memcpy(&h, at, sizeof h);
-        else h = ld_halves(at, k);
+        else h = ld_halves(at, k, to_half(set1(rest), storage));
         return from_half(h, storage);
     }
 #endif
     (void)storage;
-    return ld_k((const S *)run + i, k);
+    return k == VL ? ld((const S *)run + i) : ld_n((const S *)run + i, k, rest);
 }
-/* The same with `fill` in place of what is left. */
-INLINE V get_or(const void *run, ptrdiff_t i, ptrdiff_t k, int storage, S fill) {
-    if (storage == COMPUTED) return k == VL ? ld((const S *)run + i) : ld_n((const S *)run + i, k, fill);
-    const V v = get(run, i, k, storage);
-    S line[VL];
-    if (k == VL) return v;
-    for (int l = 0; l < VL; l++) line[l] = fill;
-    st_n(line, v, k);
-    return ld(line);
-}
+INLINE V get(const void *run, ptrdiff_t i, ptrdiff_t k, int storage) { return get_or(run, i, k, storage, 0); }
 INLINE void put(void *run, ptrdiff_t i, V v, ptrdiff_t k, int storage) {
 #if !LG_DOUBLE
     uint16_t *at = (uint16_t *)run + i;

@@ -143,8 +143,7 @@ INLINE void fetch_next(lg_run x, ptrdiff_t at, ptrdiff_t ahead, int in_place, ch
 
 /* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, if x is in place and no
  * copy, and what the second pass takes besides the terms, stored as x is, unless `next` is NULL. */
-INLINE void sum_terms(lg_run x, int in_place, ptrdiff_t n, const unit *u, S *keep, char *next, running *a,
-                      figures *f) {
+INLINE void sum_terms(lg_run x, int in_place, ptrdiff_t n, const unit *u, S *keep, char *next, running *a, figures *f) {
     const S none = f ? FLOOR : -(S)INFINITY;
     const ptrdiff_t ahead = f ? ROW_BLOCK : AHEAD; /* the first look at a block finds it in the cache */
     V gaps[VPER], squares[VPER];                   /* chains of GROUP, then of the groups of a block */

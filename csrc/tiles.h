@@ -124,17 +124,17 @@ INLINE ptrdiff_t side_by_side(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t row
 
 #define CLASSES_AHEAD 32 /* whose lines are fetched to be written */
 
-/* A square of at most VL rows and classes; direct: rows are neighbours of type S. */
+/* A square of at most VL rows and classes; direct: rows are neighbours. */
 INLINE void gather_square(const lg_view *view, const char *at, ptrdiff_t apart, int direct, ptrdiff_t classes,
-                          ptrdiff_t rows, S *to, ptrdiff_t pitch) {
+                          ptrdiff_t rows, S *to, ptrdiff_t pitch, int storage) {
     V square[VL];
     S line[VL] = {0};
     UNROLL(16)
     for (int i = 0; i < VL; i++, at += view->stride[1]) {
         if (i >= classes) square[i] = set1(0);
-        else if (direct) square[i] = rows == VL ? ld((const S *)at) : ld_n((const S *)at, rows, 0);
+        else if (direct) square[i] = get(at, 0, rows, storage);
         else {
-            load_run(at, apart, rows, view->storage, line);
+            load_run(at, apart, rows, storage, line);
             square[i] = ld(line);
         }
     }
@@ -144,7 +144,7 @@ INLINE void gather_square(const lg_view *view, const char *at, ptrdiff_t apart, 
         if (i < rows) st(to + i * pitch, square[i]);
 }
 INLINE void scatter_square(const lg_view *view, char *at, ptrdiff_t apart, int direct, ptrdiff_t classes,
-                           ptrdiff_t rows, const S *from, ptrdiff_t pitch, const factor *scale) {
+                           ptrdiff_t rows, const S *from, ptrdiff_t pitch, const factor *scale, int storage) {
     V square[VL];
     S line[VL];
     UNROLL(16)
@@ -157,11 +157,10 @@ INLINE void scatter_square(const lg_view *view, char *at, ptrdiff_t apart, int d
     for (int i = 0; i < VL; i++, at += view->stride[1]) {
         if (i >= classes) continue;
         if (i + CLASSES_AHEAD < classes) prefetch_to(at + CLASSES_AHEAD * view->stride[1]);
-        if (direct && rows == VL) st((S *)at, square[i]);
-        else if (direct) st_n((S *)at, square[i], rows);
+        if (direct) put(at, 0, square[i], rows, storage);
         else {
             st(line, square[i]);
-            store_run(at, apart, rows, view->storage, line);
+            store_run(at, apart, rows, storage, line);
         }
     }
 }
@@ -170,7 +169,7 @@ INLINE void scatter_square(const lg_view *view, char *at, ptrdiff_t apart, int d
 static void gather(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t c, ptrdiff_t n,
                    S *tile, ptrdiff_t pitch) {
     const ptrdiff_t apart = lg_row_stride(view, j->inner), step = view->stride[1];
-    const int squares = lg_by_class(view, j->inner), direct = computed(view) && apart == (ptrdiff_t)sizeof(S);
+    const int squares = lg_by_class(view, j->inner), direct = apart == lg_size(view->storage);
     for (ptrdiff_t r = 0; r < rows && !squares; r++)
         load_run(at_row(view, row + r, j->inner) + c * step, step, n, view->storage, tile + r * pitch);
     for (ptrdiff_t i = 0; i < n && squares; i += VL)
@@ -178,8 +177,9 @@ static void gather(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptr
             const char *at = at_row(view, row + r, j->inner) + (c + i) * step;
             S *to = tile + r * pitch + i;
             k = side_by_side(j, row + r, rows - r);
-            if (direct && k == VL && n - i >= VL) gather_square(view, at, apart, 1, VL, VL, to, pitch);
-            else gather_square(view, at, apart, direct, n - i, k, to, pitch);
+            if (direct && k == VL && n - i >= VL)
+                BY_STORAGE(view->storage, gather_square, view, at, apart, 1, VL, VL, to, pitch);
+            else gather_square(view, at, apart, direct, n - i, k, to, pitch, view->storage);
         }
 }
 /* Classes from c to c + n of neighbours, to the cache. */
@@ -195,7 +195,7 @@ INLINE void prefetch_classes(const lg_view *view, const lg_rows_job *j, ptrdiff_
 static void scatter(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, const S *tile,
                     const factor *scale) {
     const ptrdiff_t n = j->classes, pitch = PITCH(n), apart = lg_row_stride(view, j->inner), step = view->stride[1];
-    const int squares = lg_by_class(view, j->inner), direct = computed(view) && apart == (ptrdiff_t)sizeof(S);
+    const int squares = lg_by_class(view, j->inner), direct = apart == lg_size(view->storage);
     for (ptrdiff_t r = 0; r < rows && !squares; r++)
         store_run(at_row(view, row + r, j->inner), step, n, view->storage, tile + r * pitch);
     for (ptrdiff_t c = 0; c < n && squares; c += VL)
@@ -205,7 +205,7 @@ static void scatter(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, pt
             const factor *f = scale ? scale + r : NULL;
             k = side_by_side(j, row + r, rows - r);
             if (direct && k == VL && n - c >= VL + CLASSES_AHEAD && f)
-                scatter_square(view, at, apart, 1, VL + CLASSES_AHEAD, VL, from, pitch, f);
-            else scatter_square(view, at, apart, direct, n - c, k, from, pitch, f);
+                BY_STORAGE(view->storage, scatter_square, view, at, apart, 1, VL + CLASSES_AHEAD, VL, from, pitch, f);
+            else scatter_square(view, at, apart, direct, n - c, k, from, pitch, f, view->storage);
         }
 }

@@ -67,9 +67,7 @@ INLINE void sum_one(const plan *p, rows_batch *t, ptrdiff_t k, int storage) {
     char *next = t->g[k].at ? t->g[k].at : p->out_runs && !p->stream ? t->to[k].at : NULL;
     put_row(&t->of, k, sum_row(x, p->x_runs, p->n, p->keeps ? t->term[k] : NULL, next));
 }
-static NOINLINE void sum_half(const plan *p, rows_batch *t, ptrdiff_t k) {
-    BY_HALF(t->x[k].storage, sum_one, p, t, k);
-}
+static NOINLINE void sum_half(const plan *p, rows_batch *t, ptrdiff_t k) { BY_HALF(t->x[k].storage, sum_one, p, t, k); }
 /* Rows that are no runs and not copied yet are copied here, one after another. */
 static void sum_each(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
