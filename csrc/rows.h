@@ -69,6 +69,7 @@ INLINE V logarithm_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
 INLINE ptrdiff_t dominant(lg_run x, ptrdiff_t n, const lg_row *row) {
     if (row->known || row->count != 1 || !(row->rest < row->unit)) return -1;
     ptrdiff_t k = 0;
+    while (k + VL <= n && !any_(eq_(get(x.at, k, VL, x.storage), set1((S)row->max)))) k += VL;
     while (k < n && element(x, k) != (S)row->max) k++;
     return k < n ? k : -1;
 }

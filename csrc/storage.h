@@ -191,7 +191,9 @@ INLINE lg_run from(lg_run x, ptrdiff_t i) { return (lg_run){x.at + i * lg_size(x
 INLINE const void *place(lg_run x, ptrdiff_t i) {
     return (const void *)((uintptr_t)x.at + (uintptr_t)(i * lg_size(x.storage)));
 }
-INLINE S element(lg_run x, ptrdiff_t i) { return first_(get(x.at, i, 1, x.storage)); }
+INLINE S element(lg_run x, ptrdiff_t i) {
+    return LG_DOUBLE || x.storage == COMPUTED ? ((const S *)x.at)[i] : first_(get(x.at, i, 1, x.storage));
+}
 INLINE void set_element(lg_run x, ptrdiff_t i, S v) { put(x.at, i, set1(v), 1, x.storage); }
 /* Elements before the first from which on it can be written past the cache, or -1 if there is none. */
 INLINE ptrdiff_t elements_before(lg_run x) {

@@ -318,7 +318,9 @@ INLINE lg_row sum_row(lg_run x, int in_place, ptrdiff_t n, S *keep, char *next) 
                 const lg_run there = from(x, i);
                 char *rest = next ? next + (there.at - x.at) : NULL;
                 if (i && i % PIECE == 0 && lg_stopped()) break;
-                for (ptrdiff_t c = 0; shift != 0 && c < k; c++) buffer[c] = element(there, c) - shift;
+                for (ptrdiff_t c = 0; shift != 0 && c < k; c += VL)
+                    st_k(buffer + c, get(there.at, c, k - c < VL ? k - c : VL, x.storage) - set1(shift),
+                         k - c < VL ? k - c : VL);
                 if (shift != 0) sum_terms(run_of(buffer), 0, k, &u, keep ? keep + i : NULL, rest, &a, NULL);
                 else sum_terms(there, in_place, k, &u, keep ? keep + i : NULL, rest, &a, NULL);
             }
