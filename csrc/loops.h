@@ -160,7 +160,7 @@ INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, int
         return map_run(op_##name, inputs, direction, weighted, 1, w, i, n, stream);                                    \
     }                                                                                                                  \
     static ptrdiff_t name##_##which(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                         \
-        if (w->plain) return name##_##which##_plain(w, i, n, stream);                                                  \
+        if (LG_DOUBLE || w->plain) return name##_##which##_plain(w, i, n, stream);                                     \
         return map_run(op_##name, inputs, direction, weighted, 0, w, i, n, stream);                                    \
     }
 #define DEFINE_LOSS_0(name, inputs)
