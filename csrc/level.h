@@ -23,11 +23,14 @@
 #include "nll.h"
 #include "sums.h"
 #include "batch.h"
+#include "abreast.h"
 #include "few.h"
+#include "beside.h"
 #include "rows.h"
 #include "row_ops.h"
 #include "walk.h"
 #include "statistics.h"
+#include "pairs.h"
 
 #if LG_DOUBLE
 #define LG_TABLE LG_NAME(kernels_f64)
@@ -46,6 +49,7 @@ const lg_kernels LG_TABLE = {
     .rows = rows,
     .nll = nll,
     .statistics = statistics,
+    .pairs = pairs,
     .labels = labels,
     .top = LG_NAME(top),
     .cut = LG_NAME(cut),

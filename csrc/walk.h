@@ -165,10 +165,10 @@ static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     p.x_tile = p.terms + p.batch * p.pitch;
     p.g_tile = p.x_tile + p.batch * p.pitch;
     p.x_runs = is_run(&j->x, n) && (computed(&j->x) || (p.result->any && !j->lse_given)) && !j->factor.at;
-    p.g_runs = j->grad.at && is_run(&j->grad, n);
+    p.g_runs = j->grad.at && is_run(&j->grad, n) && (computed(&j->grad) || p.result->any);
     p.has_out = j->out.at != NULL;
     p.out_runs = p.has_out && !p.result->writes && is_run(&j->out, n);
-    p.keeps = p.result->terms && (p.has_out || j->factor.at);
+    p.keeps = p.result->terms && (p.has_out || j->factor.at || j->what == LG_PAIRS);
     const int few = n <= FEWEST && !j->lse_given;
     p.whole = !p.x_runs && (few || j->lse_given || !p.result->once);
     p.by_class = lg_by_class(&j->x, j->inner);
@@ -190,6 +190,10 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const result *result = result_of(j);
     if (few_classes(j, result)) {
         few_rows(j, result, begin, end);
+        return;
+    }
+    if (rows_beside(j, result)) {
+        walk_beside(j, result, begin, end);
         return;
     }
     const plan p = plan_of(j, end - begin);
