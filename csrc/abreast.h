@@ -103,7 +103,7 @@ INLINE void mend_abreast(abreast *a, ptrdiff_t n, V seen, lg_batch *b, ptrdiff_t
     for (ptrdiff_t r = 0; r < many; r++) {
         if (good[r] != 0 || (skip && skip[r])) continue;
         for (ptrdiff_t c = 0; c < n; c++) x[c] = ((const S *)(a->logit + c))[r];
-        put_row(b, at + r, sum_row(x, 0, n, e, NULL));
+        put_row(b, at + r, sum_row(run_of(x), 0, n, e, NULL));
         for (ptrdiff_t c = 0; c < n; c++) ((S *)(a->term + c))[r] = e[c];
     }
 }

@@ -6,9 +6,10 @@ typedef struct {
     int skips, skip[LG_ROWS]; /* rows that are left out: value and gradient are 0 */
     int is_far[LG_ROWS];      /* rows whose factors leave the usual range */
     int64_t label[LG_ROWS];
-    S *x[LG_ROWS], *g[LG_ROWS];     /* logits and incoming gradient, NULL without one */
-    S *term[LG_ROWS], *to[LG_ROWS]; /* terms, and where the results go: the output, or the terms' place */
-    factor scale[LG_ROWS];          /* of the terms */
+    lg_run x[LG_ROWS], g[LG_ROWS]; /* logits, and incoming gradient if there is one */
+    S *term[LG_ROWS];
+    lg_run to[LG_ROWS];    /* where the results go: the output, or the terms' place */
+    factor scale[LG_ROWS]; /* of the terms */
     double value[LG_ROWS];
     S rounded[LG_ROWS]; /* the values, weighted */
     lg_batch of;
@@ -26,6 +27,7 @@ typedef struct {
     int terms;    /* it is made of the terms: they are kept */
     int shares;   /* it is each term times its row's factor */
     int once;     /* it needs the logits once: they are copied a piece at a time */
+    int any;      /* it takes logits in any storage, where they lie */
     int labelled; /* its value is the loss of a label, else the log-sum-exp */
     int always;   /* also its value needs the last step, which is else for outputs */
     int writes;   /* that step writes the output as well */

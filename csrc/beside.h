@@ -24,74 +24,46 @@ INLINE int rows_beside(const lg_rows_job *j, const result *r) {
 
 /* ---- to and from columns ---- */
 
-/* k neighbours of one class */
-INLINE V load_beside(const char *at, ptrdiff_t k, int storage) {
-#if !LG_DOUBLE
-    if (storage == LG_F16 || storage == LG_BF16) return load_halves(at, 2, k, storage);
-#endif
-    (void)storage;
-    return ld_k((const S *)at, k);
-}
-INLINE void store_beside(char *at, ptrdiff_t k, int storage, int stream, V v) {
-#if !LG_DOUBLE
-    if (storage == LG_F16 || storage == LG_BF16) {
-        store_halves(at, 2, k, storage, v);
-        return;
-    }
-#endif
-    (void)storage;
-    if (stream && k == VL && (uintptr_t)at % VBYTES == 0) stream_((S *)at, v);
-    else st_k((S *)at, v, k);
-}
 /* The lines of so many bytes, which may begin within one. */
 INLINE void fetch_lines(const char *at, ptrdiff_t bytes) {
-    for (ptrdiff_t i = -(ptrdiff_t)((uintptr_t)at % 64); i < bytes; i += 64) prefetch_later((const S *)(at + i), 0);
+    for (ptrdiff_t i = -(ptrdiff_t)((uintptr_t)at % 64); i < bytes; i += 64)
+        prefetch_later((const void *)((uintptr_t)at + (uintptr_t)i));
 }
 /* n classes of `many` rows from `at` on */
-INLINE void read_columns(const char *at, ptrdiff_t step, ptrdiff_t many, ptrdiff_t n, int storage, V *column,
-                         ptrdiff_t pitch) {
+INLINE void read_columns(const char *at, ptrdiff_t step, ptrdiff_t many, ptrdiff_t n, V *column, ptrdiff_t pitch,
+                         int storage) {
     const ptrdiff_t size = lg_size(storage);
     for (ptrdiff_t c = 0; c < n; c++, at += step, column++) {
         fetch_lines(at + CLASSES_BEFORE * step, many * size);
         V *to = column;
         ptrdiff_t r = 0;
-        for (; r + VL <= many; r += VL, to += pitch) *to = load_beside(at + r * size, VL, storage);
-        if (r < many) *to = load_beside(at + r * size, many - r, storage);
+        for (; r + VL <= many; r += VL, to += pitch) *to = get(at, r, VL, storage);
+        if (r < many) *to = get(at, r, many - r, storage);
     }
 }
-INLINE void write_columns(char *at, ptrdiff_t step, ptrdiff_t many, ptrdiff_t n, int storage, int stream,
-                          const V *column, ptrdiff_t pitch) {
+INLINE void write_columns(char *at, ptrdiff_t step, ptrdiff_t many, ptrdiff_t n, int stream, const V *column,
+                          ptrdiff_t pitch, int storage) {
     const ptrdiff_t size = lg_size(storage);
     for (ptrdiff_t c = 0; c < n; c++, at += step, column++) {
         for (ptrdiff_t i = 0; !stream && i < many * size; i += 64) prefetch_to(at + CLASSES_BEFORE * step + i);
         const V *from = column;
         ptrdiff_t r = 0;
-        for (; r + VL <= many; r += VL, from += pitch) store_beside(at + r * size, VL, storage, stream, *from);
-        if (r < many) store_beside(at + r * size, many - r, storage, stream, *from);
+        const int past = stream && (uintptr_t)at % (uintptr_t)(VL * size) == 0;
+        for (; r + VL <= many; r += VL, from += pitch)
+            if (past) put_past(at, r, *from, storage);
+            else put(at, r, *from, VL, storage);
+        if (r < many) put(at, r, *from, many - r, storage);
     }
 }
-/* A storage is best known when this is compiled. */
-#if LG_DOUBLE
-#define BY_STORAGE(call) call(LG_F64)
-#else
-#define BY_STORAGE(call)                                                                                               \
-    if (view->storage == LG_F16) call(LG_F16);                                                                         \
-    else if (view->storage == LG_BF16) call(LG_BF16);                                                                  \
-    else call(LG_F32)
-#endif
 static void read_beside(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, ptrdiff_t class,
                         ptrdiff_t n, V *column, ptrdiff_t pitch) {
     const char *at = at_row(view, row, j->inner) + class * view->stride[1];
-#define READ(storage) read_columns(at, view->stride[1], many, n, storage, column, pitch)
-    BY_STORAGE(READ);
-#undef READ
+    BY_STORAGE(view->storage, read_columns, at, view->stride[1], many, n, column, pitch);
 }
 static void write_beside(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, ptrdiff_t class,
                          ptrdiff_t n, int stream, const V *column, ptrdiff_t pitch) {
     char *at = at_row(view, row, j->inner) + class * view->stride[1];
-#define WRITE(storage) write_columns(at, view->stride[1], many, n, storage, stream, column, pitch)
-    BY_STORAGE(WRITE);
-#undef WRITE
+    BY_STORAGE(view->storage, write_columns, at, view->stride[1], many, n, stream, column, pitch);
 }
 
 /* ---- sums ---- */
@@ -183,7 +155,7 @@ static void mend_columns(beside *w, const lg_rows_job *j, const columns_sum *a, 
     for (ptrdiff_t k = 0; k < many; k++) {
         if (good[k] != 0 || w->f.skip[at + k]) continue;
         gather(&j->x, j, w->f.row + at + k, 1, 0, n, x, 0);
-        put_row(&w->f.b, at + k, sum_row(x, 0, n, e, NULL));
+        put_row(&w->f.b, at + k, sum_row(run_of(x), 0, n, e, NULL));
         for (ptrdiff_t c = 0; w->terms && c < n; c++) ((S *)(w->column + at / VL * w->pitch + c))[k] = e[c];
     }
 }
@@ -294,7 +266,7 @@ static void walk_beside(const lg_rows_job *j, const result *r, ptrdiff_t begin, 
     w.terms = w.keeps && r->terms;
     w.grad = w.column + batch / VL * PITCH(n);
     w.row = (S *)(w.grad + batch / VL * PITCH(n));
-    w.stream = w.keeps && (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S) >= STREAM_BYTES;
+    w.stream = w.keeps && (size_t)(j->outer * j->inner * n * lg_size(j->out.storage)) >= STREAM_BYTES;
     for (ptrdiff_t row = begin, look = begin; row < end && !stops(&look, row, n); row += w.many) {
         w.f.row = row;
         w.many = many_beside(j, row, end - row, batch);

@@ -87,18 +87,23 @@ static lg_view run_view(const void *at, int storage) {
     return (lg_view){(char *)at, {0, 0, lg_size(storage)}, storage};
 }
 
-/* A short run of which all is given, in the type that is computed in, needs no job. Whether it was one, and is done. */
-static int short_run(int op, int direction, int storage, ptrdiff_t n, const void *const *in, void *out,
+/* A short run of which all is given needs no job. Whether it was one, and is done. */
+static int short_run(int op, int direction, int storage, ptrdiff_t n, const void *const *given, void *to,
                      const double *param) {
-    if (n < 0 || n > LG_BLOCK || storage < 0 || storage >= LG_COMPUTED || op < 0 || op >= OPS) return 0;
-    if ((direction != LG_FORWARD && direction != LG_BACKWARD) || !out || (lg_ops[op].parameters && !param)) return 0;
+    if (n < 0 || n > LG_BLOCK || !is_storage(storage) || op < 0 || op >= OPS) return 0;
+    if ((direction != LG_FORWARD && direction != LG_BACKWARD) || !to || (lg_ops[op].parameters && !param)) return 0;
     const int backward = direction == LG_BACKWARD, inputs = lg_ops[op].inputs;
     if (inputs > 2) return 0;
-    for (int k = !backward; k <= inputs; k++)
-        if (!in[k]) return 0;
+    lg_run in[3];
+    const lg_run out = {to, storage};
+    for (int k = !backward; k <= inputs; k++) {
+        if (!given[k]) return 0;
+        in[k] = (lg_run){(char *)given[k], storage};
+    }
     double own[PARAMETERS];
+    const lg_kernels *kernels = lg_active->kernels[lg_computed(storage)];
     const lg_environment found = lg_enter();
-    lg_active->kernels[storage]->map(op, direction, in + !backward, &out, n, take_parameters(op, param, own), 0, NULL);
+    kernels->map(op, direction, in + !backward, &out, n, take_parameters(op, param, own), 0, NULL);
     lg_leave(found);
     return 1;
 }

@@ -206,7 +206,8 @@ static far far_slope(const far_row *w, ptrdiff_t c, int is_softmax) {
 }
 
 /* The gradient of a row to out, which may be what it is read from; max and known as in lg_row. */
-static NOINLINE void far_gradient(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t label, double max, int known, S *out) {
+static NOINLINE void far_gradient(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t label, double max, int known,
+                                  lg_run out) {
     far_row w = {.j = j, .row = row, .label = label, .max = max, .known = known};
     const far up = far_factor(j, row);
     far_measure(&w);
@@ -214,7 +215,7 @@ static NOINLINE void far_gradient(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t
         const far slope = j->what == LG_LOGSUMEXP_BACKWARD ? far_over(far_term(&w, c), w.total)
                                                            : far_slope(&w, c, j->what == LG_SOFTMAX_BACKWARD);
         if (c && c % PIECE == 0 && lg_stopped()) break;
-        out[c] = (S)LG_NAME(far_value)(far_share(slope, up));
+        set_element(out, c, (S)LG_NAME(far_value)(far_share(slope, up)));
     }
 }
 

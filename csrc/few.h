@@ -57,31 +57,45 @@ INLINE void write_lines(char *to, ptrdiff_t apart, ptrdiff_t many, ptrdiff_t n, 
 INLINE int even(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many) {
     return j->inner == 1 || row % j->inner + many <= j->inner;
 }
+/* Rows that are neighbours, class by class. */
+INLINE void read_classes(const char *at, ptrdiff_t step, ptrdiff_t many, ptrdiff_t n, V *column, int storage) {
+    for (ptrdiff_t c = 0; c < n; c++, at += step) column[c] = get(at, 0, many, storage);
+}
+INLINE void write_classes(char *at, ptrdiff_t step, ptrdiff_t many, ptrdiff_t n, const V *column, int storage) {
+    for (ptrdiff_t c = 0; c < n; c++, at += step) put(at, 0, column[c], many, storage);
+}
+/* Whether rows, which are runs, follow each other: they are one run then. */
+INLINE int follow(const lg_view *view, ptrdiff_t n, ptrdiff_t apart) {
+    return is_run(view, n) && apart == n * lg_size(view->storage);
+}
 static void read_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, V *column) {
-    const ptrdiff_t n = j->classes, apart = lg_row_stride(view, j->inner);
+    const ptrdiff_t n = j->classes, apart = lg_row_stride(view, j->inner), size = lg_size(view->storage);
     const char *at = at_row(view, row, j->inner);
-    if (computed(view) && apart == (ptrdiff_t)sizeof(S) && even(j, row, many)) {
-        for (ptrdiff_t c = 0; c < n; c++, at += view->stride[1])
-            column[c] = many == VL ? ld((const S *)at) : ld_n((const S *)at, many, 0);
-    } else if (runs(view, n) && even(j, row, many)) read_lines(at, apart, many, n, column);
+    const int evenly = even(j, row, many);
+    if (evenly && apart == size) BY_STORAGE(view->storage, read_classes, at, view->stride[1], many, n, column);
+    else if (evenly && runs(view, n)) read_lines(at, apart, many, n, column);
     else {
         S tile[VL * FEW];
-        gather(view, j, row, many, 0, n, tile, FEW);
-        read_lines((const char *)tile, FEW * (ptrdiff_t)sizeof(S), many, n, column);
+        const int together = evenly && follow(view, n, apart);
+        const ptrdiff_t pitch = together ? n : FEW;
+        if (together) load_run(at, size, many * n, view->storage, tile);
+        else gather(view, j, row, many, 0, n, tile, pitch);
+        read_lines((const char *)tile, pitch * (ptrdiff_t)sizeof(S), many, n, column);
     }
 }
 static void write_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, const V *column) {
-    const ptrdiff_t n = j->classes, apart = lg_row_stride(view, j->inner);
+    const ptrdiff_t n = j->classes, apart = lg_row_stride(view, j->inner), size = lg_size(view->storage);
     char *at = at_row(view, row, j->inner);
-    if (computed(view) && apart == (ptrdiff_t)sizeof(S) && even(j, row, many)) {
-        for (ptrdiff_t c = 0; c < n; c++, at += view->stride[1])
-            if (many == VL) st((S *)at, column[c]);
-            else st_n((S *)at, column[c], many);
-    } else if (runs(view, n) && even(j, row, many)) write_lines(at, apart, many, n, column);
+    const int evenly = even(j, row, many);
+    if (evenly && apart == size) BY_STORAGE(view->storage, write_classes, at, view->stride[1], many, n, column);
+    else if (evenly && runs(view, n)) write_lines(at, apart, many, n, column);
     else {
         S tile[VL * 2 * FEW]; /* as scatter wants it: see lg_pitch */
-        write_lines((char *)tile, PITCH(n) * (ptrdiff_t)sizeof(S), many, n, column);
-        scatter(view, j, row, many, tile, NULL);
+        const int together = evenly && follow(view, n, apart);
+        const ptrdiff_t pitch = together ? n : PITCH(n);
+        write_lines((char *)tile, pitch * (ptrdiff_t)sizeof(S), many, n, column);
+        if (together) store_run(at, size, many * n, view->storage, tile);
+        else scatter(view, j, row, many, tile, NULL);
     }
 }
 
@@ -128,9 +142,9 @@ INLINE void begin_batch(few_batch *f, const lg_rows_job *j, const result *r, ptr
 /* Fetches the lines of as many rows as are abreast, if they lie one after another, from `ahead` elements further. */
 INLINE void fetch_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t ahead) {
     const ptrdiff_t n = j->classes;
-    if (!view->at || j->inner != 1 || !runs(view, n) || view->stride[0] != n * (ptrdiff_t)sizeof(S)) return;
-    const S *at = (const S *)at_row(view, row, 1);
-    for (ptrdiff_t i = 0; i < n * VL; i += LANES) prefetch_later(at, i + ahead);
+    if (!view->at || j->inner != 1 || !follow(view, n, view->stride[0])) return;
+    const lg_run at = {at_row(view, row, 1), view->storage};
+    for (ptrdiff_t i = 0; i < n * VL; i += 64 / lg_size(view->storage)) prefetch_later(place(at, i + ahead));
 }
 
 INLINE V labels_abreast(const few_batch *f, ptrdiff_t at, ptrdiff_t many) {
@@ -200,7 +214,7 @@ static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, in
     for (ptrdiff_t r = 0; r < many; r++) {
         const ptrdiff_t k = at + r;
         if (!(is_far[r] != 0 || f->is_far[k]) || f->b.total[k] != f->b.total[k] || (labelled && f->skip[k])) continue;
-        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, out);
+        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, run_of(out));
         for (ptrdiff_t c = 0; c < j->classes; c++) ((S *)(v + c))[r] = out[c];
     }
 }

@@ -10,19 +10,16 @@ enum {
     FEW = 128        /* elements of lines that are summed side by side */
 };
 
-/* Whether a view's elements along the inner axis are a run of the computed type. */
-static int is_run(const lg_view *v, int computed) {
-    return v->storage == computed && v->stride[2] == lg_size(computed);
-}
+/* Whether a view's elements along the inner axis are a run. */
+static int is_run(const lg_view *v) { return v->stride[2] == lg_size(v->storage); }
 
 /* One block's operand: where it lies if it is a run, else a copy in buffer (a stride of 0 is copied once). */
-static const void *fetch(const lg_kernels *kernels, const lg_view *v, const char *at, ptrdiff_t n, int computed,
-                         char *buffer, int *filled) {
-    if (is_run(v, computed) || (n == 1 && v->storage == computed)) return at;
-    if (v->stride[2] == 0 && *filled) return buffer;
-    kernels->load(at, v->stride[2], n, v->storage, buffer);
+static lg_run fetch(const lg_kernels *kernels, const lg_view *v, char *at, ptrdiff_t n, int computed, char *buffer,
+                    int *filled) {
+    if (is_run(v) || n == 1) return (lg_run){at, v->storage};
+    if (v->stride[2] != 0 || !*filled) kernels->load(at, v->stride[2], n, v->storage, buffer);
     *filled = 1;
-    return buffer;
+    return (lg_run){buffer, computed};
 }
 
 /* ---- maps ---- */
@@ -47,26 +44,27 @@ typedef struct {
 /* n elements from the i-th of the line (a, b) on. */
 static void map_block(map_walk *w, ptrdiff_t a, ptrdiff_t b, ptrdiff_t i, ptrdiff_t n) {
     const lg_map_job *job = w->job;
-    const void *in[LG_MAX_INPUTS + 1];
-    void *out[LG_MAX_OUTPUTS];
+    lg_run in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
     lg_weights weights = {NULL, NULL, job->up};
     int *filled = w->filled + LG_MAX_INPUTS + 1;
 #define AT(view) ((view).at + a * (view).stride[0] + b * (view).stride[1] + i * (view).stride[2])
     for (int v = 0; v < job->inputs; v++)
         in[v] = fetch(w->kernels, &job->in[v], AT(job->in[v]), n, w->computed, w->in_buffer[v], &w->filled[v]);
     if (job->weight.at)
-        weights.weight = fetch(w->kernels, &job->weight, AT(job->weight), n, w->computed, w->weight_buffer[0], filled);
+        weights.weight =
+            fetch(w->kernels, &job->weight, AT(job->weight), n, w->computed, w->weight_buffer[0], filled).at;
     if (job->shift.at)
-        weights.shift = fetch(w->kernels, &job->shift, AT(job->shift), n, w->computed, w->weight_buffer[1], filled + 1);
+        weights.shift =
+            fetch(w->kernels, &job->shift, AT(job->shift), n, w->computed, w->weight_buffer[1], filled + 1).at;
     for (int v = 0; v < job->outputs; v++) {
-        const int direct = is_run(&job->out[v], w->computed) && !(v == 0 && job->sum);
-        out[v] = direct ? (void *)AT(job->out[v]) : w->out_buffer[v];
+        const int direct = is_run(&job->out[v]) && !(v == 0 && job->sum);
+        out[v] = direct ? (lg_run){AT(job->out[v]), job->out[v].storage} : (lg_run){w->out_buffer[v], w->computed};
     }
     w->kernels->map(job->op, job->direction, in, out, n, job->param, w->stream, weights.weight ? &weights : NULL);
-    if (job->sum) w->kernels->sum(out[0], n, w->sum);
+    if (job->sum) w->kernels->sum(out[0].at, n, w->sum);
     for (int v = 0; v < job->outputs; v++)
-        if (out[v] == w->out_buffer[v] && !(v == 0 && job->sum))
-            w->kernels->store(AT(job->out[v]), job->out[v].stride[2], n, job->out[v].storage, out[v]);
+        if (out[v].at == w->out_buffer[v] && !(v == 0 && job->sum))
+            w->kernels->store(AT(job->out[v]), job->out[v].stride[2], n, job->out[v].storage, out[v].at);
 #undef AT
 }
 
@@ -78,10 +76,10 @@ static void map_lines(const lg_way *way, const lg_map_job *job, lg_sum *sum, ptr
     w.computed = way->computed;
     w.sum = sum;
     int all_runs = !job->weight.at && !job->sum;
-    for (int k = 0; k < job->inputs; k++) all_runs &= is_run(&job->in[k], w.computed);
-    for (int k = 0; k < job->outputs; k++) all_runs &= is_run(&job->out[k], w.computed);
+    for (int k = 0; k < job->inputs; k++) all_runs &= is_run(&job->in[k]);
+    for (int k = 0; k < job->outputs; k++) all_runs &= is_run(&job->out[k]);
     const ptrdiff_t block = all_runs ? PIECE : LG_BLOCK;
-    w.stream = all_runs && n * lg_size(w.computed) >= STREAM_BYTES; /* whatever the part */
+    w.stream = all_runs && n * lg_size(job->out[job->outputs - 1].storage) >= STREAM_BYTES; /* whatever the part */
     ptrdiff_t look = begin + PIECE;
     for (ptrdiff_t at = begin; at < end;) {
         const ptrdiff_t line = at / n, i = at - line * n, left = end < line * n + n ? end - at : n - i;
@@ -183,7 +181,8 @@ int lg_map(const lg_way *way, const lg_map_job *job) {
 static void line_values(const lg_kernels *kernels, const lg_map_job *job, int computed, ptrdiff_t line, ptrdiff_t i,
                         ptrdiff_t n, void *out) {
     _Alignas(64) char buffer[LG_MAX_INPUTS][LG_BLOCK * 8];
-    const void *in[LG_MAX_INPUTS];
+    lg_run in[LG_MAX_INPUTS];
+    const lg_run to = {out, computed};
     const ptrdiff_t a = line / job->shape[1], b = line % job->shape[1];
     for (int k = 0; k < job->inputs; k++) {
         const lg_view *v = &job->in[k];
@@ -191,7 +190,7 @@ static void line_values(const lg_kernels *kernels, const lg_map_job *job, int co
         in[k] = fetch(kernels, v, v->at + a * v->stride[0] + b * v->stride[1] + i * v->stride[2], n, computed,
                       buffer[k], &filled);
     }
-    kernels->map(job->op, LG_FORWARD, in, &out, n, job->param, 0, NULL);
+    kernels->map(job->op, LG_FORWARD, in, &to, n, job->param, 0, NULL);
 }
 
 /* ---- columns ---- */
@@ -311,7 +310,7 @@ static void short_lines(const lg_way *way, const lg_map_job *job, ptrdiff_t begi
     _Alignas(64) char value[LG_BLOCK * 8];
     int together = 1; /* whether lines follow each other in memory */
     for (int k = 0; k < job->inputs; k++)
-        together &= is_run(&job->in[k], way->computed) && job->in[k].stride[1] == n * size;
+        together &= is_run(&job->in[k]) && job->in[k].stride[1] == n * lg_size(job->in[k].storage);
     for (ptrdiff_t line = begin, rows; line < end; line += rows) {
         const ptrdiff_t left = job->shape[1] - line % job->shape[1];
         rows = end - line < most ? end - line : most;
@@ -364,7 +363,7 @@ int lg_line_sums(const lg_way *way, const lg_map_job *job, double *to) {
 
 typedef struct {
     const lg_way *way;
-    lg_view x;
+    lg_run x;
     double most;
     int *outside;
 } range_call;
@@ -373,16 +372,12 @@ static void range_part(void *call, void *total, void *unused, ptrdiff_t begin, p
     const range_call *c = call;
     const lg_environment found = lg_enter();
     const lg_kernels *kernels = c->way->level->kernels[c->way->computed];
-    const ptrdiff_t block = is_run(&c->x, c->way->computed) ? PIECE : LG_BLOCK;
-    _Alignas(64) char buffer[LG_BLOCK * 8];
+    const ptrdiff_t size = lg_size(c->x.storage);
     int *outside = total;
     (void)unused;
-    for (ptrdiff_t at = begin; at < end && !*outside; at += block) {
-        const ptrdiff_t n = end - at < block ? end - at : block;
-        int filled = 0;
-        const void *x = fetch(kernels, &c->x, c->x.at + at * c->x.stride[2], n, c->way->computed, buffer, &filled);
-        *outside = !kernels->within(x, n, c->most);
-        if ((at - begin) % PIECE == 0 && lg_stopped()) break;
+    for (ptrdiff_t at = begin; at < end && !*outside && !lg_stopped(); at += PIECE) {
+        const lg_run x = {c->x.at + at * size, c->x.storage};
+        *outside = !kernels->within(&x, end - at < PIECE ? end - at : PIECE, c->most);
     }
     lg_leave(found);
 }
@@ -391,7 +386,7 @@ static void merge_ranges(void *call, const void *total) { *((range_call *)call)-
 
 int lg_within(const lg_way *way, const char *x, int storage, ptrdiff_t n, double most, int *good) {
     int outside = 0;
-    range_call call = {way, {(char *)x, {0, 0, lg_size(storage)}, storage}, most, &outside};
+    range_call call = {way, {(char *)x, storage}, most, &outside};
     const lg_work work = {range_part, merge_ranges, &call, &outside, sizeof outside, 0, n, 1};
     const int status = lg_share(&work, way->threads, way->look);
     *good = !outside;

@@ -39,6 +39,12 @@ ptrdiff_t lg_columns_add(int64_t *const *column, ptrdiff_t first, ptrdiff_t size
 /* Outputs of this size, besides inputs of it, hardly stay in the cache: they are stored past it. */
 #define STREAM_BYTES (12 << 20)
 
+/* Neighbours in their own storage: of the computed type, or of a half type that is computed in it. */
+typedef struct {
+    char *at;
+    int storage;
+} lg_run;
+
 /* ---- elementwise ---- */
 /* Weights of a loss, contiguous, as lg_map_job has them. */
 typedef struct {
@@ -191,16 +197,16 @@ typedef struct {
 
 /* ---- the table ---- */
 typedef struct {
-    /* Contiguous runs of n elements. in: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming gradient first, then the
+    /* Runs of n elements. in: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming gradient first, then the
      * op's own. stream: the last output is stored past the cache. weights may be NULL. */
-    void (*map)(int op, int direction, const void *const *in, void *const *out, ptrdiff_t n, const double *param,
+    void (*map)(int op, int direction, const lg_run *in, const lg_run *out, ptrdiff_t n, const double *param,
                 int stream, const lg_weights *weights);
     /* n elements `stride` bytes apart to and from a run of the computed type */
     void (*load)(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to);
     void (*store)(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, const void *from);
     void (*sum)(const void *values, ptrdiff_t n, lg_sum *sum);
     void (*sum_rows)(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to);
-    int (*within)(const void *x, ptrdiff_t n, double most); /* whether all are from 0 to most */
+    int (*within)(const lg_run *x, ptrdiff_t n, double most); /* whether all are from 0 to most */
     void (*add_columns)(const void *terms, ptrdiff_t n, double *s, double *e, double *lost);
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*nll)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
@@ -211,7 +217,7 @@ typedef struct {
     lg_cut (*cut)(const double *value, ptrdiff_t n, double top, double *left, int64_t *whole);
     void (*bins)(const double *confidence, const double *loss, ptrdiff_t n, lg_bins of, int64_t *bin, int64_t *size);
     lg_squares (*squares)(const void *x, ptrdiff_t n, double unit);
-    void (*scale)(const void *x, ptrdiff_t n, double a, double b, void *out); /* x a b */
+    void (*scale)(const void *x, ptrdiff_t n, double a, double b, const lg_run *out); /* x a b */
 } lg_kernels;
 
 typedef struct {

@@ -45,9 +45,9 @@ static void labels(const lg_label_job *j, ptrdiff_t begin, ptrdiff_t end) {
             ones[l] = 1;
             wide[l] = (double)x[l];
         }
-        const void *const in[3] = {x, t, ones};
-        void *const out[1] = {(S *)j->loss + i};
-        map(OP_binary_cross_entropy_with_logits, LG_FORWARD, in, out, k, NULL, 0, NULL);
+        const lg_run in[3] = {{(char *)x, COMPUTED}, {(char *)t, COMPUTED}, {(char *)ones, COMPUTED}};
+        const lg_run out = {(char *)((S *)j->loss + i), COMPUTED};
+        map(OP_binary_cross_entropy_with_logits, LG_FORWARD, in, &out, k, NULL, 0, NULL);
         LG_NAME(label_figures)(wide, j->target + i, k, j->limit, j->probability + i, j->entropy + i, j->brier + i,
                                j->outcome + i);
     }

@@ -11,8 +11,10 @@ typedef void op_fn(const V *in, const S *p, outcome r);
 /* What a loop walks over. A weight, if there is one, times 2^shift, if that is given, multiplies values and gradients;
  * gradients are multiplied by 2^up as well. */
 typedef struct {
-    const S *in[LG_MAX_INPUTS + 1], *weight, *shift;
-    S *out[LG_MAX_OUTPUTS], p[4], up;
+    lg_run in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
+    const S *weight, *shift;
+    S p[4], up;
+    int plain; /* whether all are stored as S: else their storage is asked for at every step */
 } operands;
 typedef void careful_fn(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k);
 typedef ptrdiff_t run_fn(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream);
@@ -55,8 +57,9 @@ INLINE void careful_step(op_fn *op, int inputs, const operands *w, int direction
     const int first = direction != LG_FORWARD;
     const V zero = set1(0), one = set1(1);
     V v[LG_MAX_INPUTS + 1] = {one};
-    for (int j = 0; j < inputs; j++) v[j + 1] = ld_k(w->in[j + first] + i, k);
-    const V g = first ? ld_k(w->in[0] + i, k) : one, weight = w->weight ? ld_k(w->weight + i, k) : one;
+    for (int j = 0; j < inputs; j++) v[j + 1] = get(w->in[j + first].at, i, k, w->in[j + first].storage);
+    const V g = first ? get(w->in[0].at, i, k, w->in[0].storage) : one,
+            weight = w->weight ? ld_k(w->weight + i, k) : one;
     const V shift = w->shift ? ld_k(w->shift + i, k) : zero, up = shift + set1(w->up);
     V y, careful_y, n = zero;
     slope d, careful_d;
@@ -72,8 +75,9 @@ INLINE void careful_step(op_fn *op, int inputs, const operands *w, int direction
         const M few = (M)(is_lost(one, weight, rounded_(y), weighed, far) | ne_(shift, zero));
         y = select_(few, any_product(one, weight, shift, shifted_(careful_y, n), zero), weighed);
     }
-    if (direction != LG_BACKWARD) st_k(w->out[0] + i, y, k);
-    if (first) st_k(w->out[direction == LG_VALUE_AND_GRAD] + i, product, k);
+    const lg_run *to = &w->out[direction == LG_VALUE_AND_GRAD];
+    if (direction != LG_BACKWARD) put(w->out[0].at, i, y, k, w->out[0].storage);
+    if (first) put(to->at, i, product, k, to->storage);
 }
 
 /* Values and products of `many` vectors; whether any of their elements may be lost. */
@@ -97,55 +101,67 @@ INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, V *y, const slope
     return lost;
 }
 
+/* The j-th inputs of `many` vectors, and a result of them. */
+INLINE void get_many(V v[][LG_MAX_INPUTS + 1], int j, const void *at, ptrdiff_t i, int many, ptrdiff_t k, int storage) {
+    for (int g = 0; g < many; g++) v[g][j] = get(at, i + g * VL, k, storage);
+}
+INLINE void put_many(void *at, ptrdiff_t i, const V *result, int many, ptrdiff_t k, int stream, int storage) {
+    if (stream)
+        for (int g = 0; g < many; g++) put_past(at, i + g * VL, result[g], storage);
+    else
+        for (int g = 0; g < many; g++) put(at, i + g * VL, result[g], k, storage);
+}
+
 /* `many` vectors side by side, so that their chains overlap; all are read before any is written. Nothing is, and the
  * answer is 0, if any element may be lost. */
-INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, const operands *w, ptrdiff_t i, int many,
-                    ptrdiff_t k, int stream) {
+INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, int plain, const operands *w, ptrdiff_t i,
+                    int many, ptrdiff_t k, int stream) {
     const int first = direction != LG_FORWARD, both = direction == LG_VALUE_AND_GRAD;
     V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], product[ABREAST], weight[ABREAST];
     slope d[ABREAST];
     I inside[ABREAST];
+    for (int j = 0; j < inputs + first; j++)
+        BY_STORAGE(plain ? COMPUTED : w->in[j].storage, get_many, v, j, w->in[j].at, i, many, k);
     for (int g = 0; g < many; g++) {
-        for (int j = 0; j < inputs + first; j++) v[g][j] = ld_k(w->in[j] + i + g * VL, k);
         weight[g] = weighted ? ld_k(w->weight + i + g * VL, k) : set1(1);
         inside[g] = iset1(0);
     }
     for (int g = 0; g < many; g++) op(v[g] + first, w->p, (outcome){&y[g], NULL, &d[g], &inside[g], 0});
     if (multiply(v, weight, y, d, inside, product, direction, weighted, many)) return 0;
-    for (int g = 0; g < many; g++)
-        for (int j = 0; j < 1 + both; j++) {
-            const V result = direction == LG_FORWARD || (both && j == 0) ? y[g] : product[g];
-            S *to = w->out[j] + i + g * VL;
-            if (stream && j == both && k == VL) stream_(to, result);
-            else st_k(to, result, k);
-        }
+    for (int j = 0; j < 1 + both; j++) {
+        const V *result = direction == LG_FORWARD || (both && j == 0) ? y : product;
+        BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result, many, k,
+                   stream && j == both);
+    }
     return 1;
 }
 
 /* Elements from the i-th on; up to which they are done, which is n if none may be lost. */
-INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, const operands *given, ptrdiff_t i,
-                         ptrdiff_t n, int stream) {
+INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, int plain, const operands *given,
+                         ptrdiff_t i, ptrdiff_t n, int stream) {
     const operands w = *given; /* which no store can change */
     const ptrdiff_t step = ABREAST * VL;
-    const S *to = w.out[direction == LG_VALUE_AND_GRAD];
-    if (!weighted && stream && n - i >= 2 * VL && (uintptr_t)to % sizeof(S) == 0) {
-        const ptrdiff_t lead = (ptrdiff_t)((-(uintptr_t)(to + i) % VBYTES) / sizeof(S));
-        if (lead && !map_step(op, inputs, direction, 0, &w, i, 1, lead, 0)) return i;
-        for (i += lead; i + step <= n; i += step)
-            if (!map_step(op, inputs, direction, 0, &w, i, ABREAST, VL, 1)) break;
-        fence_();
-        if (i + step <= n) return i;
-    }
+    if (plain && !weighted && stream) /* a loop of its own: asked inside, the results would wait in memory */
+        for (; i + step <= n; i += step)
+            if (!map_step(op, inputs, direction, 0, 1, &w, i, ABREAST, VL, 1)) return i;
     for (; i + step <= n; i += step)
-        if (!map_step(op, inputs, direction, weighted, &w, i, ABREAST, VL, 0)) return i;
-    for (; i + VL <= n; i += VL)
-        if (!map_step(op, inputs, direction, weighted, &w, i, 1, VL, 0)) return i;
-    return i == n || map_step(op, inputs, direction, weighted, &w, i, 1, n - i, 0) ? n : i;
+        if (!map_step(op, inputs, direction, weighted, plain, &w, i, ABREAST, VL, !plain && !weighted && stream))
+            return i;
+    for (; plain && i + VL <= n; i += VL)
+        if (!map_step(op, inputs, direction, weighted, 1, &w, i, 1, VL, 0)) return i;
+    for (; i < n; i += VL)
+        if (!map_step(op, inputs, direction, weighted, plain, &w, i, 1, n - i < VL ? n - i : VL, 0)) return i;
+    return n;
 }
 
+/* Apart: what is stored as S shares no registers with the conversions. */
 #define DEFINE_RUN(name, inputs, direction, weighted, which)                                                           \
+    static NOINLINE ptrdiff_t name##_##which##_plain(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {        \
+        return map_run(op_##name, inputs, direction, weighted, 1, w, i, n, stream);                                    \
+    }                                                                                                                  \
     static ptrdiff_t name##_##which(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                         \
-        return map_run(op_##name, inputs, direction, weighted, w, i, n, stream);                                       \
+        if (LG_DOUBLE || w->plain) return name##_##which##_plain(w, i, n, stream);                                     \
+        return map_run(op_##name, inputs, direction, weighted, 0, w, i, n, stream);                                    \
     }
 #define DEFINE_LOSS_0(name, inputs)
 #define DEFINE_LOSS_1(name, inputs)                                                                                    \
@@ -190,23 +206,32 @@ static const struct {
 #define OP_INDEX(name, inputs, parameters, is_loss, bound, derivative_bound) OP_##name,
 enum { LG_OPS(OP_INDEX) };
 
-static void map(int op, int direction, const void *const *in, void *const *out, ptrdiff_t n, const double *param,
+static void map(int op, int direction, const lg_run *in, const lg_run *out, ptrdiff_t n, const double *param,
                 int stream, const lg_weights *weights) {
-    const int inputs = maps[op].inputs;
-    operands w = {.weight = weights ? weights->weight : NULL};
-    for (int j = 0; j < inputs + (direction != LG_FORWARD); j++) w.in[j] = in[j];
-    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) w.out[j] = out[j];
+    operands w = {.weight = weights ? weights->weight : NULL, .plain = 1};
+    for (int j = 0; j < maps[op].inputs + (direction != LG_FORWARD); j++) {
+        w.in[j] = in[j];
+        w.plain &= in[j].storage == COMPUTED;
+    }
+    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) {
+        w.out[j] = out[j];
+        w.plain &= out[j].storage == COMPUTED;
+    }
     for (int j = 0; j < 4; j++) w.p[j] = param ? (S)param[j] : 0;
     if (weights) {
         w.shift = weights->shift;
         w.up = (S)weights->up;
     }
     const int all = w.shift || w.up != 0; /* are done with care */
-    for (ptrdiff_t i = 0; i < n;) {
+    const ptrdiff_t lead = stream ? elements_before(w.out[direction == LG_VALUE_AND_GRAD]) : 0;
+    stream &= lead >= 0;
+    if (lead > 0) maps[op].again(&w, direction, 0, lead);
+    for (ptrdiff_t i = lead > 0 ? lead : 0; i < n;) {
         if (!all) i = maps[op].run[weights != NULL][direction](&w, i, n, stream);
         for (const ptrdiff_t end = i + ABREAST * VL; i < n && i < end; i += VL)
             maps[op].again(&w, direction, i, n - i < VL ? n - i : VL);
     }
+    if (stream) fence_();
 }
 
 /* Sums of a block in W are exact while its magnitudes lie within a factor of each other that lets
@@ -313,13 +338,15 @@ static void sum_rows(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to)
     }
 }
 
-static int within(const void *x_, ptrdiff_t n, double most) {
-    const S *x = x_;
-    const V zero = set1(0), top = set1((S)most);
-    M outside = ne_(zero, zero);
+INLINE void see_outside(const void *at, ptrdiff_t n, V top, M *outside, int storage) {
     for (ptrdiff_t i = 0; i < n; i += VL) {
-        const V v = n - i >= VL ? ld(x + i) : ld_n(x + i, n - i, 0);
-        outside = (M)(outside | ne_(v, max_(zero, min_(v, top)))); /* NaN, too */
+        const V v = get(at, i, n - i < VL ? n - i : VL, storage);
+        *outside = (M)(*outside | ne_(v, max_(set1(0), min_(v, top)))); /* NaN, too */
     }
+}
+static int within(const lg_run *x, ptrdiff_t n, double most) {
+    const V zero = set1(0);
+    M outside = ne_(zero, zero);
+    BY_STORAGE(x->storage, see_outside, x->at, n, set1((S)most), &outside);
     return count_(outside) == 0;
 }

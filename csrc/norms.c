@@ -124,15 +124,15 @@ static void slopes(const lg_kernels *kernels, const lg_norm_job *job, const char
                    const lg_norm *norm, double grad, ptrdiff_t begin, ptrdiff_t end) {
     _Alignas(64) char buffer[LG_BLOCK * 8], result[LG_BLOCK * 8];
     const norm_factors f = factors_of(norm, grad, computed);
-    const int direct = job->out.storage == computed && job->out.stride[1] == lg_size(computed);
+    const int direct = job->out.stride[1] == lg_size(job->out.storage);
     for (ptrdiff_t i = begin; i < end; i += LG_BLOCK) {
         const ptrdiff_t n = end - i < LG_BLOCK ? end - i : LG_BLOCK;
         const void *x = block_of(kernels, &job->x, at + i * job->x.stride[1], n, computed, buffer);
-        char *to = out + i * job->out.stride[1];
-        void *here = direct ? (void *)to : result;
-        kernels->scale(x, n, f.first, f.second, here);
-        if (f.last != 1) kernels->scale(here, n, f.last, 1, here);
-        if (!direct) kernels->store(to, job->out.stride[1], n, job->out.storage, result);
+        const lg_run here = {result, computed};
+        const lg_run to = direct ? (lg_run){out + i * job->out.stride[1], job->out.storage} : here;
+        kernels->scale(x, n, f.first, f.second, f.last == 1 ? &to : &here);
+        if (f.last != 1) kernels->scale(result, n, f.last, 1, &to);
+        if (!direct) kernels->store(out + i * job->out.stride[1], job->out.stride[1], n, job->out.storage, result);
     }
 }
 

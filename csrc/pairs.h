@@ -271,7 +271,10 @@ INLINE wide shift_between(const lg_batch *x, const lg_batch *y, ptrdiff_t k) {
 INLINE int has_label(const plan *p, const pairs_batch *t, ptrdiff_t k) { return p->job->label.at && !t->base.skip[k]; }
 static two_rows two_rows_of(const plan *p, const pairs_batch *t, ptrdiff_t k) {
     const lg_batch *x = &t->base.of, *y = &t->other;
-    two_rows r = {.x = t->base.x[k], .y = t->base.g[k], .p = t->base.term[k], .q = t->other_term + k * p->pitch};
+    two_rows r = {.x = (const S *)t->base.x[k].at,
+                  .y = (const S *)t->base.g[k].at,
+                  .p = t->base.term[k],
+                  .q = t->other_term + k * p->pitch};
     r.x_max = x->max[k], r.y_max = y->max[k];
     r.x_rest = x->log_rest[k], r.y_rest = y->log_rest[k];
     r.shift = shift_between(x, y, k);
@@ -322,7 +325,7 @@ static void write_choices(const lg_batch *b, const S *x, ptrdiff_t n, ptrdiff_t 
 static void find_choices(const plan *p, pairs_batch *t, ptrdiff_t k) {
     const lg_pairs *to = &p->job->pairs;
     const ptrdiff_t row = t->base.row + k, n = p->n, label = has_label(p, t, k) ? (ptrdiff_t)t->base.label[k] : -1;
-    const S *x = t->base.x[k], *y = t->base.g[k];
+    const S *x = (const S *)t->base.x[k].at, *y = (const S *)t->base.g[k].at;
     write_choices(&t->base.of, x, n, label, k, to->base_loss + row, to->base_predicted + row, to->base_rank + row);
     write_choices(&t->other, y, n, label, k, to->other_loss + row, to->other_predicted + row, to->other_rank + row);
     if (to->base_predicted[row] < 0 || to->other_predicted[row] < 0) to->overlap[row] = -1;
@@ -330,10 +333,10 @@ static void find_choices(const plan *p, pairs_batch *t, ptrdiff_t k) {
 }
 
 /* A row's sums; its terms, and 0 past them to a whole line. */
-INLINE void sum_side(lg_batch *b, ptrdiff_t k, const S *x, int in_place, ptrdiff_t n, S *term, ptrdiff_t class) {
+INLINE void sum_side(lg_batch *b, ptrdiff_t k, lg_run x, int in_place, ptrdiff_t n, S *term, ptrdiff_t class) {
     put_row(b, k, sum_row(x, in_place, n, term, NULL));
     for (ptrdiff_t i = n; i % LANES; i++) term[i] = 0;
-    b->target[k] = (double)x[class];
+    b->target[k] = (double)element(x, class);
 }
 static void pairs(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const plan p = plan_of(j, end - begin);

@@ -7,13 +7,14 @@
 #ifndef LG_ROW_OPS
 /*  X(pass, its result) */
 #define LG_ROW_PASSES(X)                                                                                               \
-    X(LG_LOGSUMEXP, .once = 1, .abreast = VALUES)                                                                      \
-    X(LG_LOGSUMEXP_BACKWARD, .terms = 1, .shares = 1, .once = 1, .abreast = SHARES, .finish = finish_shares)           \
-    X(LG_SOFTMAX, .terms = 1, .shares = 1, .once = 1, .abreast = SHARES, .finish = finish_shares)                      \
-    X(LG_SOFTMAX_BACKWARD, .terms = 1, .abreast = SOFTMAX_GRADIENTS, .finish = finish_softmax_gradient)                \
+    X(LG_LOGSUMEXP, .once = 1, .any = 1, .abreast = VALUES)                                                            \
+    X(LG_LOGSUMEXP_BACKWARD, .terms = 1, .shares = 1, .once = 1, .any = 1, .abreast = SHARES, .finish = finish_shares) \
+    X(LG_SOFTMAX, .terms = 1, .shares = 1, .once = 1, .any = 1, .abreast = SHARES, .finish = finish_shares)            \
+    X(LG_SOFTMAX_BACKWARD, .terms = 1, .any = 1, .abreast = SOFTMAX_GRADIENTS, .finish = finish_softmax_gradient)      \
     X(LG_SOFTMAX_JACOBIAN, .terms = 1, .writes = 1, .finish = finish_jacobian)                                         \
-    X(LG_LOG_SOFTMAX, .abreast = LOGARITHMS, .finish = finish_logarithms)                                              \
-    X(LG_LOG_SOFTMAX_BACKWARD, .terms = 1, .abreast = LOG_SOFTMAX_GRADIENTS, .finish = finish_log_softmax_gradient)    \
+    X(LG_LOG_SOFTMAX, .any = 1, .abreast = LOGARITHMS, .finish = finish_logarithms)                                    \
+    X(LG_LOG_SOFTMAX_BACKWARD, .terms = 1, .any = 1, .abreast = LOG_SOFTMAX_GRADIENTS,                                 \
+      .finish = finish_log_softmax_gradient)                                                                           \
     X(LG_CROSS_ENTROPY, .terms = 1, .always = 1, .finish = finish_mixture)                                             \
     X(LG_NLL_LOSS, 0)               /* nll.h */                                                                        \
     X(LG_STATISTICS, .labelled = 1) /* statistics.h */                                                                 \
@@ -62,7 +63,7 @@ static void finish_label_shares(const plan *p, rows_batch *t) {
     LG_NAME(label_shares)(b, t->many);
     EACH_ROW(k, t) {
         if (finishes_far(p, t, k, (ptrdiff_t)t->label[k])) {
-            b->entry[k] = (double)t->to[k][t->label[k]];
+            b->entry[k] = (double)element(t->to[k], t->label[k]);
             continue;
         }
         t->scale[k] = factor_by(b->up[k], b->total[k], b->slope[k]);
@@ -74,7 +75,7 @@ static void finish_label_shares(const plan *p, rows_batch *t) {
 static void finish_weighted(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         lg_row row = get_row(&t->of, k);
-        t->value[k] = weigh(&row, t->x[k], t->term[k], p->g_tile + k * p->pitch, p->n);
+        t->value[k] = weigh(&row, (const S *)t->x[k].at, t->term[k], p->g_tile + k * p->pitch, p->n);
         t->of.total[k] = row.total;
         t->of.known[k] = row.known;
     }
@@ -89,16 +90,18 @@ static void finish_logarithms(const plan *p, rows_batch *t) {
 }
 
 typedef struct {
-    const S *terms, *grad;
+    const S *terms;
+    lg_run grad;
     V scale, dot;
 } softmax_slope;
 INLINE V softmax_slope_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const softmax_slope *s = of;
-    return (ld_k(s->terms + i, k) * s->scale) * (ld_k(s->grad + i, k) - s->dot) * set1(1 / LIFT);
+    return (ld_k(s->terms + i, k) * s->scale) * (get(s->grad.at, i, k, s->grad.storage) - s->dot) * set1(1 / LIFT);
 }
-INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *e, const S *g, S *out,
-                             int stream) {
+INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *e, lg_run out, int stream,
+                             char *grad, int storage) {
     const ptrdiff_t n = j->classes;
+    const lg_run g = {grad, storage};
     S most;
     const double dot = value_of(row_dot(e, g, n, 1, &most)) / w->total;
     if (most > MOST_GRAD && w->total == w->total) {
@@ -111,14 +114,16 @@ INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w,
 static void finish_softmax_gradient(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
-        softmax_gradient(p->job, t->row + k, &row, t->term[k], t->g[k], t->to[k], p->stream);
+        BY_STORAGE(t->g[k].storage, softmax_gradient, p->job, t->row + k, &row, t->term[k], t->to[k], p->stream,
+                   t->g[k].at);
     }
 }
 
 /* g - p sum g, as minus a mixture's gradient */
-INLINE void log_softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, const S *x, const S *e, const S *g,
-                                 S *out, int stream) {
+INLINE void log_softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w, lg_run x, const S *e, lg_run out,
+                                 int stream, char *grad, int storage) {
     const ptrdiff_t n = j->classes;
+    const lg_run g = {grad, storage};
     S most;
     const wide g_sum = row_dot(e, g, n, 0, &most);
     const double sum = value_of(g_sum);
@@ -129,13 +134,14 @@ INLINE void log_softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row
     const mixture q = {.target = g, .slope = 1};
     const ptrdiff_t top = dominant(x, n, w);
     S entry = 0; /* before out, which may be g, is written */
-    if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)g[top]));
+    if (top >= 0) entry = (S)(w->rest / w->total * sum - without(g_sum, (double)element(g, top)));
     mixture_gradient(e, out, n, &q, factor_of(-sum, w->total), -1, stream, top, entry);
 }
 static void finish_log_softmax_gradient(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
-        log_softmax_gradient(p->job, t->row + k, &row, t->x[k], t->term[k], t->g[k], t->to[k], p->stream);
+        BY_STORAGE(t->g[k].storage, log_softmax_gradient, p->job, t->row + k, &row, t->x[k], t->term[k], t->to[k],
+                   p->stream, t->g[k].at);
     }
 }
 
@@ -144,7 +150,7 @@ INLINE void jacobian(const lg_row *w, const S *x, const S *e, S *line, ptrdiff_t
     for (ptrdiff_t i = 0; i < n; i++) {
         const double p = (double)e[i] / w->total;
         const double others = x[i] == (S)w->max ? w->rest + (w->count - 1) * w->unit : w->total - (double)e[i];
-        scale_terms(e, line, n, factor_of(-p, w->total), 0, i, share(others, w->total, p));
+        scale_terms(e, run_of(line), n, factor_of(-p, w->total), 0, i, share(others, w->total, p));
         store_run(to + i * n * lg_size(storage), lg_size(storage), n, storage, line);
     }
 }
@@ -153,7 +159,7 @@ static void finish_jacobian(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
         char *to = out->at + (t->row + k) * p->n * p->n * lg_size(out->storage);
-        jacobian(&row, t->x[k], t->term[k], p->g_tile, p->n, to, out->storage);
+        jacobian(&row, (const S *)t->x[k].at, t->term[k], p->g_tile, p->n, to, out->storage);
     }
 }
 
@@ -175,7 +181,7 @@ INLINE row_targets targets_of(const lg_rows_job *j, ptrdiff_t r, ptrdiff_t label
     t.mixed = !t.labelled || smoothing != 0;
     t.smooth = t.mixed ? smoothing / (double)j->classes : 0; /* a division a row is felt */
     t.q = (mixture){.weight = weight, .slope = (S)(1 - smoothing), .level = (S)t.smooth};
-    if (t.mixed && j->soft.at) t.q.target = (const S *)at_row(&j->soft, r, j->inner);
+    if (t.mixed && j->soft.at) t.q.target = run_of((const S *)at_row(&j->soft, r, j->inner));
     if (t.labelled && weight) t.label_weight = (double)weight[label];
     if (t.labelled) t.own = (1 - smoothing) * t.label_weight;
     return t;
@@ -207,16 +213,17 @@ INLINE S apart_entry(const row_targets *t, const lg_row *w, const S *x, const S 
         return share(rest - t->own * others, w->total, up);
     }
     const mixture q = t->q;
-    if ((*at = dominant(x, n, w)) < 0) return 0;
+    if ((*at = dominant(run_of(x), n, w)) < 0) return 0;
     /* p sum q - q from what the other classes have of either */
-    const mixture here = {q.target ? q.target + *at : NULL, q.weight ? q.weight + *at : NULL, q.slope, q.level};
+    const mixture here = {q.target.at ? from(q.target, *at) : q.target, q.weight ? q.weight + *at : NULL, q.slope,
+                          q.level};
     const double own = (double)first_(mixture_at(&here, 0, 1));
     return share(w->unit * without(t->q_sum, own) - own * w->rest, w->total, up);
 }
 
 /* The loss of a row and, to out unless that is NULL, its gradient times up, or as far.h has it: where products leave the
  * range, or what was dropped would count. */
-INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, S *out, ptrdiff_t r,
+INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, lg_run out, ptrdiff_t r,
                                 ptrdiff_t label, double up, int is_far, int stream) {
     const ptrdiff_t n = j->classes;
     row_targets t = targets_of(j, r, label);
@@ -225,7 +232,7 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
     const int finite = w->total == w->total, dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1;
     if (((dropped && fabs(t.own) + fabs(t.mass) > 1) || !isfinite(loss)) && finite)
         loss = far_loss(j, r, t.labelled ? label : -1, w->max, w->log_rest);
-    if (!out) return loss;
+    if (!out.at) return loss;
     const int faint = t.mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */
     int far = is_far || faint || !(fabs(up * mass) <= MOST_UP);
     ptrdiff_t at = label;
@@ -242,8 +249,8 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
 static void finish_mixture(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
-        t->value[k] = cross_entropy_row(p->job, &row, t->x[k], t->term[k], p->has_out ? t->to[k] : NULL, t->row + k,
-                                        (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
+        t->value[k] = cross_entropy_row(p->job, &row, (const S *)t->x[k].at, t->term[k], p->has_out ? t->to[k] : NO_RUN,
+                                        t->row + k, (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
     }
 }
 
@@ -251,8 +258,13 @@ static void finish_mixture(const plan *p, rows_batch *t) {
 static const result RESULTS[] = {LG_ROW_PASSES(RESULT)};
 /* Cross-entropy from labels that have no weights and are not smoothed is much simpler; a log-sum-exp with factors of
  * its exponentials is not. */
-static const result OF_LABELS = {
-    .terms = 1, .shares = 1, .once = 1, .labelled = 1, .abreast = LABEL_SHARES, .finish = finish_label_shares};
+static const result OF_LABELS = {.terms = 1,
+                                 .shares = 1,
+                                 .once = 1,
+                                 .any = 1,
+                                 .labelled = 1,
+                                 .abreast = LABEL_SHARES,
+                                 .finish = finish_label_shares};
 static const result WITH_FACTORS = {.terms = 1, .shares = 1, .always = 1, .finish = finish_weighted};
 
 INLINE const result *result_of(const lg_rows_job *j) {

@@ -2,12 +2,13 @@
 
 /* q_c = w_c ((1 - smoothing) t_c + smoothing / C): the target distribution of a row, weighted. */
 typedef struct {
-    const S *target, *weight;
+    lg_run target;
+    const S *weight;
     S slope, level;
 } mixture;
 INLINE V mixture_at(const mixture *q, ptrdiff_t i, ptrdiff_t k) {
     V v = set1(q->level);
-    if (q->target) v = fma_(set1(q->slope), k == VL ? ld(q->target + i) : ld_n(q->target + i, k, 0), v);
+    if (q->target.at) v = fma_(set1(q->slope), get(q->target.at, i, k, q->target.storage), v);
     if (q->weight) v = v * (k == VL ? ld(q->weight + i) : ld_n(q->weight + i, k, 0));
     return v;
 }
@@ -47,34 +48,35 @@ INLINE V difference_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const V e = ld_k(d->terms + i, k), c = mixture_at(d->q, i, k) * d->minus;
     return d->one ? fma_(e, d->first, c) : fma_(e * d->first, d->second, c);
 }
-INLINE void mixture_gradient(const S *e, S *out, ptrdiff_t n, const mixture *q, factor f, S g, int stream, ptrdiff_t at,
-                             S entry) {
+INLINE void mixture_gradient(const S *e, lg_run out, ptrdiff_t n, const mixture *q, factor f, S g, int stream,
+                             ptrdiff_t at, S entry) {
     const difference d = {e, q, set1(f.first), set1(f.second), set1(-g), f.second == 1};
     write_result(difference_at, &d, out, n, stream, at, entry);
 }
 
 /* (x - max) - log_rest, at the maximum -log_rest */
 typedef struct {
-    const S *x;
+    lg_run x;
     V max, log_rest;
 } logarithms;
 INLINE V logarithm_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
     const logarithms *l = of;
-    const V x = ld_k(l->x + i, k);
+    const V x = get(l->x.at, i, k, l->x.storage);
     return select_(eq_(x, l->max), set1(0), x - l->max) - l->log_rest;
 }
 
 /* Index of the class that has more than half of the probability, or -1. */
-INLINE ptrdiff_t dominant(const S *x, ptrdiff_t n, const lg_row *row) {
+INLINE ptrdiff_t dominant(lg_run x, ptrdiff_t n, const lg_row *row) {
     if (row->known || row->count != 1 || !(row->rest < row->unit)) return -1;
     ptrdiff_t k = 0;
-    while (k < n && x[k] != (S)row->max) k++;
+    while (k + VL <= n && !any_(eq_(get(x.at, k, VL, x.storage), set1((S)row->max)))) k += VL;
+    while (k < n && element(x, k) != (S)row->max) k++;
     return k < n ? k : -1;
 }
 
 /* softmax backward: p (g - sum p g); log_softmax backward: g - p sum g. dot sums p g or g, and finds the largest g
  * unless that is NULL. */
-INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e, S *largest) {
+INLINE wide row_dot(const S *e, lg_run g, ptrdiff_t n, int with_e, S *largest) {
     W w[VPER];
     V most = set1(0);
     for (int h = 0; h < VPER; h++) w[h] = w_zero();
@@ -82,7 +84,7 @@ INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e, S *largest)
         for (int h = 0; h < VPER; h++) {
             ptrdiff_t at = i + h * VL, k = n - at < VL ? n - at : VL;
             if (k <= 0) break;
-            V v = k == VL ? ld(g + at) : ld_n(g + at, k, 0);
+            V v = get(g.at, at, k, g.storage);
             if (largest) most = max_(abs_(v), most);
             if (with_e) v = v * (k == VL ? ld(e + at) : ld_n(e + at, k, 0));
             w[h] = w_add(w[h], v);
@@ -91,8 +93,8 @@ INLINE wide row_dot(const S *e, const S *g, ptrdiff_t n, int with_e, S *largest)
     return fold_(w);
 }
 /* Of terms that are infinite, and so 1 of one class. */
-static void far_shares(const S *e, ptrdiff_t n, far up, S *out) {
-    for (ptrdiff_t c = 0; c < n; c++) out[c] = (S)LG_NAME(far_value)(far_share((far){(double)e[c], 0}, up));
+static void far_shares(const S *e, ptrdiff_t n, far up, lg_run out) {
+    for (ptrdiff_t c = 0; c < n; c++) set_element(out, c, (S)LG_NAME(far_value)(far_share((far){(double)e[c], 0}, up)));
 }
 
 /* ---- log-sum-exp with b: what follows leaves b exp(x) in place of a row's terms, and their sum in its total ---- */
@@ -135,7 +137,7 @@ static double weigh_any(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     most = (double)(int64_t)most;
     for (ptrdiff_t c = 0; c < n; c++)
         e[c] = b[c] == 0 ? 0 : weighted_term((double)x[c] - shift, b[c], most - (double)BIAS);
-    total = value_of(row_dot(NULL, e, n, 0, NULL));
+    total = value_of(row_dot(NULL, run_of(e), n, 0, NULL));
     w->total = total;
     return shift + (most * 0x1.62e42fefa39efp-1 + LG_NAME(log_of)(total * C_(0x1p-64, 0x1p-512)));
 }
@@ -167,7 +169,7 @@ static double weigh(lg_row *w, const S *x, S *e, const S *b, ptrdiff_t n) {
     double value;
     if (extreme) value = weigh_any(w, x, e, b, n);
     else {
-        w->total = value_of(row_dot(e, b, n, 1, NULL));
+        w->total = value_of(row_dot(e, run_of(b), n, 1, NULL));
         for (ptrdiff_t c = 0; c < n; c++) e[c] = b[c] == 0 ? 0 : e[c] * b[c];
         value = w->max + LG_NAME(log_of)(w->total / w->unit);
     }

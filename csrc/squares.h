@@ -83,6 +83,6 @@ static lg_squares squares(const void *x_, ptrdiff_t n, double unit) {
 }
 
 /* x a b */
-static void scale_run(const void *x, ptrdiff_t n, double a, double b, void *out) {
-    scale_terms(x, out, n, (factor){(S)a, (S)b}, 0, -1, 0);
+static void scale_run(const void *x, ptrdiff_t n, double a, double b, const lg_run *out) {
+    scale_terms(x, *out, n, (factor){(S)a, (S)b}, 0, -1, 0);
 }

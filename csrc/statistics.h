@@ -71,7 +71,7 @@ INLINE S next_of(S a) {
 
 /* Any row, in two readings: the sum, then the figures in units of it. */
 static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_found *to, ptrdiff_t k) {
-    lg_row row = sum_row(x, 1, n, NULL, NULL);
+    lg_row row = sum_row(run_of(x), 1, n, NULL, NULL);
     const S max = (S)row.max, shift = shift_of(max);
     if (row.rest != row.rest) return row;
     to->rank[k] = (double)rank_of(x, n, label);
@@ -122,7 +122,7 @@ INLINE int sum_figures(const S *x, ptrdiff_t n, ptrdiff_t label, const unit *u, 
         S buffer[FIGURES];
         const ptrdiff_t k = n - i < FIGURES ? n - i : FIGURES;
         for (ptrdiff_t c = 0; floored && c < k; c++) buffer[c] = x[i + c] < FLOOR ? FLOOR : x[i + c];
-        sum_terms(floored ? buffer : x + i, !floored, k, u, NULL, NULL, a, f);
+        sum_terms(run_of(floored ? buffer : x + i), !floored, k, u, NULL, NULL, a, f);
         const int look = i % (8 * FIGURES) == 0 || i + FIGURES >= n; /* seldom: it is felt */
         for (int h = 0; look && h < VPER; h++) {
             const V gaps = w_narrow(f->gaps[h]);
@@ -263,17 +263,18 @@ static void see_each(const plan *p, rows_batch *t, lg_found *f) {
     int quick[LG_ROWS] = {0};
     EACH_ROW(k, t) {
         const ptrdiff_t label = (ptrdiff_t)t->label[k];
-        t->of.target[k] = (double)t->x[k][label];
+        const S *x = (const S *)t->x[k].at;
+        t->of.target[k] = (double)x[label];
         if (seen_abreast(p, &t->of, k)) continue;
         lg_row row;
-        quick[k] = p->n > FEWEST && quick_row(t->x[k], p->n, label, &row, f, k);
-        if (!quick[k]) row = careful_row(t->x[k], p->n, label, f, k);
+        quick[k] = p->n > FEWEST && quick_row(x, p->n, label, &row, f, k);
+        if (!quick[k]) row = careful_row(x, p->n, label, f, k);
         put_row(&t->of, k, row);
     }
     if (p->n <= GROUP * LANES) return;
     EACH_ROW(k, t)
     if (quick[k] && f->rank[k] != 0)
-        f->predicted[k] += seek(t->x[k], p->n, (ptrdiff_t)f->predicted[k], (S)t->of.max[k]);
+        f->predicted[k] += seek((const S *)t->x[k].at, p->n, (ptrdiff_t)f->predicted[k], (S)t->of.max[k]);
 }
 static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
     const lg_rows_job *j = p->job;
@@ -288,7 +289,8 @@ static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
         if (!skip && !plain) {
             const lg_row row = get_row(b, k);
             const ptrdiff_t label = (ptrdiff_t)t->label[k];
-            t->rounded[k] = (S)cross_entropy_row(j, &row, t->x[k], NULL, NULL, t->row + k, label, 1, 0, 0);
+            t->rounded[k] =
+                (S)cross_entropy_row(j, &row, (const S *)t->x[k].at, NULL, NO_RUN, t->row + k, label, 1, 0, 0);
         }
         if (!skip && t->rounded[k] == t->rounded[k] && b->rest[k] == b->rest[k]) continue;
         f->predicted[k] = f->rank[k] = -1;

@@ -1,4 +1,7 @@
-/* A run of S to and from what arrays hold: float16 and bfloat16 are computed in float32, VL at a time. */
+/* Runs of numbers in their own storage, which is S or a half type: float16 and bfloat16 are converted in registers, VL
+ * at a time, and computed in float32. */
+
+#define COMPUTED (LG_DOUBLE ? LG_F64 : LG_F32)
 
 #if !LG_DOUBLE
 #if VECTOR
@@ -11,12 +14,48 @@ INLINE U from_16_bits(H h) { return h; }
 INLINE H to_16_bits(U u) { return (H)u; }
 #endif
 
-INLINE V from_bf16(H h) { return from_bits((I)(from_16_bits(h) << 16)); }
-/* Rounded to nearest even; NaN keeps its sign and upper bits. */
-INLINE H to_bf16(V v) {
-    const U u = (U)bits_(v), rounded = (u + 0x7fffu + (u >> 16 & 1u)) >> 16, nan = u >> 16 | 0x40u;
-    return to_16_bits((U)bits_(select_(ne_(v, v), from_bits((I)nan), from_bits((I)rounded))));
+/* To and from the upper half of each lane: in one shuffle or two, where compilers take five. */
+#if AVX512
+static const U lane_number = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+INLINE U from_upper(H h) {
+    const __m512i all = _mm512_castsi256_si512((__m256i)h);
+    return (U)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, (__m512i)(lane_number << 16), all);
 }
+INLINE H to_upper(U u) {
+    const U odd = lane_number * 0x40004u + 0x30001u; /* the halves 2 l + 1 */
+    return (H)_mm512_castsi512_si256(_mm512_permutexvar_epi16((__m512i)odd, (__m512i)u));
+}
+#elif AVX2
+INLINE U from_upper(H h) {
+    const U lane = {0, 1, 2, 3, 4, 5, 6, 7}, from = lane * 0x02020000u + 0x01008080u; /* bytes; 0 where 0x80 */
+    return (U)_mm256_shuffle_epi8(_mm256_broadcastsi128_si256((__m128i)h), (__m256i)from);
+}
+INLINE H to_upper(U u) {
+    const U from = {0x07060302, 0x0f0e0b0a, 0, 0, 0x07060302, 0x0f0e0b0a, 0, 0};
+    const __m256i quarters = _mm256_shuffle_epi8((__m256i)u, (__m256i)from);
+    return (H)_mm256_castsi256_si128(_mm256_permute4x64_epi64(quarters, 8));
+}
+#else
+INLINE U from_upper(H h) { return from_16_bits(h) << 16; }
+INLINE H to_upper(U u) { return to_16_bits(u >> 16); }
+#endif
+
+INLINE V from_bf16(H h) { return from_bits((I)from_upper(h)); }
+/* Rounded to nearest even; NaN keeps its sign and upper bits. */
+#if AVX512
+INLINE H to_bf16(V v) {
+    const U u = (U)bits_(v);
+    const M odd = _mm512_test_epi32_mask((__m512i)u, (__m512i)iset1(0x10000));
+    const __m512i near = _mm512_mask_add_epi32((__m512i)(u + 0x7fffu), odd, (__m512i)u, (__m512i)iset1(0x8000));
+    const __m512i quiet = (__m512i)iset1(0x21); /* of what v is, in fours: NaN as it is, or quieted; else `near` */
+    return to_upper((U)_mm512_fixupimm_ps((__m512)near, (__m512)v, quiet, 0));
+}
+#else
+INLINE H to_bf16(V v) {
+    const U u = (U)bits_(v), near = u + 0x7fffu + (u >> 16 & 1u), nan = u | 0x400000u;
+    return to_upper((U)bits_(select_(ne_(v, v), from_bits((I)nan), from_bits((I)near))));
+}
+#endif
 #if AVX512
 INLINE V from_f16(H h) { return _mm512_cvtph_ps((__m256i)h); }
 INLINE H to_f16(V v) { return (H)_mm512_cvtps_ph(v, _MM_FROUND_NO_EXC); }
@@ -45,44 +84,88 @@ INLINE H to_f16(V v) {
 }
 #endif
 
-/* k <= VL neighbours; what is left is 0 */
+INLINE V from_half(H h, int storage) { return storage == LG_F16 ? from_f16(h) : from_bf16(h); }
+INLINE H to_half(V v, int storage) { return storage == LG_F16 ? to_f16(v) : to_bf16(v); }
+
+/* k in [1, VL] neighbours; what is left is as in `rest` */
 #if AVX512
-INLINE H ld_halves(const char *at, ptrdiff_t k) { return (H)_mm256_maskz_loadu_epi16(KMASK(k), at); }
-INLINE void st_halves(char *at, H h, ptrdiff_t k) { _mm256_mask_storeu_epi16(at, KMASK(k), (__m256i)h); }
-#else
-INLINE H ld_halves(const char *at, ptrdiff_t k) {
-    uint16_t line[VL] = {0};
-    H h;
-    for (ptrdiff_t i = 0; i < k && i < VL; i++) memcpy(line + i, at + 2 * i, sizeof *line);
-    memcpy(&h, line, sizeof h);
-    return h;
+INLINE H ld_halves(const void *at, ptrdiff_t k, H rest) {
+    return (H)_mm256_mask_loadu_epi16((__m256i)rest, KMASK(k), at);
 }
-INLINE void st_halves(char *at, H h, ptrdiff_t k) {
+INLINE void st_halves(void *at, H h, ptrdiff_t k) { _mm256_mask_storeu_epi16(at, KMASK(k), (__m256i)h); }
+INLINE void stream_half(void *at, H h) { _mm256_stream_si256(at, (__m256i)h); }
+#else
+INLINE H ld_halves(const void *at, ptrdiff_t k, H rest) {
+    uint16_t line[VL];
+    memcpy(line, &rest, sizeof rest);
+    for (ptrdiff_t i = 0; i < k && i < VL; i++) memcpy(line + i, (const char *)at + 2 * i, sizeof *line);
+    memcpy(&rest, line, sizeof rest);
+    return rest;
+}
+INLINE void st_halves(void *at, H h, ptrdiff_t k) {
     uint16_t line[VL];
     memcpy(line, &h, sizeof h);
-    for (ptrdiff_t i = 0; i < k && i < VL; i++) memcpy(at + 2 * i, line + i, sizeof *line);
+    for (ptrdiff_t i = 0; i < k && i < VL; i++) memcpy((char *)at + 2 * i, line + i, sizeof *line);
 }
+#if AVX2
+INLINE void stream_half(void *at, H h) { _mm_stream_si128(at, (__m128i)h); }
+#else
+INLINE void stream_half(void *at, H h) { memcpy(at, &h, sizeof h); }
 #endif
-INLINE V load_halves(const char *at, ptrdiff_t stride, ptrdiff_t k, int storage) {
+#endif
+#endif
+
+/* The k in [1, VL] elements of a run from the i-th on, and `rest`, which half types have, in place of others. */
+INLINE V get_or(const void *run, ptrdiff_t i, ptrdiff_t k, int storage, S rest) {
+#if !LG_DOUBLE
+    const uint16_t *at = (const uint16_t *)run + i;
     H h;
-    uint16_t line[VL] = {0};
-    if (stride == 2 && k == VL) memcpy(&h, at, sizeof h);
-    else if (stride == 2) h = ld_halves(at, k);
-    else {
-        for (ptrdiff_t i = 0; i < k; i++) memcpy(line + i, at + i * stride, sizeof *line);
-        memcpy(&h, line, sizeof h);
+    if (storage != LG_F32) {
+        if (k == VL) memcpy(&h, at, sizeof h);
+        else h = ld_halves(at, k, to_half(set1(rest), storage));
+        return from_half(h, storage);
     }
-    return storage == LG_F16 ? from_f16(h) : from_bf16(h);
+#endif
+    (void)storage;
+    return k == VL ? ld((const S *)run + i) : ld_n((const S *)run + i, k, rest);
+}
+INLINE V get(const void *run, ptrdiff_t i, ptrdiff_t k, int storage) { return get_or(run, i, k, storage, 0); }
+INLINE void put(void *run, ptrdiff_t i, V v, ptrdiff_t k, int storage) {
+#if !LG_DOUBLE
+    uint16_t *at = (uint16_t *)run + i;
+    if (storage != LG_F32) {
+        const H h = to_half(v, storage);
+        if (k == VL) memcpy(at, &h, sizeof h);
+        else st_halves(at, h, k);
+        return;
+    }
+#endif
+    (void)storage;
+    st_k((S *)run + i, v, k);
+}
+/* VL elements past the cache, to an address aligned to their size. */
+INLINE void put_past(void *run, ptrdiff_t i, V v, int storage) {
+#if !LG_DOUBLE
+    if (storage != LG_F32) {
+        stream_half((uint16_t *)run + i, to_half(v, storage));
+        return;
+    }
+#endif
+    (void)storage;
+    stream_((S *)run + i, v);
+}
+
+#if !LG_DOUBLE
+INLINE V load_halves(const char *at, ptrdiff_t stride, ptrdiff_t k, int storage) {
+    uint16_t line[VL] = {0};
+    if (stride == 2) return get(at, 0, k, storage);
+    for (ptrdiff_t i = 0; i < k; i++) memcpy(line + i, at + i * stride, sizeof *line);
+    return get(line, 0, VL, storage);
 }
 INLINE void store_halves(char *at, ptrdiff_t stride, ptrdiff_t k, int storage, V v) {
-    const H h = storage == LG_F16 ? to_f16(v) : to_bf16(v);
     uint16_t line[VL];
-    if (stride == 2 && k == VL) memcpy(at, &h, sizeof h);
-    else if (stride == 2) st_halves(at, h, k);
-    else {
-        memcpy(line, &h, sizeof h);
-        for (ptrdiff_t i = 0; i < k; i++) memcpy(at + i * stride, line + i, sizeof *line);
-    }
+    put(stride == 2 ? at : (char *)line, 0, v, stride == 2 ? k : VL, storage);
+    for (ptrdiff_t i = 0; stride != 2 && i < k; i++) memcpy(at + i * stride, line + i, sizeof *line);
 }
 /* Inlined with constants where that is common. */
 INLINE void load_half_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, S *to) {
@@ -101,6 +184,24 @@ INLINE void store_half_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage,
     else run(at, stride, n, storage, values)
 #endif
 
+/* A run of S, none, where another goes on, and where its i-th element would be, to be fetched. */
+#define NO_RUN ((lg_run){NULL, COMPUTED})
+INLINE lg_run run_of(const S *x) { return (lg_run){(char *)x, COMPUTED}; }
+INLINE lg_run from(lg_run x, ptrdiff_t i) { return (lg_run){x.at + i * lg_size(x.storage), x.storage}; }
+INLINE const void *place(lg_run x, ptrdiff_t i) {
+    return (const void *)((uintptr_t)x.at + (uintptr_t)(i * lg_size(x.storage)));
+}
+INLINE S element(lg_run x, ptrdiff_t i) {
+    return LG_DOUBLE || x.storage == COMPUTED ? ((const S *)x.at)[i] : first_(get(x.at, i, 1, x.storage));
+}
+INLINE void set_element(lg_run x, ptrdiff_t i, S v) { put(x.at, i, set1(v), 1, x.storage); }
+/* Elements before the first from which on it can be written past the cache, or -1 if there is none. */
+INLINE ptrdiff_t elements_before(lg_run x) {
+    const uintptr_t at = (uintptr_t)x.at, size = (uintptr_t)lg_size(x.storage);
+    return at % size ? -1 : (ptrdiff_t)(-(at / size) % (uintptr_t)VL);
+}
+
+/* n elements `stride` bytes apart to and from a run of S. */
 static void load_run(const char *at, ptrdiff_t stride, ptrdiff_t n, int storage, void *to_) {
     S *to = to_;
 #if !LG_DOUBLE
@@ -128,3 +229,15 @@ static void store_run(char *at, ptrdiff_t stride, ptrdiff_t n, int storage, cons
     else
         for (ptrdiff_t i = 0; i < n; i++) memcpy(at + i * stride, from + i, sizeof(S));
 }
+
+/* Asks once which storage it is: what is called has it as a constant. */
+#define BY_HALF(storage, call, ...)                                                                                    \
+    do {                                                                                                               \
+        if ((storage) == LG_F16) call(__VA_ARGS__, LG_F16);                                                            \
+        else call(__VA_ARGS__, LG_BF16);                                                                               \
+    } while (0)
+#define BY_STORAGE(storage, call, ...)                                                                                 \
+    do {                                                                                                               \
+        if (LG_DOUBLE || (storage) == COMPUTED) call(__VA_ARGS__, COMPUTED);                                           \
+        else BY_HALF(storage, call, __VA_ARGS__);                                                                      \
+    } while (0)

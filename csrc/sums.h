@@ -29,17 +29,18 @@ typedef struct {
     S exponent; /* N */
 } unit;
 
-static S row_max(const S *x, ptrdiff_t n) {
+INLINE S largest_of(lg_run x, ptrdiff_t n) {
     const S none = -(S)INFINITY;
     V m[4];
     ptrdiff_t i = 0;
     for (int k = 0; k < 4; k++) m[k] = set1(none);
     for (; i + 4 * VL <= n; i += 4 * VL)
-        for (int k = 0; k < 4; k++) m[k] = max_(ld(x + i + k * VL), m[k]);
-    for (; i + VL <= n; i += VL) m[0] = max_(ld(x + i), m[0]);
-    if (i < n) m[0] = max_(ld_n(x + i, n - i, none), m[0]);
+        for (int k = 0; k < 4; k++) m[k] = max_(get(x.at, i + k * VL, VL, x.storage), m[k]);
+    for (; i + VL <= n; i += VL) m[0] = max_(get(x.at, i, VL, x.storage), m[0]);
+    if (i < n) m[0] = max_(get_or(x.at, i, n - i, x.storage, none), m[0]);
     return fold_max(max_(max_(m[0], m[1]), max_(m[2], m[3])));
 }
+static S row_max(const S *x, ptrdiff_t n) { return largest_of(run_of(x), n); }
 
 /* e = exp(x) in the unit, for `many` vectors side by side, so that their chains overlap. n - N stands in
  * the low bits of t, from where it is added to the exponent; NaN does not survive that, so t is added
@@ -145,18 +146,18 @@ INLINE void see_chain(chain *block, chain group) {
 /* A block of a row, and what becomes of it: its terms are kept if `keep`; meanwhile what is read next is fetched, if
  * x is in place and no copy, and what the second pass takes besides the terms, unless `next` is NULL. */
 typedef struct {
-    const S *x;
+    lg_run x;
     ptrdiff_t n;
     S *keep;
-    const S *next;
+    char *next; /* stored as x is */
     ptrdiff_t ahead;
     int in_place, seen; /* whether there are figures */
 } block;
 
 INLINE void fetch_next(const block *b, ptrdiff_t at) {
-    if (b->in_place) prefetch_(b->x + at, b->ahead);
-    if (b->in_place) prefetch_later(b->x + at, FURTHER);
-    if (b->next) prefetch_later(b->next, at);
+    if (b->in_place) prefetch_(place(b->x, at + b->ahead));
+    if (b->in_place) prefetch_later(place(b->x, at + FURTHER));
+    if (b->next) prefetch_later(place((lg_run){b->next, b->x.storage}, at));
 }
 /* What a term adds to the sum; it goes into the maximum, or else into the figures' chain. */
 INLINE V take_term(const block *b, running *a, int h, V x, V e, chain *c) {
@@ -176,7 +177,7 @@ INLINE void sum_group(const block *b, ptrdiff_t i, int h, const unit *u, running
         for (int k = 0; k < TOGETHER; k++) {
             const ptrdiff_t at = i + (g + k) * LANES + h * VL;
             if (h == 0) fetch_next(b, at);
-            v[k] = ld(b->x + at);
+            v[k] = get(b->x.at, at, VL, b->x.storage);
         }
         terms_of(v, e, TOGETHER, u, &a->seen);
         for (int k = 0; k < TOGETHER; k++) {
@@ -195,7 +196,7 @@ INLINE void sum_part(const block *b, ptrdiff_t i, int h, const unit *u, running 
     for (ptrdiff_t at = i + h * VL; at < b->n; at += LANES, used++) {
         const ptrdiff_t k = b->n - at < VL ? b->n - at : VL;
         if (h == 0) fetch_next(b, at);
-        V v = k == VL ? ld(b->x + at) : ld_n(b->x + at, k, b->seen ? FLOOR : -(S)INFINITY), e;
+        V v = get_or(b->x.at, at, k, b->x.storage, b->seen ? FLOOR : -(S)INFINITY), e;
         terms_of(&v, &e, 1, u, &a->seen);
         if (b->keep && k == VL) st(b->keep + at, e);
         else if (b->keep) st_n(b->keep + at, e, k);
@@ -211,13 +212,12 @@ INLINE void sum_part(const block *b, ptrdiff_t i, int h, const unit *u, running 
 }
 
 /* Adds a block's terms, and its figures if f. */
-INLINE void sum_terms(const S *x, int in_place, ptrdiff_t n, const unit *u, S *keep, const S *next, running *a,
-                      figures *f) {
+INLINE void sum_terms(lg_run x, int in_place, ptrdiff_t n, const unit *u, S *keep, char *next, running *a, figures *f) {
     /* the first look at a block of figures finds it in the cache */
     const block b = {x, n, keep, next, f ? ROW_BLOCK : AHEAD, in_place, f != NULL};
     chain c[VPER];
     for (int h = 0; f && h < VPER; h++) c[h] = (chain){set1(0), set1(0)};
-    if (f) see_block(f, x, n, a);
+    if (f) see_block(f, (const S *)x.at, n, a);
     ptrdiff_t i = 0;
     for (; i + GROUP * LANES <= n; i += GROUP * LANES)
         for (int h = 0; h < VPER; h++) sum_group(&b, i, h, u, a, &c[h]);
@@ -299,17 +299,18 @@ double LG_NAME(log1p_of)(double x);
 
 /* A row whose maximum is not finite, as one whose limit is one-hot: exp(max) = 1 and rest = 0 if one
  * element alone is +inf; all -inf, NaN, or +inf twice make rest, and so everything but max, NaN. */
-static lg_row special_row(const S *x, ptrdiff_t n, S *keep) {
-    S max = row_max(x, n), rest = max == (S)INFINITY ? 0 : (S)NAN;
+INLINE lg_row special_row(lg_run x, ptrdiff_t n, S *keep) {
+    S max = largest_of(x, n), rest = max == (S)INFINITY ? 0 : (S)NAN;
     ptrdiff_t count = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
-        count += x[i] == (S)INFINITY;
-        if (x[i] != x[i] || count > 1) {
+        const S v = element(x, i);
+        count += v == (S)INFINITY;
+        if (v != v || count > 1) {
             rest = (S)NAN;
-            if (x[i] != x[i]) max = (S)NAN;
+            if (v != v) max = (S)NAN;
         }
     }
-    for (ptrdiff_t i = 0; keep && i < n; i++) keep[i] = (S)(x[i] == max) + rest;
+    for (ptrdiff_t i = 0; keep && i < n; i++) keep[i] = (S)(element(x, i) == max) + rest;
     return (lg_row){.max = (double)max, .unit = 1, .count = 1, .rest = (double)rest};
 }
 
@@ -323,9 +324,9 @@ INLINE int sums_up(running *a, S max, S reference, lg_row *row) {
 }
 
 /* First pass. */
-INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *next) {
-    S reference = row_max(x, n < FIRST ? n : FIRST);
-    if (!isfinite(reference)) reference = row_max(x, n);
+INLINE lg_row sum_row(lg_run x, int in_place, ptrdiff_t n, S *keep, char *next) {
+    S reference = largest_of(x, n < FIRST ? n : FIRST);
+    if (!isfinite(reference)) reference = largest_of(x, n);
     for (;;) {
         if (!isfinite(reference)) return special_row(x, n, keep);
         const S shift = shift_of(reference);
@@ -336,17 +337,20 @@ INLINE lg_row sum_row(const S *x, int in_place, ptrdiff_t n, S *keep, const S *n
             for (ptrdiff_t i = 0; i < n; i += ROW_BLOCK) {
                 S buffer[ROW_BLOCK];
                 const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK;
-                const S *from = shift == 0 ? x + i : buffer;
+                const lg_run there = from(x, i);
+                char *rest = next ? next + (there.at - x.at) : NULL;
                 if (i && i % PIECE == 0 && lg_stopped()) break;
-                for (ptrdiff_t c = 0; shift != 0 && c < k; c++) buffer[c] = x[i + c] - shift;
-                sum_terms(from, in_place && shift == 0, k, &u, keep ? keep + i : NULL, next ? next + i : NULL, &a,
-                          NULL);
+                for (ptrdiff_t c = 0; shift != 0 && c < k; c += VL)
+                    st_k(buffer + c, get(there.at, c, k - c < VL ? k - c : VL, x.storage) - set1(shift),
+                         k - c < VL ? k - c : VL);
+                if (shift != 0) sum_terms(run_of(buffer), 0, k, &u, keep ? keep + i : NULL, rest, &a, NULL);
+                else sum_terms(there, in_place, k, &u, keep ? keep + i : NULL, rest, &a, NULL);
             }
         lg_row row;
         const S max = largest(&a) + shift;
         if (sums_up(&a, max, reference, &row) || (n > PIECE && lg_stopped())) return row;
         /* the largest logit itself, near which max is after a shift: that difference was rounded */
-        reference = shift == 0 && isfinite(max) ? max : row_max(x, n);
+        reference = shift == 0 && isfinite(max) ? max : largest_of(x, n);
     }
 }
 
@@ -393,14 +397,14 @@ static void sum_blocks(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t many, S *k
                 a[i] = nothing();
             }
             if (many > 1) prefetch_classes(&j->x, j, row, many, c + block + i * share, share);
-            sum_terms(x, 0, k, &u[i], keep ? keep + i * PITCH(n) + c : NULL, NULL, &a[i], NULL);
+            sum_terms(run_of(x), 0, k, &u[i], keep ? keep + i * PITCH(n) + c : NULL, NULL, &a[i], NULL);
         }
     }
     for (ptrdiff_t i = 0; i < many; i++) {
         lg_row sums;
         if (!sums_up(&a[i], largest(&a[i]), reference[i], &sums) && !lg_stopped()) {
             gather(&j->x, j, row + i, 1, 0, n, tile, PITCH(n));
-            sums = sum_row(tile, 0, n, keep ? keep + i * PITCH(n) : NULL, NULL);
+            sums = sum_row(run_of(tile), 0, n, keep ? keep + i * PITCH(n) : NULL, NULL);
         }
         put_row(b, at + i, sums);
     }
@@ -417,10 +421,10 @@ INLINE lg_row known_row(const S *x, ptrdiff_t n, double lse, ptrdiff_t label, S 
         const ptrdiff_t k = n - i < ROW_BLOCK ? n - i : ROW_BLOCK, own = label - i;
         const ptrdiff_t left = own < 0 || own >= k ? k : own;
         for (ptrdiff_t c = 0; c < k; c++) buffer[c] = x[i + c] - shift;
-        sum_terms(buffer, 0, left, &u, keep + i, NULL, &a, NULL);
+        sum_terms(run_of(buffer), 0, left, &u, keep + i, NULL, &a, NULL);
         if (left == k) continue;
         keep[label] = (S)one_term(buffer[own], &u);
-        sum_terms(buffer + own + 1, 0, k - own - 1, &u, keep + label + 1, NULL, &a, NULL);
+        sum_terms(run_of(buffer + own + 1), 0, k - own - 1, &u, keep + label + 1, NULL, &a, NULL);
     }
     for (int h = 0; h < VPER; h++) a.sum[h] = w_add(a.sum[h], a.top[h]);
     const wide total = fold_(a.sum);

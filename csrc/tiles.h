@@ -9,14 +9,11 @@ INLINE char *at_row(const lg_view *view, ptrdiff_t row, ptrdiff_t inner) {
     return view->at + (row / inner) * view->stride[0] + (row % inner) * view->stride[2];
 }
 INLINE int computed(const lg_view *view) { return view->storage == (LG_DOUBLE ? LG_F64 : LG_F32); }
-INLINE int runs(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are a run of S */
-    return computed(view) && (n <= 1 || view->stride[1] == (ptrdiff_t)sizeof(S));
+INLINE int is_run(const lg_view *view, ptrdiff_t n) { /* whether a row's elements are a run, */
+    return n <= 1 || view->stride[1] == lg_size(view->storage);
 }
-INLINE double load_double(const char *p, int storage) {
-    S s;
-    load_run(p, 0, 1, storage, &s);
-    return (double)s;
-}
+INLINE int runs(const lg_view *view, ptrdiff_t n) { return computed(view) && is_run(view, n); } /* and one of S */
+INLINE double load_double(const char *p, int storage) { return (double)element((lg_run){(char *)p, storage}, 0); }
 
 /* A row's value as S has it; itself where it is no normal number there, or beyond them all: a weight or a mean may
  * bring it back. */
@@ -65,29 +62,32 @@ INLINE S share(double part, double total, double g) { return (S)(fabs(g) > 1 ? p
 /* A row's result, k elements from i on. */
 typedef V result_fn(const void *of, ptrdiff_t i, ptrdiff_t k);
 
-/* Writes it to out, past the cache if stream, with `entry` at index `at` unless that is negative. Past the cache that
+/* Writes it to `to`, past the cache if streams, with `entry` at index `at` unless that is negative. Past the cache that
  * goes with its vector: stored later, it would fetch a line that has just left. */
-INLINE void write_result(result_fn *result, const void *of, S *out, ptrdiff_t n, int stream, ptrdiff_t at, S entry) {
-    const int streams = stream && (uintptr_t)out % sizeof(S) == 0;
-    const ptrdiff_t head = streams ? (ptrdiff_t)(-(uintptr_t)out % VBYTES / sizeof(S)) : 0;
+INLINE void write_run(result_fn *result, const void *of, void *to, ptrdiff_t n, ptrdiff_t head, int streams,
+                      ptrdiff_t at, S entry, int storage) {
     for (ptrdiff_t i = 0; i < n;) {
         const ptrdiff_t last = streams && at >= i ? at : n, stop = i < head ? 0 : last - i > PIECE ? i + PIECE : last;
         if (streams)
-            for (; i + VL <= stop; i += VL) stream_(out + i, result(of, i, VL));
+            for (; i + VL <= stop; i += VL) put_past(to, i, result(of, i, VL), storage);
         else
-            for (; i + VL <= stop; i += VL) st(out + i, result(of, i, VL));
+            for (; i + VL <= stop; i += VL) put(to, i, result(of, i, VL), VL, storage);
         if (i >= n || (i >= PIECE && lg_stopped())) break;
         ptrdiff_t k = i < head ? head : VL;
         if (k > n - i) k = n - i;
         S line[VL];
         st(line, result(of, i, k));
         if (at >= i && at < i + k) line[at - i] = entry;
-        if (k < VL) st_n(out + i, ld(line), k);
-        else if (streams) stream_(out + i, ld(line));
-        else st(out + i, ld(line));
+        if (k < VL || !streams) put(to, i, ld(line), k, storage);
+        else put_past(to, i, ld(line), storage);
         i += k;
     }
-    if (at >= 0 && !streams) out[at] = entry;
+    if (at >= 0 && !streams) put(to, at, set1(entry), 1, storage);
+}
+INLINE void write_result(result_fn *result, const void *of, lg_run out, ptrdiff_t n, int stream, ptrdiff_t at,
+                         S entry) {
+    const ptrdiff_t before = stream ? elements_before(out) : -1, head = before > 0 ? before : 0;
+    BY_STORAGE(out.storage, write_run, result, of, out.at, n, head, before >= 0, at, entry);
 }
 
 /* Terms times a factor. */
@@ -102,7 +102,7 @@ INLINE V scaled_once(const void *of, ptrdiff_t i, ptrdiff_t k) {
 INLINE V scaled_twice(const void *of, ptrdiff_t i, ptrdiff_t k) {
     return scaled_once(of, i, k) * ((const scaled *)of)->second;
 }
-INLINE void scale_terms(const S *e, S *out, ptrdiff_t n, factor f, int stream, ptrdiff_t at, S entry) {
+INLINE void scale_terms(const S *e, lg_run out, ptrdiff_t n, factor f, int stream, ptrdiff_t at, S entry) {
     const scaled s = {e, set1(f.first), set1(f.second)};
     if (f.second == 1) write_result(scaled_once, &s, out, n, stream, at, entry);
     else write_result(scaled_twice, &s, out, n, stream, at, entry);
@@ -124,17 +124,17 @@ INLINE ptrdiff_t side_by_side(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t row
 
 #define CLASSES_AHEAD 32 /* whose lines are fetched to be written */
 
-/* A square of at most VL rows and classes; direct: rows are neighbours of type S. */
+/* A square of at most VL rows and classes; direct: rows are neighbours. */
 INLINE void gather_square(const lg_view *view, const char *at, ptrdiff_t apart, int direct, ptrdiff_t classes,
-                          ptrdiff_t rows, S *to, ptrdiff_t pitch) {
+                          ptrdiff_t rows, S *to, ptrdiff_t pitch, int storage) {
     V square[VL];
     S line[VL] = {0};
     UNROLL(16)
     for (int i = 0; i < VL; i++, at += view->stride[1]) {
         if (i >= classes) square[i] = set1(0);
-        else if (direct) square[i] = rows == VL ? ld((const S *)at) : ld_n((const S *)at, rows, 0);
+        else if (direct) square[i] = get(at, 0, rows, storage);
         else {
-            load_run(at, apart, rows, view->storage, line);
+            load_run(at, apart, rows, storage, line);
             square[i] = ld(line);
         }
     }
@@ -144,7 +144,7 @@ INLINE void gather_square(const lg_view *view, const char *at, ptrdiff_t apart, 
         if (i < rows) st(to + i * pitch, square[i]);
 }
 INLINE void scatter_square(const lg_view *view, char *at, ptrdiff_t apart, int direct, ptrdiff_t classes,
-                           ptrdiff_t rows, const S *from, ptrdiff_t pitch, const factor *scale) {
+                           ptrdiff_t rows, const S *from, ptrdiff_t pitch, const factor *scale, int storage) {
     V square[VL];
     S line[VL];
     UNROLL(16)
@@ -157,11 +157,10 @@ INLINE void scatter_square(const lg_view *view, char *at, ptrdiff_t apart, int d
     for (int i = 0; i < VL; i++, at += view->stride[1]) {
         if (i >= classes) continue;
         if (i + CLASSES_AHEAD < classes) prefetch_to(at + CLASSES_AHEAD * view->stride[1]);
-        if (direct && rows == VL) st((S *)at, square[i]);
-        else if (direct) st_n((S *)at, square[i], rows);
+        if (direct) put(at, 0, square[i], rows, storage);
         else {
             st(line, square[i]);
-            store_run(at, apart, rows, view->storage, line);
+            store_run(at, apart, rows, storage, line);
         }
     }
 }
@@ -175,7 +174,7 @@ INLINE void load_row(const char *at, ptrdiff_t step, ptrdiff_t n, int storage, S
 static void gather(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t c, ptrdiff_t n,
                    S *tile, ptrdiff_t pitch) {
     const ptrdiff_t apart = lg_row_stride(view, j->inner), step = view->stride[1];
-    const int squares = lg_by_class(view, j->inner), direct = computed(view) && apart == (ptrdiff_t)sizeof(S);
+    const int squares = lg_by_class(view, j->inner), direct = apart == lg_size(view->storage);
     for (ptrdiff_t r = 0; r < rows && !squares; r++)
         load_row(at_row(view, row + r, j->inner) + c * step, step, n, view->storage, tile + r * pitch);
     for (ptrdiff_t i = 0; i < n && squares && !(i && i % PIECE == 0 && lg_stopped()); i += VL)
@@ -183,8 +182,9 @@ static void gather(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptr
             const char *at = at_row(view, row + r, j->inner) + (c + i) * step;
             S *to = tile + r * pitch + i;
             k = side_by_side(j, row + r, rows - r);
-            if (direct && k == VL && n - i >= VL) gather_square(view, at, apart, 1, VL, VL, to, pitch);
-            else gather_square(view, at, apart, direct, n - i, k, to, pitch);
+            if (direct && k == VL && n - i >= VL)
+                BY_STORAGE(view->storage, gather_square, view, at, apart, 1, VL, VL, to, pitch);
+            else gather_square(view, at, apart, direct, n - i, k, to, pitch, view->storage);
         }
 }
 /* Classes from c to c + n of neighbours, to the cache. */
@@ -194,13 +194,13 @@ INLINE void prefetch_classes(const lg_view *view, const lg_rows_job *j, ptrdiff_
     if (c + n > j->classes || lg_row_stride(view, j->inner) != size) return;
     const char *at = at_row(view, row, j->inner) + c * view->stride[1];
     for (; n; n--, at += view->stride[1])
-        for (ptrdiff_t i = 0; i < length; i += 64) prefetch_later((const S *)(at + i), 0);
+        for (ptrdiff_t i = 0; i < length; i += 64) prefetch_later(at + i);
 }
 /* By squares, rows are multiplied by their factors, if given. */
 static void scatter(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, const S *tile,
                     const factor *scale) {
     const ptrdiff_t n = j->classes, pitch = PITCH(n), apart = lg_row_stride(view, j->inner), step = view->stride[1];
-    const int squares = lg_by_class(view, j->inner), direct = computed(view) && apart == (ptrdiff_t)sizeof(S);
+    const int squares = lg_by_class(view, j->inner), direct = apart == lg_size(view->storage);
     for (ptrdiff_t r = 0; r < rows && !squares; r++)
         store_run(at_row(view, row + r, j->inner), step, n, view->storage, tile + r * pitch);
     for (ptrdiff_t c = 0; c < n && squares; c += VL)
@@ -210,7 +210,7 @@ static void scatter(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, pt
             const factor *f = scale ? scale + r : NULL;
             k = side_by_side(j, row + r, rows - r);
             if (direct && k == VL && n - c >= VL + CLASSES_AHEAD && f)
-                scatter_square(view, at, apart, 1, VL + CLASSES_AHEAD, VL, from, pitch, f);
-            else scatter_square(view, at, apart, direct, n - c, k, from, pitch, f);
+                BY_STORAGE(view->storage, scatter_square, view, at, apart, 1, VL + CLASSES_AHEAD, VL, from, pitch, f);
+            else scatter_square(view, at, apart, direct, n - c, k, from, pitch, f, view->storage);
         }
 }

@@ -149,23 +149,13 @@ INLINE void fence_(void) {}
 #endif
 #if defined(__GNUC__)
 INLINE void prefetch_to(const void *p) { __builtin_prefetch(p, 1); } /* to be written */
-/* `ahead` elements after p, which may lie past what p points to: to the first or the second level of the cache */
-INLINE void prefetch_(const S *p, ptrdiff_t ahead) {
-    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead * sizeof(S)));
-}
-INLINE void prefetch_later(const S *p, ptrdiff_t ahead) {
-    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead * sizeof(S)), 0, 2);
-}
+/* to the first or the second level of the cache */
+INLINE void prefetch_(const void *p) { __builtin_prefetch(p); }
+INLINE void prefetch_later(const void *p) { __builtin_prefetch(p, 0, 2); }
 #else
 INLINE void prefetch_to(const void *p) { (void)p; }
-INLINE void prefetch_(const S *p, ptrdiff_t ahead) {
-    (void)p;
-    (void)ahead;
-}
-INLINE void prefetch_later(const S *p, ptrdiff_t ahead) {
-    (void)p;
-    (void)ahead;
-}
+INLINE void prefetch_(const void *p) { (void)p; }
+INLINE void prefetch_later(const void *p) { (void)p; }
 #endif
 
 /* ---- comparison and choice ---- */

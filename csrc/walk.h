@@ -30,12 +30,12 @@ static void read_factors(const plan *p, const rows_batch *t) {
             if (p->g_tile[i] == 0) p->x_tile[i] = -(S)INFINITY;
 }
 /* Where the batch's rows are: in their own place, or in a tile. */
-INLINE void rows_there(const lg_view *view, const lg_rows_job *j, const rows_batch *t, S **to) {
+INLINE void rows_there(const lg_view *view, const lg_rows_job *j, const rows_batch *t, lg_run *to) {
     const ptrdiff_t row = t->row, many = t->many, inner = j->inner;
-    for (ptrdiff_t k = 0; k < many; k++) to[k] = (S *)at_row(view, row + k, inner);
+    for (ptrdiff_t k = 0; k < many; k++) to[k] = (lg_run){at_row(view, row + k, inner), view->storage};
 }
-INLINE void rows_of(S *tile, ptrdiff_t pitch, const rows_batch *t, S **to) {
-    for (ptrdiff_t k = 0, many = t->many; k < many; k++) to[k] = tile + k * pitch;
+INLINE void rows_of(S *tile, ptrdiff_t pitch, const rows_batch *t, lg_run *to) {
+    for (ptrdiff_t k = 0, many = t->many; k < many; k++) to[k] = run_of(tile + k * pitch);
 }
 INLINE void read_batch(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
@@ -47,20 +47,27 @@ INLINE void read_batch(const plan *p, rows_batch *t) {
     else rows_of(p->x_tile, p->whole ? p->pitch : 0, t, t->x);
     if (p->g_runs) rows_there(&j->grad, j, t, t->g);
     else if (j->grad.at) rows_of(p->g_tile, p->pitch, t, t->g);
-    if (p->keeps || p->has_out) rows_of(p->terms, p->pitch, t, t->term);
+    for (ptrdiff_t k = 0, many = p->keeps || p->has_out ? t->many : 0; k < many; k++)
+        t->term[k] = p->terms + k * p->pitch;
     if (p->out_runs) rows_there(&j->out, j, t, t->to);
-    else memcpy(t->to, t->term, sizeof t->to);
+    else rows_of(p->terms, p->pitch, t, t->to);
 }
 
 /* ---- sum ---- */
 
-/* The logits of the labels; x is NULL where rows are no runs. */
-INLINE void read_targets(const lg_rows_job *j, S *const *x, rows_batch *t) {
+/* The logits of the labels. */
+INLINE void read_targets(const lg_rows_job *j, rows_batch *t) {
     EACH_ROW(k, t) {
         const char *at = at_row(&j->x, t->row + k, j->inner) + t->label[k] * j->x.stride[1];
-        t->of.target[k] = x ? (double)x[k][t->label[k]] : load_double(at, j->x.storage);
+        t->of.target[k] = load_double(at, j->x.storage);
     }
 }
+INLINE void sum_one(const plan *p, rows_batch *t, ptrdiff_t k, int storage) {
+    const lg_run x = {t->x[k].at, storage};
+    char *next = t->g[k].at ? t->g[k].at : p->out_runs && !p->stream ? t->to[k].at : NULL;
+    put_row(&t->of, k, sum_row(x, p->x_runs, p->n, p->keeps ? t->term[k] : NULL, next));
+}
+static NOINLINE void sum_half(const plan *p, rows_batch *t, ptrdiff_t k) { BY_HALF(t->x[k].storage, sum_one, p, t, k); }
 /* Rows that are no runs and not copied yet are copied here, one after another. */
 static void sum_each(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
@@ -68,26 +75,27 @@ static void sum_each(const plan *p, rows_batch *t) {
     EACH_ROW(k, t) {
         if (alone) gather(&j->x, j, t->row + k, 1, 0, p->n, p->x_tile, p->pitch);
         if (alone && j->label.at) t->of.target[k] = (double)p->x_tile[t->label[k]];
-        const S *next = t->g[k] ? t->g[k] : p->out_runs && !p->stream ? t->to[k] : NULL;
-        put_row(&t->of, k, sum_row(t->x[k], p->x_runs, p->n, p->keeps ? t->term[k] : NULL, next));
+        if (t->x[k].storage == COMPUTED) sum_one(p, t, k, COMPUTED);
+        else sum_half(p, t, k);
     }
-    if (j->label.at && !alone) read_targets(j, t->x, t);
+    if (j->label.at && !alone) read_targets(j, t);
 }
 static void sum_known(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
     EACH_ROW(k, t) {
         const double lse = j->lse[t->row + k];
+        const S *x = (const S *)t->x[k].at;
         put_row(&t->of, k,
-                isfinite((S)lse) ? known_row(t->x[k], p->n, lse, (ptrdiff_t)t->label[k], t->term[k])
-                                 : sum_row(t->x[k], p->x_runs, p->n, p->keeps ? t->term[k] : NULL, NULL));
+                isfinite((S)lse) ? known_row(x, p->n, lse, (ptrdiff_t)t->label[k], t->term[k])
+                                 : sum_row(run_of(x), p->x_runs, p->n, p->keeps ? t->term[k] : NULL, NULL));
     }
-    if (j->label.at) read_targets(j, t->x, t);
+    if (j->label.at) read_targets(j, t);
 }
 /* Reads rows from k on abreast: how many. */
 INLINE ptrdiff_t read_few(const plan *p, const rows_batch *t, ptrdiff_t k, V *logit) {
     const ptrdiff_t many = t->many - k < VL ? t->many - k : VL, apart = p->pitch * (ptrdiff_t)sizeof(S);
     if (p->x_runs) read_abreast(&p->job->x, p->job, t->row + k, many, logit);
-    else read_lines((const char *)t->x[k], apart, many, p->n, logit);
+    else read_lines(t->x[k].at, apart, many, p->n, logit);
     return many;
 }
 static void sum_few(const plan *p, rows_batch *t) {
@@ -101,14 +109,14 @@ static void sum_few(const plan *p, rows_batch *t) {
         mend_abreast(&a, p->n, seen, &t->of, k, here, t->skips ? t->skip + k : NULL);
         if (p->keeps) write_lines((char *)t->term[k], apart, here, p->n, a.term);
     }
-    if (j->label.at) read_targets(j, t->x, t);
+    if (j->label.at) read_targets(j, t);
 }
 static void sum_in_blocks(const plan *p, rows_batch *t) {
     const ptrdiff_t side = p->by_class ? t->many : 1;
     for (ptrdiff_t k = 0; k < t->many; k += side)
         if (side > 1 || !t->skip[k])
             sum_blocks(p->job, t->row + k, side, p->keeps ? t->term[k] : NULL, p->x_tile, &t->of, k);
-    if (p->job->label.at) read_targets(p->job, NULL, t);
+    if (p->job->label.at) read_targets(p->job, t);
 }
 
 /* ---- finish ---- */
@@ -118,7 +126,7 @@ INLINE void leave_out(const plan *p, rows_batch *t) {
         if (!t->skip[k]) continue;
         t->of.lse[k] = t->of.loss[k] = 0;
         t->scale[k] = (factor){1, 1};
-        if (p->has_out) memset(t->to[k], 0, (size_t)p->n * sizeof(S));
+        if (p->has_out) memset(t->to[k].at, 0, (size_t)(p->n * lg_size(t->to[k].storage)));
     }
 }
 INLINE void finish_batch(const plan *p, rows_batch *t) {
@@ -151,15 +159,15 @@ INLINE void write_batch(const plan *p, const rows_batch *t) {
 
 static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     const ptrdiff_t n = j->classes, most = lg_rows_batch(j);
-    const size_t bytes = (size_t)j->outer * (size_t)j->inner * (size_t)n * sizeof(S);
+    const size_t bytes = (size_t)(j->outer * j->inner * n * lg_size(j->out.storage));
     plan p = {.job = j, .result = result_of(j), .n = n, .pitch = PITCH(n), .batch = rows < most ? rows : most};
     p.terms = j->scratch;
     p.x_tile = p.terms + p.batch * p.pitch;
     p.g_tile = p.x_tile + p.batch * p.pitch;
-    p.x_runs = runs(&j->x, n) && !j->factor.at;
-    p.g_runs = j->grad.at && runs(&j->grad, n);
+    p.x_runs = is_run(&j->x, n) && (computed(&j->x) || (p.result->any && !j->lse_given)) && !j->factor.at;
+    p.g_runs = j->grad.at && is_run(&j->grad, n) && (computed(&j->grad) || p.result->any);
     p.has_out = j->out.at != NULL;
-    p.out_runs = p.has_out && !p.result->writes && runs(&j->out, n);
+    p.out_runs = p.has_out && !p.result->writes && is_run(&j->out, n);
     p.keeps = p.result->terms && (p.has_out || j->factor.at || j->what == LG_PAIRS);
     const int few = n <= FEWEST && !j->lse_given;
     p.whole = !p.x_runs && (few || j->lse_given || !p.result->once);

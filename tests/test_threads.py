@@ -1,6 +1,7 @@
 """Threads change no bit, hang nowhere, and let go when they are told to."""
 
 import functools
+import itertools
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 
+import ml_dtypes
 import numpy as np
 import pytest
 from calls import all_calls, same_bits
@@ -82,10 +84,19 @@ def test_strided_halves_and_out(always, rng):
 
 
 @compiled
-def test_streaming_is_decided_on_the_whole(always, rng):
-    """A result that is stored past the cache, in parts that are not."""
-    x = rng.normal(size=7_000_001).astype(np.float32)
-    same_bits([lossgrad.sigmoid(x, num_threads=3)], [lossgrad.sigmoid(x, num_threads=1)])
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+def test_what_goes_past_the_cache_is_what_stays(always, rng, dtype):
+    """Whatever the address and the threads: that is decided on the whole, parts are too small."""
+    x = rng.normal(size=7_000_001).astype(dtype)
+    logits = x[1:].reshape(7_000, 1_000)
+    own = {"num_threads": 1}
+    values = np.concatenate([lossgrad.sigmoid(part, **own) for part in np.array_split(x, 9)])
+    shares = np.concatenate([lossgrad.softmax(part, **own) for part in np.array_split(logits, 9)])
+    for threads, ahead in itertools.product((1, 3), (0, 1, 5)):
+        place = np.empty(x.size + ahead, x.dtype)[ahead:]
+        same_bits([lossgrad.sigmoid(x, out=place, num_threads=threads)], [values])
+        place = place[1:].reshape(logits.shape)
+        same_bits([lossgrad.softmax(logits, out=place, num_threads=threads)], [shares])
 
 
 @compiled
