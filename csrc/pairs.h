@@ -102,7 +102,13 @@ INLINE V ratios(const two_rows *r, ptrdiff_t at, ptrdiff_t n, S *u, V *all) {
         const ptrdiff_t k = n - i < VL ? n - i : VL;
         const pair d = sum_(ld_k(x + i, k), -ld_k(y + i, k));
         const V most = r->high - d.h, lost = r->high - (most + d.h); /* unless d is small, the rounding */
-        const V v = most + (lost + (r->low - d.l)), a = abs_(v);
+        V v = most + (lost + (r->low - d.l));
+        if (k < VL) { /* what is past the row has no say in what kind a group is of */
+            S line[VL] = {0};
+            st_n(line, v, k);
+            v = ld(line);
+        }
+        const V a = abs_(v);
         st(u + i, v);
         *all = *all + a;
         top = max_(top, a);
