@@ -68,12 +68,19 @@ typedef struct {
     double *confidence, *entropy, *squares, *brier;
 } lg_statistics;
 
+/* Where LG_PAIRS writes: one a row, contiguous, in row order. */
+typedef struct {
+    double *kl, *kl_reverse, *js, *base_loss, *other_loss, *loss_difference;
+    int64_t *base_rank, *other_rank, *base_predicted, *other_predicted, *overlap;
+    ptrdiff_t top; /* how many first choices are compared */
+} lg_pairs;
+
 /* A row is one (outer, inner) pair; its elements run along the middle axis. */
 typedef struct {
     int what;
     ptrdiff_t outer, classes, inner;
     lg_view x;        /* logits */
-    lg_view grad;     /* softmax and log_softmax backward: the incoming gradient, of x's shape */
+    lg_view grad;     /* softmax and log_softmax backward: the incoming gradient, of x's shape; pairs: other logits */
     lg_view row_grad; /* logsumexp and cross_entropy backward: one a row, .at may be NULL (then 1) */
     lg_view factor;   /* logsumexp: what multiplies each exponential; .at may be NULL */
     lg_view out;      /* of x's shape (softmax_jacobian: classes of them); .at may be NULL */
@@ -91,6 +98,7 @@ typedef struct {
     double scale, over;          /* of the gradient, besides row_grad: scale / over */
     lg_sum *sum;                 /* if given, the row values are added to it */
     lg_statistics statistics;
+    lg_pairs pairs;
     int *strange;  /* set where a label is no class any more, whose row is then left out */
     void *scratch; /* lg_rows_scratch bytes, aligned to 64; each thread has its own */
 } lg_rows_job;
@@ -198,6 +206,7 @@ typedef struct {
     void (*rows)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*nll)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*statistics)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
+    void (*pairs)(const lg_rows_job *job, ptrdiff_t begin, ptrdiff_t end);
     void (*labels)(const lg_label_job *job, ptrdiff_t begin, ptrdiff_t end);
     double (*top)(const double *value, ptrdiff_t n);
     lg_cut (*cut)(const double *value, ptrdiff_t n, double top, double *left, int64_t *whole);

@@ -30,6 +30,7 @@
 #include "row_ops.h"
 #include "walk.h"
 #include "statistics.h"
+#include "pairs.h"
 
 #if LG_DOUBLE
 #define LG_TABLE LG_NAME(kernels_f64)
@@ -48,6 +49,7 @@ const lg_kernels LG_TABLE = {
     .rows = rows,
     .nll = nll,
     .statistics = statistics,
+    .pairs = pairs,
     .labels = labels,
     .top = LG_NAME(top),
     .cut = LG_NAME(cut),

@@ -29,8 +29,10 @@ ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
 size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) {
     if (job->what == LG_NLL_LOSS) return 0;
     const ptrdiff_t most = lg_rows_batch(job), batch = rows < most ? rows : most;
+    const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? LINE : 1; /* few.h: a whole vector of them */
     const ptrdiff_t whole = most % LINE ? batch : (batch + LINE - 1) / LINE * LINE;
-    return 3 * (size_t)whole * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
+    const size_t tiles = job->what == LG_PAIRS ? 4 : 3;
+    return tiles * (size_t)(whole < least ? least : whole) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
 }
 
 void lg_read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
@@ -182,6 +184,7 @@ static void rows_part(void *call, void *total, void *scratch, ptrdiff_t begin, p
     begin = begin ? begin * c->together - c->lead : 0;
     end = end * c->together - c->lead < c->rows ? end * c->together - c->lead : c->rows;
     (own.what == LG_STATISTICS ? kernels->statistics
+     : own.what == LG_PAIRS    ? kernels->pairs
      : own.what == LG_NLL_LOSS ? kernels->nll
                                : kernels->rows)(&own, begin, end);
     lg_leave(found);

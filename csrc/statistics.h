@@ -40,9 +40,13 @@ INLINE double seek(const S *x, ptrdiff_t n, ptrdiff_t at, S value) {
 
 /* How many logits come before the label's: larger ones, and equal ones of classes before it. */
 static ptrdiff_t rank_of(const S *x, ptrdiff_t n, ptrdiff_t label) {
-    ptrdiff_t rank = 0;
-    for (ptrdiff_t i = 0; i < n; i++) rank += i < label ? x[i] >= x[label] : x[i] > x[label];
-    return rank;
+    const V own = set1(x[label]);
+    N before = n_zero();
+    for (ptrdiff_t i = 0; i < n; i += VL)
+        before = n_add(before, lt_(own, n - i < VL ? ld_n(x + i, n - i, (S)NAN) : ld(x + i)));
+    for (ptrdiff_t i = 0; i < label; i += VL)
+        before = n_add(before, eq_(own, label - i < VL ? ld_n(x + i, label - i, (S)NAN) : ld(x + i)));
+    return n_total(before);
 }
 
 /* Where the group begins that has the first class of the largest logit. */

@@ -183,6 +183,18 @@ static void widen(const void *loss, int computed, ptrdiff_t n, double *to) {
         for (ptrdiff_t i = 0; i < n; i++) to[i] = (double)((const float *)loss)[i];
 }
 
+/* Notes the terms of a piece, of which there is room for all. */
+static void record(lg_record *r, const piece *p) {
+    const int64_t *whole[LG_WHOLE_FIELDS] = {p->row, p->label, p->predicted, p->rank};
+    const double *real[LG_REAL_FIELDS] = {p->loss, p->confidence, p->entropy, p->brier, p->right};
+    if (p->n > r->room - r->n) return;
+    for (int f = 0; f < LG_WHOLE_FIELDS; f++)
+        memcpy(r->whole + f * r->room + r->n, whole[f], (size_t)p->n * sizeof(int64_t));
+    for (int f = 0; f < LG_REAL_FIELDS; f++)
+        memcpy(r->real + f * r->room + r->n, real[f], (size_t)p->n * sizeof(double));
+    r->n += p->n;
+}
+
 /* ---- rows with a label each ---- */
 
 /* Sample weights, and class weights besides. */
@@ -252,6 +264,7 @@ static int add_kept_rows(lg_totals *t, piece *p) {
     if (p->weighted) kind |= weigh_rows(t, p);
     else count_rows(t, p);
     if (t->most) list_worst(t, p);
+    record(&t->record, p);
     return kind | add_common(t, p);
 }
 
@@ -335,7 +348,9 @@ static int weigh_logits(lg_totals *t, const piece *p) {
 static int add_kept_logits(lg_totals *t, piece *p) {
     ptrdiff_t correct = 0;
     for (ptrdiff_t i = 0; i < p->n; i++) correct += p->outcome[i] == 0 || p->outcome[i] == 3;
+    for (ptrdiff_t i = 0; i < p->n; i++) p->predicted[i] = p->outcome[i] & 1;
     t->correct += correct;
+    record(&t->record, p);
     const lg_bins bins = {(int)t->size[LG_BIN_WEIGHT], (int)t->size[LG_LOSS_HISTOGRAM]};
     t->kernels->bins(p->confidence, p->loss, p->n, bins, p->bin, p->size);
     int kind = LG_FINE;
@@ -387,6 +402,7 @@ static void take_columns(const lg_totals *t, const lg_terms *terms, ptrdiff_t at
     ptrdiff_t row = at / t->classes, label = at % t->classes;
     p->weighted = p->divided = terms->weight != NULL;
     for (ptrdiff_t i = 0; i < p->n; i++) {
+        p->row[i] = at + i;
         p->label[i] = label;
         if (p->weighted) p->s[i] = p->sw[i] = terms->weight[row];
         if (++label == t->classes) {

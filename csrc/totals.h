@@ -31,6 +31,15 @@ typedef struct {
     int64_t row, label, predicted;
 } lg_worst_row;
 
+/* What terms say, field after field with `room` elements each: of whole numbers the index, label, prediction and rank
+ * of a term; then its loss, confidence, entropy, Brier score, and whether it is right (binary: the target). */
+enum { LG_WHOLE_FIELDS = 4, LG_REAL_FIELDS = 5 };
+typedef struct {
+    int64_t *whole;
+    double *real;
+    ptrdiff_t room, n;
+} lg_record;
+
 typedef struct {
     ptrdiff_t classes, groups;
     ptrdiff_t start[LG_TALLIES], size[LG_TALLIES]; /* its groups; size is 0 where it is not kept */
@@ -41,7 +50,8 @@ typedef struct {
     int64_t ignored, undefined, terms, correct, infinite;
     lg_worst_row *worst; /* those of largest loss, in descending order, the earlier first among equals */
     ptrdiff_t listed, most;
-    double least; /* what has less loss is not listed */
+    double least;     /* what has less loss is not listed */
+    lg_record record; /* of the terms that have a loss; without room nothing is recorded */
 } lg_totals;
 
 /* Rows to add, each with a label, or with a target in [0, 1] for each of its logits, which are a run. */

@@ -160,7 +160,7 @@ static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     p.g_runs = j->grad.at && runs(&j->grad, n);
     p.has_out = j->out.at != NULL;
     p.out_runs = p.has_out && !p.result->writes && runs(&j->out, n);
-    p.keeps = p.result->terms && (p.has_out || j->factor.at);
+    p.keeps = p.result->terms && (p.has_out || j->factor.at || j->what == LG_PAIRS);
     const int few = n <= FEWEST && !j->lse_given;
     p.whole = !p.x_runs && (few || j->lse_given || !p.result->once);
     p.by_class = lg_by_class(&j->x, j->inner);

@@ -104,7 +104,7 @@ def test_table_says_what_json_says(run, files):
     table = {line[:12].rstrip(): line[12:] for line in lines}
     assert list(table) == [
         *("rows", "classes", "loss", "perplexity", "accuracy", "top 5", "F1"),
-        *("Brier", "calibration", "entropy", "speed"),
+        *("Brier", "calibration", "entropy", "agreement", "speed"),
     ]
     assert table["rows"] == "100000  (9090 ignored)"
     assert table["classes"] == "10"
@@ -117,6 +117,9 @@ def test_table_says_what_json_says(run, files):
     errors = f"{found['ece']:.4f} expected, {found['mce']:.4f} maximum error"
     assert table["calibration"] == errors
     assert table["entropy"] == f"{found['entropy']:.6g} nats"
+    agreement = f"{found['matthews_corrcoef']:.4f} Matthews, {found['cohen_kappa']:.4f} kappa"
+    balanced = f"{found['balanced_accuracy']:.4f} balanced accuracy"
+    assert table["agreement"] == f"{agreement}, {balanced}"
     assert table["perplexity"] == f"{found['perplexity']:.6g}"
     accuracy = f"{100 * found['accuracy']:.2f} %  ({found['correct']} of 90910)"
     assert table["accuracy"] == accuracy
@@ -166,8 +169,8 @@ def test_infinite_losses_are_said_and_json_stays_json(run, files):
 def test_files_are_neither_mapped_nor_loaded(files):
     """A page of a map that is gone is a signal; numbers are read block by block."""
     logits, targets = files()
-    (shard,) = find_shards(logits, targets, None, None)
-    for array in (shard.logits, shard.targets):
+    (shard,) = find_shards({"logits": logits, "targets": targets}, {})
+    for array in shard.arrays.values():
         assert isinstance(array, FileArray)
 
 
@@ -424,7 +427,7 @@ def test_interrupt(capsys, files, monkeypatch):
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lossgrad.evaluation.part.Part.add", interrupted)
+    monkeypatch.setattr("lossgrad.evaluation.share.Share.add", interrupted)
     assert cli.main(["evaluate", *map(str, files())]) == 130
     assert capsys.readouterr() == ("", "lossgrad: error: interrupted\n")
 

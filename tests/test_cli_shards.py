@@ -13,7 +13,7 @@ import pytest
 import lossgrad
 from lossgrad import Evaluation, cli, evaluate
 from lossgrad.cli import run as program
-from lossgrad.evaluation import checkpoint, part
+from lossgrad.evaluation import checkpoint, share
 from lossgrad.evaluation import walk as walking
 
 NO_CLUSTER = "--dask", "tcp://127.0.0.1:1"  # where the state is refused before anything is asked
@@ -419,7 +419,7 @@ def test_files_that_change_under_the_walk(run, shards, small_blocks, monkeypatch
     directory, *_ = shards
     small_blocks(0)
     path = directory / "logits-3.npy"
-    add, calls = part.Part.add, []
+    add, calls = share.Share.add, []
 
     def change(self, *arguments, **options):
         add(self, *arguments, **options)
@@ -433,7 +433,7 @@ def test_files_that_change_under_the_walk(run, shards, small_blocks, monkeypatch
             else:
                 path.unlink()
 
-    monkeypatch.setattr(part.Part, "add", change)
+    monkeypatch.setattr(share.Share, "add", change)
     message = run("evaluate", *patterns(directory), "--threads", 1, status=2)
     expected = "no such file" if how == "removed" else "changed while it was read"
     assert message.startswith(f"{path}: {expected}")

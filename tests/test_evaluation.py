@@ -9,8 +9,8 @@ import pytest
 
 import lossgrad
 from lossgrad import DtypeError, Evaluation, InputError, LabelError, evaluate
-from lossgrad.evaluation.part import Part
 from lossgrad.evaluation.shard import blocks
+from lossgrad.evaluation.share import Share
 
 
 def multiclass(rows=1000, classes=10, dtype=np.float32, seed=0):
@@ -357,14 +357,14 @@ def test_blocks_cover_every_row_once_in_order():
 def test_as_many_threads_as_asked_for(monkeypatch, task, threads):
     """Blocks are shared out, and no other thread works where one is asked for."""
     seen = set()
-    add = Part.add
+    add = Share.add
 
     def watched(*arguments, **options):
         seen.add(threading.get_ident())
         time.sleep(0.01)
         add(*arguments, **options)
 
-    monkeypatch.setattr(Part, "add", watched)
+    monkeypatch.setattr(Share, "add", watched)
     x, y = multiclass(200, 5)
     y = y if task == "multiclass" else x > 0
     expected = evaluate(x, y, task=task, num_threads=1)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from lossgrad import cli
-from lossgrad.evaluation import evaluate, state
+from lossgrad.evaluation import evaluate, grouped, state
+from lossgrad.evaluation.comparison import compare
+from lossgrad.evaluation.comparison import state as comparison
 
 PAGE = Path(__file__).parent.parent / "docs" / "evaluation.md"
 
@@ -31,7 +33,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("module", [state, evaluate])
+@pytest.mark.parametrize("module", [state, evaluate, grouped, compare, comparison])
 def test_examples_are_true(module):
     found = doctest.testmod(module)
     assert found.attempted > 0

@@ -271,7 +271,7 @@ def test_wrong_mixtures():
         evaluate(np.eye(3))
     with pytest.raises(TypeError, match="targets is a ndarray where logits is a path"):
         evaluate("x.npy", np.arange(3))
-    with pytest.raises(ValueError, match="sample_weight is for arrays"):
+    with pytest.raises(TypeError, match="sample_weight is a list where logits is a path"):
         evaluate("x.npy", "y.npy", sample_weight=[1.0])
     with pytest.raises(TypeError, match="an item of 4"):
         evaluate([(1, 2, 3, 4)])

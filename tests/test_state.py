@@ -126,7 +126,7 @@ def test_the_format_is_pinned():
     state = Evaluation(bins=2, worst=1)
     state.update(np.array([[2.0, -np.inf], [1.0, 1.0]]), [0, -100], source="x")
     data = state.to_bytes()
-    assert data.startswith(b"lossgrad-evaluation\n\x02\x00")
+    assert data.startswith(b"lossgrad-evaluation\n\x03\x00")
     length = int.from_bytes(data[22:26], "little")
     assert json.loads(data[26 : 26 + length]) == {
         "classes": 2,
@@ -134,6 +134,7 @@ def test_the_format_is_pinned():
         "options": {
             "bins": 2,
             "confusion_limit": 256,
+            "figures": [],
             "ignore_index": -100,
             "label_smoothing": "0x0.0p+0",
             "task": "multiclass",
@@ -143,14 +144,14 @@ def test_the_format_is_pinned():
         },
         "worst_rows": [["0x0.0p+0", "x", 0, 0, 0, "0x1.0000000000000p+0"]],
     }
-    assert hashlib.sha256(data).hexdigest()[:16] == "013462150e5d755c"
+    assert hashlib.sha256(data).hexdigest()[:16] == "fcde7ccfd58f7483"
 
 
 @pytest.mark.parametrize("version", [0, 1, 999])
 def test_unknown_versions(version):
     data = bytearray(Evaluation().to_bytes())
     data[20:22] = version.to_bytes(2, "little")
-    with pytest.raises(ValueError, match=f"version {version}; this lossgrad reads 2"):
+    with pytest.raises(ValueError, match=f"version {version}; this lossgrad reads 3"):
         Evaluation.from_bytes(bytes(data))
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import trials
 
 from lossgrad import Evaluation, FileError, LabelError, evaluate
-from lossgrad.evaluation import part
+from lossgrad.evaluation import share
 from lossgrad.evaluation import walk as walking
 from lossgrad.evaluation.formats.file_array import Buffer, FileArray
 from lossgrad.evaluation.reference import totals as twin
@@ -74,10 +74,10 @@ def test_threads_and_both_totals_give_the_same_bytes(monkeypatch, option, weight
     options, x, y, s = case(option, dtype, classes)
     s = s if weighted else None
     expected = bytes_of(options, x, y, s, num_threads=1)
-    for threads in (1, 2, 7):
+    for threads in (1, 7):
         found = bytes_of(options, x, y, s, num_threads=threads, block_bytes=31 * x[0].nbytes)
         assert found == expected
-    monkeypatch.setattr(part, "_totals", twin.Totals)  # which has the same figures of each row
+    monkeypatch.setattr(share, "_totals", twin.Totals)  # which has the same figures of each row
     assert bytes_of(options, x, y, s) == expected
 
 
@@ -85,8 +85,8 @@ def test_threads_and_both_totals_give_the_same_bytes(monkeypatch, option, weight
 def test_totals_are_read_before_they_are_full(monkeypatch, option):
     options, x, y, s = case(option, "f4", 9)
     expected = bytes_of(options, x, y, s)
-    monkeypatch.setattr(part, "_STEP", 11 * x[0].nbytes)
-    monkeypatch.setattr(part, "_ROOM", 500)
+    monkeypatch.setattr(share, "_STEP", 11 * x[0].nbytes)
+    monkeypatch.setattr(share, "_ROOM", 500)
     assert bytes_of(options, x, y, s) == expected
 
 
@@ -163,7 +163,10 @@ def test_an_error_leaves_the_state_as_it_was(threads):
 def test_a_checkpoint_is_a_prefix(threads, option):
     """At random blocks the state is that of the rows before, and can be gone on from."""
     options, x, y, _ = case(option, "f4", 9)
-    shards = [Shard(x[k : k + 100], y[k : k + 100], first_row=k) for k in range(0, ROWS, 100)]
+    shards = [
+        Shard({"logits": x[k : k + 100], "targets": y[k : k + 100]}, first_row=k)
+        for k in range(0, ROWS, 100)
+    ]
     how = {"block_bytes": 9 * x[0].nbytes, "threads": threads}
     whole = Evaluation(**options)
     walking.walk(whole, shards, **how)
@@ -178,7 +181,7 @@ def test_a_checkpoint_is_a_prefix(threads, option):
     def checkpoint(at):
         nonlocal position
         before = Evaluation(**options)
-        walking.walk(before, [Shard(x[:rows], y[:rows], first_row=0)])
+        walking.walk(before, [Shard({"logits": x[:rows], "targets": y[:rows]}, first_row=0)])
         assert before == state
         if not stops or rng.random() < 0.5:  # how often it is asked depends on the threads
             position = at

@@ -64,6 +64,40 @@ def tanh_share(w):
     return w * mp.sqrt(w) / mp.tanh(mp.sqrt(w)) if w else mp.mpf(0)
 
 
+def bend(a):
+    """q in exp(-a) = 1 - a + a^2 q(a)."""
+    return exp_tail(-a)
+
+
+def even_bend(w):
+    """q in cosh(u) = 1 + w q(w) with w = u^2."""
+    if w < mp.mpf(2) ** -60:
+        return mp.mpf(1) / 2 + w / 24
+    return (mp.cosh(mp.sqrt(w)) - 1) / w
+
+
+def odd_bend(w):
+    """q in sinh(u) = u + u w q(w) with w = u^2."""
+    if w < mp.mpf(2) ** -60:
+        return mp.mpf(1) / 6 + w / 120
+    return (mp.sinh(mp.sqrt(w)) - mp.sqrt(w)) / (w * mp.sqrt(w))
+
+
+def middle(w):
+    """q in (a / 2) tanh(a / 2) - log(cosh(a / 2)) = w q(w) with w = a^2."""
+    if w < mp.mpf(2) ** -60:
+        return mp.mpf(1) / 8 - w / 64
+    half = mp.sqrt(w) / 2
+    return (half * mp.tanh(half) - mp.log(mp.cosh(half))) / w
+
+
+def entropy_tail(z):
+    """(1 + z) log(1 + z) / z - log(2)."""
+    if z < mp.mpf(2) ** -60:
+        return 1 + z / 2 - LN2
+    return (1 + z) * mp.log(1 + z) / z - LN2
+
+
 def rounded(value, dtype):
     return float(np.float32(value)) if dtype == "f32" else float(value)
 
@@ -184,6 +218,19 @@ for dtype, degree in (("f32", 3), ("f64", 7)):
 most = mp.mpf("0.2565") ** 2
 for dtype, degree in (("f32", 2), ("f64", 6)):
     fit("tanh", tanh_tail, [0, most], degree, dtype, tanh_share)
+for dtype, degree in (("f32", 7), ("f64", 13)):
+    fit("bend", bend, [0, mp.mpf(2)], degree, dtype, lambda a: 1 / bend(a))
+for dtype, degree in (("f32", 7), ("f64", 15)):
+    fit("middle", middle, [0, mp.mpf(4)], degree, dtype, lambda w: 1 / middle(w))
+for dtype, degree in (("f32", 2), ("f64", 5)):
+    fit("even", even_bend, [0, mp.mpf("0.25")], degree, dtype, lambda w: 1 / even_bend(w))
+for dtype, degree in (("f32", 2), ("f64", 5)):
+    fit("odd", odd_bend, [0, mp.mpf("0.25")], degree, dtype, lambda w: 2 * mp.sqrt(w))
+for dtype, degree in (("f32", 3), ("f64", 7)):
+    fit("small", middle, [0, mp.mpf("0.25")], degree, dtype, lambda w: 1 / middle(w))
+most = mp.exp(mp.mpf(-2)) * mp.mpf("1.0001")
+for dtype, degree in (("f32", 4), ("f64", 9)):
+    fit("entropy", entropy_tail, [0, most], degree, dtype, lambda z: z / mp.mpf("0.36"))
 split_ln2("f32", 14)
 split_ln2("f64", 40)
 for dtype in ("f32", "f64"):

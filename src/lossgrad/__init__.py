@@ -13,13 +13,28 @@ from ._core import backend as _backend
 from . import activations, distributions, linear, losses, norms, row_losses, softmax_family
 from ._functions import *  # noqa: F403
 from ._kernels.threads import get_num_threads, set_num_threads
-from .evaluation import DtypeError, Evaluation, FileError, InputError, LabelError, Result
+from .evaluation import (
+    Comparison,
+    ComparisonResult,
+    DtypeError,
+    Evaluation,
+    FileError,
+    InputError,
+    LabelError,
+    Result,
+)
+from .evaluation.comparison.compare import compare
+from .evaluation.conformal import conformal_sets, conformal_threshold
 from .evaluation.evaluate import evaluate
+from .evaluation.ood import out_of_distribution
+from .evaluation.temperature import fit_temperature
 from .linear import *  # noqa: F403
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
+    "ComparisonResult",
     "DtypeError",
     "Evaluation",
     "FileError",
@@ -27,9 +42,14 @@ __all__ = [
     "LabelError",
     "Result",
     "__version__",
+    "compare",
+    "conformal_sets",
+    "conformal_threshold",
     "evaluate",
+    "fit_temperature",
     "get_include",
     "get_num_threads",
+    "out_of_distribution",
     "set_num_threads",
     "show_config",
     *activations.__all__,

@@ -8,7 +8,7 @@ cdef extern from "kernels.h":
     Py_ssize_t lg_size(int) nogil
     enum: LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
     enum: LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64
-    enum: LG_LOGSUMEXP, LG_SOFTMAX_JACOBIAN, LG_STATISTICS
+    enum: LG_LOGSUMEXP, LG_SOFTMAX_JACOBIAN, LG_STATISTICS, LG_PAIRS
     ctypedef struct lg_sum:
         pass
     void lg_sum_clear(lg_sum *) nogil
@@ -39,6 +39,19 @@ cdef extern from "kernels.h":
         double *entropy
         double *squares
         double *brier
+    ctypedef struct lg_pairs:
+        double *kl
+        double *kl_reverse
+        double *js
+        double *base_loss
+        double *other_loss
+        double *loss_difference
+        int64_t *base_rank
+        int64_t *other_rank
+        int64_t *base_predicted
+        int64_t *other_predicted
+        int64_t *overlap
+        Py_ssize_t top
     ctypedef struct lg_rows_job:
         int what
         Py_ssize_t outer, classes, inner
@@ -52,6 +65,7 @@ cdef extern from "kernels.h":
         double param, scale, over
         lg_sum *sum
         lg_statistics statistics
+        lg_pairs pairs
         int *strange
         void *scratch
     ctypedef struct lg_op:
@@ -140,11 +154,15 @@ cdef extern from "environment.h":
     void lg_leave(lg_environment) nogil
 
 cdef extern from "totals.h":
-    enum: LG_SCALARS, LG_TALLIES
+    enum: LG_SCALARS, LG_TALLIES, LG_WHOLE_FIELDS, LG_REAL_FIELDS
     enum: LG_FINE, LG_NO_SUM, LG_NO_ROOM
     ctypedef struct lg_worst_row:
         double loss, confidence
         int64_t row, label, predicted
+    ctypedef struct lg_record:
+        int64_t *whole
+        double *real
+        Py_ssize_t room, n
     ctypedef struct lg_totals:
         Py_ssize_t classes, groups
         Py_ssize_t *start
@@ -153,6 +171,7 @@ cdef extern from "totals.h":
         int64_t *(*zeros)(Py_ssize_t) noexcept nogil
         int64_t ignored, undefined, terms, correct, infinite
         lg_worst_row *worst
+        lg_record record
         Py_ssize_t listed, most
         double least
     ctypedef struct lg_terms:

@@ -176,6 +176,16 @@ def row_statistics(
     figures: NDArray[np.float64],
     num_threads: int | None = None,
 ) -> int: ...
+def pair_statistics(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    targets: Targets | None,
+    *,
+    top: int,
+    figures: NDArray[np.float64],
+    choices: NDArray[np.int64],
+    num_threads: int | None = None,
+) -> int: ...
 def label_statistics(*args: Any) -> None: ...
 def compiled_levels() -> list[str]: ...
 def available_levels() -> list[str]: ...

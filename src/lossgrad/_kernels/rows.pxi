@@ -226,6 +226,36 @@ def row_statistics(x, Targets targets, *, loss, lse, int64_t[::1] predicted, int
     return -1
 
 
+def pair_statistics(x, y, Targets targets, *, int64_t top, double[:, ::1] figures, int64_t[:, ::1] choices,
+                    num_threads=None):
+    """Figures of each row of two matrices, beside each other, against its label or none: the first bad row or -1.
+
+    Nothing is written if there is a bad row. The figures are in the order of lg_pairs, and so are choices.
+    """
+    cdef Rows rows
+    cdef lg_pairs *to = &rows.job.pairs
+    held = [start_rows(&rows, LG_PAIRS, x, 1), beside_logits(&rows, y, &rows.job.grad, storage_of(y))]
+    cdef Py_ssize_t n = rows.shape[0]
+    if lg_computed(storage_of(x)) != lg_computed(storage_of(y)):
+        raise ValueError("operands are not computed alike")
+    if targets is not None:
+        held.append(targets.join(&rows))
+        check_labels(&rows, num_threads)
+        if rows.found.bad:
+            return rows.found.bad - 1
+    if figures.shape[0] != 6 or figures.shape[1] != n or choices.shape[0] != 5 or choices.shape[1] != n:
+        raise ValueError("operands have different shapes")
+    if n == 0:
+        return -1
+    to.kl, to.kl_reverse, to.js = &figures[0, 0], &figures[1, 0], &figures[2, 0]
+    to.base_loss, to.other_loss, to.loss_difference = &figures[3, 0], &figures[4, 0], &figures[5, 0]
+    to.base_rank, to.other_rank = &choices[0, 0], &choices[1, 0]
+    to.base_predicted, to.other_predicted, to.overlap = &choices[2, 0], &choices[3, 0], &choices[4, 0]
+    to.top = top
+    run_rows(&rows, num_threads)
+    return -1
+
+
 def label_statistics(x, const double[::1] targets, double limit, loss, double[:, ::1] figures, uint8_t[::1] outcome,
                      num_threads):
     """Figures of runs of logits against targets in [0, 1], to the arrays after limit: probabilities, entropies and

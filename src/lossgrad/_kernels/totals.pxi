@@ -13,9 +13,12 @@ cdef class Totals:
     """What one thread adds up: counts and exact sums, by the names and sizes that it is given."""
 
     cdef lg_totals totals
+    cdef bint recording
+    cdef ndarray whole, real
 
-    def __cinit__(self, Py_ssize_t classes, dict sizes, Py_ssize_t worst):
+    def __cinit__(self, Py_ssize_t classes, dict sizes, Py_ssize_t worst, bint recording):
         cdef int k
+        self.recording = recording
         self.totals.classes, self.totals.most, self.totals.zeros = classes, worst, zeros
         for k, name in enumerate(TALLIES):
             self.totals.start[k], self.totals.size[k] = self.totals.groups, sizes.get(name, 0)
@@ -30,6 +33,23 @@ cdef class Totals:
         for k in range(LG_COLUMNS):
             free(self.totals.column[k])
         free(self.totals.worst)
+
+    cdef int make_room(self, Py_ssize_t terms) except -1:
+        """For what the next terms say, if it is recorded."""
+        cdef npy_intp whole[2]
+        cdef npy_intp real[2]
+        if self.recording:
+            whole, real = [LG_WHOLE_FIELDS, terms], [LG_REAL_FIELDS, terms]
+            self.whole, self.real = PyArray_EMPTY(2, whole, NPY_INT64, 0), PyArray_EMPTY(2, real, NPY_DOUBLE, 0)
+            self.totals.record.whole = <int64_t *> PyArray_BYTES(self.whole)
+            self.totals.record.real = <double *> PyArray_BYTES(self.real)
+            self.totals.record.room, self.totals.record.n = terms, 0
+        return 0
+
+    def recorded(self):
+        """(whole numbers, others) of the terms that were added last, as `lg_record` orders them."""
+        n = self.totals.record.n
+        return self.whole[:, :n], self.real[:, :n]
 
     cdef tuple found(self, lg_problem problem):
         """(kind of the problem, 0 if there is none; its row or logit)."""
@@ -64,6 +84,7 @@ cdef class Totals:
             return LG_FINE, 0
         terms.weight, rows.job.sample_weight = rows.job.sample_weight, NULL  # the sums', not the figures'
         terms.rows, terms.strict, terms.target_storage = rows.job, strict, -1
+        self.make_room(end - begin)
         cdef char *memory = <char *> malloc(lg_rows_scratch(&rows.job, end - begin, lg_size(lg_computed(rows.storage))) + 64)
         if memory == NULL:
             raise MemoryError()
@@ -92,6 +113,7 @@ cdef class Totals:
             terms.target_storage = storage_of(targets)
         self.take_targets(targets, &terms, n)
         self.take_weight(weight, &terms, n // self.totals.classes)
+        self.make_room(end - begin)
         with nogil:
             problem = lg_add_logits(&self.totals, lg_active, lg_computed(storage), &terms, begin, end)
         return self.found(problem)

@@ -4,14 +4,29 @@ import argparse
 import time
 from typing import Any
 
-from lossgrad._kernels.defaults import LAST_AXIS
-from lossgrad.cli.jobs import file_job, sample_job
-from lossgrad.cli.options import add_outputs, more_files, positive
+from lossgrad.cli.jobs import Job, file_job, sample_job
+from lossgrad.cli.options import (
+    add_columns,
+    add_dask,
+    add_figures,
+    add_ignored,
+    add_outputs,
+    add_pair,
+    add_reading,
+    add_task,
+    add_top_k,
+    columns,
+    figures_of,
+    positive,
+    probability,
+    take_pair,
+)
 from lossgrad.cli.outputs import check_outputs, show
 from lossgrad.cli.run import add_rows
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.formats import holds_both
+from lossgrad.evaluation.grouped import Grouped
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.state import Evaluation
 
@@ -42,59 +57,31 @@ def add_to(commands: Any) -> None:
     )
 
     def run(arguments: argparse.Namespace, rest: list[str]) -> None:
-        files = [arguments.logits, arguments.targets]
-        files = [*filter(None, files), *more_files(evaluate, rest)]
-        if len(files) > 2:
-            more = " ".join(files[2:])
-            evaluate.error(f"too many files: {more}; put patterns in quotes, as 'logits-*.npy'")
-        arguments.logits, arguments.targets = (*files, None, None)[:2]
+        take_pair(evaluate, arguments, rest)
         _check_usage(evaluate, arguments)
         _evaluate(arguments)
 
     evaluate.set_defaults(run=run)
     add = evaluate.add_argument
-    add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
-    add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
-    add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
-    add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
+    add_pair(add)
     add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
     add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
-    add(
-        "--task",
-        choices=["multiclass", "binary"],
-        default="multiclass",
-        help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
-        "(default: multiclass)",
-    )
-    add("--axis", type=int, default=LAST_AXIS, help="axis of the classes (default: -1, the last)")
-    add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
+    add_task(add)
+    add_columns(add)
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add(
         "--threshold",
-        type=_probability,
+        type=probability,
         default=0.5,
         metavar="P",
         help="binary: probability above which a label is predicted (default: 0.5)",
     )
-    add("--strict", action="store_true", help="a row whose loss is nan is an error")
-    add(
-        "--threads",
-        type=positive,
-        metavar="N",
-        help="threads (default: one a processor, or LOSSGRAD_NUM_THREADS)",
-    )
-    add("--dask", metavar="ADDRESS", help="run on the cluster of this dask scheduler")
+    add_figures(add)
+    add_ignored(add)
+    add_reading(add)
+    add_dask(add)
+    add_top_k(add)
     add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
-
-
-def _probability(text: str) -> float:
-    number = float(text)
-    if not 0.0 < number < 1.0:
-        raise ValueError
-    return number
-
-
-_probability.__name__ = "probability"  # argparse says it
 
 
 def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -105,6 +92,8 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             parser.error("--sample digits is multiclass, its classes on the last axis")
         if arguments.dask is not None:
             parser.error("--sample digits needs no cluster")
+        if given := [use for use, column in columns(arguments).items() if column is not None]:
+            parser.error(f"--sample digits has no {given[0]}")
     elif arguments.save is not None:
         parser.error("--save goes with --sample")
     elif arguments.logits is None:
@@ -115,16 +104,25 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("--ignore-index is for the multiclass task")
 
 
+def _file_job(arguments: argparse.Namespace) -> Job:
+    files = {"logits": arguments.logits, "targets": arguments.targets, **columns(arguments)}
+    keys = {"logits": arguments.logits_key, "targets": arguments.targets_key}
+    return file_job(files, keys, arguments.task, arguments.axis)
+
+
 def _evaluate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad evaluate`."""
-    state = Evaluation(
+    state: Any = Evaluation(
         arguments.task,
         ignore_index=-100 if arguments.ignore_index is None else arguments.ignore_index,
         bins=arguments.bins,
         threshold=arguments.threshold,
         worst=WORST if arguments.task == "multiclass" else 0,
+        figures=figures_of(arguments),
     )
-    job = sample_job(arguments.save) if arguments.sample else file_job(arguments)
+    if arguments.groups is not None:
+        state = Grouped(state)
+    job = sample_job(arguments.save) if arguments.sample else _file_job(arguments)
     names = check_outputs(arguments, job.classes)
     start = time.perf_counter()
     state, before = add_rows(job, state, arguments)

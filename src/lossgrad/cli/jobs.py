@@ -1,12 +1,13 @@
 """What `lossgrad evaluate` has to do: read files, or fit the sample."""
 
-import argparse
 import shlex
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from lossgrad import sample
+from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard
 from lossgrad.evaluation.shards import find_shards
 
@@ -19,24 +20,24 @@ class Job:
     rows: int
     classes: int
     bytes: float
-    targets: str  # the name of the (first) targets
+    targets: str  # the name of the (first) targets, where there are any
     about: dict[str, object]
     headline: str = ""
     footer: str = ""
 
 
-def file_job(arguments: argparse.Namespace) -> Job:
-    shards = find_shards(
-        arguments.logits, arguments.targets, arguments.logits_key, arguments.targets_key
-    )
-    rows = shards.check_shapes(arguments.task, arguments.axis)
-    about: dict[str, object] = {
-        "logits": arguments.logits,
-        "targets": arguments.targets or arguments.logits,
-    }
+def file_job(files: dict[str, Any], keys: dict[str, str | None], task: Task, axis: int) -> Job:
+    """What is in files, named by what they are for, as `find_shards` has them."""
+    shards = find_shards(files, keys)
+    rows = shards.check_shapes(task, axis)
+    about: dict[str, object] = {use: name for use, name in files.items() if name is not None}
+    first = shards.files[0]
+    if "targets" in first:
+        about.setdefault("targets", about["logits"])
     if len(shards) > 1:
         about["shards"] = len(shards)
-    return Job(shards, rows, shards.classes, shards.bytes, shards.pairs[0][1], about)
+    named = first.get("targets", first["logits"])
+    return Job(shards, rows, shards.classes, shards.bytes, named, about)
 
 
 def sample_job(directory: str | None) -> Job:
@@ -61,7 +62,8 @@ def sample_job(directory: str | None) -> Job:
         paths = [str(path) for path in sample.save(found, directory)]
         about["saved"] = paths
         footer = f"\nSaved. The same from files:\n  lossgrad evaluate {shlex.join(paths)}"
-    shard = Shard(found.logits, found.targets, source="digits", first_row=0)
+    arrays = {"logits": found.logits, "targets": found.targets}
+    shard = Shard(arrays, source="digits", first_row=0)
     rows, classes = found.logits.shape
     size = found.logits.nbytes + found.targets.nbytes
     return Job([shard], rows, classes, size, "digits targets", about, headline, footer)

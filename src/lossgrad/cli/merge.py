@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import Any
 
-from lossgrad.cli.options import add_outputs, more_files
+from lossgrad.cli.options import add_outputs, add_top_k, more_files
 from lossgrad.cli.outputs import check_outputs, show
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.problems import FileError
@@ -26,6 +26,7 @@ def add_to(commands: Any) -> None:
     merge.set_defaults(run=run)
     add = merge.add_argument
     add("states", nargs="+", metavar="STATE", help="files that evaluate --state wrote")
+    add_top_k(add)
     add_outputs(add, "write the combined state here")
 
 
@@ -38,7 +39,10 @@ def _merge(arguments: argparse.Namespace) -> None:
     state = checkpoint.load_finished(first)
     for path in others:
         try:
-            state.merge(checkpoint.load_finished(path))
+            other = checkpoint.load_finished(path)
+            if type(other) is not type(state):
+                raise ValueError(f"one is {state.what}, the other {other.what}")
+            state.merge(other)
         except ValueError as error:
             raise FileError(path, f"does not merge with {first}: {error}") from None
     result = state.result()

@@ -2,12 +2,13 @@
 
 import argparse
 import os
+from typing import Any
 
 from lossgrad._core.extras import need
 from lossgrad.cli import tables
 from lossgrad.cli.tables import say
 from lossgrad.evaluation import checkpoint
-from lossgrad.evaluation.figures import Speed
+from lossgrad.evaluation.figures import Speed, figures
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.results import Result
 from lossgrad.evaluation.save import check_place, reason
@@ -43,23 +44,33 @@ def _is_page(path: str) -> bool:
 
 def show(
     arguments: argparse.Namespace,
-    result: Result,
+    result: Any,
     speed: Speed | None,
     names: list[str] | None,
     about: dict[str, object],
     headline: str = "",
     footer: str = "",
 ) -> None:
-    ranked = result.task == "multiclass"
-    top_k = sorted(set(arguments.top_k or ([5] if result.classes > 5 else []))) if ranked else []
+    """Write and print a result, of whatever kind; `names` are those of the classes."""
+    top_k = _top_k(arguments, result)
     if arguments.report is not None:
         from lossgrad.evaluation import report
 
         report.write(arguments.report, result, top_k=top_k, class_names=names, about=about)
     if arguments.json:
-        say(tables.json_text(result, about, speed, top_k, names))
+        say(tables.json_text(result.to_dict(top_k=top_k, class_names=names), about, speed))
         return
-    parts = [headline, tables.table(result, speed, top_k)]
-    if names is not None:
+    lines = [*figures(result, top_k), *(speed.lines() if speed is not None else [])]
+    parts = [headline, tables.table(lines)]
+    if result.groups:
+        parts.append("\n" + tables.grouped(result))
+    if names is not None and isinstance(result, Result):
         parts.append("\n" + tables.class_table(result, names))
     say("\n".join(filter(None, [*parts, footer])))
+
+
+def _top_k(arguments: argparse.Namespace, result: Any) -> list[int]:
+    """Those asked for, or of many classes the first 5; a comparison has its own."""
+    if not isinstance(result, Result) or result.task != "multiclass":
+        return []
+    return sorted(set(arguments.top_k or ([5] if result.classes > 5 else [])))

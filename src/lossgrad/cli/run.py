@@ -14,7 +14,7 @@ from lossgrad import get_num_threads
 from lossgrad.cli.jobs import Job
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.shards import FileShards
-from lossgrad.evaluation.state import Evaluation
+from lossgrad.evaluation.states import State
 from lossgrad.evaluation.walk import (
     BLOCK_BYTES,
     BLOCK_FIGURES,
@@ -25,10 +25,10 @@ from lossgrad.evaluation.walk import (
 )
 
 _SAVE_SECONDS = 30.0
-Progress = Callable[[int, int, float], None]
+Progress = Callable[..., None]  # of rows done, rows, and GB/s if that is known
 
 
-def add_rows(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[Evaluation, int]:
+def add_rows(job: Job, state: State, arguments: argparse.Namespace) -> tuple[State, int]:
     """Add the job's rows; with --state, go on from an interrupted run. Also the rows it had."""
     resumed, start, identity = state, Position(), None
     if arguments.state is not None:
@@ -41,7 +41,7 @@ def add_rows(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tupl
         add_files(state, job.shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
         return state, 0  # all of it: a cluster takes the pieces in no order to go on in
     before = resumed.rows
-    with _stop_signals(identity is not None) as asked, _progress_bar() as progress:
+    with _stop_signals(identity is not None) as asked, progress_bar() as progress:
         run = _Run(job.rows, resumed, arguments.state, identity, asked, progress)
         try:
             walk(
@@ -62,15 +62,14 @@ def add_rows(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tupl
     return resumed, before
 
 
-def _identity(job: Job, state: Evaluation, arguments: argparse.Namespace) -> tuple[str, list[int]]:
+def _identity(job: Job, state: State, arguments: argparse.Namespace) -> tuple[str, list[int]]:
     """What tells a job from others, and the rows of each of its shards."""
     named: Any = job.targets
     rows = [job.rows]
     if isinstance(job.shards, FileShards):
         named, rows = job.shards.fingerprint(), job.shards.rows
-    keys = arguments.logits_key, arguments.targets_key
     blocks = BLOCK_BYTES, MEMORY_BYTES, BLOCK_FIGURES  # in which the position counts
-    return checkpoint.digest([named, state.options(), arguments.axis, *keys, blocks]), rows
+    return checkpoint.digest([named, state.options(), arguments.axis, blocks]), rows
 
 
 class _Run:
@@ -79,7 +78,7 @@ class _Run:
     def __init__(
         self,
         rows: int,
-        state: Evaluation,
+        state: State,
         path: Any,
         identity: str | None,
         asked: threading.Event,
@@ -134,7 +133,7 @@ def _stop_signals(wanted: bool) -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def _progress_bar() -> Iterator[Progress | None]:
+def progress_bar() -> Iterator[Progress | None]:
     """A callback that draws a bar, or None without a terminal or without tqdm."""
     if not sys.stderr.isatty():
         yield None
@@ -148,9 +147,10 @@ def _progress_bar() -> Iterator[Progress | None]:
         if bar.ncols == -1:  # the terminal says it has 0 columns (a pipe to a container, say)
             bar.ncols = bar.nrows = None
 
-        def show(done: int, total: int, rate: float) -> None:
+        def show(done: int, total: int, rate: float | None = None) -> None:
             bar.total = total
-            bar.set_postfix_str(f"{rate:.2f} GB/s", refresh=False)
+            if rate is not None:
+                bar.set_postfix_str(f"{rate:.2f} GB/s", refresh=False)
             bar.update(done - bar.n)
 
         yield show

@@ -3,26 +3,21 @@
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from lossgrad.evaluation.figures import Speed, figures, worst_classes
+from lossgrad.evaluation.figures import Speed, group_table, worst_classes
 from lossgrad.evaluation.problems import FileError, visible
 from lossgrad.evaluation.results import Result
 from lossgrad.evaluation.save import read_whole
 
-_CLASS_ROWS = 20
+_ROWS = 20
 
 
-def json_text(
-    result: Result,
-    about: dict[str, object],
-    speed: Speed | None,
-    top_k: Sequence[int],
-    names: Sequence[str] | None,
-) -> str:
+def json_text(found: dict[str, Any], about: dict[str, object], speed: Speed | None) -> str:
     """One JSON object. JSON has no nan and no inf: null stands for both."""
-    found = {**about, **result.to_dict(top_k=top_k, class_names=names)}
+    found = {**about, **found}
     if speed is not None:
         found |= {
             "seconds": speed.seconds,
@@ -32,14 +27,28 @@ def json_text(
     return json.dumps(found, allow_nan=False)
 
 
-def table(result: Result, speed: Speed | None, top_k: Sequence[int]) -> str:
+def table(lines: Sequence[tuple[str, str]]) -> str:
     """The figures, one a line."""
-    return "\n".join(f"{name:<12}{text}" for name, text in figures(result, speed, top_k))
+    return "\n".join(f"{name:<12}{text}" for name, text in lines)
+
+
+def grouped(result: Any) -> str:
+    """The groups, the worst first, in columns."""
+    head, rows = group_table(result)
+    rows, rest = rows[:_ROWS], len(rows) - _ROWS
+    cells = [head, *([visible(row[0])[:30], *row[1:]] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        f"{row[0]:<{widths[0]}}"
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in cells
+    ]
+    return "\n".join([*lines, *([f"and {rest} more, which are better"] if rest > 0 else [])])
 
 
 def class_table(result: Result, names: Sequence[str]) -> str:
     """The classes of least F1, by name."""
-    order = worst_classes(result)[:_CLASS_ROWS]
+    order = worst_classes(result)[:_ROWS]
     shown = {c: visible(names[c]) for c in order}
     width = min(30, max([5, *map(len, shown.values())]))
     lines = [f"{'class':<{width}}{'rows':>11}{'loss':>10}{'precision':>11}{'recall':>9}{'F1':>9}"]

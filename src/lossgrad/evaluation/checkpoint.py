@@ -10,7 +10,7 @@ from typing import Any
 from lossgrad.evaluation import frame
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.save import read_whole, write_whole
-from lossgrad.evaluation.state import Evaluation
+from lossgrad.evaluation.states import restore
 from lossgrad.evaluation.walk import Position
 
 _NAME = b"lossgrad-unfinished\n"
@@ -30,7 +30,7 @@ def digest(job: Any) -> str:
     return hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()
 
 
-def save(path: str, state: Evaluation, unfinished: Unfinished | None = None) -> None:
+def save(path: str, state: Any, unfinished: Unfinished | None = None) -> None:
     """Write a state; with `unfinished`, one that a second run goes on from.
 
     Raises
@@ -46,7 +46,7 @@ def save(path: str, state: Evaluation, unfinished: Unfinished | None = None) -> 
     write_whole(path, content)
 
 
-def load(path: str | os.PathLike[str]) -> tuple[Evaluation, Unfinished | None]:
+def load(path: str | os.PathLike[str]) -> tuple[Any, Unfinished | None]:
     """Read what `save` wrote.
 
     Raises
@@ -57,9 +57,9 @@ def load(path: str | os.PathLike[str]) -> tuple[Evaluation, Unfinished | None]:
     data = read_whole(path, b"lossgrad-")
     try:
         if not data.startswith(_NAME):
-            return Evaluation.from_bytes(data), None
+            return restore(data), None
         header, inner = frame.unpack(_NAME, data, "interrupted run")
-        state, unfinished = Evaluation.from_bytes(bytes(inner)), _place(header)
+        state, unfinished = restore(bytes(inner)), _place(header)
         if unfinished.total < state.rows:
             raise ValueError(f"{state.rows} of {unfinished.total} rows")
         return state, unfinished
@@ -75,9 +75,7 @@ def _place(header: dict[str, Any]) -> Unfinished:
     raise ValueError("a damaged interrupted run: its header says something else")
 
 
-def resume(
-    path: str, state: Evaluation, job: str, rows: Sequence[int]
-) -> tuple[Evaluation, Position]:
+def resume(path: str, state: Any, job: str, rows: Sequence[int]) -> tuple[Any, Position]:
     """The state to go on with, and where; a new one if there is none.
 
     Parameters
@@ -115,7 +113,7 @@ def resume(
     return before, unfinished.position
 
 
-def load_finished(path: str) -> Evaluation:
+def load_finished(path: str) -> Any:
     """A state that can be merged."""
     state, unfinished = load(path)
     if unfinished is not None:

@@ -1,7 +1,7 @@
 """The same evaluation on dask: each piece of the rows gives a state, and a tree merges the states.
 
-States are exact, so the cluster's result has the bytes of a single process, and a piece that is
-computed twice because its worker died is merged once: what travels is the piece's bytes.
+States are exact, so the cluster's result has the bytes of a single process, also where a piece is
+computed twice because its worker died.
 """
 
 import importlib
@@ -11,61 +11,44 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossgrad._core.extras import need
 from lossgrad.evaluation.problems import FileError, InputError
-from lossgrad.evaluation.shard import Shard, class_axis_last
+from lossgrad.evaluation.shard import WIDE, Shard
 from lossgrad.evaluation.shards import FileShards
-from lossgrad.evaluation.state import Evaluation
+from lossgrad.evaluation.states import State
 from lossgrad.evaluation.walk import walk
 
 _FAN_IN = 8
 _PIECE_BYTES = 256 << 20  # of logits for one task
 
 
-def add_arrays(
-    state: Evaluation,
-    logits: Any,
-    targets: Any,
-    sample_weight: Any,
-    *,
-    axis: int,
-    strict: bool,
-) -> None:
+def add_arrays(state: State, given: dict[str, Any], *, axis: int, strict: bool) -> None:
     """Add dask arrays, on the scheduler that dask is set to (a distributed client, if one is)."""
     array, dask = need("dask.array", "dask", "a dask array"), need("dask", "dask", "a dask array")
-    logits, targets = array.asarray(logits), array.asarray(targets)
-    if any(math.isnan(size) for size in (*logits.shape, *targets.shape)):
+    arrays = {use: array.asarray(one) for use, one in given.items()}
+    if any(math.isnan(size) for one in arrays.values() for size in one.shape):
         raise InputError("logits", "chunks of unknown size: call compute_chunk_sizes() first")
-    if state.task == "binary" and logits.ndim == 1 and targets.shape == logits.shape:
-        logits, targets, axis = logits[:, None], targets[:, None], -1
-    class_axis_last(_Shape(logits), _Shape(targets), state.task, axis)
-    logits = array.moveaxis(logits, axis, -1).rechunk({-1: -1})
+    shapes = {use: _Shape(one) for use, one in arrays.items()}
+    Shard(shapes).oriented(state.task, axis)
+    logits = arrays["logits"]
+    wide = [use for use in arrays if use in WIDE[state.task]]
+    for use in wide:
+        one = arrays[use]
+        arrays[use] = one[..., None] if logits.ndim == 1 else array.moveaxis(one, axis, -1)
+    logits = arrays["logits"].rechunk({-1: -1})
     batch = logits.chunks[:-1]
-    if state.task == "binary":
-        targets = array.moveaxis(targets, axis, -1).rechunk(logits.chunks)
-    else:
-        targets = targets.rechunk(batch)
-    weights = None
-    if sample_weight is not None:
-        if tuple(sample_weight.shape) != logits.shape[:-1]:
-            raise InputError("sample_weight", f"shape {sample_weight.shape} differs from the rows'")
-        weights = array.asarray(sample_weight).rechunk(batch).to_delayed().ravel()
+    blocks = {
+        use: one.rechunk(logits.chunks if use in wide else batch).to_delayed().ravel()
+        for use, one in arrays.items()
+    }
     one = dask.delayed(_state_of_block, pure=False)
-    empty, shape = _empty(state), logits.shape[:-1]
+    empty, shape = state.empty(), logits.shape[:-1]
     pieces = [
-        one(empty, x, t, None if weights is None else weights[k], start, shape, strict)
-        for k, (x, t, start) in enumerate(
-            zip(
-                logits.to_delayed().ravel(),
-                targets.to_delayed().ravel(),
-                _starts(batch),
-                strict=True,
-            )
-        )
+        one(empty, dict(zip(blocks, block, strict=True)), start, shape, strict)
+        for start, *block in zip(_starts(batch), *blocks.values(), strict=True)
     ]
-    _merge_into(state, _tree(dask.delayed(_merged), pieces, empty).compute())
+    state.merge(_tree(dask.delayed(_merged), pieces, empty).compute())
 
 
 class _Shape:
@@ -83,37 +66,32 @@ def _starts(chunks: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
 
 
 def _state_of_block(
-    empty: bytes,
-    logits: NDArray[Any],
-    targets: NDArray[Any],
-    sample_weight: NDArray[Any] | None,
+    empty: State,
+    block: dict[str, Any],
     start: tuple[int, ...],
     shape: tuple[int, ...],
     strict: bool,
-) -> bytes:
-    state = Evaluation.from_bytes(empty)
-    logits, targets = np.asarray(logits), np.asarray(targets)
-    weight = None if sample_weight is None else np.asarray(sample_weight)
+) -> State:
+    state = empty.empty()
+    shard = Shard({use: np.asarray(one) for use, one in block.items()}, first_row=0)
     try:
-        walk(state, [Shard(logits, targets, weight, first_row=0)], strict=strict)
+        walk(state, [shard], strict=strict)
     except InputError as error:
         row = error.row
         if row is not None:
             row = tuple(a + b for a, b in zip(row, start, strict=True))
         raise type(error)(error.source, error.problem, row) from None
-    inside = logits.shape[:-1]
+    inside = shard.logits.shape[:-1]
 
     def number(row: int) -> int:
         place = np.add(np.unravel_index(row, inside), start)
         return int(np.ravel_multi_index(tuple(place), shape))
 
     state.renumber(number)
-    return state.to_bytes()
+    return state
 
 
-def add_files(
-    state: Evaluation, shards: FileShards, address: str, *, axis: int, strict: bool
-) -> None:
+def add_files(state: State, shards: FileShards, address: str, *, axis: int, strict: bool) -> None:
     """Add files on the cluster of a scheduler; its workers open the files by the same names.
 
     Raises
@@ -131,7 +109,7 @@ def add_files(
     with client:
         _check_workers(client, address)
         one = dask.delayed(_state_of_rows, pure=False)
-        empty = _empty(state)
+        empty = state.empty()
         pieces = [
             one(empty, shards, number, start, stop, axis, strict)
             for number in range(len(shards))
@@ -139,11 +117,11 @@ def add_files(
         ]
         total = client.compute(_tree(dask.delayed(_merged), pieces, empty))
         try:
-            data = total.result()
+            found = total.result()
         except (OSError, CancelledError, distributed.KilledWorker) as error:
             first_line, *_ = str(error).splitlines()
             raise FileError(address, f"the cluster gave up: {first_line}") from None
-    _merge_into(state, data)
+    state.merge(found)
 
 
 def _check_workers(client: Any, address: str) -> None:
@@ -154,7 +132,7 @@ def _check_workers(client: Any, address: str) -> None:
             raise FileError(address, f"its worker {worker} cannot import lossgrad: {answer}")
 
 
-def _pieces(shards: FileShards, number: int, axis: int, state: Evaluation) -> list[tuple[int, int]]:
+def _pieces(shards: FileShards, number: int, axis: int, state: State) -> list[tuple[int, int]]:
     """Ranges along the first axis of the rows."""
     logits = shards.open(number).oriented(state.task, axis).logits
     length = logits.shape[0]
@@ -164,32 +142,25 @@ def _pieces(shards: FileShards, number: int, axis: int, state: Evaluation) -> li
 
 
 def _state_of_rows(
-    empty: bytes, shards: FileShards, number: int, start: int, stop: int, axis: int, strict: bool
-) -> bytes:
-    state = Evaluation.from_bytes(empty)
+    empty: State, shards: FileShards, number: int, start: int, stop: int, axis: int, strict: bool
+) -> State:
+    state = empty.empty()
     walk(state, [shards.open(number)], axis=axis, strict=strict, rows=(start, stop))
-    return state.to_bytes()
+    return state
 
 
 # ---- states ----
 
 
-def _empty(state: Evaluation) -> bytes:
-    return Evaluation(**state.options()).to_bytes()
+def _merged(states: Sequence[State]) -> State:
+    """A new one: should a worker die, those that were merged are merged again."""
+    total = states[0].empty()
+    for state in states:
+        total.merge(state)
+    return total
 
 
-def _merge_into(state: Evaluation, data: bytes) -> None:
-    state.merge(Evaluation.from_bytes(data))
-
-
-def _merged(states: Sequence[bytes]) -> bytes:
-    first, *others = map(Evaluation.from_bytes, states)
-    for other in others:
-        first.merge(other)
-    return first.to_bytes()
-
-
-def _tree(merge: Any, pieces: list[Any], empty: bytes) -> Any:
+def _tree(merge: Any, pieces: list[Any], empty: State) -> Any:
     if not pieces:
         pieces = [empty]
     while True:

@@ -1,21 +1,15 @@
 """`lossgrad.evaluate`: one call for arrays, memory maps, pairs, files, shards and dask arrays."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from lossgrad._kernels.defaults import LAST_AXIS
-from lossgrad._kernels.threads import checked, get_num_threads
+from lossgrad.evaluation.feed import Progress, add_all
+from lossgrad.evaluation.grouped import Grouped
 from lossgrad.evaluation.results import Result, Task
-from lossgrad.evaluation.shard import Shard, rows_of
-from lossgrad.evaluation.shards import find_shards
 from lossgrad.evaluation.state import Evaluation
-from lossgrad.evaluation.walk import walk
-
-Progress = Callable[[int, int], object]
 
 
 def evaluate(
@@ -27,7 +21,11 @@ def evaluate(
     ignore_index: int = -100,
     weight: ArrayLike | None = None,
     label_smoothing: float = 0.0,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Any = None,
+    groups: Any = None,
+    clusters: Any = None,
+    bytes: Any = None,
+    figures: Sequence[str] = (),
     bins: int = 15,
     threshold: float = 0.5,
     confusion_limit: int = 256,
@@ -38,7 +36,7 @@ def evaluate(
     num_threads: int | None = None,
     block_bytes: int | None = None,
     progress: Progress | None = None,
-    state: Evaluation | None = None,
+    state: Evaluation | Grouped | None = None,
 ) -> Result:
     """Evaluate logits against targets in one pass over both.
 
@@ -57,8 +55,19 @@ def evaluate(
         As in `Evaluation`.
     axis : int
         The axis of the classes, or of a row's labels.
-    sample_weight : array_like, optional
-        A finite weight >= 0 for each row, for arrays.
+    sample_weight : array_like, path or str, optional
+        A finite weight >= 0 for each row: a mask, say. Of files this is a file, too, or the name
+        of an array or column beside the targets.
+    groups : array_like, path or str, optional
+        A whole number or a text for each row (its domain, its subject): every figure is also given
+        for each group, in `Result.groups`.
+    clusters : array_like, path or str, optional
+        A whole number or a text for each row (its document): standard errors that are right where
+        rows of one cluster depend on each other, in ``Result.figures["clusters"]``.
+    bytes : array_like, path or str, optional
+        The bytes of each row's text, for ``Result.figures["bits_per_byte"]``.
+    figures : sequence of str
+        As in `Evaluation`.
     strict : bool
         A row whose loss is nan is an error, not counted as undefined and left out.
     logits_key, targets_key : str, optional
@@ -96,6 +105,7 @@ def evaluate(
     (0.6666666666666666, 1.680053, 0.6666666666666666)
     """
     if state is None:
+        needed = {"clusters": clusters, "bits_per_byte": bytes}
         state = Evaluation(
             task,
             ignore_index=ignore_index,
@@ -105,86 +115,24 @@ def evaluate(
             threshold=threshold,
             confusion_limit=confusion_limit,
             worst=worst,
+            figures=[*figures, *(name for name, column in needed.items() if column is not None)],
         )
-    threads = get_num_threads() if num_threads is None else checked(num_threads)
-    if is_dask(logits) or is_dask(targets):
-        from lossgrad.evaluation.dask import add_arrays
-
-        add_arrays(state, logits, targets, sample_weight, axis=axis, strict=strict)
-        return state.result()
-    shards, rows = _shards(
-        logits, targets, sample_weight, (logits_key, targets_key), state.task, axis
-    )
-    done = 0
-
-    def after_block(more: int, *_: object) -> None:
-        nonlocal done
-        done += more
-        if progress is not None:
-            progress(done, done if rows is None else rows)
-
-    walk(
+        if groups is not None:
+            state = Grouped(state)
+    columns = {
+        "sample_weight": sample_weight,
+        "groups": groups,
+        "clusters": clusters,
+        "bytes": bytes,
+    }
+    add_all(
         state,
-        shards,
+        {"logits": logits, "targets": targets, **columns},
+        {"logits": logits_key, "targets": targets_key},
         axis=axis,
         strict=strict,
-        threads=threads,
+        num_threads=num_threads,
         block_bytes=block_bytes,
-        after_block=after_block,
+        progress=progress,
     )
     return state.result()
-
-
-def _shards(
-    logits: Any,
-    targets: Any,
-    sample_weight: Any,
-    keys: tuple[str | None, str | None],
-    task: Task,
-    axis: int,
-) -> tuple[Iterable[Shard], int | None]:
-    """The shards, and the rows of all of them if that is known."""
-    if _is_path(logits):
-        if sample_weight is not None:
-            raise ValueError("sample_weight is for arrays, not for files")
-        if targets is not None and not _is_path(targets):
-            raise TypeError(f"targets is a {type(targets).__name__} where logits is a path")
-        found = find_shards(logits, targets, *keys)
-        return found, found.check_shapes(task, axis)
-    if targets is None:
-        if sample_weight is not None:
-            raise ValueError("put the sample weights into the pairs")
-        if isinstance(logits, np.ndarray):
-            raise TypeError("targets is missing")
-        return _pairs(logits), None
-    arrays = as_array(logits), as_array(targets)
-    weight = None if sample_weight is None else np.asarray(sample_weight)
-    shard = Shard(*arrays, weight, first_row=0)
-    return [shard], rows_of(shard.oriented(task, axis))
-
-
-def _pairs(pairs: Iterable[Any]) -> Iterator[Shard]:
-    row = 0
-    for pair in pairs:
-        if not 2 <= len(pair) <= 3:
-            raise TypeError(f"an item of {len(pair)} where (logits, targets) was expected")
-        logits, targets, weight = (*map(as_array, pair), None)[:3]
-        yield Shard(logits, targets, weight, first_row=row)
-        row += int(np.prod(targets.shape, dtype=np.int64))
-
-
-def as_array(given: Any) -> Any:
-    """An array; what is read in pieces (HDF5, zarr) stays what it is."""
-    lazy = type(given).__module__.partition(".")[0] in ("h5py", "zarr")
-    return given if lazy and hasattr(given, "shape") else np.asarray(given)
-
-
-def is_dask(given: Any) -> bool:
-    """Whether it is a dask array, without importing dask."""
-    return type(given).__module__.startswith("dask.array")
-
-
-def _is_path(given: Any) -> bool:
-    if isinstance(given, (list, tuple)):
-        return bool(given) and all(isinstance(one, (str, os.PathLike)) for one in given)
-    return isinstance(given, (str, os.PathLike))

@@ -190,6 +190,25 @@ class ExactSums:
         own = self._limbs.get(limb)
         self._limbs[limb] = column.copy() if own is None else own + column
 
+    def grow(self, size: int) -> None:
+        """Have more groups: the new ones after the others, of sum 0."""
+        if more := size - self.size:
+            self.size = size
+            self._limbs = {k: np.pad(column, (0, more)) for k, column in self._limbs.items()}
+            if self._infinities is not None:
+                self._infinities = np.pad(self._infinities, (0, more))
+
+    def placed(self, at: NDArray[np.int64], size: int) -> "ExactSums":
+        """The same sums among `size` groups, each at another place, which no two share."""
+        self._carry()
+        sums = ExactSums(size)
+        for limb, column in self._limbs.items():
+            sums._column(limb)[at] = column
+        if self._infinities is not None:
+            sums._column(_INFINITE)[at] = self._infinities
+        sums._added = self._added
+        return sums
+
     @property
     def infinite(self) -> bool:
         """Whether any sum is."""

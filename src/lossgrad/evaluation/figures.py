@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +27,28 @@ class Speed:
     def gigabytes_per_second(self) -> float:
         return self.bytes / self.seconds / 1e9
 
+    def lines(self) -> list[tuple[str, str]]:
+        """Its name and text."""
+        rate = f"{si(self.rows_per_second)} rows/s"
+        return [("speed", f"{rate}  ({self.gigabytes_per_second:.3g} GB/s)")]
 
-def figures(result: Result, speed: Speed | None, top_k: Sequence[int]) -> list[tuple[str, str]]:
-    """Names and texts of the figures."""
+
+@singledispatch
+def figures(result: Any, top_k: Sequence[int] = ()) -> list[tuple[str, str]]:
+    """Names and texts of the figures of a result, of whatever kind."""
+    raise TypeError(f"{type(result).__name__} is no result")
+
+
+@singledispatch
+def group_table(result: Any) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of a table of the result's groups, the worst first."""
+    raise TypeError(f"{type(result).__name__} is no result")
+
+
+@figures.register
+def _(result: Result, top_k: Sequence[int] = ()) -> list[tuple[str, str]]:
     multiclass = result.task == "multiclass"
-    error = "" if math.isnan(result.loss_error) else f" \N{PLUS-MINUS SIGN} {result.loss_error:.2g}"
+    error = f" {error_of(result.loss_error)}".rstrip()
     lines = [
         ("rows", f"{result.rows}" + (f"  ({result.ignored} ignored)" if result.ignored else "")),
         ("classes" if multiclass else "labels", f"{result.classes}"),
@@ -49,16 +68,46 @@ def figures(result: Result, speed: Speed | None, top_k: Sequence[int]) -> list[t
         ("calibration", f"{result.ece:.4f} expected, {result.mce:.4f} maximum error"),
         ("entropy", f"{result.entropy:.6g} nats"),
     ]
+    lines += [line for found in result.figures.values() for line in found.lines()]
+    if result.confusion is not None:
+        beyond = f"{result.matthews_corrcoef:.4f} Matthews, {result.cohen_kappa:.4f} kappa"
+        lines.append(("agreement", f"{beyond}, {result.balanced_accuracy:.4f} balanced accuracy"))
     if result.infinite:
         lines.append(("infinite", f"{result.infinite} of {result.terms} losses"))
     if result.undefined:
         lines.append(
             ("undefined", f"{result.undefined} losses are nan, left out (--strict names the first)")
         )
-    if speed is not None:
-        rate = f"{si(speed.rows_per_second)} rows/s"
-        lines.append(("speed", f"{rate}  ({speed.gigabytes_per_second:.3g} GB/s)"))
     return lines
+
+
+@group_table.register
+def _(result: Result) -> tuple[list[str], list[list[str]]]:
+    """By loss."""
+    worst = sorted(result.groups.items(), key=lambda group: -_number(group[1].loss))
+    rows = [
+        [
+            str(key),
+            f"{one.terms}",
+            f"{one.loss:.5g}",
+            error_of(one.loss_error),
+            f"{100 * one.accuracy:.2f} %",
+            f"{one.macro.f1:.4f}",
+            f"{one.ece:.4f}",
+        ]
+        for key, one in worst
+    ]
+    return ["group", "rows", "loss", "", "accuracy", "macro F1", "calibration"], rows
+
+
+def _number(value: float) -> float:
+    """For sorting: nan is the smallest."""
+    return -math.inf if math.isnan(value) else value
+
+
+def error_of(error: float) -> str:
+    """A standard error, if there is one."""
+    return "" if math.isnan(error) else f"\N{PLUS-MINUS SIGN} {error:.2g}"
 
 
 def worst_classes(result: Result) -> list[int]:

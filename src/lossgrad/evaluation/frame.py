@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-VERSION = 2
+VERSION = 3
 _START = struct.Struct("<HI")  # version, length of the header
 _CHECK = struct.Struct("<I")  # CRC-32 of all that precedes
 _HEADER_BYTES = 1 << 28
@@ -46,7 +46,7 @@ def unpack(name: bytes, content: bytes, what: str) -> tuple[dict[str, Any], memo
         raise ValueError(f"a damaged {what}: it ends after {len(content)} bytes")
     version, length = _START.unpack_from(content, len(name))
     if version != VERSION:
-        again = "; evaluate again" if version == 1 else ""  # 1 was never released
+        again = "; evaluate again" if version < VERSION else ""  # no earlier one was released
         raise ValueError(
             f"a saved {what} of version {version}; this lossgrad reads {VERSION}{again}"
         )

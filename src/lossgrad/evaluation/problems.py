@@ -2,12 +2,10 @@
 
 import os
 import unicodedata
-from typing import Any, Literal
+from typing import Any
 
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: control, format, surrogate, separators
 _JOINERS = "\u200c\u200d"  # which some scripts cannot be written without
-
-Source = Literal["logits", "targets", "sample_weight"]
 
 
 def visible(text: str, but: str = "") -> str:
@@ -37,15 +35,15 @@ class InputError(ValueError):
 
     Attributes
     ----------
-    source : {"logits", "targets", "sample_weight"}
-        The array at fault.
+    source : str
+        The array at fault: "logits", "targets", "sample_weight", ...
     problem : str
         What is wrong with it, without the row.
     row : tuple of int or None
         The row at fault: one index for each axis that is not the class axis.
     """
 
-    def __init__(self, source: Source, problem: str, row: tuple[int, ...] | None = None) -> None:
+    def __init__(self, source: str, problem: str, row: tuple[int, ...] | None = None) -> None:
         self.source, self.problem, self.row = source, problem, row
         super().__init__(source, problem, row)
 

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossgrad._core.environment import arithmetic_within
+from lossgrad.evaluation import agreement
 
 Task = Literal["multiclass", "binary"]
 Doubles = NDArray[np.float64]
@@ -91,6 +92,10 @@ class Result:
         have the smaller and the larger ones too.
     worst : tuple of WorstRow
         The rows of largest loss, largest first.
+    figures : dict
+        The further figures that were asked for, by name.
+    groups : dict
+        The result of each group of rows, by its key, where `groups` were given.
     """
 
     task: Task
@@ -124,14 +129,13 @@ class Result:
     confusion: Doubles | None
     loss_histogram: Doubles
     worst: tuple[WorstRow, ...]
+    figures: dict[str, Any] = field(default_factory=dict)
+    groups: dict[int | str, "Result"] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):
             return NotImplemented
-        return all(
-            _same(getattr(self, field.name), getattr(other, field.name))
-            for field in dataclasses.fields(self)
-        )
+        return same(vars(self), vars(other))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -178,6 +182,36 @@ class Result:
     def f1(self) -> Doubles:
         """2 hits / (support + predicted) for each class; 0 where there is neither."""
         return _quotients(2.0 * self.hits, self.support + self.predicted)
+
+    @property
+    def matthews_corrcoef(self) -> float:
+        """Matthews' correlation of labels and predictions: 1 in agreement, 0 by chance.
+
+        This, kappa and balanced accuracy are of two classes in the binary task, over all labels.
+        """
+        return agreement.matthews_corrcoef(*self._parts())
+
+    @property
+    def cohen_kappa(self) -> float:
+        """Cohen's kappa: agreement beyond chance, over its largest value."""
+        return agreement.cohen_kappa(*self._parts())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The plain mean of the recall of the classes that have rows."""
+        label, _, both = self._parts()
+        return agreement.balanced_accuracy(label, both)
+
+    def _parts(self) -> tuple[Doubles, Doubles, Doubles]:
+        """The parts of all rows with each class as label, as prediction and as both."""
+        label, predicted, both = (
+            _quotients(one, np.full(one.shape, self.weight), math.nan)
+            for one in (self.support, self.predicted, self.hits)
+        )
+        if self.task == "multiclass":
+            return label, predicted, both
+        t, p, h = (float(one.sum()) for one in (label, predicted, both))
+        return np.array([1 - t, t]), np.array([1 - p, p]), np.array([1 - t - p + h, h])
 
     @property
     def macro(self) -> Average:
@@ -234,6 +268,9 @@ class Result:
             "ece": self.ece,
             "mce": self.mce,
             "top_k": {str(k): self.top_k(k) for k in top_k} if multiclass else None,
+            "matthews_corrcoef": self.matthews_corrcoef,
+            "cohen_kappa": self.cohen_kappa,
+            "balanced_accuracy": self.balanced_accuracy,
             "macro": self.macro._asdict(),
             "weighted": self.weighted._asdict(),
             "bins": {
@@ -255,9 +292,11 @@ class Result:
             "confusion": self.confusion,
             "loss_histogram": self.loss_histogram,
             "worst": [row._asdict() for row in self.worst],
+            **{name: found.to_dict() for name, found in self.figures.items()},
+            "groups": {key: found.to_dict(top_k=top_k) for key, found in self.groups.items()},
         }
-        plain: dict[str, Any] = _plain(figures)
-        return plain
+        found: dict[str, Any] = plain(figures)
+        return found
 
 
 def standard_error(squares: Sequence[int], total: int, divisor: int, units: int, n: int) -> float:
@@ -290,20 +329,27 @@ def means(sums: Doubles, weights: Doubles) -> Doubles:
     return _quotients(sums, weights, math.nan)
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Whether two figures are equal; nan is nan."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         both = isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
         return both and np.array_equal(a, b, equal_nan=True)
+    if isinstance(a, (list, tuple)) and type(a) is type(b):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(map(same, a.values(), b.values()))
+    if dataclasses.is_dataclass(a) and type(a) is type(b):
+        return same(vars(a), vars(b))
     return bool(a == b) or (a != a and b != b)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON has no nan and no inf: None stands for both."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     finite = not isinstance(value, float) or math.isfinite(value)
     return value if finite else None

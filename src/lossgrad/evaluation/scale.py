@@ -22,13 +22,17 @@ def bands(
     if weights is None:
         yield 0, None
         return
-    ordinary = (weights == 0) | ((weights >= _ORDINARY[0]) & (weights < _ORDINARY[1]))
-    if ordinary.all():
+    if ((weights == 0) | is_ordinary(weights)).all():
         yield 0, weights
         return
     band = (np.frexp(weights)[1] + (_STEP // 2 - 1)) // _STEP
     for k in np.unique(band[weights > 0]).tolist():
         yield _LIMBS * k, np.where(band == k, np.ldexp(weights, -_STEP * k), 0.0)
+
+
+def is_ordinary(weights: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each needs no scaling."""
+    return (weights >= _ORDINARY[0]) & (weights < _ORDINARY[1])
 
 
 def common_shift(sum_of_weights: float) -> int:

@@ -14,6 +14,11 @@ from lossgrad.evaluation.formats.file_array import Buffer, FileArray, Index, Sha
 from lossgrad.evaluation.problems import FileError, InputError
 from lossgrad.evaluation.results import Task
 
+WIDE: dict[Task, frozenset[str]] = {  # what has the class axis
+    "multiclass": frozenset({"logits", "other"}),
+    "binary": frozenset({"logits", "other", "targets"}),
+}
+
 
 def _nothing() -> None:
     pass
@@ -21,15 +26,22 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Shard:
-    """Logits and targets that belong together, and what to call them in errors."""
+    """Arrays that belong together, row by row, and what to call them in errors.
 
-    logits: Any
-    targets: Any
-    sample_weight: Any = None
+    They are known by what they are for: "logits" and "targets", and columns of one value a row
+    ("sample_weight", "groups", ...). None is an array that is not there.
+    """
+
+    arrays: dict[str, Any]
     source: str = ""
     names: dict[str, str] | None = None
     first_row: int | None = None
     check: Callable[[], None] = _nothing  # called after each block has been read
+
+    @property
+    def logits(self) -> Any:
+        """The logits, which say how many rows there are."""
+        return self.arrays["logits"]
 
     def blame(self, error: InputError, index: Index | None = None) -> Exception:
         """The error as one about the whole shard, and about its file if it has one."""
@@ -41,16 +53,23 @@ class Shard:
 
     def oriented(self, task: Task, axis: int) -> "Shard":
         """Check the shapes against each other, and move the class axis to the end (views)."""
+        arrays = {use: array for use, array in self.arrays.items() if array is not None}
         try:
-            logits, targets = class_axis_last(self.logits, self.targets, task, axis)
+            where = class_axis(arrays["logits"], arrays.get("targets"), task, axis)
+            shape = tuple(arrays["logits"].shape)
+            for use in arrays.keys() & WIDE[task]:
+                if tuple(arrays[use].shape) != shape:
+                    raise InputError(
+                        use, f"shape {arrays[use].shape} differs from the logits' {shape}"
+                    )
+                arrays[use] = _moved(arrays[use], where)
+            rows = arrays["logits"].shape[:-1]
+            for use in arrays.keys() - WIDE[task]:
+                if use != "targets" and tuple(arrays[use].shape) != rows:
+                    raise InputError(use, f"shape {arrays[use].shape}: {rows} is needed")
         except InputError as error:
             raise self.blame(error) from None
-        weight = self.sample_weight
-        if weight is not None and weight.shape != logits.shape[:-1]:
-            raise self.blame(
-                InputError("sample_weight", f"shape {weight.shape}: {logits.shape[:-1]} is needed")
-            )
-        return replace(self, logits=logits, targets=targets)
+        return replace(self, arrays=arrays)
 
     def row_number(self, index: Index) -> int | None:
         """The number of a block's first row in the shard, in C order, from `first_row`."""
@@ -122,27 +141,28 @@ def request(array: Any, index: Index) -> None:
         array.request(index)
 
 
-def class_axis_last(logits: Any, targets: Any, task: Task, axis: int) -> tuple[Any, Any]:
-    """Check the shapes against each other, and move the class axis to the end (views)."""
-    shape, given = tuple(logits.shape), tuple(targets.shape)
+def class_axis(logits: Any, targets: Any, task: Task, axis: int) -> int | None:
+    """Check the shapes against each other: the class axis, None of one label a row."""
+    shape = tuple(logits.shape)
+    given = None if targets is None else tuple(targets.shape)
     if task == "binary":
-        if given != shape:
+        if given not in (None, shape):
             raise InputError("targets", f"shape {given} differs from the logits' {shape}")
-        if len(shape) == 1:  # one label a row
-            return _moved(logits, None), _moved(targets, None)
+        if len(shape) == 1:
+            return None
     if len(shape) < 2:
-        swapped = "; are the two swapped?" if len(given) > len(shape) else ""
+        swapped = "; are the two swapped?" if given and len(given) > len(shape) else ""
         raise InputError("logits", f"shape {shape} is not (rows, classes){swapped}")
     if not -len(shape) <= axis < len(shape):
         raise InputError("logits", f"shape {shape} has no axis {axis}")
-    if axis is LAST_AXIS and task == "multiclass" and is_ambiguous(shape, given):
-        raise InputError("logits", f"shape {shape} {which_axis(shape)}")
-    if task == "multiclass" and given != _without(shape, axis):
-        raise InputError("targets", _shape_problem(shape, given, axis))
+    if task == "multiclass" and given is not None:
+        if axis is LAST_AXIS and is_ambiguous(shape, given):
+            raise InputError("logits", f"shape {shape} {which_axis(shape)}")
+        if given != _without(shape, axis):
+            raise InputError("targets", _shape_problem(shape, given, axis))
     if shape[axis] == 0:
         raise InputError("logits", f"shape {shape} has no classes")
-    axis %= len(shape)
-    return _moved(logits, axis), _moved(targets, axis) if task == "binary" else targets
+    return axis % len(shape)
 
 
 def _moved(array: Any, axis: int | None) -> Any:

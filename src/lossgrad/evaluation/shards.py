@@ -24,16 +24,16 @@ class FileShards:
 
     Parameters
     ----------
-    pairs : list of (str, str)
-        Files of logits and of targets, which may be the same.
-    logits_key, targets_key : str or None
+    files : list of dict
+        For each shard the file of logits, of targets, ...: by what they are for, as `Shard` has
+        them. They may be the same.
+    keys : dict
+        The names of arrays in files that have several, where they are not the usual ones.
     """
 
-    def __init__(
-        self, pairs: list[tuple[str, str]], logits_key: str | None, targets_key: str | None
-    ) -> None:
-        self.pairs = pairs
-        self._keys = logits_key, targets_key
+    def __init__(self, files: list[dict[str, str]], keys: dict[str, str | None]) -> None:
+        self.files = files
+        self._keys = keys
         self.rows: list[int] = []
         self.bytes = 0
         self.classes = 0  # known when the shapes have been checked, as are the rows and bytes
@@ -45,29 +45,31 @@ class FileShards:
         self._directory = os.getcwd()
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.files)
 
     def check_shapes(self, task: Task, axis: int) -> int:
         """Look at every file once, before a long walk: the rows of all."""
-        for number in range(len(self.pairs)):
-            self._stamps.append([_stamp(path) for path in self.pairs[number]])
-            self._check_pair(*self.pairs[number])
+        for number, files in enumerate(self.files):
+            self._stamps.append([_stamp(path) for path in files.values()])
+            if "targets" in files:
+                self._check_pair(files["logits"], files["targets"])
             shard = self.open(number).oriented(task, axis)
             *batch, last = shard.logits.shape
             if self.classes not in (0, last):
-                first = self.pairs[0][0]
+                first = self.files[0]["logits"]
                 raise FileError(
-                    self.pairs[number][0], f"has {last} classes where {first} has {self.classes}"
+                    files["logits"], f"has {last} classes where {first} has {self.classes}"
                 )
             self.classes = last
             self.rows.append(math.prod(batch))
-            size = math.prod(batch) * last * shard.logits.dtype.itemsize
-            self.bytes += size + math.prod(shard.targets.shape) * shard.targets.dtype.itemsize
+            self.bytes += sum(
+                math.prod(array.shape) * array.dtype.itemsize for array in shard.arrays.values()
+            )
         return sum(self.rows)
 
     def _check_pair(self, logits: str, targets: str) -> None:
         """Refuse two whole shards, which is what the shell makes of a pattern without quotes."""
-        if logits == targets or self._keys != (None, None):
+        if logits == targets or self._keys.get("logits") or self._keys.get("targets"):
             return
         if all(_has(path, key) for path in (logits, targets) for key in ("logits", "targets")):
             raise FileError(
@@ -78,24 +80,25 @@ class FileShards:
 
     def open(self, number: int) -> Shard:
         """Open the files of one shard."""
-        logits, targets = self.pairs[number]
+        files = self.files[number]
         paths = self._paths(number)
         return Shard(
-            open_array(paths[0], self._keys[0], "logits"),
-            open_array(paths[1], self._keys[1], "targets"),
-            source=logits,
-            names={"logits": logits, "targets": targets},
+            {use: open_array(paths[use], self._keys.get(use), use) for use in files},
+            source=files["logits"],
+            names=files,
             first_row=0,
             check=self._watch(number),
         )
 
-    def _paths(self, number: int) -> list[str]:
-        return [os.path.join(self._directory, name) for name in self.pairs[number]]
+    def _paths(self, number: int) -> dict[str, str]:
+        return {
+            use: os.path.join(self._directory, name) for use, name in self.files[number].items()
+        }
 
     def _watch(self, number: int) -> Callable[[], None]:
-        paths = self._paths(number)
+        paths = self._paths(number).values()
         if not self._stamps:
-            self._stamps = [[_stamp(path) for path in pair] for pair in self.pairs]
+            self._stamps = [[_stamp(path) for path in one.values()] for one in self.files]
         stamps = self._stamps[number]
 
         def check() -> None:
@@ -106,12 +109,13 @@ class FileShards:
         return check
 
     def __iter__(self) -> Iterator[Shard]:
-        for number in range(len(self.pairs)):
+        for number in range(len(self.files)):
             yield self.open(number)
 
     def fingerprint(self) -> list[Any]:
         """What tells these files from others, or from their later versions."""
-        return [[*pair, *map(list, map(_stamp, pair))] for pair in self.pairs]
+        stamps = [[*one.items(), *map(list, map(_stamp, one.values()))] for one in self.files]
+        return [stamps, sorted((use, key) for use, key in self._keys.items() if key is not None)]
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -134,31 +138,76 @@ def _has(path: str, key: str) -> bool:
     return True
 
 
-def find_shards(
-    logits: Paths, targets: Paths | None, logits_key: str | None, targets_key: str | None
-) -> FileShards:
-    """Match files of logits with files of targets, in sorted order where a glob finds them.
+def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> FileShards:
+    """Match files of logits with those of targets, ..., in sorted order where a glob finds them.
+
+    Parameters
+    ----------
+    files : dict
+        By what they are for. Targets that are None are in the files of logits, where "other" logits
+        are compared if there are any; the name of another column is taken for a file, or else for
+        that of an array beside the targets.
+    keys : dict
+        Names of arrays, by what they are for.
 
     Raises
     ------
     FileError
         A pattern matches nothing, the counts differ, or a file of logits cannot hold targets.
     """
-    first = _expanded(logits)
-    if targets is None:
-        for path in first:
+    given = {use: paths for use, paths in files.items() if paths is not None}
+    first: list[str] = [use for use in ("logits", "targets") if use in given]
+    found = {use: _expanded(given.pop(use)) for use in first}
+    keys = dict(keys)
+    if "targets" not in found and "other" in given:
+        if all(_has(path, keys.get("targets") or "targets") for path in found["logits"]):
+            found["targets"] = found["logits"]
+    elif "targets" not in found:
+        for path in found["logits"]:
             if not holds_both(path):
                 raise FileError(path, "holds one array: name the file of its targets, too")
-        return FileShards([(path, path) for path in first], logits_key, targets_key)
-    second = _expanded(targets)
-    if len(first) != len(second):
-        last = (first if len(first) > len(second) else second)[min(len(first), len(second))]
+        found["targets"] = found["logits"]
+    for use, paths in given.items():
+        if _is_name(paths):
+            found[use], keys[use] = _holders(use, str(paths), found), str(paths)
+        else:
+            found[use] = _expanded(paths)
+    for use, paths in found.items():
+        _check_counts(found["logits"], paths, use)
+    return FileShards(
+        [dict(zip(found, paths, strict=True)) for paths in zip(*found.values(), strict=True)], keys
+    )
+
+
+def find_logits(paths: Paths, keys: dict[str, str | None]) -> FileShards:
+    """Files of logits that no targets belong to."""
+    return FileShards([{"logits": path} for path in _expanded(paths)], keys)
+
+
+def _is_name(given: Paths) -> bool:
+    """Whether it is the name of an array in a file and not one of files."""
+    if not isinstance(given, str) or glob.has_magic(given):
+        return False
+    return not (Path(given).suffix.lower() == ".npy" or holds_both(given) or Path(given).exists())
+
+
+def _holders(use: str, name: str, found: dict[str, list[str]]) -> list[str]:
+    """The files that may hold an array of that name: those of targets, or else of logits."""
+    for beside in ("targets", "logits"):
+        if beside in found and all(map(holds_both, found[beside])):
+            return found[beside]
+    problem = f"no such file of {use}; and {found['logits'][0]} holds no arrays with names"
+    raise FileError(name, problem)
+
+
+def _check_counts(logits: list[str], others: list[str], use: str) -> None:
+    if len(logits) != len(others):
+        last = (logits if len(logits) > len(others) else others)[min(len(logits), len(others))]
         raise FileError(
             last,
-            f"has no counterpart: there are {len(first)} files of logits and {len(second)} of "
-            "targets",
+            f"has no counterpart: there are {len(logits)} files of logits and {len(others)} of "
+            f"{use}",
         )
-    return FileShards(list(zip(first, second, strict=True)), logits_key, targets_key)
 
 
 def _expanded(paths: Paths) -> list[str]:

@@ -1,15 +1,15 @@
 """The state of an evaluation: everything about predictions, exact and mergeable.
 
 Counts are integers and sums are exact, so equal rows give equal bytes, whatever the blocks, their
-order or the tree of merges. Rows are added to a `Part` of an evaluation, which is merged when all
+order or the tree of merges. Rows are added to a `Share` of an evaluation, which is merged when all
 is well: `update` makes one for its rows, the walk over whole arrays (`walk`) one for each thread.
 """
 
 import math
 import operator
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,11 +18,13 @@ from lossgrad._core import arguments as check
 from lossgrad._core.environment import arithmetic_within
 from lossgrad.evaluation import frame
 from lossgrad.evaluation.exact import UNITS, ExactSums
-from lossgrad.evaluation.part import Part, finite_weights
+from lossgrad.evaluation.parts import Part, new_parts
 from lossgrad.evaluation.possible import badness, check_range, check_totals, check_worst
 from lossgrad.evaluation.problems import InputError
 from lossgrad.evaluation.results import Result, Task, WorstRow, means, ratio, standard_error
 from lossgrad.evaluation.scale import common_shift
+from lossgrad.evaluation.share import Share, finite_weights
+from lossgrad.evaluation.states import Saved, kind
 from lossgrad.evaluation.totals import BRIER, COUNTERS, DIVISOR, ENTROPY, SCALARS, SQUARES
 
 MAGIC = b"lossgrad-evaluation\n"
@@ -31,8 +33,9 @@ _LOSS_BINS = 64
 _COUNTERS = ("rows", *COUNTERS)
 
 
+@kind(MAGIC)
 @arithmetic_within
-class Evaluation:
+class Evaluation(Saved):
     """Running totals over blocks of logits and targets.
 
     Parameters
@@ -55,6 +58,8 @@ class Evaluation:
         Keep the confusion matrix up to so many classes: it takes 8 bytes times classes**2.
     worst : int
         Remember so many rows of largest loss ("multiclass").
+    figures : sequence of {"bits_per_byte", "clusters"}
+        What else is to be counted, at some cost in time and memory.
 
     Notes
     -----
@@ -75,6 +80,9 @@ class Evaluation:
     (2, 3, 1.162926)
     """
 
+    what = "an evaluation"
+    positional: ClassVar = "logits", "targets", "sample_weight"  # the arguments of `update`
+
     def __init__(
         self,
         task: Task = "multiclass",
@@ -86,6 +94,7 @@ class Evaluation:
         threshold: float = 0.5,
         confusion_limit: int = 256,
         worst: int = 0,
+        figures: Sequence[str] = (),
     ) -> None:
         if task not in ("multiclass", "binary"):
             raise ValueError(f"task is {task!r}, not 'multiclass' or 'binary'")
@@ -112,6 +121,8 @@ class Evaluation:
         self._counts = dict.fromkeys(_COUNTERS, 0)
         self._tallies: dict[str, ExactSums] = {}
         self._worst: list[WorstRow] = []
+        self._parts: dict[str, Part] = new_parts(figures, task)
+        self.figures = tuple(self._parts)
 
     # ---- adding rows ----
 
@@ -124,6 +135,7 @@ class Evaluation:
         strict: bool = False,
         source: str = "",
         first_row: int | None = None,
+        **columns: ArrayLike,
     ) -> None:
         """Add rows. The last axis of `logits` is that of the classes (or labels).
 
@@ -138,18 +150,25 @@ class Evaluation:
         source, first_row : str, int
             What the worst rows are known by: a name, and the number of the first of these rows
             (default: the rows seen so far).
+        **columns : array_like
+            What the figures need of each row: `clusters`, say.
 
         Raises
         ------
         InputError
             Wrong data, with the row's index in this block; the totals are then unchanged.
         """
-        part = Part(self)
-        number = self._counts["rows"] if first_row is None else operator.index(first_row)
-        if number < 0:
-            raise ValueError(f"first_row is {number}, not 0 or more")
-        part.add(logits, targets, sample_weight, strict=strict, source=source, first_row=number)
-        self.merge(part.state())
+        share = self.share()
+        first = self._counts["rows"] if first_row is None else operator.index(first_row)
+        if first < 0:
+            raise ValueError(f"first_row is {first}, not 0 or more")
+        block = {"logits": logits, "targets": targets, "sample_weight": sample_weight, **columns}
+        share.add(block, strict=strict, source=source, number=first.__add__)
+        self.merge(share.state())
+
+    def share(self, stopped: Callable[[], bool] = bool) -> Share:
+        """What one thread adds to; `stopped` says when to give up."""
+        return Share(self, stopped)
 
     def _check_shapes(self, logits: tuple[int, ...], targets: tuple[int, ...]) -> None:
         if not logits or logits[-1] == 0:
@@ -179,7 +198,7 @@ class Evaluation:
             self._classes = classes
             self._tallies = {name: ExactSums(size) for name, size in self._sizes(classes).items()}
 
-    def _empty(self) -> "Evaluation":
+    def empty(self) -> "Evaluation":
         """Another of the same options and, if they are known, classes, without any rows."""
         empty = Evaluation(**self.options())
         if self._classes is not None:
@@ -218,6 +237,8 @@ class Evaluation:
             self._counts[name] += number
         for name, tally in self._tallies.items():
             tally.merge(other._tallies[name])
+        for name, part in self._parts.items():
+            part.merge(other._parts[name])
         self._keep_worst(other._worst)
 
     def options(self) -> dict[str, Any]:
@@ -231,6 +252,7 @@ class Evaluation:
             "threshold": self.threshold,
             "confusion_limit": self.confusion_limit,
             "worst": self.worst,
+            "figures": list(self.figures),
         }
 
     def to_bytes(self) -> bytes:
@@ -246,8 +268,9 @@ class Evaluation:
             "counts": self._counts,
             "worst_rows": rows,
         }
-        sums = (self._tallies[name].to_bytes() for name in sorted(self._tallies))
-        return frame.pack(MAGIC, header, b"".join(sums))
+        sums = [self._tallies[name].to_bytes() for name in sorted(self._tallies)]
+        parts = [part.to_bytes() for part in self._parts.values()]
+        return frame.pack(MAGIC, header, b"".join(sums + parts))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Evaluation":
@@ -291,19 +314,11 @@ class Evaluation:
             for name in sorted(state._tallies):
                 size = state._tallies[name].size
                 state._tallies[name], rest = ExactSums.from_bytes(size, rest)
+        for part in state._parts.values():
+            rest = part.restore(rest)
         if rest:
             raise ValueError(f"{len(rest)} bytes too many")
         return state
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).from_bytes, (self.to_bytes(),)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Evaluation):
-            return NotImplemented
-        return self.to_bytes() == other.to_bytes()
-
-    __hash__ = None  # type: ignore[assignment]
 
     # ---- reading ----
 
@@ -311,6 +326,11 @@ class Evaluation:
     def rows(self) -> int:
         """The rows seen so far."""
         return self._counts["rows"]
+
+    @property
+    def classes(self) -> int | None:
+        """Classes, or labels of a row; not known before the first rows."""
+        return self._classes
 
     def result(self) -> Result:
         """The figures so far."""
@@ -333,7 +353,7 @@ class Evaluation:
         return Result(
             task=self.task,
             classes=classes,
-            **self._counts,
+            **self._counts,  # type: ignore[arg-type]
             loss=ratio(sums["loss"], float(scalars[DIVISOR])),
             total=tallies["loss"].total(),
             divisor=float(values["scalars"][DIVISOR]),
@@ -359,6 +379,7 @@ class Evaluation:
             ),
             loss_histogram=values["loss_histogram"],
             worst=tuple(self._worst),
+            figures={name: part.result() for name, part in self._parts.items()},
         )
 
     def _loss_error(self, scalars: ExactSums, losses: ExactSums) -> float:

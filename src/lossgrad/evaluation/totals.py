@@ -13,6 +13,7 @@ import numpy as np
 from lossgrad._core import arguments as check
 from lossgrad._core.backend import kernels
 from lossgrad.evaluation.exact import ExactSums
+from lossgrad.evaluation.seen import Rows, Seen
 
 if TYPE_CHECKING:
     from lossgrad.evaluation.state import Evaluation
@@ -40,22 +41,21 @@ class Totals:
 
     def __init__(self, of: "Evaluation") -> None:
         self._of, self._sizes = of, of._sizes(of._known_classes())
-        self._totals = kernels.Totals(of._known_classes(), self._sizes, of.worst)
+        recording = bool(of.figures)
+        self._totals = kernels.Totals(of._known_classes(), self._sizes, of.worst, recording)
+        self._rows: Any = None  # that are being added
 
-    def adder(self, x: Any, targets: Any, s: Any, strict: bool) -> Adder:
-        """What adds a range of rows (of the binary task, of logits) of a matrix.
+    def adder(self, rows: Rows, strict: bool) -> Adder:
+        """What adds a range of rows (of the binary task, of logits).
 
         Parameters
         ----------
-        x : ndarray of shape (rows, classes)
-        targets : ndarray
-            Flat: labels, or of the binary task a target for each logit.
-        s : ndarray of float64 or None
-            A weight for each row.
+        rows : Rows
         strict : bool
             A loss that is nan is a problem.
         """
-        of = self._of
+        of, self._rows = self._of, rows
+        x, targets, s = rows.logits, rows.targets, rows.weight
         targets = np.require(targets, targets.dtype.newbyteorder("="), "A")
         if of.task == "binary":
             limit = math.log(of.threshold / (1.0 - of.threshold))
@@ -69,6 +69,11 @@ class Totals:
             param=of.label_smoothing,
         )
         return partial(self._totals.add_rows, x, of_rows, strict)
+
+    def seen(self) -> Seen:
+        """The terms of the last range; known where the evaluation has further figures."""
+        whole, real = self._totals.recorded()
+        return Seen(self._rows, *whole, *real)
 
     def counts(self) -> dict[str, int]:
         """How many terms there are of each kind of COUNTERS."""

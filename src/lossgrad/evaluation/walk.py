@@ -1,17 +1,17 @@
 """The walk over logits and targets of any size, block by block, in constant memory.
 
 Blocks are given out in their order to `threads` threads. Each reads its block into memory of its
-own and adds it to totals of its own (a `Part`), so that no block waits for another; the totals
+own and adds it to totals of its own (a `Share`), so that no block waits for another; the totals
 merge exactly, in any order. Who leads looks at the blocks in their order again, so that the first
 problem of the data is the one that is reported: when a block fails, all before it are done.
 
 A checkpoint is a prefix of the blocks: no more are given out, those that were are finished, the
-parts are merged into the state, and `Position` says where to go on. Whatever else ends the walk
+shares are merged into the state, and `Position` says where to go on. Whatever else ends the walk
 (an error, Ctrl-C) leaves the state as the last checkpoint made it.
 """
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lossgrad.evaluation.formats.file_array import Buffer, Index
-from lossgrad.evaluation.part import Part
 from lossgrad.evaluation.problems import InputError
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard, blocks, is_concurrent, moved_on, read, request
-from lossgrad.evaluation.state import Evaluation
+from lossgrad.evaluation.states import Share, State
 
 BLOCK_BYTES = 8 << 20
 MEMORY_BYTES = 32 << 20  # of arrays in memory: no buffer has to hold it
@@ -59,28 +58,21 @@ class Work:
     rows: int
     bytes: int  # of logits
     after: Position
-    places: list[tuple[Any, Index]]  # where logits, targets and weights are
+    places: dict[str, tuple[Any, Index]]  # where its arrays are
 
-    def add(self, part: Part, strict: bool) -> None:
+    def add(self, share: Share, buffers: dict[str, Buffer], strict: bool) -> None:
         """Read the block and add it."""
         try:
-            found = [
-                None if array is None else read(array, index, buffer)
-                for (array, index), buffer in zip(self.places, part.buffers, strict=True)
-            ]
+            block = {name: read(*place, buffers[name]) for name, place in self.places.items()}
             self.shard.check()
-            part.add(
-                *found,
-                strict=strict,
-                source=self.shard.source,
-                first_row=self.shard.row_number(self.index) or 0,
-            )
+            first = self.shard.row_number(self.index) or 0
+            share.add(block, strict=strict, source=self.shard.source, number=first.__add__)
         except InputError as error:
             raise self.shard.blame(error, self.index) from None
 
 
 def walk(
-    state: Evaluation,
+    state: State,
     shards: Iterable[Shard],
     *,
     axis: int = -1,
@@ -120,7 +112,7 @@ def walk(
 
 
 def _all_work(
-    state: Evaluation,
+    state: State,
     shards: Iterable[Shard],
     axis: int,
     block_bytes: int | None,
@@ -128,7 +120,7 @@ def _all_work(
     rows: tuple[int, int] | None,
 ) -> Iterator[Work]:
     """All blocks in order. What cannot be read by several threads is read here."""
-    known = state._classes
+    known = state.classes
     for number, shard in enumerate(shards):
         if number < start.shard:
             continue
@@ -170,18 +162,15 @@ def _pairs(cut: Iterator[Index]) -> Iterator[tuple[Index, Index | None]]:
         index = following
 
 
-def _places(shard: Shard, index: Index, following: Index | None) -> list[tuple[Any, Index]]:
+def _places(shard: Shard, index: Index, following: Index | None) -> dict[str, tuple[Any, Index]]:
     """Where a block's arrays are; of the following one, what is in a file is requested."""
-    arrays = shard.logits, shard.targets, shard.sample_weight
     if following is not None:
-        for array in arrays:
+        for array in shard.arrays.values():
             request(array, following)
-    return [
-        (array, index)
-        if array is None or is_concurrent(array)
-        else (read(array, index, Buffer()), ())
-        for array in arrays
-    ]
+    return {
+        name: (array, index) if is_concurrent(array) else (read(array, index, Buffer()), ())
+        for name, array in shard.arrays.items()
+    }
 
 
 def _size(index: Index, shape: tuple[int, ...]) -> int:
@@ -206,14 +195,14 @@ def _rows(shard: Shard, task: Task, block_bytes: int | None) -> int:
 
 
 class _Team:
-    """Threads and the parts of the state that they add to; of one thread, the caller itself."""
+    """Threads and their shares of the state; of one thread, the caller itself."""
 
-    def __init__(self, state: Evaluation, threads: int, strict: bool) -> None:
+    def __init__(self, state: State, threads: int, strict: bool) -> None:
         self.state, self._strict = state, strict
         self._most = 2 * threads  # blocks given out: one under way and one ahead for each thread
         self._pool = ThreadPoolExecutor(threads, "lossgrad") if threads > 1 else None
         self._given: deque[tuple[Work, Future[None]]] = deque()
-        self._parts: list[Part] = []
+        self._shares: list[tuple[Share, dict[str, Buffer]]] = []
         self._stopped = False
 
     def __enter__(self) -> "_Team":
@@ -245,15 +234,16 @@ class _Team:
         return work
 
     def _add(self, work: Work) -> None:
-        """In any thread, with a part that no other has."""
+        """In any thread, with a share that no other has."""
         try:
-            part = self._parts.pop()
+            share, buffers = self._shares.pop()
         except IndexError:
-            part = Part(self.state, lambda: self._stopped)
-        work.add(part, self._strict)
-        self._parts.append(part)
+            share, buffers = self.state.share(lambda: self._stopped), defaultdict(Buffer)
+        work.add(share, buffers, self._strict)
+        self._shares.append((share, buffers))
 
     def settle(self) -> None:
-        """Merge the parts into the state, when nothing is under way."""
-        while self._parts:
-            self.state.merge(self._parts.pop().state())
+        """Merge the shares into the state, when nothing is under way."""
+        while self._shares:
+            share, _ = self._shares.pop()
+            self.state.merge(share.state())

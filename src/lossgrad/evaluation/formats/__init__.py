@@ -10,6 +10,7 @@ from typing import Any
 
 from lossgrad.evaluation.formats.arrow import open_arrow
 from lossgrad.evaluation.formats.hdf5 import open_hdf5
+from lossgrad.evaluation.formats.kld import open_kld
 from lossgrad.evaluation.formats.npy import npy_array
 from lossgrad.evaluation.formats.npz import open_npz
 from lossgrad.evaluation.formats.parquet import open_parquet
@@ -26,14 +27,15 @@ _OPENERS: dict[str, Callable[[Path, str | None, str], Any]] = {
     ".parquet": open_parquet,
     ".arrow": open_arrow,
     ".feather": open_arrow,
+    ".kld": open_kld,
 }
 
 
 def open_array(path: str | os.PathLike[str], key: str | None = None, usual: str = "logits") -> Any:
     """Open an array in a file of any supported format, known by the end of its name.
 
-    .npy, .npz, .safetensors, .zarr, .h5 or .hdf5, .parquet, .arrow or .feather; another name is
-    taken for a .npy file.
+    .npy, .npz, .safetensors, .zarr, .h5 or .hdf5, .parquet, .arrow or .feather, .kld; another name
+    is taken for a .npy file.
 
     Parameters
     ----------

@@ -45,13 +45,14 @@ def row_statistics(
         rows = np.flatnonzero(defined[part]) + part.start
         values, y = x[rows].astype(np.float64), labels[rows].astype(np.int64)
         predicted[rows] = values.argmax(axis=1)
-        rank[rows] = _ranks(values, y)
+        rank[rows] = ranks(values, y)
         figures[:, rows] = _figures(values, y)
     loss, lse = np.where(kept, loss, 0), np.where(kept, lse, 0.0)
     return RowStatistics(loss, lse, predicted, figures[0], rank, *figures[1:])
 
 
-def _ranks(x: Doubles, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def ranks(x: Doubles, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many classes of each row come before its label."""
     columns = labels[:, np.newaxis]
     own = np.take_along_axis(x, columns, axis=1)
     equal = (x == own) & (np.arange(x.shape[1]) < columns)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossgrad.evaluation.exact import ExactSums
+from lossgrad.evaluation.seen import Rows, Seen
 from lossgrad.evaluation.statistics import label_statistics, row_statistics
 from lossgrad.evaluation.totals import (
     BAD_TARGET,
@@ -36,9 +37,13 @@ class Totals:
         self._sums = {k: ExactSums(n) for k, n in of._sizes(of._known_classes()).items()}
         self._counts = dict.fromkeys(COUNTERS, 0)
         self._worst: list[Worst] = []
+        self._rows: Any = None
+        self._seen: Any = None
 
-    def adder(self, x: Any, targets: Any, s: Any, strict: bool) -> Adder:
-        """What adds a range of rows (of the binary task, of logits) of a matrix."""
+    def adder(self, rows: Rows, strict: bool) -> Adder:
+        """What adds a range of rows (of the binary task, of logits)."""
+        self._rows = rows
+        x, targets, s = rows.logits, rows.targets, rows.weight
         if self._of.task == "multiclass":
             return lambda begin, end: self._add_rows(
                 x[begin:end], targets[begin:end], _part(s, begin, end), strict, begin
@@ -54,6 +59,11 @@ class Totals:
             strict,
             begin,
         )
+
+    def seen(self) -> Seen:
+        """The terms of the last range."""
+        found: Seen = self._seen
+        return found
 
     def counts(self) -> dict[str, int]:
         """How many terms there are of each kind of COUNTERS."""
@@ -107,8 +117,10 @@ class Totals:
         if "confusion" in self._sums:
             self._add("confusion", s, y * classes + predicted)
         confidence = found.confidence[rows]
-        figures = confidence, right, found.entropy[rows], found.brier[rows]
+        figures = confidence, right.astype(np.float64), found.entropy[rows], found.brier[rows]
         self._add_common(loss, s, w, y, *figures)
+        said = confidence, *figures[2:], figures[1]
+        self._seen = Seen(self._rows, begin + rows, y, predicted, rank, loss, *said)
         for k in _largest(loss, own.worst):
             place = begin + int(rows[k]), int(y[k]), int(predicted[k])
             self._worst.append((float(loss[k]), *place, float(confidence[k])))
@@ -143,6 +155,8 @@ class Totals:
         loss = found.loss[kept].astype(np.float64)
         figures = found.probability[kept], t, found.entropy[kept], found.brier[kept]
         self._add_common(loss, s, None, labels, *figures)
+        whole = begin + kept, labels, predicted.astype(np.int64), np.zeros_like(kept)
+        self._seen = Seen(self._rows, *whole, loss, figures[0], *figures[2:], t)
         return (BAD_TARGET, begin + good) if good < len(bad) else (0, 0)
 
     def _add_common(
@@ -152,7 +166,7 @@ class Totals:
         w: NDArray[Any] | None,
         groups: NDArray[Any],
         confidence: Doubles,
-        right: NDArray[Any],
+        right: Doubles,
         entropy: Doubles,
         brier: Doubles,
     ) -> None:
@@ -164,7 +178,7 @@ class Totals:
         self._add("loss", weighted, groups)
         self._add("bin_weight", s, at)
         self._add("bin_confidence", _times(s, confidence), at)
-        self._add("bin_right", _times(s, right.astype(np.float64)), at)
+        self._add("bin_right", _times(s, right), at)
         size = np.clip(np.frexp(np.minimum(loss, 1e300))[1] + 40, 0, sizes - 1)
         self._add("loss_histogram", s, np.where(loss == 0.0, 0, size))
         with np.errstate(over="ignore"):

@@ -69,7 +69,7 @@ def html(
         rows=result.rows,
         style=(folder / "style.css").read_text("utf-8"),
         about=_safe(said),
-        figures=_table([], figures(result, None, top_k)),
+        figures=_table([], figures(result, top_k)),
         reliability=plots.plot(plots.reliability, result, "reliability diagram"),
         confidences=plots.plot(plots.confidences, result, "histogram of confidence"),
         losses=plots.plot(plots.losses, result, "histogram of losses"),

@@ -1,0 +1,122 @@
+"""From what a caller has (arrays, files, pairs, dask arrays) to the rows that a state takes."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from lossgrad._kernels.defaults import LAST_AXIS
+from lossgrad._kernels.threads import checked, get_num_threads
+from lossgrad.evaluation.results import Task
+from lossgrad.evaluation.shard import Shard, rows_of
+from lossgrad.evaluation.shards import find_logits, find_shards
+from lossgrad.evaluation.states import State
+from lossgrad.evaluation.walk import walk
+
+Progress = Callable[[int, int], object]
+_PAIR = ("logits", "targets", "sample_weight")
+
+
+def add_all(
+    state: State,
+    given: dict[str, Any],
+    keys: dict[str, str | None],
+    *,
+    axis: int = LAST_AXIS,
+    strict: bool = False,
+    num_threads: int | None = None,
+    block_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Add all rows to a state.
+
+    Parameters
+    ----------
+    state : State
+    given : dict
+        By what they are for, as `Shard` has them: arrays, or names of files; or as "logits" alone
+        an iterable of blocks, which are pairs, triples with sample weights, or dicts.
+    keys : dict
+        The names of arrays in files, by what they are for; where it has no "targets", rows have
+        none.
+    axis, strict, num_threads, block_bytes, progress
+        As in `evaluate`.
+    """
+    given = {use: one for use, one in given.items() if one is not None}
+    threads = get_num_threads() if num_threads is None else checked(num_threads)
+    if any(map(is_dask, given.values())):
+        from lossgrad.evaluation.dask import add_arrays
+
+        add_arrays(state, given, axis=axis, strict=strict)
+        return
+    shards, rows = _shards(given, keys, state.task, axis)
+    done = 0
+
+    def after_block(more: int, *_: object) -> None:
+        nonlocal done
+        done += more
+        if progress is not None:
+            progress(done, done if rows is None else rows)
+
+    walk(
+        state,
+        shards,
+        axis=axis,
+        strict=strict,
+        threads=threads,
+        block_bytes=block_bytes,
+        after_block=after_block,
+    )
+
+
+def _shards(
+    given: dict[str, Any], keys: dict[str, str | None], task: Task, axis: int
+) -> tuple[Iterable[Shard], int | None]:
+    """The shards, and the rows of all of them if that is known."""
+    logits = given["logits"]
+    if is_path(logits):
+        for use, one in given.items():
+            if not is_path(one):
+                raise TypeError(f"{use} is a {type(one).__name__} where logits is a path")
+        found = find_shards(given, keys) if "targets" in keys else find_logits(logits, keys)
+        return found, found.check_shapes(task, axis)
+    if "targets" in keys and not given.keys() & {"targets", "other"}:
+        if len(given) > 1:
+            raise ValueError(f"put {' and '.join(given.keys() - {'logits'})} into the pairs")
+        if isinstance(logits, np.ndarray):
+            raise TypeError("targets is missing")
+        return _blocks(logits), None
+    shard = Shard({use: as_array(one) for use, one in given.items()}, first_row=0)
+    return [shard], rows_of(shard.oriented(task, axis))
+
+
+def _blocks(blocks: Iterable[Any]) -> Iterator[Shard]:
+    row = 0
+    for block in blocks:
+        if not isinstance(block, dict):
+            if not 2 <= len(block) <= 3:
+                raise TypeError(f"an item of {len(block)} where (logits, targets) was expected")
+            block = dict(zip(_PAIR, block, strict=False))
+        arrays = {use: as_array(one) for use, one in block.items() if one is not None}
+        yield Shard(arrays, first_row=row)
+        rows = arrays["targets"] if "targets" in arrays else arrays["logits"][..., 0]
+        row += int(np.prod(rows.shape, dtype=np.int64))
+
+
+def as_array(given: Any) -> Any:
+    """An array; what is read in pieces (HDF5, zarr) stays what it is."""
+    lazy = type(given).__module__.partition(".")[0] in ("h5py", "zarr")
+    return given if lazy and hasattr(given, "shape") else np.asarray(given)
+
+
+def is_dask(given: Any) -> bool:
+    """Whether it is a dask array, without importing dask."""
+    return type(given).__module__.startswith("dask.array")
+
+
+def is_path(given: Any) -> bool:
+    """Whether it names a file or files."""
+    if isinstance(given, (list, tuple)):
+        return bool(given) and all(isinstance(one, (str, os.PathLike)) for one in given)
+    return isinstance(given, (str, os.PathLike))

@@ -1,0 +1,202 @@
+"""Telling data that a model knows from data that it does not, by what its logits say of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossgrad._core import arguments as check
+from lossgrad._core.environment import arithmetic
+from lossgrad._kernels.defaults import LAST_AXIS
+from lossgrad.evaluation.feed import Progress, add_all
+from lossgrad.evaluation.histogram import PROBABILITIES, Histogram, Magnitudes, Scale, Signed
+from lossgrad.evaluation.parts.ranking import Ranks
+from lossgrad.evaluation.problems import DtypeError, InputError
+from lossgrad.evaluation.ranking import Curve, Ranked
+from lossgrad.evaluation.results import Task, plain
+from lossgrad.evaluation.seen import Block
+from lossgrad.evaluation.statistics import native, row_statistics
+
+Doubles = NDArray[np.float64]
+Score = Literal["energy", "logit", "probability", "entropy"]
+_LOGITS = Signed(Magnitudes(-15, 17, 12))  # one score a row has room for narrow bins
+_SCALES: dict[Score, Scale] = {
+    "energy": _LOGITS,
+    "logit": _LOGITS,
+    "probability": PROBABILITIES,
+    "entropy": Signed(Magnitudes(-32, 8, 11)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfDistribution:
+    """What `out_of_distribution` found. Rows inside the distribution are the positives.
+
+    Attributes
+    ----------
+    score : str
+    inside, outside : int
+        Rows of each that have a score.
+    undefined : int
+        Rows left out, because a logit is nan or two are inf.
+    ranks : Ranks
+        `auroc`, `average_precision`, and `fpr95`: the part of the rows outside that pass where 95
+        of 100 inside do. Each with its bounds.
+    roc : Curve
+        Points of the ROC curve.
+    """
+
+    score: Score
+    inside: int
+    outside: int
+    undefined: int
+    ranks: Ranks
+    roc: Curve
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON; None for what is not finite."""
+        figures = {**vars(self), **self.ranks.to_dict(), "roc": self.roc.to_dict()}
+        del figures["ranks"]
+        found: dict[str, Any] = plain(figures)
+        return found
+
+
+def out_of_distribution(
+    inside: Any,
+    outside: Any,
+    *,
+    score: Score = "energy",
+    axis: int = LAST_AXIS,
+    strict: bool = False,
+    logits_key: str | None = None,
+    num_threads: int | None = None,
+    block_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> OutOfDistribution:
+    """Say how well a score of their logits tells rows outside a distribution from those inside.
+
+    Parameters
+    ----------
+    inside, outside : array_like, path or list of paths
+        Logits of a multiclass model, as in `evaluate`.
+    score : {"energy", "logit", "probability", "entropy"}
+        What is larger inside: logsumexp of the row (minus the energy; Liu et al., 2020), the
+        largest logit, the largest probability (Hendrycks & Gimpel, 2017), minus the entropy.
+    axis, strict, logits_key, num_threads, block_bytes, progress
+        As in `evaluate`, for each of the two.
+
+    Returns
+    -------
+    OutOfDistribution
+
+    Examples
+    --------
+    >>> import lossgrad
+    >>> found = lossgrad.out_of_distribution([[9.0, 0.0], [0.0, 8.0], [2.0, 1.0]], [[1.0, 1.0]])
+    >>> found.ranks.auroc.value, found.ranks.fpr95.value
+    (1.0, 0.0)
+    """
+    if score not in get_args(Score):
+        raise ValueError(f"score is {score!r}, not one of {', '.join(get_args(Score))}")
+    states = Scores(score), Scores(score)
+    for state, logits in zip(states, (inside, outside), strict=True):
+        add_all(
+            state,
+            {"logits": logits},
+            {"logits": logits_key},
+            axis=axis,
+            strict=strict,
+            num_threads=num_threads,
+            block_bytes=block_bytes,
+            progress=progress,
+        )
+    positive, negative = (state.spread.weights() for state in states)
+    ranked = Ranked.of(_SCALES[score], positive, negative)
+    known, unknown = (state.rows - state.undefined for state in states)
+    return OutOfDistribution(
+        score,
+        inside=known,
+        outside=unknown,
+        undefined=sum(state.undefined for state in states),
+        ranks=Ranks(*(figure.item() for figure in Ranks.of(ranked))),
+        roc=ranked.roc(),
+    )
+
+
+class Scores:
+    """A state of rows without targets, and a share of one: how a score is spread."""
+
+    positional: ClassVar[tuple[str, ...]] = ("logits",)
+    task: Task = "multiclass"
+
+    def __init__(self, score: Score) -> None:
+        self.score, self.spread = score, Histogram(_SCALES[score])
+        self.rows = self.undefined = 0
+        self.classes: int | None = None
+
+    def empty(self) -> "Scores":
+        """Another of the same score, without any rows."""
+        return Scores(self.score)
+
+    def share(self, stopped: Callable[[], bool] = bool) -> "Scores":
+        """What one thread adds to."""
+        return self.empty()
+
+    def state(self) -> "Scores":
+        """All that was added."""
+        return self
+
+    @arithmetic()
+    def add(self, block: Block, *, strict: bool, source: str, number: Callable[[int], int]) -> None:
+        """Add the rows of a block."""
+        x = native(np.asarray(block["logits"]))
+        rows = x.shape[:-1]
+        try:
+            x = check.floating(x, "logits").reshape(-1, x.shape[-1])
+        except TypeError as error:
+            raise DtypeError("logits", str(error)) from None
+        self.classes = x.shape[1]
+        scores = _scores(x, self.score)
+        undefined = np.isnan(scores)
+        if strict and undefined.any():
+            place = np.unravel_index(int(undefined.argmax()), rows)
+            raise InputError("logits", "the score is nan", tuple(map(int, place)))
+        self.spread.add(scores[~undefined])
+        self.rows += len(x)
+        self.undefined += int(np.count_nonzero(undefined))
+
+    def merge(self, other: "Scores") -> None:
+        """Add what another has."""
+        self.spread.merge(other.spread)
+        self.rows += other.rows
+        self.undefined += other.undefined
+        self.classes = other.classes or self.classes
+
+    def renumber(self, number: Callable[[int], int]) -> None:
+        """No row is remembered."""
+
+    def options(self) -> dict[str, Any]:
+        """What has to agree for states to merge."""
+        return {"score": self.score}
+
+    def to_bytes(self) -> bytes:
+        """The sums."""
+        return self.spread.to_bytes()
+
+    def result(self) -> Histogram:
+        """How the score is spread."""
+        return self.spread
+
+
+def _scores(x: NDArray[Any], score: Score) -> Doubles:
+    """What is larger inside; nan of a row that has none."""
+    found = row_statistics(x, np.zeros(len(x), np.int64), num_threads=1)
+    if score == "logit":
+        of = x.max(axis=1).astype(np.float64)
+    else:
+        of = {"energy": found.lse, "probability": found.confidence, "entropy": -found.entropy}[
+            score
+        ]
+    return np.where(found.predicted >= 0, of, np.nan)

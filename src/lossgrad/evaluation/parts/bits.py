@@ -1,0 +1,73 @@
+"""Bits per byte: the loss of a text in bits over its length, whatever its tokens."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lossgrad.evaluation.exact import ExactSums
+from lossgrad.evaluation.problems import DtypeError, InputError
+from lossgrad.evaluation.results import Task, ratio
+from lossgrad.evaluation.seen import Seen
+
+_BYTES, _LOSS = range(2)
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Bytes of the rows that have a loss, and the bits that the model needs for each."""
+
+    bytes: float
+    bits_per_byte: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return asdict(self)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and texts."""
+        return [("bits a byte", f"{self.bits_per_byte:.6g}  ({self.bytes:.15g} bytes)")]
+
+
+class BitsPerByte:
+    """Sums of bytes and of losses. The column "bytes" has the length of each row's text (token)."""
+
+    needs: ClassVar[tuple[str, ...]] = ("bytes",)
+
+    def __init__(self, task: Task) -> None:
+        if task != "multiclass":
+            raise ValueError("bits_per_byte is for the multiclass task")
+        self._sums = ExactSums(2)
+
+    def add(self, seen: Seen) -> None:
+        """Add terms."""
+        given = seen.column("bytes")
+        if given.dtype.kind not in "iuf":
+            raise DtypeError("bytes", f"dtype {given.dtype} where numbers are needed")
+        lengths = given.astype(np.float64)
+        bad = ~((lengths >= 0) & (lengths < math.inf))
+        if bad.any():
+            k = int(bad.argmax())
+            problem = f"{given[k]} is not a finite number >= 0"
+            raise InputError("bytes", problem, (int(seen.row[k]),))
+        self._sums.add(seen.weighted(lengths), _BYTES)
+        self._sums.add(seen.weighted(seen.loss), _LOSS)
+
+    def merge(self, other: "BitsPerByte") -> None:
+        """Add what another has."""
+        self._sums.merge(other._sums)
+
+    def to_bytes(self) -> bytes:
+        """All of it."""
+        return self._sums.to_bytes()
+
+    def restore(self, data: memoryview) -> memoryview:
+        """Take over what `to_bytes` wrote: the bytes that follow."""
+        self._sums, rest = ExactSums.from_bytes(2, data)
+        return rest
+
+    def result(self) -> Bits:
+        """The figures so far."""
+        lengths, loss = map(float, self._sums.values())
+        return Bits(lengths, ratio(loss, lengths) / math.log(2.0))
