@@ -157,6 +157,7 @@ typedef struct {
 } lg_found;
 
 /* ---- norms (norms.c) ---- */
+enum { LG_SQUARES = 4096 }; /* elements of a block, at most */
 /* Of a block's squares the sum, as high + low, wrong by at most slack; the largest element. */
 typedef struct {
     double max, high, low, slack;

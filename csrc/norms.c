@@ -12,9 +12,16 @@
 /* Squares of float64 are ordinary numbers below it and above its inverse. */
 #define FAR 0x1p400
 
+static int lies_there(const lg_view *x, int computed) {
+    return x->storage == computed && x->stride[1] == lg_size(computed);
+}
+/* What is copied fits in a buffer, what is read where it lies, twice, in the first level of the cache. */
+static ptrdiff_t block_size(const lg_view *x, int computed) {
+    return lies_there(x, computed) ? LG_SQUARES * 4 / lg_size(computed) : LG_BLOCK;
+}
 static const void *block_of(const lg_kernels *kernels, const lg_view *x, const char *at, ptrdiff_t n, int computed,
                             void *buffer) {
-    if (x->storage == computed && x->stride[1] == lg_size(computed)) return at;
+    if (lies_there(x, computed)) return at;
     kernels->load(at, x->stride[1], n, x->storage, buffer);
     return buffer;
 }
@@ -22,9 +29,10 @@ static const void *block_of(const lg_kernels *kernels, const lg_view *x, const c
 static lg_squares measure(const lg_kernels *kernels, const lg_norm_job *job, const char *at, int computed, double unit,
                           ptrdiff_t begin, ptrdiff_t end, lg_sum *sum) {
     _Alignas(64) char buffer[LG_BLOCK * 8];
+    const ptrdiff_t block = block_size(&job->x, computed);
     lg_squares all = {0, 0, 0, 0};
-    for (ptrdiff_t i = begin; i < end; i += LG_BLOCK) {
-        const ptrdiff_t n = end - i < LG_BLOCK ? end - i : LG_BLOCK;
+    for (ptrdiff_t i = begin; i < end; i += block) {
+        const ptrdiff_t n = end - i < block ? end - i : block;
         const char *from = at + i * job->x.stride[1];
         const lg_squares found = kernels->squares(block_of(kernels, &job->x, from, n, computed, buffer), n, unit);
         if (!sum) return found; /* one block alone */
@@ -152,7 +160,7 @@ static void one_row(const norm_call *c, const lg_kernels *kernels, ptrdiff_t row
     const int computed = c->way->computed;
     const ptrdiff_t outer = job->inner == 1 ? row : row / job->inner, inner = row - outer * job->inner;
     const char *at = job->x.at + outer * job->x.stride[0] + inner * job->x.stride[2];
-    lg_sum exact, *sum = job->n > LG_BLOCK ? &exact : NULL;
+    lg_sum exact, *sum = job->n > block_size(&job->x, computed) ? &exact : NULL;
     double unit = 1;
     lg_norm norm;
     if (sum) lg_sum_clear(sum);

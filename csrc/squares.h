@@ -1,31 +1,13 @@
 /* The sum of a block's squares as two doubles, nearly always exactly.
  *
- * BIG is 2^11 to 2^13 times the largest square: adding and taking it off again leaves multiples of its ulp, of
- * which a block's sum is exact in any order, and a rest below half of it. In float32, where a square is a double,
- * so are the sums of the rests unless the least element is below 2^-18 of the largest: their bits lie between
- * 2^-43 and 2^-95 of BIG. Otherwise the rests' sum lacks at most `slack`: in each lane 2^-53 of its sums, which are
- * below LG_BLOCK / LANES 2^-53 BIG, for each of LG_BLOCK / LANES rests, and what rounds the rests themselves. */
+ * BIG is 2^11 to 2^13 times the largest square: a square added to it leaves a multiple of its ulp, which is counted by
+ * adding up the bits of such sums as integers, and a rest below half of that ulp. In float32, where a square is a
+ * double, so are the sums of the rests unless the least element is below 2^-17 of the largest: their bits lie between
+ * 2^-41 and 2^-93 of BIG. Otherwise the rests' sum lacks at most `slack`: in each of 8 lanes or more 2^-53 of its
+ * sums, which are below 512 2^-53 BIG, for each of 512 rests, and what rounds the rests themselves. */
 
-#if LG_DOUBLE
-INLINE void add_square(V v, V big, W *sum) { /* its error is the sum of the rests here */
-    const V high = fma_(v, v, big) - big;
-    sum->s = sum->s + high;
-    sum->e = sum->e + residual_(v, v, high);
-}
-#elif VECTOR
-INLINE void add_square(V v, double big, W *high, W *low) {
-    const W w = w_of(v);
-    const D a = w.lo * w.lo, b = w.hi * w.hi, c = (a + big) - big, d = (b + big) - big;
-    *high = w_join(*high, (W){c, d});
-    *low = w_join(*low, (W){a - c, b - d});
-}
-#else
-INLINE void add_square(V v, double big, W *high, W *low) {
-    const double square = (double)v * (double)v, above = (square + big) - big;
-    *high = w_join(*high, (W){above});
-    *low = w_join(*low, (W){square - above});
-}
-#endif
+#define CHAINS (VPER > 4 ? VPER : 4) /* vectors side by side, so that none waits for the one before */
+#define STEP (CHAINS * VL)
 
 /* 2^n, or the nearest normal number */
 INLINE double power_of_2(int64_t n) {
@@ -35,50 +17,82 @@ INLINE double power_of_2(int64_t n) {
     return power;
 }
 
+/* The largest size, and in float32 about the least but 0: the number below each, of which 0 has none. */
+INLINE void see_extremes(V v, V *least, V *most) {
+    const V size = abs_(v);
+    *most = max_(size, *most);
+    if (!LG_DOUBLE) *least = min_(from_bits(bits_(size) - iset1(1)), *least);
+}
 INLINE void find_extremes(const S *x, ptrdiff_t n, S *least, S *most) {
-    const V zero = set1(0), none = set1((S)INFINITY);
-    V low[4], high[4];
-    for (int g = 0; g < 4; g++) low[g] = none, high[g] = zero;
-    for (ptrdiff_t i = 0; i < n; i += 4 * VL) UNROLL(4)
-    for (int g = 0; g < 4; g++) {
-        const ptrdiff_t k = n - i - g * VL;
-        if (k <= 0) break;
-        const V v = abs_(k >= VL ? ld(x + i + g * VL) : ld_n(x + i + g * VL, k, 0));
-        high[g] = max_(v, high[g]);
-        if (!LG_DOUBLE) low[g] = min_(select_(eq_(v, zero), none, v), low[g]);
+    V low[CHAINS], high[CHAINS];
+    ptrdiff_t i = 0;
+    for (int g = 0; g < CHAINS; g++) low[g] = set1((S)INFINITY), high[g] = set1(0);
+    for (; i + STEP <= n; i += STEP) UNROLL(16)
+    for (int g = 0; g < CHAINS; g++) {
+        prefetch_later((const void *)((uintptr_t)(x + i + g * VL) + LG_SQUARES * sizeof(S))); /* the next block */
+        see_extremes(ld(x + i + g * VL), &low[g], &high[g]);
     }
-    *most = fold_max(max_(max_(high[0], high[1]), max_(high[2], high[3])));
-    *least = -fold_max(-min_(min_(low[0], low[1]), min_(low[2], low[3])));
+    for (; i < n; i += VL) see_extremes(ld_k(x + i, n - i < VL ? n - i : VL), &low[0], &high[0]);
+    for (int g = 1; g < CHAINS; g++) low[0] = min_(low[g], low[0]), high[0] = max_(high[g], high[0]);
+    *most = fold_max(high[0]);
+    *least = -fold_max(-low[0]);
 }
 
-/* Of n <= LG_BLOCK elements times unit, a power of 2 (1 in float32). NaN, or a largest whose square is no ordinary
+INLINE D rest_of(D v, D above) { /* v^2 - above */
+#if LG_DOUBLE
+    return residual_(v, v, above);
+#else
+    return square_plus(v, -above);
+#endif
+}
+INLINE void add_square(V of, D big, L *high, D *low) {
+    D v[HALVES];
+    doubles_(of, v);
+    for (int h = 0; h < HALVES; h++) {
+        const D sum = square_plus(v[h], big);
+        high[h] = high[h] + d_bits(sum);
+        low[h] = low[h] + rest_of(v[h], sum - big);
+    }
+}
+/* Returns how many were added, those past the end included, which are 0. */
+INLINE ptrdiff_t add_squares(const S *x, ptrdiff_t n, S unit, D big, L *high, D *low) {
+    const V by = set1(unit);
+    ptrdiff_t i = 0;
+    for (; i + STEP <= n; i += STEP) UNROLL(16)
+    for (int g = 0; g < CHAINS; g++) add_square(ld(x + i + g * VL) * by, big, high + g * HALVES, low + g * HALVES);
+    for (; i < n; i += VL) add_square(ld_k(x + i, n - i < VL ? n - i : VL) * by, big, high, low);
+    return i;
+}
+
+/* Of n <= LG_SQUARES elements times unit, a power of 2 (1 in float32). NaN, or a largest whose square is no ordinary
  * number, makes the sums NaN or anything; the largest is always right, NaN left out. */
 static lg_squares squares(const void *x_, ptrdiff_t n, double unit) {
     const S *x = x_;
     S least, most;
     find_extremes(x, n, &least, &most);
     const double peak = (double)most * unit;
-    uint64_t exponent;
+    uint64_t exponent, bits;
     memcpy(&exponent, &peak, sizeof exponent);
     const double big = power_of_2(2 * ((int64_t)(exponent >> 52) - 1022) + 11);
-    const int exact = !LG_DOUBLE && least >= most * (S)0x1p-18;
-    lg_squares found = {(double)most, 0, 0, exact ? 0 : big * 0x1p-86};
-    W high[VPER], low[VPER];
-    for (int h = 0; h < VPER; h++) high[h] = low[h] = w_zero();
-    for (ptrdiff_t i = 0; i < n; i += LANES)
-        for (int h = 0; h < VPER; h++) {
-            const ptrdiff_t k = n - i - h * VL;
-            if (k <= 0) break;
-            const V v = k >= VL ? ld(x + i + h * VL) : ld_n(x + i + h * VL, k, 0);
-#if LG_DOUBLE
-            add_square(v * set1(unit), set1(big), &high[h]);
-#else
-            add_square(v, big, &high[h], &low[h]);
-#endif
-        }
-    const wide sum = fold_(high);
-    found.high = sum.s;
-    found.low = LG_DOUBLE ? sum.e : fold_(low).s;
+    const int exact = most == 0 || (!LG_DOUBLE && least >= most * (S)0x1p-17);
+    const D zero = (D){0}, above = zero + big;
+    L high[CHAINS * HALVES];
+    D low[CHAINS * HALVES];
+    for (int g = 0; g < CHAINS * HALVES; g++) low[g] = zero, high[g] = (L)zero;
+    const ptrdiff_t count =
+        unit == 1 ? add_squares(x, n, 1, above, high, low) : add_squares(x, n, (S)unit, above, high, low);
+    for (int k = CHAINS * HALVES / 2; k; k /= 2) UNROLL(16)
+    for (int g = 0; g < k; g++) low[g] = low[g] + low[g + k], high[g] = high[g] + high[g + k];
+    lg_squares found = {(double)most, 0, 0, exact ? 0 : big * 0x1p-83};
+    uint64_t lane[sizeof(L) / 8];
+    double rest[sizeof(D) / 8];
+    memcpy(lane, high, sizeof lane);
+    memcpy(rest, low, sizeof rest);
+    memcpy(&bits, &big, sizeof bits);
+    for (size_t k = sizeof(D) / 16; k; k /= 2)
+        for (size_t l = 0; l < k; l++) rest[l] += rest[l + k], lane[l] += lane[l + k];
+    found.low = rest[0];
+    found.high = (double)(int64_t)(lane[0] - bits * (uint64_t)count) * (big * 0x1p-52);
     return found;
 }
 

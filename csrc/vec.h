@@ -121,12 +121,22 @@ INLINE void st(S *p, V v) { memcpy(p, &v, sizeof v); }
 INLINE V ld_n(const S *p, ptrdiff_t k, S fill) { return MM(mask_loadu)(set1(fill), KMASK(k), p); }
 INLINE void st_n(S *p, V v, ptrdiff_t k) { MM(mask_storeu)(p, KMASK(k), v); }
 #else
+#if VBYTES == 32 && defined(__AVX2__)
+INLINE V ld_n(const S *p, ptrdiff_t k, S fill) {
+    static const SI lanes[16] = {C_(-1, -1), C_(-1, -1), C_(-1, -1), C_(-1, -1),
+                                 C_(-1, 0),  C_(-1, 0),  C_(-1, 0),  C_(-1, 0)};
+    const __m256i live = _mm256_loadu_si256((const __m256i *)(lanes + VL - k));
+    const V v = (V)C_(_mm256_maskload_ps, _mm256_maskload_pd)(p, live);
+    return (V)C_(_mm256_blendv_ps, _mm256_blendv_pd)(set1(fill), v, (V)live);
+}
+#else
 INLINE V ld_n(const S *p, ptrdiff_t k, S fill) {
     S lane[VL];
     for (int i = 0; i < VL; i++) lane[i] = fill;
     for (ptrdiff_t i = 0; i < k && i < VL; i++) lane[i] = p[i];
     return ld(lane);
 }
+#endif
 INLINE void st_n(S *p, V v, ptrdiff_t k) {
     S lane[VL];
     st(lane, v);
@@ -503,6 +513,41 @@ INLINE V w_narrow(W w) { return (V)w.s; }
 #endif
 INLINE W w_add(W w, V v) { return w_join(w, w_of(v)); }
 #endif
+
+/* ---- D: a vector of doubles, HALVES of which hold what a V does; and L: their bits ---- */
+#if LG_DOUBLE || !VECTOR
+#define HALVES 1
+#if LG_DOUBLE
+typedef V D;
+typedef U L;
+#else
+typedef double D;
+typedef uint64_t L;
+#endif
+INLINE void doubles_(V v, D *to) { *to = (D)v; }
+#else
+#define HALVES 2
+typedef uint64_t L __attribute__((vector_size(VBYTES)));
+INLINE void doubles_(V v, D *to) {
+    const W w = w_of(v);
+    to[0] = w.lo;
+    to[1] = w.hi;
+}
+#endif
+INLINE L d_bits(D v) {
+    L bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+/* v^2 + c, rounded once where v^2 is a double */
+#if AVX512
+INLINE D square_plus(D v, D c) { return (D)_mm512_fmadd_pd((__m512d)v, (__m512d)v, (__m512d)c); }
+#elif AVX2
+INLINE D square_plus(D v, D c) { return (D)_mm256_fmadd_pd((__m256d)v, (__m256d)v, (__m256d)c); }
+#else
+INLINE D square_plus(D v, D c) { return v * v + c; }
+#endif
+
 #if !LG_DOUBLE
 INLINE void w_values(W w, double *to) { w_round(w, to); }
 #endif
