@@ -8,6 +8,7 @@ such as -Werror or -fsanitize=address.
 import os
 import platform
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,15 +86,19 @@ def accepts(command, source):
         return False
 
 
+TRANSLATING = threading.Lock()  # Cython translates one source at a time
+
+
 def translated(ext):
     """The C that Cython makes of the extension's source."""
     from Cython.Build import cythonize
 
-    return cythonize([ext], build_dir="build/cython")[0].sources[0]
+    with TRANSLATING:
+        return cythonize([ext], build_dir="build/cython")[0].sources[0]
 
 
 class BuildExt(build_ext):
-    """Compiles the levels and the Cython source side by side, then links them together."""
+    """Compiles what all extensions are made of side by side, then links each."""
 
     def check_compiler(self):
         """Ends with one line that says what is missing."""
@@ -124,24 +129,28 @@ class BuildExt(build_ext):
         table = "-DLG_LEVELS(X)=" + " ".join(f"X({level})" for level in chosen)
         yield "csrc/dispatch.c", self.build_temp, [*common, table]
 
+    def compiled(self, ext, source, folder, flags):
+        """The names of the objects."""
+        include = [*self.compiler.include_dirs, *ext.include_dirs]
+        if source.endswith(".pyx"):
+            source = translated(ext)
+        return self.compiler.compile(
+            [source], folder, ext.define_macros, include, extra_postargs=flags
+        )
+
     def build_extensions(self):
         self.check_compiler()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            jobs = [
+                (ext, pool.submit(self.compiled, ext, *job))
+                for ext in self.extensions
+                for job in self.sources(ext)
+            ]
+        for ext, job in jobs:
+            ext.extra_objects += job.result()
         super().build_extensions()
 
     def build_extension(self, ext):
-        include = [*self.compiler.include_dirs, *ext.include_dirs]
-
-        def compiled(job):
-            source, folder, flags = job
-            if source.endswith(".pyx"):
-                source = translated(ext)
-            return self.compiler.compile(
-                [source], folder, ext.define_macros, include, extra_postargs=flags
-            )
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = pool.map(compiled, [*self.sources(ext)])
-            ext.extra_objects += [name for names in objects for name in names]
         ext.sources = []
         self.force = True  # what has been compiled is linked, whatever its source's age
         if os.name != "nt":

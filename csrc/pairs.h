@@ -14,6 +14,7 @@
 #define WHOLE C_(0x1p60, 0x1p500)    /* the sum of all probabilities: none that counts is subnormal then */
 #define APART C_(0x1p60, 0x1p500)    /* such an a is taken by itself, as no product with a probability may overflow */
 #define NEAR 2                       /* up to here by polynomials */
+#define SMALL C_(0.5f, 0.5)          /* and to here by shorter ones */
 #define FAR_SHIFT C_(0x1p16, 0x1p40) /* beyond it two S hold too little of a shift */
 enum { FORWARD_KL, REVERSE_KL, MIDDLE, BALANCE, DIVERGENCES };
 
@@ -21,7 +22,8 @@ typedef struct {
     V near, far, middle, less;
 } bend;
 
-/* bend: (exp(-a) - 1 + a) / a^2; middle: of a^2, as above but for (1 + exp(-a)) / 2. */
+/* bend: (exp(-a) - 1 + a) / a^2; of a^2: middle, as above but for (1 + exp(-a)) / 2, and small, the same up to SMALL;
+ * even: (cosh(u) - 1) / u^2, odd: (sinh(u) - u) / u^3. */
 #if LG_DOUBLE
 static const double bend_c[] = {0x1.0000000000000p-1,   -0x1.5555555555546p-3,  0x1.5555555554c68p-5,
                                 -0x1.11111110f2eaep-7,  0x1.6c16c165a57c2p-10,  -0x1.a01a00cf4ea79p-13,
@@ -36,14 +38,24 @@ static const double middle_c[] = {
 static const double entropy_c[] = {
     0x1.3a37a020b8c22p-2, 0x1.ffffffffff8b4p-2,  -0x1.55555554a6d26p-3, 0x1.555554ed7bd78p-4,  -0x1.999978c4e2662p-5,
     0x1.110df85637547p-5, -0x1.85ba55b4b2a0ap-6, 0x1.210215dc03587p-6,  -0x1.9baef92253536p-7, 0x1.9e19eba43d55ep-8};
-enum { BEND_DEGREE = 13, MIDDLE_DEGREE = 15, ENTROPY_DEGREE = 9 };
+static const double even_c[] = {0x1.0000000000000p-1,  0x1.555555555557dp-5,  0x1.6c16c16c0524dp-10,
+                                0x1.a01a01f1484cbp-16, 0x1.27e4583dd6345p-22, 0x1.201756b26dfdep-29};
+static const double odd_c[] = {0x1.5555555555555p-3,  0x1.11111111112cdp-7,  0x1.a01a019f77884p-13,
+                               0x1.71de3be157422p-19, 0x1.ae60e2e22db9dp-26, 0x1.64687fd4f43e0p-33};
+static const double small_c[] = {0x1.0000000000000p-3,   -0x1.fffffffffff4ap-7, 0x1.c71c71c6f8370p-10,
+                                 -0x1.82d82d5bb1417p-13, 0x1.427a79f8fb1d7p-16, -0x1.0a34d58674dd4p-19,
+                                 0x1.b3853ac08a864p-23,  -0x1.43b0689bb701bp-26};
+enum { BEND_DEGREE = 13, MIDDLE_DEGREE = 15, ENTROPY_DEGREE = 9, EVEN_DEGREE = 5, ODD_DEGREE = 5, SMALL_DEGREE = 7 };
 #else
 static const float bend_c[] = {0x1p-1f,         -0x1.55554ep-3f,  0x1.5553ecp-5f,  -0x1.10f91p-7f,
                                0x1.6a8d3ap-10f, -0x1.92576cp-13f, 0x1.5a0754p-16f, -0x1.54604p-20f};
 static const float middle_c[] = {0x1p-3f,         -0x1.ffffcep-7f,  0x1.c7125ep-10f, -0x1.8225b8p-13f,
                                  0x1.3c7e3ep-16f, -0x1.db7392p-20f, 0x1.156c9p-23f,  -0x1.5a71a4p-28f};
 static const float entropy_c[] = {0x1.3a37ap-2f, 0x1.ffffb4p-2f, -0x1.553302p-3f, 0x1.5027aep-4f, -0x1.44e6dp-5f};
-enum { BEND_DEGREE = 7, MIDDLE_DEGREE = 7, ENTROPY_DEGREE = 4 };
+static const float even_c[] = {0x1p-1f, 0x1.5553eep-5f, 0x1.6e5b0cp-10f};
+static const float odd_c[] = {0x1.555556p-3f, 0x1.110fc2p-7f, 0x1.a2addp-13f};
+static const float small_c[] = {0x1p-3f, -0x1.ffff9p-7f, 0x1.c6c68cp-10f, -0x1.7021aap-13f};
+enum { BEND_DEGREE = 7, MIDDLE_DEGREE = 7, ENTROPY_DEGREE = 4, EVEN_DEGREE = 2, ODD_DEGREE = 2, SMALL_DEGREE = 3 };
 #endif
 /* The first terms of the polynomials are added last, as what is exact but for a^2: they are nearly all of small a. */
 INLINE bend near_bend(V a) {
@@ -81,22 +93,21 @@ typedef struct {
     wide apart[DIVERGENCES]; /* what classes APART add */
 } two_rows;
 
-/* u of a block of classes, 0 past them to a whole line: whether some are APART, or not known. */
-INLINE int ratios(const two_rows *r, ptrdiff_t at, ptrdiff_t n, S *u) {
+/* u of a group's classes, 0 past them to a whole line, and the largest |u| by lane; in `all` the sum, NaN if any is. */
+INLINE V ratios(const two_rows *r, ptrdiff_t at, ptrdiff_t n, S *u, V *all) {
     const S *x = r->x + at, *y = r->y + at;
-    const V most = set1(APART);
-    V largest = set1(0);
-    M apart = lt_(largest, largest);
+    V top = *all = set1(0);
     for (ptrdiff_t i = 0; i < n; i += VL) {
         const ptrdiff_t k = n - i < VL ? n - i : VL;
         const pair d = sum_(ld_k(x + i, k), -ld_k(y + i, k));
-        const V most_of_it = r->high - d.h, lost = r->high - (most_of_it + d.h); /* unless d is small, the rounding */
-        const V v = most_of_it + (lost + (r->low - d.l));
-        apart = apart | nlt_(abs_(v), most);
+        const V most = r->high - d.h, lost = r->high - (most + d.h); /* unless d is small, the rounding */
+        const V v = most + (lost + (r->low - d.l)), a = abs_(v);
         st(u + i, v);
+        *all = *all + a;
+        top = max_(top, a);
     }
     for (ptrdiff_t i = n; i < (n + LANES - 1) / LANES * LANES; i++) u[i] = 0;
-    return any_(apart);
+    return top;
 }
 
 INLINE wide exact_sum(double a, double b) { /* Knuth */
@@ -135,48 +146,79 @@ static NOINLINE void take_apart(two_rows *r, ptrdiff_t at, ptrdiff_t n, S *u) {
     }
 }
 
-/* Adds lines of a group, of which there are `lines` in use. */
-INLINE void add_group(two_rows *r, const S *u, const S *p, const S *q, int lines) {
-    V top = set1(0);
-    for (int i = 0; i < lines * LANES; i += VL) top = max_(abs_(ld(u + i)), top);
-    const int any_far = any_(lt_(set1(NEAR), top));
+/* What one class adds. */
+INLINE void add_small(const two_rows *r, V u, V p, V q, V *t) {
+    const V w = u * u, ww = w * w;
+    const V even = fma_(ww, horner(even_c + 1, EVEN_DEGREE - 1, w), set1((S)0.5) * w);
+    const V odd = (u * w) * horner(odd_c, ODD_DEGREE, w);
+    const V middle = fma_(ww, horner(small_c + 1, SMALL_DEGREE - 1, w), set1((S)0.125) * w);
+    p = p * r->p_unit, q = q * r->q_unit;
+    const V both = p + q;
+    t[FORWARD_KL] = p * (even + odd);
+    t[REVERSE_KL] = q * (even - odd);
+    t[MIDDLE] = both * middle; /* twice */
+    t[BALANCE] = both * u;     /* of which p (exp(u) - 1) + q (1 - exp(-u)) is made below */
+}
+INLINE void add_any(const two_rows *r, V u, V p, V q, int any_far, V *t) {
+    const M base = lt_(u, set1(0));
+    const V w = select_(base, p * r->p_unit, q * r->q_unit);
+    const bend b = bend_of(abs_(u), any_far);
+    const V less = w * b.less;
+    t[FORWARD_KL] = w * select_(base, b.near, b.far);
+    t[REVERSE_KL] = w * select_(base, b.far, b.near);
+    t[MIDDLE] = w * b.middle;
+    t[BALANCE] = select_(base, -less, less);
+}
+
+/* Adds a group, of whose lines so many are in use. */
+enum { ALL_SMALL, ALL_NEAR, ANY };
+INLINE void add_group(two_rows *r, const S *u, const S *p, const S *q, int lines, int kind) {
     for (int h = 0; h < VPER; h++) {
-        V t[DIVERGENCES][GROUP];
+        V t[DIVERGENCES][GROUP], one[DIVERGENCES], total[DIVERGENCES];
         UNROLL(8)
         for (int g = 0; g < GROUP; g++) {
-            if (g >= lines) {
-                for (int d = 0; d < DIVERGENCES; d++) t[d][g] = set1(0);
-                continue;
-            }
             const int i = g * LANES + h * VL;
-            const V v = ld(u + i), a = abs_(v);
-            const M base = lt_(v, set1(0));
-            const V w = select_(base, ld(p + i) * r->p_unit, ld(q + i) * r->q_unit);
-            const bend b = bend_of(a, any_far);
-            const V less = w * b.less;
-            t[FORWARD_KL][g] = w * select_(base, b.near, b.far);
-            t[REVERSE_KL][g] = w * select_(base, b.far, b.near);
-            t[MIDDLE][g] = w * b.middle;
-            t[BALANCE][g] = select_(base, -less, less);
+            for (int d = 0; d < DIVERGENCES; d++) one[d] = set1(0);
+            if (g < lines && kind == ALL_SMALL) add_small(r, ld(u + i), ld(p + i), ld(q + i), one);
+            else if (g < lines) add_any(r, ld(u + i), ld(p + i), ld(q + i), kind == ANY, one);
+            for (int d = 0; d < DIVERGENCES; d++) t[d][g] = one[d];
         }
-        for (int d = 0; d < DIVERGENCES; d++) r->sum[d][h] = w_add(r->sum[d][h], tree(t[d]));
+        for (int d = 0; d < DIVERGENCES; d++) total[d] = tree(t[d]);
+        if (kind == ALL_SMALL) {
+            total[MIDDLE] = set1((S)0.5) * total[MIDDLE];
+            total[BALANCE] = set1((S)0.5) * (total[BALANCE] + (total[FORWARD_KL] - total[REVERSE_KL]));
+        }
+        for (int d = 0; d < DIVERGENCES; d++) r->sum[d][h] = w_add(r->sum[d][h], total[d]);
     }
 }
-static NOINLINE void add_rest(two_rows *r, const S *u, ptrdiff_t at, ptrdiff_t n) {
+/* By what is needed of the polynomials: for a group is where it is in any row, and so are its sums' bits. */
+INLINE void add_by_kind(two_rows *r, const S *u, const S *p, const S *q, int lines, V top) {
+    if (!any_(lt_(set1(SMALL), top))) add_group(r, u, p, q, lines, ALL_SMALL);
+    else if (!any_(lt_(set1(NEAR), top))) add_group(r, u, p, q, lines, ALL_NEAR);
+    else add_group(r, u, p, q, lines, ANY);
+}
+static NOINLINE void add_rest(two_rows *r, const S *u, ptrdiff_t at, ptrdiff_t n, V top) {
     S p[GROUP * LANES] = {0}, q[GROUP * LANES] = {0};
     memcpy(p, r->p + at, (size_t)n * sizeof(S));
     memcpy(q, r->q + at, (size_t)n * sizeof(S));
-    add_group(r, u, p, q, (int)((n + LANES - 1) / LANES));
+    add_by_kind(r, u, p, q, (int)((n + LANES - 1) / LANES), top);
 }
-static void add_classes(two_rows *r, ptrdiff_t n) {
-    for (ptrdiff_t at = 0; at < n; at += ROW_BLOCK) {
-        S u[ROW_BLOCK];
-        const ptrdiff_t k = n - at < ROW_BLOCK ? n - at : ROW_BLOCK;
+static NOINLINE V take_apart_group(two_rows *r, ptrdiff_t at, ptrdiff_t n, S *u) {
+    V top = set1(0);
+    take_apart(r, at, n, u);
+    for (ptrdiff_t i = 0; i < n; i += VL) top = max_(top, abs_(ld(u + i)));
+    return top;
+}
+static NOINLINE void add_classes(two_rows *r, ptrdiff_t n) {
+    for (ptrdiff_t at = 0; at < n; at += GROUP * LANES) {
+        S u[GROUP * LANES];
+        V all;
         if (at && at % PIECE == 0 && lg_stopped()) break;
-        if (ratios(r, at, k, u)) take_apart(r, at, k, u);
-        ptrdiff_t i = 0;
-        for (; i + GROUP * LANES <= k; i += GROUP * LANES) add_group(r, u + i, r->p + at + i, r->q + at + i, GROUP);
-        if (i < k) add_rest(r, u + i, at + i, k - i);
+        const ptrdiff_t k = n - at < GROUP * LANES ? n - at : GROUP * LANES;
+        V top = k == GROUP * LANES ? ratios(r, at, GROUP * LANES, u, &all) : ratios(r, at, k, u, &all);
+        if (any_(nlt_(all, set1(APART)))) top = take_apart_group(r, at, k, u);
+        if (k == GROUP * LANES) add_by_kind(r, u, r->p + at, r->q + at, GROUP, top);
+        else add_rest(r, u, at, k, top);
     }
 }
 

@@ -11,23 +11,28 @@ int lg_by_class(const lg_view *view, ptrdiff_t inner) {
     return view->at && !together && llabs(lg_row_stride(view, inner)) < llabs(view->stride[1]);
 }
 
+#define LINE 16 /* rows that parts and vectors are not to cut where they lie beside each other: 64 bytes of float32 */
+static int are_beside(const lg_rows_job *job) {
+    const ptrdiff_t inner = job->inner;
+    return lg_by_class(&job->x, inner) || lg_by_class(&job->grad, inner) || lg_by_class(&job->out, inner);
+}
+
 ptrdiff_t lg_rows_batch(const lg_rows_job *job) {
     ptrdiff_t batch = 8192 / (job->classes > 0 ? job->classes : 1);
-    const lg_view *views[] = {&job->x, &job->grad, &job->out};
-    int wide = 0;
-    for (int v = 0; v < 3; v++) wide |= lg_by_class(views[v], job->inner);
+    const int wide = are_beside(job);
     if (wide) batch *= 64; /* many rows of a class beside each other */
     /* No terms are kept without results: as many rows as there may be. */
-    const ptrdiff_t least = !wide ? 1 : job->out.at ? 16 : LG_ROWS;
+    const ptrdiff_t least = !wide ? 1 : job->out.at ? 2 * LINE : LG_ROWS;
     return batch < least ? least : batch > LG_ROWS ? LG_ROWS : batch;
 }
 
 size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) {
     if (job->what == LG_NLL_LOSS) return 0;
     const ptrdiff_t most = lg_rows_batch(job), batch = rows < most ? rows : most;
-    const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? 16 : 1; /* few.h: a whole vector of them */
+    const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? LINE : 1; /* few.h: a whole vector of them */
+    const ptrdiff_t whole = most % LINE ? batch : (batch + LINE - 1) / LINE * LINE;
     const size_t tiles = job->what == LG_PAIRS ? 4 : 3;
-    return tiles * (size_t)(batch < least ? least : batch) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
+    return tiles * (size_t)(whole < least ? least : whole) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
 }
 
 void lg_read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
@@ -160,7 +165,14 @@ int lg_check_labels(const lg_way *way, const lg_rows_job *job, lg_label_check *c
 typedef struct {
     const lg_way *way;
     const lg_rows_job *job;
+    ptrdiff_t rows, together, lead; /* parts are of some times so many, as if there were `lead` rows before the first */
 } rows_call;
+
+/* How many rows there would have to be before the first, for a line of memory to begin with them. */
+static ptrdiff_t lead_of(const lg_rows_job *job) {
+    const lg_view *view = job->out.at ? &job->out : &job->x;
+    return (ptrdiff_t)((uintptr_t)view->at % 64) / lg_size(view->storage) % LINE;
+}
 
 static void rows_part(void *call, void *total, void *scratch, ptrdiff_t begin, ptrdiff_t end) {
     const rows_call *c = call;
@@ -169,6 +181,8 @@ static void rows_part(void *call, void *total, void *scratch, ptrdiff_t begin, p
     lg_rows_job own = *c->job;
     own.sum = total;
     own.scratch = scratch;
+    begin = begin ? begin * c->together - c->lead : 0;
+    end = end * c->together - c->lead < c->rows ? end * c->together - c->lead : c->rows;
     (own.what == LG_STATISTICS ? kernels->statistics
      : own.what == LG_PAIRS    ? kernels->pairs
      : own.what == LG_NLL_LOSS ? kernels->nll
@@ -179,11 +193,18 @@ static void rows_part(void *call, void *total, void *scratch, ptrdiff_t begin, p
 static void merge_rows(void *call, const void *total) { lg_sum_merge(((rows_call *)call)->job->sum, total); }
 
 int lg_rows(const lg_way *way, const lg_rows_job *job) {
-    rows_call call = {way, job};
     const ptrdiff_t rows = job->outer * job->inner, n = job->classes, lines = job->what == LG_SOFTMAX_JACOBIAN ? n : 1;
+    const ptrdiff_t together = are_beside(job) ? LINE : 1, lead = together > 1 ? lead_of(job) : 0;
+    rows_call call = {way, job, rows, together, lead};
     const size_t scratch = lg_rows_scratch(job, rows, (size_t)lg_size(way->computed));
-    const lg_work work = {rows_part,        merge_rows, &call, job->sum,
-                          sizeof *job->sum, scratch,    rows,  n * lines + LG_PER_ROW};
+    const lg_work work = {rows_part,
+                          merge_rows,
+                          &call,
+                          job->sum,
+                          sizeof *job->sum,
+                          scratch,
+                          (lead + rows + together - 1) / together,
+                          (n * lines + LG_PER_ROW) * together};
     return lg_share(&work, way->threads, way->look);
 }
 

@@ -129,80 +129,102 @@ INLINE void see_block(figures *f, const S *x, ptrdiff_t n, running *a) {
     }
     f->at += n;
 }
-INLINE void see_term(V max, V x, V e, V low, V *gap, V *square) {
-    *gap = fma_(e, max - x, *gap);
-    *square = fma_(low, low, *square);
+/* Of a lane: chains over GROUP terms, then over the groups of a block. */
+typedef struct {
+    V gap, square;
+} chain;
+INLINE void see_term(V max, V x, V e, V low, chain *c) {
+    c->gap = fma_(e, max - x, c->gap);
+    c->square = fma_(low, low, c->square);
+}
+INLINE void see_chain(chain *block, chain group) {
+    block->gap = block->gap + group.gap;
+    block->square = block->square + group.square;
 }
 
-INLINE void fetch_next(const S *x, ptrdiff_t ahead, int in_place, const S *next, ptrdiff_t at) {
-    if (in_place) prefetch_(x, ahead);
-    if (in_place) prefetch_later(x, FURTHER);
-    if (next) prefetch_later(next, at);
+/* A block of a row, and what becomes of it: its terms are kept if `keep`; meanwhile what is read next is fetched, if
+ * x is in place and no copy, and what the second pass takes besides the terms, unless `next` is NULL. */
+typedef struct {
+    const S *x;
+    ptrdiff_t n;
+    S *keep;
+    const S *next;
+    ptrdiff_t ahead;
+    int in_place, seen; /* whether there are figures */
+} block;
+
+INLINE void fetch_next(const block *b, ptrdiff_t at) {
+    if (b->in_place) prefetch_(b->x + at, b->ahead);
+    if (b->in_place) prefetch_later(b->x + at, FURTHER);
+    if (b->next) prefetch_later(b->next, at);
+}
+/* What a term adds to the sum; it goes into the maximum, or else into the figures' chain. */
+INLINE V take_term(const block *b, running *a, int h, V x, V e, chain *c) {
+    const V low = displaced(a, h, e);
+    if (b->seen) see_term(a->max[h], x, e, low, c);
+    else a->max[h] = max_(x, a->max[h]);
+    return low;
 }
 
-/* Adds a block's terms, and keeps them if `keep`. Meanwhile what is read next is fetched, if x is in place and no
- * copy, and what the second pass takes besides the terms, unless `next` is NULL. */
+/* A whole group of one lane in h. */
+INLINE void sum_group(const block *b, ptrdiff_t i, int h, const unit *u, running *a, chain *all) {
+    V t[GROUP];
+    chain c = {set1(0), set1(0)};
+    UNROLL(8) /* t stays in registers */
+    for (int g = 0; g < GROUP; g += TOGETHER) {
+        V v[TOGETHER], e[TOGETHER];
+        for (int k = 0; k < TOGETHER; k++) {
+            const ptrdiff_t at = i + (g + k) * LANES + h * VL;
+            if (h == 0) fetch_next(b, at);
+            v[k] = ld(b->x + at);
+        }
+        terms_of(v, e, TOGETHER, u, &a->seen);
+        for (int k = 0; k < TOGETHER; k++) {
+            if (b->keep) st(b->keep + i + (g + k) * LANES + h * VL, e[k]);
+            t[g + k] = take_term(b, a, h, v[k], e[k], &c);
+        }
+    }
+    a->sum[h] = w_add(a->sum[h], tree(t));
+    if (b->seen) see_chain(all, c);
+}
+/* The same of a last one that is not whole. */
+INLINE void sum_part(const block *b, ptrdiff_t i, int h, const unit *u, running *a, chain *all) {
+    V t[GROUP];
+    chain c = {set1(0), set1(0)};
+    int used = 0;
+    for (ptrdiff_t at = i + h * VL; at < b->n; at += LANES, used++) {
+        const ptrdiff_t k = b->n - at < VL ? b->n - at : VL;
+        if (h == 0) fetch_next(b, at);
+        V v = k == VL ? ld(b->x + at) : ld_n(b->x + at, k, b->seen ? FLOOR : -(S)INFINITY), e;
+        terms_of(&v, &e, 1, u, &a->seen);
+        if (b->keep && k == VL) st(b->keep + at, e);
+        else if (b->keep) st_n(b->keep + at, e, k);
+        t[used] = take_term(b, a, h, v, e, &c);
+    }
+    if (used == 0) return;
+    if (b->seen) see_chain(all, c);
+    if (used == 1) a->sum[h] = w_add(a->sum[h], t[0]);
+    else {
+        for (; used < GROUP; used++) t[used] = set1(0);
+        a->sum[h] = w_add(a->sum[h], tree(t));
+    }
+}
+
+/* Adds a block's terms, and its figures if f. */
 INLINE void sum_terms(const S *x, int in_place, ptrdiff_t n, const unit *u, S *keep, const S *next, running *a,
                       figures *f) {
-    const S none = f ? FLOOR : -(S)INFINITY;
-    const ptrdiff_t ahead = f ? ROW_BLOCK : AHEAD; /* the first look at a block finds it in the cache */
-    V gaps[VPER], squares[VPER];                   /* chains of GROUP, then of the groups of a block */
-    for (int h = 0; f && h < VPER; h++) gaps[h] = squares[h] = set1(0);
+    /* the first look at a block of figures finds it in the cache */
+    const block b = {x, n, keep, next, f ? ROW_BLOCK : AHEAD, in_place, f != NULL};
+    chain c[VPER];
+    for (int h = 0; f && h < VPER; h++) c[h] = (chain){set1(0), set1(0)};
     if (f) see_block(f, x, n, a);
     ptrdiff_t i = 0;
     for (; i + GROUP * LANES <= n; i += GROUP * LANES)
-        for (int h = 0; h < VPER; h++) {
-            V t[GROUP], gap = set1(0), square = set1(0);
-            UNROLL(8) /* t stays in registers */
-            for (int g = 0; g < GROUP; g += TOGETHER) {
-                V v[TOGETHER], e[TOGETHER];
-                for (int k = 0; k < TOGETHER; k++) {
-                    const ptrdiff_t at = i + (g + k) * LANES + h * VL;
-                    if (h == 0) fetch_next(x + at, ahead, in_place, next, at);
-                    v[k] = ld(x + at);
-                }
-                terms_of(v, e, TOGETHER, u, &a->seen);
-                for (int k = 0; k < TOGETHER; k++) {
-                    if (keep) st(keep + i + (g + k) * LANES + h * VL, e[k]);
-                    t[g + k] = displaced(a, h, e[k]);
-                    if (f) see_term(a->max[h], v[k], e[k], t[g + k], &gap, &square);
-                    else a->max[h] = max_(v[k], a->max[h]);
-                }
-            }
-            a->sum[h] = w_add(a->sum[h], tree(t));
-            if (f) {
-                gaps[h] = gaps[h] + gap;
-                squares[h] = squares[h] + square;
-            }
-        }
-    for (int h = 0; i < n && h < VPER; h++) {
-        V t[GROUP], gap = set1(0), square = set1(0);
-        int used = 0;
-        for (ptrdiff_t at = i + h * VL; at < n; at += LANES, used++) {
-            const ptrdiff_t k = n - at < VL ? n - at : VL;
-            if (h == 0) fetch_next(x + at, ahead, in_place, next, at);
-            V v = k == VL ? ld(x + at) : ld_n(x + at, k, none), e;
-            terms_of(&v, &e, 1, u, &a->seen);
-            if (keep && k == VL) st(keep + at, e);
-            else if (keep) st_n(keep + at, e, k);
-            t[used] = displaced(a, h, e);
-            if (f) see_term(a->max[h], v, e, t[used], &gap, &square);
-            else a->max[h] = max_(v, a->max[h]);
-        }
-        if (used == 0) break;
-        if (f) {
-            gaps[h] = gaps[h] + gap;
-            squares[h] = squares[h] + square;
-        }
-        if (used == 1) a->sum[h] = w_add(a->sum[h], t[0]);
-        else {
-            for (; used < GROUP; used++) t[used] = set1(0);
-            a->sum[h] = w_add(a->sum[h], tree(t));
-        }
-    }
+        for (int h = 0; h < VPER; h++) sum_group(&b, i, h, u, a, &c[h]);
+    for (int h = 0; i < n && h < VPER; h++) sum_part(&b, i, h, u, a, &c[h]);
     for (int h = 0; f && h < VPER; h++) {
-        f->gaps[h] = w_add(f->gaps[h], gaps[h]);
-        f->squares[h] = w_add(f->squares[h], squares[h]);
+        f->gaps[h] = w_add(f->gaps[h], c[h].gap);
+        f->squares[h] = w_add(f->squares[h], c[h].square);
     }
 }
 

@@ -166,14 +166,19 @@ INLINE void scatter_square(const lg_view *view, char *at, ptrdiff_t apart, int d
     }
 }
 
+/* A run of any length: a stop is not kept waiting for a copy of all of it. */
+INLINE void load_row(const char *at, ptrdiff_t step, ptrdiff_t n, int storage, S *to) {
+    for (ptrdiff_t i = 0; i < n && !(i && lg_stopped()); i += PIECE)
+        load_run(at + i * step, step, n - i < PIECE ? n - i : PIECE, storage, to + i);
+}
 /* Classes from c to c + n of rows from `row` on. */
 static void gather(const lg_view *view, const lg_rows_job *j, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t c, ptrdiff_t n,
                    S *tile, ptrdiff_t pitch) {
     const ptrdiff_t apart = lg_row_stride(view, j->inner), step = view->stride[1];
     const int squares = lg_by_class(view, j->inner), direct = computed(view) && apart == (ptrdiff_t)sizeof(S);
     for (ptrdiff_t r = 0; r < rows && !squares; r++)
-        load_run(at_row(view, row + r, j->inner) + c * step, step, n, view->storage, tile + r * pitch);
-    for (ptrdiff_t i = 0; i < n && squares; i += VL)
+        load_row(at_row(view, row + r, j->inner) + c * step, step, n, view->storage, tile + r * pitch);
+    for (ptrdiff_t i = 0; i < n && squares && !(i && i % PIECE == 0 && lg_stopped()); i += VL)
         for (ptrdiff_t r = 0, k; r < rows; r += k) {
             const char *at = at_row(view, row + r, j->inner) + (c + i) * step;
             S *to = tile + r * pitch + i;

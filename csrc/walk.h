@@ -184,6 +184,10 @@ static void rows(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
         few_rows(j, result, begin, end);
         return;
     }
+    if (rows_beside(j, result)) {
+        walk_beside(j, result, begin, end);
+        return;
+    }
     const plan p = plan_of(j, end - begin);
     rows_batch t;
     start_batch(&t);

@@ -1,6 +1,6 @@
-"""Programs that interrupt calls: `python -m tests.interrupts NAME THREADS CALLS`.
+"""Programs that interrupt calls: `python -m tests.interrupts THREADS NAME=CALLS...`.
 
-`test_interrupts.py` runs each for a second or two; ten thousand calls take some minutes.
+`test_interrupts.py` runs each for less than a second; ten thousand calls take some minutes.
 """
 
 import contextlib
@@ -223,11 +223,13 @@ PROGRAMS = {
     program.__name__: program
     for program in (
         *(alarms, nested, handlers, forks, forking_handlers),
-        *(threads_at_once, daemons, labels_changed),
+        *(threads_at_once, labels_changed, daemons),
     )
 }
 
 if __name__ == "__main__":
-    name, threads, number = sys.argv[1:]
+    threads, *programs = sys.argv[1:]
     lossgrad.set_num_threads(int(threads))
-    PROGRAMS[name](int(number))
+    for program in programs:
+        name, number = program.split("=")
+        PROGRAMS[name](int(number))

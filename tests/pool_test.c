@@ -19,7 +19,7 @@
     } while (0)
 
 #ifndef COUNT /* fewer under the thread sanitizer */
-#define COUNT 300000
+#define COUNT 100000
 #endif
 
 typedef struct {

@@ -70,7 +70,7 @@ def is_prime(k):
     return all(k % d for d in range(2, int(k**0.5) + 1))
 
 
-COUNT = {np.float32: 2**20, np.float64: 2**18}
+COUNT = {np.float32: 2**19, np.float64: 2**17}
 
 
 def part_for(name):

@@ -453,6 +453,8 @@ def test_every_half(compiled, half):
 @np.errstate(all="ignore")  # of the comparison: others see that no call warns
 def test_halves_are_storage(lg, half, rng):
     """What float32 gives, rounded once; sums are not rounded to the half type at all."""
+    info = ml_dtypes.finfo(half)
+    eps, tiny = np.float32(info.eps), np.float32(info.smallest_subnormal)
     for shape, axis in (((50,), 0), ((9, 7), 1), ((3, 5, 4), 1)):
         for call in all_calls(shape, np.float32, rng, axis, brief=True):
             lean = {
@@ -465,10 +467,9 @@ def test_halves_are_storage(lg, half, rng):
                     continue
                 assert got.dtype == half, str(call)
                 rounded = want.astype(half).astype(np.float32)
-                step = np.float32(ml_dtypes.finfo(half).eps) * abs(rounded)
+                step = eps * abs(rounded)
                 # a tie of the reference's float64 may fall the other way
                 off = abs(got.astype(np.float32) - rounded)
-                tiny = np.float32(ml_dtypes.finfo(half).smallest_subnormal)
                 close = (off <= step + tiny) | (rounded == got.astype(np.float32))
                 assert close.all(), str(call)
                 equal = rounded == got.astype(np.float32)

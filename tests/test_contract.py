@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calls import all_calls
-from conftest import few, kernels
+from conftest import kernels
 
 import lossgrad
 from lossgrad import (
@@ -154,7 +154,7 @@ def extreme_calls(lg, dtype, rng):
 
 def test_no_warning_whatever_the_caller_has_set(lg, dtype, rng):
     made = list(extreme_calls(lg, dtype, rng))
-    for mode, some in (("raise", made), ("warn", few(lg, made, made[::5]))):
+    for mode, some in (("raise", made), ("warn", made[::5])):
         with np.errstate(all=mode), warnings.catch_warnings():
             warnings.simplefilter("error")
             before = np.geterr()
@@ -181,7 +181,7 @@ def test_rounding_and_subnormals_are_as_found(lg, dtype, rng):
     libm = ctypes.CDLL(None)
     tiny = np.full(4, np.finfo(dtype).tiny)
     mode = libm.fegetround()
-    for call, given in extreme_calls(lg, dtype, rng):
+    for call, given in [*extreme_calls(lg, dtype, rng)][::3]:
         call(lg, given)
         assert libm.fegetround() == mode
         assert (tiny / 4 > 0).all(), call

@@ -1,14 +1,29 @@
 """On dask: the bytes of a single process, also when a worker dies under way."""
 
 import os
+import pickle
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lossgrad import Evaluation, InputError, cli, evaluate
+from lossgrad import (
+    Evaluation,
+    InputError,
+    cli,
+    conformal_sets,
+    conformal_threshold,
+    evaluate,
+    fit_temperature,
+    out_of_distribution,
+)
+from lossgrad.evaluation.conformal import LabelScores
+from lossgrad.evaluation.ood import Scores
+from lossgrad.evaluation.probe import Probe
+from lossgrad.evaluation.temperature import Scaled, Slopes
 
 array = pytest.importorskip("dask.array")
 dask = pytest.importorskip("dask")
@@ -41,6 +56,41 @@ def test_arrays_give_the_same_bytes(data, chunks, weighted):
     with dask.config.set(scheduler="threads", num_workers=2):
         alone, spread = states(x, y, s if weighted else None, chunks)
     assert alone == spread
+
+
+def test_several_passes(data):
+    x, y, s = data
+    lazy, labels = array.from_array(x, chunks=(300, 5)), array.from_array(y, chunks=450)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        assert fit_temperature(lazy, labels, sample_weight=s) == fit_temperature(
+            x, y, sample_weight=s
+        )
+        threshold = conformal_threshold(lazy, labels, method="aps")
+        assert threshold == conformal_threshold(x, y, method="aps")
+        sets = (conformal_sets(one, y, threshold=threshold).to_dict() for one in (lazy, x))
+        assert len({str(one) for one in sets}) == 1
+        found = out_of_distribution(lazy, x[:9]).to_dict()
+    assert found == out_of_distribution(x, x[:9]).to_dict()
+
+
+def test_states_of_single_passes_travel(data):
+    """As from one process to another."""
+    x, y, s = data
+    block = {"logits": x, "targets": y, "sample_weight": s}
+    for state, found in (
+        (Probe(partial(Slopes, [0.5])), lambda one: one.part.result()),
+        (Probe(partial(LabelScores, "lac")), lambda one: one.part.result().to_bytes()),
+        (Scaled(0.5, bins=3), lambda one: one.result()),
+        (Scores("entropy"), lambda one: one.to_bytes()),
+    ):
+        share = state.share()
+        share.add(block, strict=False, source="", number=int)
+        again = pickle.loads(pickle.dumps(share.state()))
+        empty = pickle.loads(pickle.dumps(again.empty()))
+        assert type(empty) is type(state)
+        empty.merge(again)
+        assert empty.rows == 900
+        assert found(empty) == found(share.state())
 
 
 def test_axes_and_tasks(data):
@@ -79,7 +129,7 @@ def cluster():
     with (
         dask.config.set(settings),
         distributed.LocalCluster(
-            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
     ):
         yield cluster
@@ -103,7 +153,7 @@ def test_a_killed_worker_changes_nothing(data, cluster):
         client.loop.call_later(0.5, os.kill, victim, signal.SIGKILL)
         spread = Evaluation()
         evaluate(logits, y, state=spread)
-        client.wait_for_workers(3, timeout=30)
+        client.wait_for_workers(2, timeout=30)
         after = {info["pid"] for info in client.run(_pid).values()}
     assert victim not in after  # it did die
     assert spread.to_bytes() == alone.to_bytes()

@@ -48,7 +48,7 @@ def test_it_shares_stops_and_forks(tmp_path):
 
 
 def test_under_the_thread_sanitizer(tmp_path):
-    program = build(tmp_path, "-fsanitize=thread", "-DCOUNT=100000")
+    program = build(tmp_path, "-fsanitize=thread", "-DCOUNT=30000")
     if not isinstance(program, Path):
         pytest.skip("this compiler has no thread sanitizer")
     passes(program)

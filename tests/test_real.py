@@ -20,12 +20,22 @@ def catalogue(path):
     return [text for text in texts if len(text) >= 30 and "%" not in text]
 
 
+def rounded(weights):
+    """To 8 bits for each class, as models are quantised."""
+    wide = weights.astype(np.float32)
+    least, scale = wide.min(axis=0), np.ptp(wide, axis=0) / 255
+    return (least + np.rint((wide - least) / scale) * scale).astype(weights.dtype)
+
+
 @pytest.fixture(scope="module")
 def languages(tmp_path_factory):
-    """(directory, labels, logits by shard): one shard for each of Django's languages."""
+    """(directory, labels): one shard for each of Django's languages, of two models."""
     identifiers = pytest.importorskip("py3langid.langid")
     django = pytest.importorskip("django")
-    model = identifiers.LanguageIdentifier.from_model_file(identifiers.MODEL_FILE)
+    model, coarse = (
+        identifiers.LanguageIdentifier.from_model_file(identifiers.MODEL_FILE) for _ in range(2)
+    )
+    coarse.nb_ptc = rounded(coarse.nb_ptc)
     labels = sorted(model.labels)
     directory = tmp_path_factory.mktemp("languages")
     locales = Path(django.__file__).parent / "conf" / "locale"
@@ -33,8 +43,9 @@ def languages(tmp_path_factory):
         language = path.parts[-3].partition("_")[0]
         texts = catalogue(path)[:ROWS]
         if language in labels and texts:
-            scores = [[score for _, score in sorted(model.rank(text))] for text in texts]
-            np.save(directory / f"{path.parts[-3]}.logits.npy", np.array(scores, np.float32))
+            for name, of in (("logits", model), ("coarse", coarse)):
+                scores = [[score for _, score in sorted(of.rank(text))] for text in texts]
+                np.save(directory / f"{path.parts[-3]}.{name}.npy", np.array(scores, np.float32))
             label = np.full(len(texts), labels.index(language))
             np.save(directory / f"{path.parts[-3]}.labels.npy", label)
     (directory / "names").write_text("\n".join(labels))
@@ -84,6 +95,41 @@ def test_languages_of_django(languages, capsys, tmp_path):
         run(capsys, "evaluate", path, targets, "--state", states[-1])
     run(capsys, "merge", *states, "--state", tmp_path / "merged")
     assert (tmp_path / "merged").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_quantised_identifier(languages, capsys, tmp_path):
+    """The same texts by weights of 8 bits: what that costs, in all and in each language."""
+    directory, labels = languages
+    shards = sorted(directory.glob("*.logits.npy"))
+    every = {
+        name: [np.load(str(path).replace("logits", name)) for path in shards]
+        for name in ("logits", "coarse", "labels")
+    }
+    names = np.concatenate([np.repeat(labels[y[0]], len(y)) for y in every["labels"]])
+    np.save(tmp_path / "names.npy", names)
+    base, other, y = map(np.concatenate, every.values())
+    for name, array in (("base", base), ("other", other), ("labels", y)):
+        np.save(tmp_path / f"{name}.npy", array)
+    options = ["--groups", tmp_path / "names.npy", "--clusters", tmp_path / "names.npy"]
+    paths = [tmp_path / f"{name}.npy" for name in ("base", "other", "labels")]
+    found = run(capsys, "compare", *paths, *options)
+    x, z = (a.astype(np.float64) for a in (base, other))
+    x, z = (a - np.logaddexp.reduce(a, axis=1, keepdims=True) for a in (x, z))
+    kl = (np.exp(x) * (x - z)).sum(1)
+    rows = np.arange(len(y))
+    difference = x[rows, y] - z[rows, y]
+    assert found["kl"]["value"] == pytest.approx(kl.mean(), rel=1e-5)
+    assert found["kl"]["error"] == pytest.approx(kl.std(ddof=1) / len(y) ** 0.5, rel=1e-5)
+    assert found["loss_difference"]["value"] == pytest.approx(difference.mean(), rel=1e-5, abs=1e-7)
+    right = base.argmax(1) == y, other.argmax(1) == y
+    assert found["base_right"] == np.count_nonzero(right[0] & ~right[1])
+    assert found["other_right"] == np.count_nonzero(right[1] & ~right[0])
+    assert set(found["groups"]) == set(names)
+    for name in ("de", "ja"):
+        own = found["groups"][name]
+        assert own["kl"]["value"] == pytest.approx(kl[names == name].mean(), rel=1e-5, abs=1e-12)
+    assert found["clusters"]["clusters"] == len(set(names)) > 50
+    assert found["clusters"]["kl_error"] > found["kl"]["error"]  # languages differ
 
 
 def test_tumours(capsys, tmp_path):

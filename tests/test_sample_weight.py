@@ -21,7 +21,8 @@ of_elements = pytest.mark.parametrize(
     "op", [op for op in LOSSES if op.kind == "loss_elementwise"], ids=lambda op: op.name
 )
 every = pytest.mark.parametrize("op", LOSSES, ids=lambda op: op.name)
-kinds = pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+KINDS = ["float16", "float32", "float64"]
+kinds = pytest.mark.parametrize("kind", KINDS)
 CLASSES = [1, 3, 8, 40, 300]
 
 
@@ -71,7 +72,7 @@ def divisor_of(op, s, y, options):
 @every
 @kinds
 def test_weights_multiply_each_loss_and_gradient(lg, op, kind, rng):
-    for classes in few(lg, CLASSES, CLASSES[::3]):
+    for classes in few(lg, CLASSES[KINDS.index(kind) % 2 :: 2], CLASSES[::3]):
         shape = (6, 4, classes)
         x = inputs(op.inputs[0], rng, shape, kind) / np.asarray(4, kind)  # no square is infinite
         loss_of, slope_of, both = functions(lg, op)

@@ -69,6 +69,20 @@ def bend(a):
     return exp_tail(-a)
 
 
+def even_bend(w):
+    """q in cosh(u) = 1 + w q(w) with w = u^2."""
+    if w < mp.mpf(2) ** -60:
+        return mp.mpf(1) / 2 + w / 24
+    return (mp.cosh(mp.sqrt(w)) - 1) / w
+
+
+def odd_bend(w):
+    """q in sinh(u) = u + u w q(w) with w = u^2."""
+    if w < mp.mpf(2) ** -60:
+        return mp.mpf(1) / 6 + w / 120
+    return (mp.sinh(mp.sqrt(w)) - mp.sqrt(w)) / (w * mp.sqrt(w))
+
+
 def middle(w):
     """q in (a / 2) tanh(a / 2) - log(cosh(a / 2)) = w q(w) with w = a^2."""
     if w < mp.mpf(2) ** -60:
@@ -208,6 +222,12 @@ for dtype, degree in (("f32", 7), ("f64", 13)):
     fit("bend", bend, [0, mp.mpf(2)], degree, dtype, lambda a: 1 / bend(a))
 for dtype, degree in (("f32", 7), ("f64", 15)):
     fit("middle", middle, [0, mp.mpf(4)], degree, dtype, lambda w: 1 / middle(w))
+for dtype, degree in (("f32", 2), ("f64", 5)):
+    fit("even", even_bend, [0, mp.mpf("0.25")], degree, dtype, lambda w: 1 / even_bend(w))
+for dtype, degree in (("f32", 2), ("f64", 5)):
+    fit("odd", odd_bend, [0, mp.mpf("0.25")], degree, dtype, lambda w: 2 * mp.sqrt(w))
+for dtype, degree in (("f32", 3), ("f64", 7)):
+    fit("small", middle, [0, mp.mpf("0.25")], degree, dtype, lambda w: 1 / middle(w))
 most = mp.exp(mp.mpf(-2)) * mp.mpf("1.0001")
 for dtype, degree in (("f32", 4), ("f64", 9)):
     fit("entropy", entropy_tail, [0, most], degree, dtype, lambda z: z / mp.mpf("0.36"))

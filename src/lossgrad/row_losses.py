@@ -53,44 +53,34 @@ def _row_loss(
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     """(loss if value is asked for, gradient unless upstream is None), of any arguments."""
-    of_labels = name == "nll_loss"
-    argument = "log_probs" if of_labels else "logits"
+    argument = "log_probs" if name == "nll_loss" else "logits"
     x = check.floating(logits, argument)
     axis = check.loss_axis(x, axis, targets, argument)
-    dtype, shape = x.dtype, x.shape
-    rows_shape = check.rows_shape(shape, axis)
     ignore_index = check.ignored_label(ignore_index)
     t = check.class_targets(targets, x, axis, ignore_index)
-    if of_labels:
+    if name == "nll_loss":
         check.labels_only(t)
-    reduced = check.reduction_name(reduction) != "none"
-    smoothing = check.smoothing(label_smoothing)
-    weights = check.class_weight(weight, shape[axis], dtype)
-    rows, entries = check.loss_mask(where, shape, axis)
-    samples = check.sample_weight(sample_weight, rows, rows_shape, reduction, num_threads)
-    lse_result, saved = _saved(lse, value, rows_shape, dtype)
+    rows_shape = check.rows_shape(x.shape, axis)
+    entries, of = _targets(
+        *(t, x, axis, weight, ignore_index, reduction),
+        *(label_smoothing, sample_weight, where, num_threads),
+    )
+    lse_result, saved = _saved(lse, value, rows_shape, x.dtype)
     g: Any = 1.0
-    losses_out, gradient, losses = None, None, None
-    if upstream is not None:
-        if not value:
-            g = check.upstream(upstream, reduction, rows_shape, dtype)
-        gradient = check.output(out, shape, dtype, axis=axis)
-    else:
-        check.loss_out(out, reduction)
-        losses_out = out
-    if value and not reduced:
-        losses = check.output(losses_out, rows_shape, dtype, rows=True)
+    if upstream is not None and not value:
+        g = check.upstream(upstream, reduction, rows_shape, x.dtype)
+    gradient, losses = _outputs(out, upstream is not None, value, reduction, x, axis)
 
     each = type(g) is np.ndarray
     bad, loss = kernels.row_loss(
         OPS[name],
         check.filled(x, entries, -math.inf),
         axis,
-        _targets(t, axis, entries, weights, samples, ignore_index, smoothing, reduction),
+        of,
         up=1.0 if each else g,
         row_grad=g if each else None,
         mean=reduction == "mean",
-        reduced=value and reduced,
+        reduced=value and losses is None,
         out=gradient,
         value=losses,
         lse=saved,
@@ -98,17 +88,32 @@ def _row_loss(
         num_threads=num_threads,
     )
     if bad >= 0:
-        raise check.bad_label(t, bad, shape[axis], ignore_index)
+        raise check.bad_label(t, bad, x.shape[axis], ignore_index)
     if lse_result is not None:
         with arithmetic():
             lse_result[...] = saved.reshape(rows_shape)
             check.finished(lse_result, lse)
     if losses is not None:
-        loss = check.finished(losses, losses_out)
+        loss = check.finished(losses, out if gradient is None else None)
     if gradient is None:
         return loss, None
     check.clear(gradient, entries)
     return loss, check.finished(gradient, out)
+
+
+def _outputs(
+    out: Array | None, graded: bool, value: bool, reduction: str, x: Array, axis: int
+) -> tuple[Array | None, Array | None]:
+    """Where the gradient goes, and each row's loss; out is for the first if there is one."""
+    gradient = losses = None
+    if graded:
+        gradient = check.output(out, x.shape, x.dtype, axis=axis)
+    else:
+        check.loss_out(out, reduction)
+    if value and reduction == "none":
+        rows = check.rows_shape(x.shape, axis)
+        losses = check.output(None if graded else out, rows, x.dtype, rows=True)
+    return gradient, losses
 
 
 def _saved(
@@ -127,21 +132,29 @@ def _saved(
 
 def _targets(
     t: Array,
+    x: Array,
     axis: int,
-    entries: Array | None,
-    weights: Array | None,
-    samples: Array | None,
+    weight: ArrayLike | None,
     ignore_index: int,
-    smoothing: float,
     reduction: str,
-) -> Any:
-    """What a call is of, for C."""
+    label_smoothing: float,
+    sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
+    num_threads: int | None,
+) -> tuple[Array | None, Any]:
+    """(which entries are read, or None for all; what the losses are of, for C)"""
+    check.reduction_name(reduction)
+    smoothing = check.smoothing(label_smoothing)
+    weights = check.class_weight(weight, x.shape[axis], x.dtype)
+    rows, entries = check.loss_mask(where, x.shape, axis)
+    rows_shape = check.rows_shape(x.shape, axis)
+    samples = check.sample_weight(sample_weight, rows, rows_shape, reduction, num_threads)
     labelled = t.dtype.kind in "iu"
     if labelled and reduction == "mean":
         weights, samples = check.weights_of_labels(
             weights, samples, t, ignore_index, smoothing != 0
         )
-    return kernels.Targets(
+    return entries, kernels.Targets(
         labels=t if labelled else None,
         soft=None if labelled else check.class_runs(check.filled(t, entries, 0), axis),
         weight=weights,

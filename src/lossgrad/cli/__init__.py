@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import lossgrad
-from lossgrad.cli import compare, evaluate, merge
+from lossgrad.cli import calibrate, compare, conformal, evaluate, merge, ood
 from lossgrad.evaluation.problems import FileError, InputError, visible
 
 
@@ -65,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_to(commands)
     compare.add_to(commands)
     merge.add_to(commands)
+    calibrate.add_to(commands)
+    conformal.add_to(commands)
+    ood.add_to(commands)
     info = commands.add_parser("info", help="versions, backend and instruction set in use")
 
     def run(arguments: argparse.Namespace, rest: list[str]) -> None:

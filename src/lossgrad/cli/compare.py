@@ -6,7 +6,16 @@ from typing import Any
 
 from lossgrad.cli.evaluate import WORST
 from lossgrad.cli.jobs import Job, file_job
-from lossgrad.cli.options import add_columns, add_outputs, add_reading, columns, more_files, whole
+from lossgrad.cli.options import (
+    add_columns,
+    add_dask,
+    add_ignored,
+    add_outputs,
+    add_reading,
+    columns,
+    more_files,
+    whole,
+)
 from lossgrad.cli.outputs import check_outputs, show
 from lossgrad.cli.run import add_rows
 from lossgrad.evaluation import checkpoint
@@ -51,7 +60,9 @@ def add_to(commands: Any) -> None:
     for name in ("base", "other", "targets"):
         add(f"--{name}-key", metavar="NAME", help=f"array or column in {name.upper()}")
     add_columns(add, "--bytes")
+    add_ignored(add)
     add_reading(add)
+    add_dask(add)
     add("--top-k", type=whole, default=5, metavar="K", help="first choices compared (default: 5)")
     add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
 

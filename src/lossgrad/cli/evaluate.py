@@ -7,12 +7,19 @@ from typing import Any
 from lossgrad.cli.jobs import Job, file_job, sample_job
 from lossgrad.cli.options import (
     add_columns,
+    add_dask,
+    add_figures,
+    add_ignored,
     add_outputs,
+    add_pair,
     add_reading,
+    add_task,
     add_top_k,
     columns,
-    more_files,
+    figures_of,
     positive,
+    probability,
+    take_pair,
 )
 from lossgrad.cli.outputs import check_outputs, show
 from lossgrad.cli.run import add_rows
@@ -50,52 +57,31 @@ def add_to(commands: Any) -> None:
     )
 
     def run(arguments: argparse.Namespace, rest: list[str]) -> None:
-        files = [arguments.logits, arguments.targets]
-        files = [*filter(None, files), *more_files(evaluate, rest)]
-        if len(files) > 2:
-            more = " ".join(files[2:])
-            evaluate.error(f"too many files: {more}; put patterns in quotes, as 'logits-*.npy'")
-        arguments.logits, arguments.targets = (*files, None, None)[:2]
+        take_pair(evaluate, arguments, rest)
         _check_usage(evaluate, arguments)
         _evaluate(arguments)
 
     evaluate.set_defaults(run=run)
     add = evaluate.add_argument
-    add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
-    add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
-    add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
-    add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
+    add_pair(add)
     add("--sample", choices=["digits"], help="fit and evaluate a model of the embedded data")
     add("--save", metavar="DIR", help="with --sample: write its logits.npy and targets.npy")
-    add(
-        "--task",
-        choices=["multiclass", "binary"],
-        default="multiclass",
-        help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
-        "(default: multiclass)",
-    )
+    add_task(add)
     add_columns(add)
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add(
         "--threshold",
-        type=_probability,
+        type=probability,
         default=0.5,
         metavar="P",
         help="binary: probability above which a label is predicted (default: 0.5)",
     )
+    add_figures(add)
+    add_ignored(add)
     add_reading(add)
+    add_dask(add)
     add_top_k(add)
     add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
-
-
-def _probability(text: str) -> float:
-    number = float(text)
-    if not 0.0 < number < 1.0:
-        raise ValueError
-    return number
-
-
-_probability.__name__ = "probability"  # argparse says it
 
 
 def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -126,14 +112,13 @@ def _file_job(arguments: argparse.Namespace) -> Job:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad evaluate`."""
-    needed = {"clusters": arguments.clusters, "bits_per_byte": arguments.bytes}
     state: Any = Evaluation(
         arguments.task,
         ignore_index=-100 if arguments.ignore_index is None else arguments.ignore_index,
         bins=arguments.bins,
         threshold=arguments.threshold,
         worst=WORST if arguments.task == "multiclass" else 0,
-        figures=[name for name, column in needed.items() if column is not None],
+        figures=figures_of(arguments),
     )
     if arguments.groups is not None:
         state = Grouped(state)

@@ -12,6 +12,44 @@ _COLUMNS = {  # each a file, or a name beside the targets, of one value a row
     "--bytes": "the bytes of its text: bits per byte",
 }
 
+FIGURES = {  # what an evaluation counts only if it is asked for
+    "ranking": "AUROC, average precision and FPR at 95 % TPR, by label or class",
+    "selection": "risk and coverage, and the AUROC of confidence",
+    "quantiles": "quantiles of loss, confidence and entropy",
+    "calibration": "calibration by equal mass and by class, and the Brier score's terms",
+}
+
+
+def add_pair(add: Any) -> None:
+    """Logits and targets."""
+    add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
+    add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
+    add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
+    add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
+
+
+def take_pair(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, rest: list[str]
+) -> None:
+    """Both, wherever among the options they were given."""
+    files = [arguments.logits, arguments.targets]
+    files = [*filter(None, files), *more_files(parser, rest)]
+    if len(files) > 2:
+        more = " ".join(files[2:])
+        parser.error(f"too many files: {more}; put patterns in quotes, as 'logits-*.npy'")
+    arguments.logits, arguments.targets = (*files, None, None)[:2]
+
+
+def add_task(add: Any) -> None:
+    """What targets are."""
+    add(
+        "--task",
+        choices=["multiclass", "binary"],
+        default="multiclass",
+        help="binary: sigmoid and targets in [0, 1] of the logits' shape, multi-label too "
+        "(default: multiclass)",
+    )
+
 
 def add_columns(add: Any, *without: str) -> None:
     """What there may be of each row beside logits and targets."""
@@ -26,10 +64,22 @@ def columns(arguments: argparse.Namespace) -> dict[str, str | None]:
     return {use: getattr(arguments, use, None) for use in uses}
 
 
+def add_figures(add: Any) -> None:
+    """What is to be counted, too."""
+    for name, text in FIGURES.items():
+        add(f"--{name}", action="store_true", help=text)
+
+
+def figures_of(arguments: argparse.Namespace) -> list[str]:
+    """What an evaluation has to count for its options and columns."""
+    needed = {"clusters": arguments.clusters, "bits_per_byte": arguments.bytes}
+    columns = [name for name, column in needed.items() if column is not None]
+    return columns + [name for name in FIGURES if getattr(arguments, name)]
+
+
 def add_reading(add: Any) -> None:
     """How rows are read."""
     add("--axis", type=int, default=LAST_AXIS, help="axis of the classes (default: -1, the last)")
-    add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
     add("--strict", action="store_true", help="a row whose loss is nan is an error")
     add(
         "--threads",
@@ -37,7 +87,24 @@ def add_reading(add: Any) -> None:
         metavar="N",
         help="threads (default: one a processor, or LOSSGRAD_NUM_THREADS)",
     )
+
+
+def add_ignored(add: Any) -> None:
+    """Which rows are left out."""
+    add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
+
+
+def add_dask(add: Any) -> None:
+    """Where rows are read."""
     add("--dask", metavar="ADDRESS", help="run on the cluster of this dask scheduler")
+
+
+def reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was given for it, as `lossgrad.evaluate` takes it."""
+    names = "axis", "strict", "logits_key", "targets_key", "ignore_index"
+    found = {name: one for name, one in vars(arguments).items() if name in names}
+    given = {name: one for name, one in found.items() if one is not None}
+    return {**given, "num_threads": arguments.threads}
 
 
 def add_outputs(add: Any, state: str) -> None:
@@ -45,6 +112,11 @@ def add_outputs(add: Any, state: str) -> None:
     add("--state", metavar="FILE", help=state)
     add("--class-names", metavar="FILE", help="names of the classes, one a line")
     add("--report", metavar="FILE.html", help="write a report, one self-contained HTML file")
+    add_json(add)
+
+
+def add_json(add: Any) -> None:
+    """How the result is printed."""
     add("--json", action="store_true", help="print one JSON object")
 
 
@@ -86,3 +158,14 @@ def whole(text: str) -> int:
 
 
 whole.__name__ = "whole number"
+
+
+def probability(text: str) -> float:
+    """A number between 0 and 1."""
+    number = float(text)
+    if not 0.0 < number < 1.0:
+        raise ValueError
+    return number
+
+
+probability.__name__ = "probability"

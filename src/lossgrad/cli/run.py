@@ -25,7 +25,7 @@ from lossgrad.evaluation.walk import (
 )
 
 _SAVE_SECONDS = 30.0
-Progress = Callable[[int, int, float], None]
+Progress = Callable[..., None]  # of rows done, rows, and GB/s if that is known
 
 
 def add_rows(job: Job, state: State, arguments: argparse.Namespace) -> tuple[State, int]:
@@ -41,7 +41,7 @@ def add_rows(job: Job, state: State, arguments: argparse.Namespace) -> tuple[Sta
         add_files(state, job.shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
         return state, 0  # all of it: a cluster takes the pieces in no order to go on in
     before = resumed.rows
-    with _stop_signals(identity is not None) as asked, _progress_bar() as progress:
+    with _stop_signals(identity is not None) as asked, progress_bar() as progress:
         run = _Run(job.rows, resumed, arguments.state, identity, asked, progress)
         try:
             walk(
@@ -133,7 +133,7 @@ def _stop_signals(wanted: bool) -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def _progress_bar() -> Iterator[Progress | None]:
+def progress_bar() -> Iterator[Progress | None]:
     """A callback that draws a bar, or None without a terminal or without tqdm."""
     if not sys.stderr.isatty():
         yield None
@@ -147,9 +147,10 @@ def _progress_bar() -> Iterator[Progress | None]:
         if bar.ncols == -1:  # the terminal says it has 0 columns (a pipe to a container, say)
             bar.ncols = bar.nrows = None
 
-        def show(done: int, total: int, rate: float) -> None:
+        def show(done: int, total: int, rate: float | None = None) -> None:
             bar.total = total
-            bar.set_postfix_str(f"{rate:.2f} GB/s", refresh=False)
+            if rate is not None:
+                bar.set_postfix_str(f"{rate:.2f} GB/s", refresh=False)
             bar.update(done - bar.n)
 
         yield show

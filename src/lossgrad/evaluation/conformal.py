@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.feed import add_all
 from lossgrad.evaluation.histogram import PROBABILITIES, Histogram
 from lossgrad.evaluation.probe import Probe
-from lossgrad.evaluation.results import ratio
+from lossgrad.evaluation.results import plain, ratio
 from lossgrad.evaluation.seen import Seen
 from lossgrad.softmax_family import softmax
 
@@ -51,6 +52,11 @@ class ConformalThreshold:
     method: Method
     coverage: float
     rows: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON; None for an infinite threshold."""
+        found: dict[str, Any] = plain(vars(self))
+        return found
 
     @arithmetic()
     def sets(self, logits: ArrayLike) -> NDArray[np.bool_]:
@@ -86,10 +92,8 @@ class ConformalSets:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON; None for nan."""
-        plain = {"rows": self.rows, "coverage": self.coverage, "mean_size": self.mean_size}
-        found = {name: None if one != one else one for name, one in plain.items()}
-        by_class = [None if one != one else one for one in self.class_coverage.tolist()]
-        return {**found, "sizes": self.sizes.tolist(), "class_coverage": by_class}
+        found: dict[str, Any] = plain(vars(self))
+        return found
 
 
 def conformal_threshold(
@@ -130,7 +134,7 @@ def conformal_threshold(
         raise ValueError(f"coverage is {coverage}, not between 0 and 1")
     if hasattr(logits, "__next__"):
         raise TypeError("logits can be read once only: give arrays, files or a list of pairs")
-    spread = _probe(lambda: LabelScores(method), logits, targets, **how)
+    spread = _probe(partial(LabelScores, method), logits, targets, **how)
     rows = round(spread.total())
     k = math.ceil((rows + 1) * Fraction(repr(float(coverage))))
     if k > rows:
@@ -138,7 +142,7 @@ def conformal_threshold(
     upto = np.cumsum(spread.weights()[0])
     at = int(np.searchsorted(upto, k))
     before = round(upto[at - 1]) if at else 0
-    kept = _probe(lambda: ScoresOfBin(method, at), logits, targets, **how)
+    kept = _probe(partial(ScoresOfBin, method, at), logits, targets, **how)
     return ConformalThreshold(float(kept[k - before - 1]), method, coverage, rows)
 
 
@@ -168,7 +172,7 @@ def conformal_sets(
     >>> sets.coverage, sets.mean_size, sets.sizes
     (0.75, 1.25, array([0, 3, 1, 0]))
     """
-    return _probe(lambda: Sizes(threshold), logits, targets, **how)
+    return _probe(partial(Sizes, threshold), logits, targets, **how)
 
 
 def _probe(

@@ -1,7 +1,7 @@
 """The same evaluation on dask: each piece of the rows gives a state, and a tree merges the states.
 
-States are exact, so the cluster's result has the bytes of a single process, and a piece that is
-computed twice because its worker died is merged once: what travels is the piece's bytes.
+States are exact, so the cluster's result has the bytes of a single process, also where a piece is
+computed twice because its worker died.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from lossgrad._core.extras import need
 from lossgrad.evaluation.problems import FileError, InputError
 from lossgrad.evaluation.shard import WIDE, Shard
 from lossgrad.evaluation.shards import FileShards
-from lossgrad.evaluation.states import State, restore
+from lossgrad.evaluation.states import State
 from lossgrad.evaluation.walk import walk
 
 _FAN_IN = 8
@@ -43,12 +43,12 @@ def add_arrays(state: State, given: dict[str, Any], *, axis: int, strict: bool) 
         for use, one in arrays.items()
     }
     one = dask.delayed(_state_of_block, pure=False)
-    empty, shape = state.empty().to_bytes(), logits.shape[:-1]
+    empty, shape = state.empty(), logits.shape[:-1]
     pieces = [
         one(empty, dict(zip(blocks, block, strict=True)), start, shape, strict)
         for start, *block in zip(_starts(batch), *blocks.values(), strict=True)
     ]
-    _merge_into(state, _tree(dask.delayed(_merged), pieces, empty).compute())
+    state.merge(_tree(dask.delayed(_merged), pieces, empty).compute())
 
 
 class _Shape:
@@ -66,13 +66,13 @@ def _starts(chunks: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
 
 
 def _state_of_block(
-    empty: bytes,
+    empty: State,
     block: dict[str, Any],
     start: tuple[int, ...],
     shape: tuple[int, ...],
     strict: bool,
-) -> bytes:
-    state = restore(empty)
+) -> State:
+    state = empty.empty()
     shard = Shard({use: np.asarray(one) for use, one in block.items()}, first_row=0)
     try:
         walk(state, [shard], strict=strict)
@@ -88,7 +88,7 @@ def _state_of_block(
         return int(np.ravel_multi_index(tuple(place), shape))
 
     state.renumber(number)
-    return state.to_bytes()
+    return state
 
 
 def add_files(state: State, shards: FileShards, address: str, *, axis: int, strict: bool) -> None:
@@ -109,7 +109,7 @@ def add_files(state: State, shards: FileShards, address: str, *, axis: int, stri
     with client:
         _check_workers(client, address)
         one = dask.delayed(_state_of_rows, pure=False)
-        empty = state.empty().to_bytes()
+        empty = state.empty()
         pieces = [
             one(empty, shards, number, start, stop, axis, strict)
             for number in range(len(shards))
@@ -117,11 +117,11 @@ def add_files(state: State, shards: FileShards, address: str, *, axis: int, stri
         ]
         total = client.compute(_tree(dask.delayed(_merged), pieces, empty))
         try:
-            data = total.result()
+            found = total.result()
         except (OSError, CancelledError, distributed.KilledWorker) as error:
             first_line, *_ = str(error).splitlines()
             raise FileError(address, f"the cluster gave up: {first_line}") from None
-    _merge_into(state, data)
+    state.merge(found)
 
 
 def _check_workers(client: Any, address: str) -> None:
@@ -142,28 +142,25 @@ def _pieces(shards: FileShards, number: int, axis: int, state: State) -> list[tu
 
 
 def _state_of_rows(
-    empty: bytes, shards: FileShards, number: int, start: int, stop: int, axis: int, strict: bool
-) -> bytes:
-    state = restore(empty)
+    empty: State, shards: FileShards, number: int, start: int, stop: int, axis: int, strict: bool
+) -> State:
+    state = empty.empty()
     walk(state, [shards.open(number)], axis=axis, strict=strict, rows=(start, stop))
-    return state.to_bytes()
+    return state
 
 
 # ---- states ----
 
 
-def _merge_into(state: State, data: bytes) -> None:
-    state.merge(restore(data))
+def _merged(states: Sequence[State]) -> State:
+    """A new one: should a worker die, those that were merged are merged again."""
+    total = states[0].empty()
+    for state in states:
+        total.merge(state)
+    return total
 
 
-def _merged(states: Sequence[bytes]) -> bytes:
-    first, *others = map(restore, states)
-    for other in others:
-        first.merge(other)
-    return first.to_bytes()
-
-
-def _tree(merge: Any, pieces: list[Any], empty: bytes) -> Any:
+def _tree(merge: Any, pieces: list[Any], empty: State) -> Any:
     if not pieces:
         pieces = [empty]
     while True:

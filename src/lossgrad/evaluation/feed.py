@@ -10,7 +10,7 @@ from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad._kernels.threads import checked, get_num_threads
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard, rows_of
-from lossgrad.evaluation.shards import find_shards
+from lossgrad.evaluation.shards import find_logits, find_shards
 from lossgrad.evaluation.states import State
 from lossgrad.evaluation.walk import walk
 
@@ -38,7 +38,8 @@ def add_all(
         By what they are for, as `Shard` has them: arrays, or names of files; or as "logits" alone
         an iterable of blocks, which are pairs, triples with sample weights, or dicts.
     keys : dict
-        The names of arrays in files, by what they are for.
+        The names of arrays in files, by what they are for; where it has no "targets", rows have
+        none.
     axis, strict, num_threads, block_bytes, progress
         As in `evaluate`.
     """
@@ -78,9 +79,9 @@ def _shards(
         for use, one in given.items():
             if not is_path(one):
                 raise TypeError(f"{use} is a {type(one).__name__} where logits is a path")
-        found = find_shards(given, keys)
+        found = find_shards(given, keys) if "targets" in keys else find_logits(logits, keys)
         return found, found.check_shapes(task, axis)
-    if "targets" not in given and "other" not in given:
+    if "targets" in keys and not given.keys() & {"targets", "other"}:
         if len(given) > 1:
             raise ValueError(f"put {' and '.join(given.keys() - {'logits'})} into the pairs")
         if isinstance(logits, np.ndarray):

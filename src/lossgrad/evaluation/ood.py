@@ -1,6 +1,5 @@
 """Telling data that a model knows from data that it does not, by what its logits say of it."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -11,18 +10,14 @@ from numpy.typing import NDArray
 from lossgrad._core import arguments as check
 from lossgrad._core.environment import arithmetic
 from lossgrad._kernels.defaults import LAST_AXIS
-from lossgrad._kernels.threads import checked, get_num_threads
-from lossgrad.evaluation.feed import as_array, is_path
+from lossgrad.evaluation.feed import Progress, add_all
 from lossgrad.evaluation.histogram import PROBABILITIES, Histogram, Magnitudes, Scale, Signed
 from lossgrad.evaluation.parts.ranking import Ranks
 from lossgrad.evaluation.problems import DtypeError, InputError
 from lossgrad.evaluation.ranking import Curve, Ranked
-from lossgrad.evaluation.results import Task
+from lossgrad.evaluation.results import Task, plain
 from lossgrad.evaluation.seen import Block
-from lossgrad.evaluation.shard import Shard
-from lossgrad.evaluation.shards import find_logits
 from lossgrad.evaluation.statistics import native, row_statistics
-from lossgrad.evaluation.walk import walk
 
 Doubles = NDArray[np.float64]
 Score = Literal["energy", "logit", "probability", "entropy"]
@@ -61,13 +56,11 @@ class OutOfDistribution:
     roc: Curve
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures, for JSON; None for nan."""
-        counts = {"score": self.score, "inside": self.inside, "outside": self.outside}
-        figures = {
-            name: {bound: None if math.isnan(one) else one for bound, one in figure.items()}
-            for name, figure in self.ranks.to_dict().items()
-        }
-        return {**counts, "undefined": self.undefined, **figures}
+        """Everything, for JSON; None for what is not finite."""
+        figures = {**vars(self), **self.ranks.to_dict(), "roc": self.roc.to_dict()}
+        del figures["ranks"]
+        found: dict[str, Any] = plain(figures)
+        return found
 
 
 def out_of_distribution(
@@ -80,6 +73,7 @@ def out_of_distribution(
     logits_key: str | None = None,
     num_threads: int | None = None,
     block_bytes: int | None = None,
+    progress: Progress | None = None,
 ) -> OutOfDistribution:
     """Say how well a score of their logits tells rows outside a distribution from those inside.
 
@@ -90,8 +84,8 @@ def out_of_distribution(
     score : {"energy", "logit", "probability", "entropy"}
         What is larger inside: logsumexp of the row (minus the energy; Liu et al., 2020), the
         largest logit, the largest probability (Hendrycks & Gimpel, 2017), minus the entropy.
-    axis, strict, logits_key, num_threads, block_bytes
-        As in `evaluate`.
+    axis, strict, logits_key, num_threads, block_bytes, progress
+        As in `evaluate`, for each of the two.
 
     Returns
     -------
@@ -106,14 +100,18 @@ def out_of_distribution(
     """
     if score not in get_args(Score):
         raise ValueError(f"score is {score!r}, not one of {', '.join(get_args(Score))}")
-    threads = get_num_threads() if num_threads is None else checked(num_threads)
     states = Scores(score), Scores(score)
     for state, logits in zip(states, (inside, outside), strict=True):
-        shards: Any = [Shard({"logits": as_array(logits)}, first_row=0)]
-        if is_path(logits):
-            shards = find_logits(logits, logits_key)
-            shards.check_shapes(state.task, axis)
-        walk(state, shards, axis=axis, strict=strict, threads=threads, block_bytes=block_bytes)
+        add_all(
+            state,
+            {"logits": logits},
+            {"logits": logits_key},
+            axis=axis,
+            strict=strict,
+            num_threads=num_threads,
+            block_bytes=block_bytes,
+            progress=progress,
+        )
     positive, negative = (state.spread.weights() for state in states)
     ranked = Ranked.of(_SCALES[score], positive, negative)
     known, unknown = (state.rows - state.undefined for state in states)

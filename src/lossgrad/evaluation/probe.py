@@ -4,6 +4,7 @@ An `Evaluation` checks the data, leaves out what has no loss and says what a row
 one that also keeps a part of its own, which no state is saved of.
 """
 
+import copyreg
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -31,7 +32,14 @@ class Counter(Protocol):
 P = TypeVar("P", bound=Counter)
 
 
-class Probe(Evaluation, Generic[P]):
+class Passing(Evaluation):
+    """An evaluation for one pass, which is sent to others as it is and never saved."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copyreg.__newobj__, (type(self),), vars(self)  # type: ignore[attr-defined]
+
+
+class Probe(Passing, Generic[P]):
     """An evaluation and a part.
 
     Parameters

@@ -179,9 +179,9 @@ def find_shards(files: dict[str, Paths | None], keys: dict[str, str | None]) -> 
     )
 
 
-def find_logits(paths: Paths, key: str | None) -> FileShards:
+def find_logits(paths: Paths, keys: dict[str, str | None]) -> FileShards:
     """Files of logits that no targets belong to."""
-    return FileShards([{"logits": path} for path in _expanded(paths)], {"logits": key})
+    return FileShards([{"logits": path} for path in _expanded(paths)], keys)
 
 
 def _is_name(given: Paths) -> bool:

@@ -13,6 +13,7 @@ x ([x > 0] - t).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,11 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.exact import UNITS, ExactSums
 from lossgrad.evaluation.feed import Progress, add_all
-from lossgrad.evaluation.probe import Probe
-from lossgrad.evaluation.results import Result, Task
+from lossgrad.evaluation.probe import Passing, Probe
+from lossgrad.evaluation.results import Result, Task, plain
 from lossgrad.evaluation.seen import Block, Seen
 from lossgrad.evaluation.share import Share
-from lossgrad.evaluation.state import Evaluation
 from lossgrad.softmax_family import softmax
 
 Doubles = NDArray[np.float64]
@@ -74,8 +74,10 @@ class Temperature:
             for when, result in pairs.items()
         }
         found = {"temperature": self.temperature, **figures}
-        plain = {name: one if math.isfinite(one) else None for name, one in found.items()}
-        return {**plain, "reason": self.reason or None, "passes": self.passes}
+        all_of_it: dict[str, Any] = plain(
+            {**found, "reason": self.reason or None, "passes": self.passes}
+        )
+        return all_of_it
 
 
 def fit_temperature(
@@ -143,9 +145,9 @@ def fit_temperature(
 
     def slope(beta: float) -> tuple[float, float]:
         cheap = {"bins": 1, "confusion_limit": 0}
-        return read(Probe(lambda: Slopes([beta]), **options, **cheap)).part.result()[0]
+        return read(Probe(partial(Slopes, [beta]), **options, **cheap)).part.result()[0]
 
-    first = read(Probe(lambda: Slopes([0.0, 1.0]), **options, bins=bins))
+    first = read(Probe(partial(Slopes, [0.0, 1.0]), **options, bins=bins))
     beta = _least(first.part, slope)
     after = read(Scaled(beta, **options, bins=bins)).result()
     temperature = math.inf if beta == 0 else 1.0 / beta
@@ -257,7 +259,7 @@ def _between(low: float, high: float) -> float:
     return math.sqrt(low) * math.sqrt(high) if low else high / _STRIDE
 
 
-class Scaled(Evaluation):
+class Scaled(Passing):
     """An evaluation of logits times b, in float64."""
 
     def __init__(self, beta: float, **options: Any) -> None:

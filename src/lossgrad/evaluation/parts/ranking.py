@@ -48,6 +48,11 @@ class Ranks(NamedTuple):
         """By name, each with its bounds."""
         return {name: figure._asdict() for name, figure in self._asdict().items()}
 
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and texts, of one ranking."""
+        names = "AUROC", "precision", "FPR at 95"
+        return [(name, figure.text()) for name, figure in zip(names, self, strict=True)]
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
@@ -78,17 +83,12 @@ class Ranking:
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and texts."""
-        both = len(self.per_class.auroc.value) > 1
-        names = {"AUROC": "auroc", "precision": "average_precision", "FPR at 95": "fpr95"}
+        together = self.micro.lines()
+        if len(self.per_class.auroc.value) <= 1:
+            return together
         return [
-            (
-                name,
-                f"{getattr(self.macro, figure).text()} macro, "
-                f"{getattr(self.micro, figure).text()} micro"
-                if both
-                else getattr(self.micro, figure).text(),
-            )
-            for name, figure in names.items()
+            (name, f"{macro} macro, {micro} micro")
+            for (name, macro), (_, micro) in zip(self.macro.lines(), together, strict=True)
         ]
 
 

@@ -1,0 +1,96 @@
+"""`lossgrad conformal`: a threshold from some rows, the sets of others."""
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from lossgrad.cli.options import (
+    add_ignored,
+    add_json,
+    add_pair,
+    add_reading,
+    probability,
+    reading,
+    take_pair,
+)
+from lossgrad.cli.run import progress_bar
+from lossgrad.cli.tables import json_text, say, table
+from lossgrad.evaluation.conformal import ConformalSets, conformal_sets, conformal_threshold
+from lossgrad.evaluation.problems import FileError
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser's."""
+    conformal = commands.add_parser(
+        "conformal",
+        help="sets of classes that have the label as often as is asked for",
+        description="Find the threshold of conformal sets from LOGITS and TARGETS, which the model "
+        "was not fitted on, and with --on evaluate the sets of other rows.",
+    )
+
+    def run(arguments: argparse.Namespace, rest: list[str]) -> None:
+        take_pair(conformal, arguments, rest)
+        if arguments.logits is None:
+            conformal.error("give LOGITS and TARGETS")
+        if len(arguments.on) > 2:
+            conformal.error("--on takes LOGITS and TARGETS; put patterns in quotes")
+        _conformal(arguments)
+
+    conformal.set_defaults(run=run)
+    add = conformal.add_argument
+    add_pair(add)
+    add("--on", nargs="+", default=[], metavar="FILE", help="logits and targets of other rows")
+    add(
+        "--coverage",
+        type=probability,
+        default=0.9,
+        metavar="P",
+        help="how often a set is to have the label (default: 0.9)",
+    )
+    add(
+        "--method",
+        choices=["lac", "aps"],
+        default="lac",
+        help="lac: least ambiguous; aps: adaptive, of more equal coverage (default: lac)",
+    )
+    add_ignored(add)
+    add_reading(add)
+    add_json(add)
+
+
+def _conformal(arguments: argparse.Namespace) -> None:
+    """Run `lossgrad conformal`."""
+    how, sets = reading(arguments), None
+    with progress_bar() as progress:
+        found = conformal_threshold(
+            arguments.logits,
+            arguments.targets,
+            coverage=arguments.coverage,
+            method=arguments.method,
+            progress=progress,
+            **how,
+        )
+        if not found.rows:
+            raise FileError(arguments.logits, "no row has a loss")
+        if arguments.on:
+            sets = conformal_sets(*arguments.on, threshold=found, progress=progress, **how)
+    if arguments.json:
+        figures = found.to_dict() if sets is None else {**found.to_dict(), "sets": sets.to_dict()}
+        say(json_text(figures, {"logits": arguments.logits}, None))
+        return
+    lines = [
+        ("threshold", f"{found.threshold:.12g}  ({found.method}, from {found.rows} rows)"),
+        ("asked for", f"{100 * found.coverage:g} % coverage"),
+    ]
+    say(table(lines if sets is None else lines + _lines(sets)))
+
+
+def _lines(sets: ConformalSets) -> list[tuple[str, str]]:
+    common = np.argsort(-sets.sizes, kind="stable")[:5]
+    sizes = (f"{sets.sizes[k]} of {k}" for k in sorted(common) if sets.sizes[k])
+    worst = f"{100 * np.nanmin(sets.class_coverage):.2f} % of the class of least"
+    return [
+        ("coverage", f"{100 * sets.coverage:.2f} %, {worst}  ({sets.rows} rows)"),
+        ("classes", f"{sets.mean_size:.4g} a set: {', '.join(sizes)}"),
+    ]
