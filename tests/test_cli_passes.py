@@ -95,10 +95,7 @@ def test_ood(run, files, score):
     pair = files("x-*.npy"), files("other.npy")
     expected = lossgrad.out_of_distribution(*pair, score=score)
     found = json.loads(run("ood", *pair, "--score", score, "--json"))
-    assert found == {"inside": pair[0], "outside": pair[1], **expected.to_dict()} | {
-        "inside": 300,
-        "outside": 50,
-    }
+    assert found == {"logits": pair[0], "outside_logits": pair[1], **expected.to_dict()}
     lines = run("ood", *pair, "--score", score).splitlines()
     assert lines[0] == "rows        300 inside, 50 outside"
     assert lines[1] == f"score       {score}"
@@ -122,9 +119,26 @@ def test_figures_that_are_asked_for(run, files, tmp_path):
     assert merged["ranking"] == found["ranking"]
 
 
+def test_exact(run, files, tmp_path):
+    np.save(tmp_path / "weight.npy", np.random.default_rng(2).random(300))
+    weight = str(tmp_path / "weight.npy")
+    pair = files("x.npy"), files("t.npy")
+    options = ("--task", "binary", "--sample-weight", weight, "--ranking", "--exact")
+    found = json.loads(run("evaluate", *pair, *options, "--json"))["ranking"]
+    expected = lossgrad.exact_ranking(*pair, task="binary", sample_weight=weight)
+    assert found["macro"] == expected.to_dict()["macro"]
+    auroc = found["micro"]["auroc"]
+    assert auroc["lower"] == auroc["upper"] == auroc["value"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        (["evaluate", "a", "b", "--exact"], "--exact goes with --ranking"),
+        (
+            ["evaluate", "a", "b", "--exact", "--ranking", "--groups", "c"],
+            "--exact does not go with --groups",
+        ),
         (["calibrate"], "give LOGITS and TARGETS"),
         (["conformal"], "give LOGITS and TARGETS"),
         (["calibrate", "a", "b", "c"], "too many files: c"),

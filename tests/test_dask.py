@@ -20,10 +20,10 @@ from lossgrad import (
     fit_temperature,
     out_of_distribution,
 )
-from lossgrad.evaluation.conformal import LabelScores
-from lossgrad.evaluation.ood import Scores
-from lossgrad.evaluation.probe import Probe
-from lossgrad.evaluation.temperature import Scaled, Slopes
+from lossgrad.evaluation.passes.conformal import LabelScores
+from lossgrad.evaluation.passes.ood import Scores
+from lossgrad.evaluation.passes.probe import Probe
+from lossgrad.evaluation.passes.temperature import Scaled, Slopes
 
 array = pytest.importorskip("dask.array")
 dask = pytest.importorskip("dask")

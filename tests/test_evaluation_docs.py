@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from lossgrad import cli
-from lossgrad.evaluation import evaluate, grouped, state
+from lossgrad.evaluation import evaluate, grouped, histogram, state
 from lossgrad.evaluation.comparison import compare
 from lossgrad.evaluation.comparison import state as comparison
+from lossgrad.evaluation.passes import conformal, exact, ood, temperature
 
 PAGE = Path(__file__).parent.parent / "docs" / "evaluation.md"
 
@@ -33,7 +34,21 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("module", [state, evaluate, grouped, compare, comparison])
+MODULES = [
+    state,
+    evaluate,
+    grouped,
+    compare,
+    comparison,
+    histogram,
+    temperature,
+    conformal,
+    ood,
+    exact,
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_examples_are_true(module):
     found = doctest.testmod(module)
     assert found.attempted > 0

@@ -10,7 +10,7 @@ import pytest
 
 import lossgrad
 from lossgrad import fit_temperature
-from lossgrad.evaluation.temperature import scaled
+from lossgrad.evaluation.passes.temperature import scaled
 
 optimize = pytest.importorskip("scipy.optimize")
 

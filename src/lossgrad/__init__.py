@@ -24,10 +24,11 @@ from .evaluation import (
     Result,
 )
 from .evaluation.comparison.compare import compare
-from .evaluation.conformal import conformal_sets, conformal_threshold
 from .evaluation.evaluate import evaluate
-from .evaluation.ood import out_of_distribution
-from .evaluation.temperature import fit_temperature
+from .evaluation.passes.conformal import conformal_sets, conformal_threshold
+from .evaluation.passes.exact import exact_ranking
+from .evaluation.passes.ood import out_of_distribution
+from .evaluation.passes.temperature import fit_temperature
 from .linear import *  # noqa: F403
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ __all__ = [
     "conformal_sets",
     "conformal_threshold",
     "evaluate",
+    "exact_ranking",
     "fit_temperature",
     "get_include",
     "get_num_threads",

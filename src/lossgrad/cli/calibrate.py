@@ -16,8 +16,8 @@ from lossgrad.cli.options import (
 )
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
+from lossgrad.evaluation.passes.temperature import Temperature, fit_temperature
 from lossgrad.evaluation.problems import FileError
-from lossgrad.evaluation.temperature import Temperature, fit_temperature
 
 _FIGURES = {"loss": "loss", "ece": "calibration", "brier": "Brier"}
 

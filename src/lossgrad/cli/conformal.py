@@ -16,7 +16,7 @@ from lossgrad.cli.options import (
 )
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
-from lossgrad.evaluation.conformal import ConformalSets, conformal_sets, conformal_threshold
+from lossgrad.evaluation.passes.conformal import ConformalSets, conformal_sets, conformal_threshold
 from lossgrad.evaluation.problems import FileError
 
 

@@ -1,6 +1,7 @@
 """`lossgrad evaluate`: its arguments, and from them to a printed result."""
 
 import argparse
+import dataclasses
 import time
 from typing import Any
 
@@ -19,18 +20,22 @@ from lossgrad.cli.options import (
     figures_of,
     positive,
     probability,
+    reading,
     take_pair,
 )
 from lossgrad.cli.outputs import check_outputs, show
-from lossgrad.cli.run import add_rows
+from lossgrad.cli.run import add_rows, progress_bar
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.formats import holds_both
 from lossgrad.evaluation.grouped import Grouped
+from lossgrad.evaluation.parts.ranking import Ranking
+from lossgrad.evaluation.passes.exact import exact_ranking
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.state import Evaluation
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
+_ONE_READ = "sample", "groups", "dask"  # what leaves no files, or no single ranking, to read again
 _EXAMPLES = """\
 examples:
   lossgrad evaluate --sample digits
@@ -100,6 +105,11 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("give LOGITS and TARGETS, or try --sample digits")
     elif arguments.targets is None and not holds_both(arguments.logits):
         parser.error("TARGETS is missing")
+    if arguments.exact:
+        if not arguments.ranking:
+            parser.error("--exact goes with --ranking")
+        if given := [name for name in _ONE_READ if getattr(arguments, name)]:
+            parser.error(f"--exact does not go with --{given[0]}")
     if arguments.task == "binary" and arguments.ignore_index is not None:
         parser.error("--ignore-index is for the multiclass task")
 
@@ -132,6 +142,23 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         raise FileError(job.targets, why)
     if arguments.state is not None:
         checkpoint.save(arguments.state, state)
+    if arguments.exact:
+        result = dataclasses.replace(
+            result, figures={**result.figures, "ranking": _exact(arguments)}
+        )
     done = job.rows - before
     speed = Speed(max(time.perf_counter() - start, 1e-9), done, job.bytes * done / max(job.rows, 1))
     show(arguments, result, speed, names, job.about, job.headline, job.footer)
+
+
+def _exact(arguments: argparse.Namespace) -> Ranking:
+    """Read the files again, a few times."""
+    with progress_bar() as progress:
+        return exact_ranking(
+            arguments.logits,
+            arguments.targets,
+            task=arguments.task,
+            sample_weight=arguments.sample_weight,
+            progress=progress,
+            **reading(arguments),
+        )

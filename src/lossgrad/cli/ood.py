@@ -6,7 +6,7 @@ from typing import Any, get_args
 from lossgrad.cli.options import add_json, add_reading, reading
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
-from lossgrad.evaluation.ood import Score, out_of_distribution
+from lossgrad.evaluation.passes.ood import Score, out_of_distribution
 from lossgrad.evaluation.problems import FileError
 
 
@@ -45,7 +45,8 @@ def _ood(arguments: argparse.Namespace) -> None:
         if not rows:
             raise FileError(path, "no row has a score")
     if arguments.json:
-        say(json_text(found.to_dict(), dict(zip(("inside", "outside"), files, strict=True)), None))
+        about = {"logits": arguments.inside, "outside_logits": arguments.outside}
+        say(json_text(found.to_dict(), about, None))
         return
     counts = f"{found.inside} inside, {found.outside} outside"
     left_out = f"  ({found.undefined} without a score)" if found.undefined else ""

@@ -13,7 +13,7 @@ _COLUMNS = {  # each a file, or a name beside the targets, of one value a row
 }
 
 FIGURES = {  # what an evaluation counts only if it is asked for
-    "ranking": "AUROC, average precision and FPR at 95 % TPR, by label or class",
+    "ranking": "AUROC, average precision and FPR at a TPR of 0.95, by label or class",
     "selection": "risk and coverage, and the AUROC of confidence",
     "quantiles": "quantiles of loss, confidence and entropy",
     "calibration": "calibration by equal mass and by class, and the Brier score's terms",
@@ -68,6 +68,7 @@ def add_figures(add: Any) -> None:
     """What is to be counted, too."""
     for name, text in FIGURES.items():
         add(f"--{name}", action="store_true", help=text)
+    add("--exact", action="store_true", help="with --ranking: read again until AUROC is exact")
 
 
 def figures_of(arguments: argparse.Namespace) -> list[str]:

@@ -66,8 +66,8 @@ def evaluate(
         rows of one cluster depend on each other, in ``Result.figures["clusters"]``.
     bytes : array_like, path or str, optional
         The bytes of each row's text, for ``Result.figures["bits_per_byte"]``.
-    figures : sequence of str
-        As in `Evaluation`.
+    figures : sequence of {"ranking", "selection", "quantiles", "calibration"}
+        What else is wanted, in `Result.figures`; as in `Evaluation`.
     strict : bool
         A row whose loss is nan is an error, not counted as undefined and left out.
     logits_key, targets_key : str, optional

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad._functions import softmax
 from lossgrad.evaluation.results import Task
-from lossgrad.softmax_family import softmax
 
 Block = dict[str, Any]  # arrays by what they are for, as a shard has them, the class axis last
 Doubles = NDArray[np.float64]

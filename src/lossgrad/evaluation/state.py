@@ -58,8 +58,10 @@ class Evaluation(Saved):
         Keep the confusion matrix up to so many classes: it takes 8 bytes times classes**2.
     worst : int
         Remember so many rows of largest loss ("multiclass").
-    figures : sequence of {"bits_per_byte", "clusters"}
-        What else is to be counted, at some cost in time and memory.
+    figures : sequence of str
+        What else is to be counted, at some cost in time and memory: "ranking" (AUROC, average
+        precision), "selection" (risk and coverage), "quantiles", "calibration" (by equal mass and
+        by class), and with columns of their own "bits_per_byte" and "clusters".
 
     Notes
     -----

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossgrad._core.environment import arithmetic
+from lossgrad._functions import softmax
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.feed import add_all
 from lossgrad.evaluation.histogram import PROBABILITIES, Histogram
-from lossgrad.evaluation.probe import Probe
+from lossgrad.evaluation.passes.probe import Probe
 from lossgrad.evaluation.results import plain, ratio
 from lossgrad.evaluation.seen import Seen
-from lossgrad.softmax_family import softmax
 
 Doubles = NDArray[np.float64]
 Method = Literal["lac", "aps"]

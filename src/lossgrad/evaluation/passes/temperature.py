@@ -19,14 +19,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lossgrad._functions import softmax
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.exact import UNITS, ExactSums
 from lossgrad.evaluation.feed import Progress, add_all
-from lossgrad.evaluation.probe import Passing, Probe
+from lossgrad.evaluation.passes.probe import Passing, Probe
 from lossgrad.evaluation.results import Result, Task, plain
 from lossgrad.evaluation.seen import Block, Seen
 from lossgrad.evaluation.share import Share
-from lossgrad.softmax_family import softmax
 
 Doubles = NDArray[np.float64]
 _RISE, _FALL, _CURVE, _FAR = range(4)  # groups of sums, for each b

@@ -1,0 +1,1 @@
+"""What takes passes of its own over the rows: temperature, conformal sets, data from elsewhere."""
