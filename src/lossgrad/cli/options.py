@@ -112,8 +112,13 @@ def add_outputs(add: Any, state: str) -> None:
     """Where the result goes; `state` says what the state is for."""
     add("--state", metavar="FILE", help=state)
     add("--class-names", metavar="FILE", help="names of the classes, one a line")
-    add("--report", metavar="FILE.html", help="write a report, one self-contained HTML file")
+    add_report(add)
     add_json(add)
+
+
+def add_report(add: Any) -> None:
+    """Where it goes."""
+    add("--report", metavar="FILE.html", help="write a report, one self-contained HTML file")
 
 
 def add_json(add: Any) -> None:

@@ -14,7 +14,7 @@ from lossgrad.evaluation.results import Result
 
 _CLASSES, _PAIRS = 100, 15  # as many are listed
 _CURVES: dict[str, Callable[[Any, Any], None]] = {
-    "ranking": curves.roc,
+    "ranking": curves.ranking,
     "selection": curves.risk_coverage,
 }
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lossgrad.evaluation.passes.temperature import Temperature
 from lossgrad.evaluation.report.body import Body, body
 from lossgrad.evaluation.report.elements import facts, images, section, table
 from lossgrad.evaluation.report.plots import confidences, plot, reliability
-from lossgrad.evaluation.temperature import Temperature
 
 _FIGURES = {
     "loss": "loss, nats",
