@@ -51,7 +51,7 @@ def _text(value: object) -> str:
 def facts(lines: Iterable[tuple[str, str]]) -> str:
     """A table of names and texts."""
     rows = (
-        f'<tr><th scope="row">{safe(name)}</th><td>{unbroken(" ".join(text.split()))}</td></tr>'
+        f'<tr><th scope="row">{safe(name)}</th><td>{unbroken(text)}</td></tr>'
         for name, text in lines
     )
     return _boxed("facts", "", rows)
