@@ -13,7 +13,8 @@
 
 #define WHOLE C_(0x1p60, 0x1p500)    /* the sum of all probabilities: none that counts is subnormal then */
 #define APART C_(0x1p60, 0x1p500)    /* such an a is taken by itself, as no product with a probability may overflow */
-#define NEAR 2                       /* up to here by polynomials */
+#define NEAR C_(1.25f, 1.25)         /* up to here by polynomials: beyond, far would lose more than by exp(-a) */
+#define MIDDLE_NEAR 2                /* and middle to here */
 #define SMALL C_(0.5f, 0.5)          /* and to here by shorter ones */
 #define FAR_SHIFT C_(0x1p16, 0x1p40) /* beyond it two S hold too little of a shift */
 enum { FORWARD_KL, REVERSE_KL, MIDDLE, BALANCE, DIVERGENCES };
@@ -64,7 +65,7 @@ INLINE bend near_bend(V a) {
     const V middle = fma_(w * w, horner(middle_c + 1, MIDDLE_DEGREE - 1, w), set1((S)0.125) * w);
     return (bend){near, fnma_(a, near, half - more), fnma_(set1((S)0.5) * less, middle, middle), less};
 }
-/* Beyond NEAR, where middle is log(2) / 2 - z (a + (1 + z) log(1 + z) / z - log 2) / 2 with z = exp(-a). */
+/* By z = exp(-a), where middle is log(2) / 2 - z (a + (1 + z) log(1 + z) / z - log 2) / 2. */
 INLINE bend far_bend(V a) {
     const unit u = {.magic = set1(MAGIC)};
     V z, x = -a, seen = set1(0);
@@ -78,8 +79,8 @@ INLINE bend bend_of(V a, int any_far) {
     if (!any_far) return n;
     const bend f = far_bend(a);
     const M is_far = lt_(set1(NEAR), a);
-    return (bend){select_(is_far, f.near, n.near), select_(is_far, f.far, n.far), select_(is_far, f.middle, n.middle),
-                  select_(is_far, f.less, n.less)};
+    return (bend){select_(is_far, f.near, n.near), select_(is_far, f.far, n.far),
+                  select_(lt_(set1(MIDDLE_NEAR), a), f.middle, n.middle), select_(is_far, f.less, n.less)};
 }
 
 /* Two rows under way. */
@@ -174,16 +175,19 @@ INLINE void add_any(const two_rows *r, V u, V p, V q, int any_far, V *t) {
 enum { ALL_SMALL, ALL_NEAR, ANY };
 INLINE void add_group(two_rows *r, const S *u, const S *p, const S *q, int lines, int kind) {
     for (int h = 0; h < VPER; h++) {
-        V t[DIVERGENCES][GROUP], one[DIVERGENCES], total[DIVERGENCES];
+        V sums[4][DIVERGENCES], *total = sums[3]; /* of 1, 2, 4 and 8 classes of a lane: its tree, a leaf at a time */
         UNROLL(8)
         for (int g = 0; g < GROUP; g++) {
             const int i = g * LANES + h * VL;
+            V one[DIVERGENCES];
             for (int d = 0; d < DIVERGENCES; d++) one[d] = set1(0);
             if (g < lines && kind == ALL_SMALL) add_small(r, ld(u + i), ld(p + i), ld(q + i), one);
             else if (g < lines) add_any(r, ld(u + i), ld(p + i), ld(q + i), kind == ANY, one);
-            for (int d = 0; d < DIVERGENCES; d++) t[d][g] = one[d];
+            int level = 0;
+            for (; g >> level & 1; level++)
+                for (int d = 0; d < DIVERGENCES; d++) one[d] = sums[level][d] + one[d];
+            for (int d = 0; d < DIVERGENCES; d++) sums[level][d] = one[d];
         }
-        for (int d = 0; d < DIVERGENCES; d++) total[d] = tree(t[d]);
         if (kind == ALL_SMALL) {
             total[MIDDLE] = set1((S)0.5) * total[MIDDLE];
             total[BALANCE] = set1((S)0.5) * (total[BALANCE] + (total[FORWARD_KL] - total[REVERSE_KL]));
@@ -196,12 +200,6 @@ INLINE void add_by_kind(two_rows *r, const S *u, const S *p, const S *q, int lin
     if (!any_(lt_(set1(SMALL), top))) add_group(r, u, p, q, lines, ALL_SMALL);
     else if (!any_(lt_(set1(NEAR), top))) add_group(r, u, p, q, lines, ALL_NEAR);
     else add_group(r, u, p, q, lines, ANY);
-}
-static NOINLINE void add_rest(two_rows *r, const S *u, ptrdiff_t at, ptrdiff_t n, V top) {
-    S p[GROUP * LANES] = {0}, q[GROUP * LANES] = {0};
-    memcpy(p, r->p + at, (size_t)n * sizeof(S));
-    memcpy(q, r->q + at, (size_t)n * sizeof(S));
-    add_by_kind(r, u, p, q, (int)((n + LANES - 1) / LANES), top);
 }
 static NOINLINE V take_apart_group(two_rows *r, ptrdiff_t at, ptrdiff_t n, S *u) {
     V top = set1(0);
@@ -218,7 +216,7 @@ static NOINLINE void add_classes(two_rows *r, ptrdiff_t n) {
         V top = k == GROUP * LANES ? ratios(r, at, GROUP * LANES, u, &all) : ratios(r, at, k, u, &all);
         if (any_(nlt_(all, set1(APART)))) top = take_apart_group(r, at, k, u);
         if (k == GROUP * LANES) add_by_kind(r, u, r->p + at, r->q + at, GROUP, top);
-        else add_rest(r, u, at, k, top);
+        else add_by_kind(r, u, r->p + at, r->q + at, (int)((k + LANES - 1) / LANES), top);
     }
 }
 
@@ -331,6 +329,12 @@ static void find_choices(const plan *p, pairs_batch *t, ptrdiff_t k) {
     else to->overlap[row] = overlap_of(x, y, n, to->top, (SU *)t->base.term[k], (SU *)(t->other_term + k * p->pitch));
 }
 
+/* A row's sums; its terms, and 0 past them to a whole line. */
+INLINE void sum_side(lg_batch *b, ptrdiff_t k, const S *x, int in_place, ptrdiff_t n, S *term, ptrdiff_t class) {
+    put_row(b, k, sum_row(x, in_place, n, term, NULL));
+    for (ptrdiff_t i = n; i % LANES; i++) term[i] = 0;
+    b->target[k] = (double)x[class];
+}
 static void pairs(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     const plan p = plan_of(j, end - begin);
     pairs_batch t;
@@ -340,10 +344,9 @@ static void pairs(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     ptrdiff_t look = begin;
     for (b->row = begin; next_batch(&p, b, &look, end); b->row += p.batch) {
         for (ptrdiff_t k = 0, many = b->many; k < many; k++) {
-            put_row(&b->of, k, sum_row(b->x[k], p.x_runs, p.n, b->term[k], NULL));
-            put_row(&t.other, k, sum_row(b->g[k], p.g_runs, p.n, t.other_term + k * p.pitch, NULL));
-            b->of.target[k] = (double)b->x[k][has_label(&p, &t, k) ? b->label[k] : 0];
-            t.other.target[k] = (double)b->g[k][has_label(&p, &t, k) ? b->label[k] : 0];
+            const ptrdiff_t class = has_label(&p, &t, k) ? (ptrdiff_t)b->label[k] : 0;
+            sum_side(&b->of, k, b->x[k], p.x_runs, p.n, b->term[k], class);
+            sum_side(&t.other, k, b->g[k], p.g_runs, p.n, t.other_term + k * p.pitch, class);
         }
         LG_NAME(finish)(&b->of, b->many);
         LG_NAME(finish)(&t.other, b->many);

@@ -362,8 +362,8 @@ static int add_kept_logits(lg_totals *t, piece *p) {
     return kind | add_common(t, p);
 }
 
-/* Copies targets: how many there are before one that is not in [0, 1]. */
-static ptrdiff_t take_targets(const lg_level *level, const lg_terms *terms, ptrdiff_t at, ptrdiff_t n, double *target) {
+/* Copies n targets. */
+static void read_targets(const lg_level *level, const lg_terms *terms, ptrdiff_t at, ptrdiff_t n, double *target) {
     const lg_view *from = &terms->rows.label;
     const int storage = terms->target_storage;
     int64_t whole[PIECE];
@@ -375,6 +375,18 @@ static ptrdiff_t take_targets(const lg_level *level, const lg_terms *terms, ptrd
         level->kernels[computed]->load(from->at + at * from->stride[0], from->stride[0], n, storage, whole);
         widen(whole, computed, n, target);
     }
+}
+
+/* Takes targets, and predicts -1 where one is left out: how many there are before one that is not in [0, 1]. */
+static ptrdiff_t take_targets(const lg_level *level, const lg_terms *terms, ptrdiff_t at, ptrdiff_t n, piece *p) {
+    const double ignored = (double)terms->rows.ignore_index;
+    double *target = p->right;
+    read_targets(level, terms, at, n, target);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const int left_out = target[i] != target[i] || target[i] == ignored;
+        p->predicted[i] = -left_out;
+        target[i] = left_out ? 0 : target[i];
+    }
     const double top = level->kernels[LG_F64]->top(target, n);
     ptrdiff_t good = top >= 0 && top <= 1 ? n : 0;
     while (good < n && target[good] >= 0 && target[good] <= 1) good++;
@@ -383,7 +395,6 @@ static ptrdiff_t take_targets(const lg_level *level, const lg_terms *terms, ptrd
 
 static void see_logits(const lg_level *level, int computed, const lg_terms *terms, ptrdiff_t at, piece *p) {
     double loss[PIECE];
-    memset(p->predicted, 0, sizeof p->predicted);
     memset(p->rank, 0, sizeof p->rank);
     lg_label_job job = terms->logits;
     job.x += at * lg_size(job.storage);
@@ -395,27 +406,25 @@ static void see_logits(const lg_level *level, int computed, const lg_terms *term
     job.outcome = p->outcome;
     level->kernels[computed]->labels(&job, 0, p->n);
     widen(loss, computed, p->n, p->loss);
+    for (ptrdiff_t i = 0; i < p->n; i++) p->loss[i] = p->predicted[i] < 0 ? 0 : p->loss[i]; /* whatever its logit */
 }
 
-/* Labels and weights, of which a row has one for all of its labels. */
+/* Labels and weights, of which a row has one for all of its labels, or one for each. */
 static void take_columns(const lg_totals *t, const lg_terms *terms, ptrdiff_t at, piece *p) {
-    ptrdiff_t row = at / t->classes, label = at % t->classes;
+    ptrdiff_t label = at % t->classes;
     p->weighted = p->divided = terms->weight != NULL;
     for (ptrdiff_t i = 0; i < p->n; i++) {
         p->row[i] = at + i;
         p->label[i] = label;
-        if (p->weighted) p->s[i] = p->sw[i] = terms->weight[row];
-        if (++label == t->classes) {
-            label = 0;
-            row++;
-        }
+        if (p->weighted) p->s[i] = p->sw[i] = terms->weight[(at + i) / terms->each];
+        if (++label == t->classes) label = 0;
     }
 }
 
 static lg_problem add_logit_piece(lg_totals *t, const lg_level *level, int computed, const lg_terms *terms,
                                   ptrdiff_t at, ptrdiff_t n) {
     piece p;
-    const ptrdiff_t good = p.n = take_targets(level, terms, at, n, p.right);
+    const ptrdiff_t good = p.n = take_targets(level, terms, at, n, &p);
     if (good) {
         see_logits(level, computed, terms, at, &p);
         take_columns(t, terms, at, &p);

@@ -54,12 +54,14 @@ typedef struct {
     lg_record record; /* of the terms that have a loss; without room nothing is recorded */
 } lg_totals;
 
-/* Rows to add, each with a label, or with a target in [0, 1] for each of its logits, which are a run. */
+/* Rows to add, each with a label, or with a target in [0, 1] for each of its logits, which are a run; a target that is
+ * NaN or rows.ignore_index leaves its logit out. */
 typedef struct {
     lg_rows_job rows;     /* x, label, label_type, ignore_index, weight, param, scratch */
     lg_label_job logits;  /* x, storage, limit */
     int target_storage;   /* of rows.label: -1 for integers of rows.label_type */
     const double *weight; /* one a row, finite and not negative; may be NULL */
+    ptrdiff_t each;       /* logits that share a weight: those of a row, or 1 */
     int strict;           /* a loss that is NaN is a problem */
 } lg_terms;
 

@@ -14,6 +14,7 @@ import numpy as np
 from calls import bits, calls
 
 import lossgrad
+from lossgrad.evaluation.pairs import pair_statistics
 from lossgrad.registry import OPS
 
 HERE = Path(__file__).parent
@@ -73,9 +74,13 @@ def _ml_dtypes():
     return ml_dtypes
 
 
+def _kind(dtype):
+    return _ml_dtypes().bfloat16 if dtype == "bfloat16" else np.dtype(dtype).type
+
+
 def cases(dtype, shapes=(*SHAPES, EXTREME_SHAPE)):
     """The calls that are digested, of all functions."""
-    kind = _ml_dtypes().bfloat16 if dtype == "bfloat16" else np.dtype(dtype).type
+    kind = _kind(dtype)
     made = []
     for shape, axis in shapes:
         # each from the first number on, so that one operation more or less changes no other's
@@ -86,16 +91,35 @@ def cases(dtype, shapes=(*SHAPES, EXTREME_SHAPE)):
     return made
 
 
+def update(own, found):
+    """Takes the bits of arrays into a hash."""
+    for a in found:
+        own.update(f"{a.dtype.name} {a.shape} ".encode())
+        b = bits(a)
+        own.update(b.astype(b.dtype.newbyteorder("<")).tobytes())
+
+
 def digests(calls, results):
     """{function: digest of its results in all calls}"""
     hashes = {}
     for call, found in zip(calls, results, strict=True):
-        own = hashes.setdefault(call.function, hashlib.sha256())
-        for a in found:
-            own.update(f"{a.dtype.name} {a.shape} ".encode())
-            b = bits(a)
-            own.update(b.astype(b.dtype.newbyteorder("<")).tobytes())
+        update(hashes.setdefault(call.function, hashlib.sha256()), found)
     return {name: own.hexdigest()[:16] for name, own in hashes.items()}
+
+
+def digest_of_pairs(dtype):
+    """The digest of two models' rows, nearly equal, otherwise and shifted, some of them masked."""
+    kind, own = _kind(dtype), hashlib.sha256()
+    for rows, classes in ((9, 7), (35, 40), (3, 1100)):
+        numbers = Numbers()
+        x, noise = numbers.normal((rows, classes)) * 4, numbers.normal((rows, classes))
+        z = x + noise * numbers.choice([2**-10, 0.25, 4, 64], (rows, 1))
+        z += numbers.choice([0, 0, 1.5, -300], (rows, 1))
+        for a in (x, z):
+            a[numbers.integers(0, 50, a.shape) == 0] = -np.inf
+        labels = numbers.integers(0, classes, rows)
+        update(own, pair_statistics(x.astype(kind), z.astype(kind), labels, top_k=3))
+    return own.hexdigest()[:16]
 
 
 def computed():
@@ -105,6 +129,7 @@ def computed():
         made = cases(dtype)
         for name, digest in digests(made, [call(lossgrad) for call in made]).items():
             found.setdefault(name, {})[dtype] = digest
+        found.setdefault("pair_statistics", {})[dtype] = digest_of_pairs(dtype)
     return found
 
 

@@ -23,11 +23,12 @@ def numbers(text):
 def test_script_prints_what_the_kernels_use():
     script = [sys.executable, str(CSRC / "tools" / "coefficients.py")]
     printed = numbers(subprocess.run(script, capture_output=True, text=True, check=True).stdout)
-    sources = (CSRC / "vmath.h").read_text(), (CSRC / "ops.h").read_text()
-    tables = re.findall(r"static const \w+ \w+\[\] = \{(.*?)\}", sources[0], re.S)
+    sources = [(CSRC / name).read_text() for name in ("vmath.h", "ops.h", "pairs.h")]
+    table = re.compile(r"static const \w+ \w+\[\] = \{(.*?)\}", re.S)
+    tables = [*table.findall(sources[0]), *table.findall(sources[2])]
     parts = re.findall(r"constant_\((.*?)\)", sources[1])
     ln2 = re.findall(r"#define L(?:OG2E|N2_\w+) (.*)", sources[0])
-    assert len(tables) == 14
+    assert len(tables) == 26
     assert len(parts) >= 4
     assert len(ln2) == 3
     missing = [numbers(text) - printed for text in (*tables, *parts, *ln2)]

@@ -71,7 +71,7 @@ ERRORS = [
     (TypeError, "x has dtype object", lambda lg: lg.softmax(X.astype(object))),
     (TypeError, "x has dtype <U1", lambda lg: lg.sigmoid(["a"])),
     (TypeError, "mask would be lost", lambda lg: lg.softmax(MASKED)),
-    (TypeError, "mask would be lost", lambda lg: lg.cross_entropy(X, np.ma.masked_array(Y))),
+    (TypeError, "mask would be lost", lambda lg: lg.cross_entropy(X, np.ma.masked_array(Y, True))),
     (
         ValueError,
         'must be "none", "mean" or "sum"',

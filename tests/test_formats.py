@@ -269,10 +269,6 @@ def test_a_single_array_needs_its_targets(tmp_path):
 def test_wrong_mixtures():
     with pytest.raises(TypeError, match="targets is missing"):
         evaluate(np.eye(3))
-    with pytest.raises(TypeError, match="targets is a ndarray where logits is a path"):
-        evaluate("x.npy", np.arange(3))
-    with pytest.raises(TypeError, match="sample_weight is a list where logits is a path"):
-        evaluate("x.npy", "y.npy", sample_weight=[1.0])
     with pytest.raises(TypeError, match="an item of 4"):
         evaluate([(1, 2, 3, 4)])
     with pytest.raises(ValueError, match="into the pairs"):
@@ -310,7 +306,7 @@ def test_rows_in_pieces_can_be_had_in_any_order():
 
 
 NOT_NUMBERS = {
-    "V2": (np.zeros((9, 2), "V2"), "bfloat16; save them with .astype(numpy.float32)"),
+    "V3": (np.zeros((9, 2), "V3"), "logits.npy has dtype |V3: numbers are needed"),
     "V0": (np.zeros((9, 2), "V0"), "logits.npy has dtype |V0: numbers are needed"),
     "record": (np.zeros((9, 2), [("a", "f4")]), "logits.npy has dtype [('a', '<f4')]: numbers"),
     "text": (np.full((9, 2), "a"), "logits.npy has dtype <U1: numbers are needed"),
@@ -329,11 +325,17 @@ def test_npz_members_that_are_no_numbers(tmp_path, save, name):
         evaluate(tmp_path / "a.npz")
 
 
-def test_bfloat16_that_numpy_saved(tmp_path, arrays):
-    x = arrays["logits"].astype(pytest.importorskip("ml_dtypes").bfloat16)
-    np.savez(tmp_path / "a.npz", **{**arrays, "logits": x})
-    with pytest.raises(FileError, match=r"logits.npy has dtype \|V2: .* such as bfloat16; save"):
-        evaluate(tmp_path / "a.npz")
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed, np.save])
+def test_bfloat16_that_numpy_saved(tmp_path, arrays, save):
+    x, y = arrays["logits"].astype(pytest.importorskip("ml_dtypes").bfloat16), arrays["targets"]
+    if save is np.save:
+        paths = tmp_path / "x.npy", tmp_path / "y.npy"
+        for path, array in zip(paths, (x, y), strict=True):
+            save(path, array)
+    else:
+        paths = (tmp_path / "a.npz",)
+        save(*paths, logits=x, targets=y)
+    assert evaluate(*paths) == evaluate(x, y)
 
 
 @pytest.mark.parametrize("name", ["logits", "targets"])
@@ -414,3 +416,239 @@ def test_pipes_are_never_read(tmp_path, arrays):
     os.mkfifo(tmp_path / "a.zarr" / "targets" / "c" / "1")
     with pytest.raises(FileError, match="chunk c/1 of targets is missing"):
         evaluate(tmp_path / "a.zarr")
+
+
+def test_stores_within_stores(tmp_path, arrays):
+    for format_ in ("zarr", "h5"):
+        path = tmp_path / f"a.{format_}"
+        inside = {f"val/{name}": array for name, array in arrays.items()}
+        WRITERS[format_](path, inside)
+        found = evaluate(path, logits_key="val/logits", targets_key="val/targets")
+        assert found == evaluate(arrays["logits"], arrays["targets"])
+        with pytest.raises(FileError, match="has no 'logits', only val/logits, val/targets"):
+            evaluate(path, logits_key="logits")
+
+
+@pytest.mark.parametrize("name", ["a.zarr.zip", "a.zarr"])
+def test_zipped_zarr_stores(tmp_path, arrays, name):
+    zarr = pytest.importorskip("zarr")
+    path = tmp_path / name
+    store = zarr.storage.ZipStore(tmp_path / "a.zip", mode="w")
+    write_zarr(store, arrays)
+    store.close()
+    (tmp_path / "a.zip").rename(path)
+    assert evaluate(path, block_bytes=900) == evaluate(arrays["logits"], arrays["targets"])
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "b.zarr.zip", "w") as part:
+        for member in whole.namelist():
+            if member != "logits/c/1/0":
+                part.writestr(member, whole.read(member))
+    with pytest.raises(FileError, match="chunk c/1/0 of logits is missing"):
+        evaluate(tmp_path / "b.zarr.zip")
+
+
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_tensors_in_columns(tmp_path, format_):
+    arrow = pytest.importorskip("pyarrow")
+    x = np.random.default_rng(7).standard_normal((200, 5, 3))
+    y = np.random.default_rng(8).integers(0, 5, (200, 3))
+    # One of them is stored with its axes in another order
+    stored = arrow.fixed_shape_tensor(arrow.float64(), [3, 5], permutation=[1, 0])
+    rows = x.transpose(0, 2, 1).reshape(200, 15).tolist()
+    flat = arrow.array(rows, arrow.list_(arrow.float64(), 15))
+    columns = {
+        "plain": arrow.FixedShapeTensorArray.from_numpy_ndarray(x),
+        "turned": arrow.ExtensionArray.from_storage(stored, flat),
+        "targets": arrow.FixedShapeTensorArray.from_numpy_ndarray(y),
+    }
+    table, path = arrow.table(columns), tmp_path / f"a.{format_}"
+    if format_ == "parquet":
+        pytest.importorskip("pyarrow.parquet").write_table(table, path, row_group_size=70)
+    else:
+        with pytest.importorskip("pyarrow.ipc").new_file(str(path), table.schema) as file:
+            file.write_table(table, max_chunksize=33)
+    for key in ("plain", "turned"):
+        assert evaluate(path, axis=1, logits_key=key, block_bytes=999) == evaluate(x, y, axis=1)
+
+
+# Tables: columns by name and pattern, texts, names
+
+
+def write_table(path, columns):
+    """Columns as lists, in a file of whatever kind its name says."""
+    arrow = pytest.importorskip("pyarrow")
+    table, name = arrow.table(columns), path.name
+    if name.endswith((".parquet", ".arrow")):
+        if name.endswith(".parquet"):
+            pytest.importorskip("pyarrow.parquet").write_table(table, path, row_group_size=70)
+        else:
+            with pytest.importorskip("pyarrow.ipc").new_file(str(path), table.schema) as file:
+                file.write_table(table, max_chunksize=33)
+        return
+    csv = pytest.importorskip("pyarrow.csv")
+    options = csv.WriteOptions(delimiter="\t" if ".tsv" in name else ",")
+    with arrow.output_stream(str(path)) as stream:  # compressed as its name says
+        csv.write_csv(table, stream, options)
+
+
+TABLES = ["parquet", "arrow", "csv", "csv.gz", "tsv", "tsv.gz"]
+NAMES = [f"k{k}" for k in (10, 9, 8, 7, 6, 5, 4, 3, 2)]
+tables = pytest.mark.parametrize("format_", TABLES)
+
+
+@pytest.fixture
+def columns(arrays):
+    x, y = arrays["logits"].astype(float), arrays["targets"]
+    scores = {f"prob_{name}": x[:, k] for k, name in enumerate(NAMES)}
+    return {"id": np.arange(500), **scores, "label": y, "name": [NAMES[k] for k in y]}
+
+
+@tables
+@pytest.mark.parametrize("block_bytes", [72, 7000, 1 << 22])
+def test_columns_by_a_pattern(tmp_path, arrays, columns, format_, block_bytes):
+    path = tmp_path / f"a.{format_}"
+    write_table(path, columns)
+    expected = evaluate(arrays["logits"].astype(float), arrays["targets"], worst=2)
+    keys = {"logits_key": "prob_*", "block_bytes": block_bytes}
+    found = evaluate(path, targets_key="label", **keys)
+    assert found.total == expected.total
+    assert evaluate(path, targets_key="name", **keys) == found  # as what the star stands for
+    with pytest.raises(FileError, match=r"has no 'score_\*', only id, label, name, prob_k10"):
+        evaluate(path, logits_key="score_*", targets_key="label")
+    with pytest.raises(FileError, match="name, one of 12 columns, holds no plain numbers"):
+        evaluate(path, logits_key="*", targets_key="label")
+    with pytest.raises(FileError, match="has no 'logits'"):
+        evaluate(path, targets_key="label")
+
+
+@tables
+def test_a_table_for_each(tmp_path, arrays, columns, format_, capsys):
+    paths = [tmp_path / f"{name}.{format_}" for name in "xy"]
+    write_table(paths[0], {k: v for k, v in columns.items() if k.startswith("prob_")})
+    write_table(paths[1], {"which": columns["label"]})
+    expected = evaluate(arrays["logits"].astype(float), arrays["targets"])
+    assert evaluate(*paths) == expected
+    assert evaluate(paths[0], arrays["targets"]) == expected
+    write_table(paths[1], {"which": [f"prob_{name}" for name in columns["name"]]})
+    assert evaluate(*paths) == expected
+    assert cli.main(["evaluate", *map(str, paths), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["loss"] == expected.loss
+    write_table(paths[1], {"which": [*columns["name"][:-1], "k11"]})
+    assert cli.main(["evaluate", *map(str, paths), "--logits-key", "prob_*"]) == 2
+    message = "row 499: label 'k11' is none of the class names"
+    assert capsys.readouterr().err.strip().endswith(f"y.{format_}: {message}")
+
+
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_dictionaries_of_names(tmp_path, arrays, columns, format_, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    write_table(tmp_path / f"y.{format_}", {"y": arrow.array(columns["name"]).dictionary_encode()})
+    np.save(tmp_path / "x.npy", arrays["logits"])
+    (tmp_path / "names").write_text("\n".join(NAMES))
+    expected = evaluate(arrays["logits"], arrays["targets"])
+    paths = tmp_path / "x.npy", tmp_path / f"y.{format_}"
+    assert evaluate(*paths, class_names=NAMES) == expected
+    options = ["--class-names", str(tmp_path / "names"), "--json"]
+    assert cli.main(["evaluate", *map(str, paths), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == expected.loss
+    assert cli.main(["evaluate", *map(str, paths)]) == 2
+    assert (
+        "names need class_names, the name of each class (--class-names)" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.csv.gz"])
+def test_texts_without_names(tmp_path, arrays, name):
+    x = arrays["logits"][:50]
+    np.savetxt(tmp_path / name, x, delimiter="\t" if "tsv" in name else ",")
+    assert evaluate(tmp_path / name, arrays["targets"][:50]).total == pytest.approx(
+        evaluate(x.astype(float), arrays["targets"][:50]).total, rel=1e-14
+    )
+
+
+def test_what_texts_may_hold(tmp_path):
+    pytest.importorskip("pyarrow.csv")
+    path = tmp_path / "x.csv"
+    many = "0,1\n" * 300_000  # more than what types are inferred from
+    path.write_text(f"a,b\n{many}0.5,nan\n-inf,2\n")
+    result = evaluate(path, np.zeros(300_002, int))
+    assert (result.rows, result.undefined, result.infinite) == (300_002, 1, 1)
+    for text, message in (
+        ("a,b\n1,2\n1,\n", "b has a null at row 1: fill or drop it"),
+        ("a,b\n1,2\n1,x\n", "a has type|b has type string|holds no plain numbers"),
+        ("a,b\n1,2\n1\n", r"cannot be read as a \.csv file: .*Expected 2 columns, got 1"),
+        ("a,b\n", "has no rows"),
+        ("", r"cannot be read as a \.csv file: Empty CSV file"),
+    ):
+        path.write_text(text)
+        with pytest.raises(FileError, match=message):
+            evaluate(path, np.zeros(2, int))
+
+
+# Archives of any two arrays
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_any_two_arrays(tmp_path, arrays, save):
+    x, y, path = arrays["logits"], arrays["targets"], tmp_path / "a.npz"
+    expected = evaluate(x, y)
+    for pair in ({"a": x, "b": y}, {"b": x, "a": y}):
+        save(path, **pair)
+        assert evaluate(path) == expected
+    save(path, x, y)
+    assert evaluate(path) == expected
+    save(path, a=x, b=np.eye(9, dtype=np.int8)[y])  # of one size: whole numbers are the labels
+    assert evaluate(path) == expected
+    for more in (
+        {"a": x, "b": x},
+        {"a": x, "b": y, "c": y},
+        {"targets": x, "b": y},
+        {"a": x, "b": 1},
+    ):
+        save(path, **more)
+        with pytest.raises(FileError, match="has no 'logits', only"):
+            evaluate(path)
+
+
+# PyTorch's own files
+
+
+def test_without_torch_other_formats_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "lossgrad.torch", raising=False)
+    path = tmp_path / "a.pt"
+    path.write_bytes(b"anything")
+    with pytest.raises(ImportError, match=r"safetensors.torch.save_file\(.*'a.safetensors'\)"):
+        evaluate(path)
+    assert cli.main(["evaluate", str(path)]) == 2
+    assert "safetensors.torch.save_file" in capsys.readouterr().err
+    with pytest.raises(FileError, match="no such file"):
+        evaluate(tmp_path / "b.pt")
+
+
+@pytest.mark.peers
+def test_tensors_of_torch(tmp_path, arrays):
+    torch = pytest.importorskip("torch")
+    x, y = (torch.from_numpy(a) for a in arrays.values())
+    expected = evaluate(*arrays.values())
+    for name, saved in (("a.pt", {"logits": x, "targets": y, "epoch": 3}), ("b.pth", (x, y))):
+        torch.save(saved, tmp_path / name)
+        assert evaluate(tmp_path / name) == expected
+    for name, saved in (("x.pt", x.bfloat16()), ("y.pt", y)):
+        torch.save(saved, tmp_path / name)
+    half = evaluate(x.bfloat16().float().numpy(), arrays["targets"])
+    assert evaluate(tmp_path / "x.pt", tmp_path / "y.pt") == half
+
+    torch.save({"logits": x, "targets": y, "model": Trap()}, tmp_path / "trap.pt")
+    with pytest.raises(FileError, match="holds more than tensors and plain containers"):
+        evaluate(tmp_path / "trap.pt")
+    (tmp_path / "c.pt").write_bytes((tmp_path / "x.pt").read_bytes()[:200])
+    with pytest.raises(FileError, match="cannot be read as tensors"):
+        evaluate(tmp_path / "c.pt", tmp_path / "y.pt")
+
+
+class Trap:
+    """What must never be unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("/proc/trap",)

@@ -1,4 +1,4 @@
-"""Derive the polynomial coefficients of ``vmath.h`` and print them as hex floats.
+"""Derive the polynomial coefficients of ``vmath.h`` and ``pairs.h`` and print them as hex floats.
 
 Each polynomial is the minimax one (Remez exchange at 200 bits) after a first coefficient that is
 Taylor's, all rounded to the working type; the error printed beside it is that

@@ -121,7 +121,7 @@ def _measure(
     """The sum of an op along the axis, exact before it is rounded."""
     classes = check.Classes(x, axis, "p")
     shape = classes.rows_shape()
-    result = check.output(out, shape, x.dtype, rows=True)
+    result = check.row_output(out, shape, x.dtype)
     sums = row_sums(name, x, other, classes, _per_log(base, x.dtype), num_threads)
     with arithmetic():
         if other is not None and not np.isfinite(sums).all():
@@ -196,7 +196,8 @@ def entropy(
     base : float, optional
         Base of the logarithm: None for nats, 2 for bits.
     out : ndarray, optional
-        Array of the result's shape and dtype to write to.
+        Array of the result's shape and dtype to write to; of half types also of float32, as the
+        result is computed.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 

@@ -132,7 +132,7 @@ def _loss_of_rows(
     loss: Any = None
     if value:
         losses_out = out if upstream is None else None
-        losses = check.output(losses_out, classes.rows_shape(), x.dtype, rows=True)
+        losses = check.row_output(losses_out, classes.rows_shape(), x.dtype)
         sums = row_sums(op, x, targets, classes, (), num_threads)
         with arithmetic():
             losses[...] = sums / terms * samples.of_rows(sums.shape)

@@ -61,7 +61,7 @@ def _norm(
     if norms is not None and number:
         loss = float(norms[0])
     elif norms is not None:
-        losses = check.output(None if upstream is not None else out, shape, x.dtype)
+        losses = check.row_output(None if upstream is not None else out, shape, x.dtype)
         with arithmetic():
             losses[...] = norms.reshape(shape)
         loss = check.finished(losses, None if upstream is not None else out)
@@ -96,7 +96,8 @@ def l2_norm(
     keepdims : bool, default False
         Keep reduced axes with length 1.
     out : ndarray, optional
-        With `axis`, array of the result's shape and dtype to write to.
+        With `axis`, array of the result's shape and dtype to write to; of half types also of
+        float32, as the norm is computed.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 

@@ -112,7 +112,7 @@ def _outputs(
         check.loss_out(out, reduction)
     if value and reduction == "none":
         rows = check.rows_shape(x.shape, axis)
-        losses = check.output(None if graded else out, rows, x.dtype, rows=True)
+        losses = check.row_output(None if graded else out, rows, x.dtype)
     return gradient, losses
 
 
@@ -217,7 +217,8 @@ def cross_entropy(
         The class axis; 1 for logits of shape (N, C, d1, ...). It has to be given where labels fit
         the last axis and the one before, beside those of the batch.
     out : ndarray, optional
-        With ``reduction="none"``, the array for the row losses.
+        With ``reduction="none"``, the array for the row losses, of the logits' dtype; of half types
+        also float32, as they are computed.
     lse : ndarray, optional
         Array of one value a row, float64 or of the logits' dtype, that is filled with the rows'
         log-sum-exp; `cross_entropy_backward` takes it to save a pass.
@@ -569,7 +570,8 @@ def nll_loss(
     weight, ignore_index, reduction, axis
         As in `cross_entropy`.
     out : ndarray, optional
-        With ``reduction="none"``, the array for the row losses.
+        With ``reduction="none"``, the array for the row losses, of the logits' dtype; of half types
+        also float32, as they are computed.
     sample_weight : array_like, optional
         As in `cross_entropy`.
     where : array_like of bool, optional

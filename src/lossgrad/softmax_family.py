@@ -296,7 +296,8 @@ def logsumexp(
         Which entries are read; broadcasts to the shape of `x`. The others are as if -inf: a row
         of none that are read gives -inf.
     out : ndarray, optional
-        Array of the shape and dtype of the result to write to.
+        Array of the shape and dtype of the result to write to; of half types also of float32, as
+        the result is computed.
     num_threads : int, optional
         As in `set_num_threads`, for this call.
 
@@ -332,7 +333,7 @@ def logsumexp(
     factor = check.element_weight(b, x.shape, x.dtype, "b")
     x = classes.read(x, -math.inf)
     factor = None if factor is None else classes.read(factor, 0)
-    result = check.output(out, classes.rows_shape(keepdims), x.dtype, rows=True)
+    result = check.row_output(out, classes.rows_shape(keepdims), x.dtype)
     of = OPS["logsumexp"], kernels.FORWARD, x, classes.axis
     kernels.softmax_like(*of, factor=factor, value=result, num_threads=num_threads)
     return check.finished(result, out)

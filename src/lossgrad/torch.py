@@ -61,6 +61,18 @@ def to_tensor(result: Any, like: Tensor) -> Tensor:
     return torch.from_numpy(array)
 
 
+def saved_arrays(path: Any) -> dict[str, Any]:
+    """The tensors in a file of `torch.save` as arrays: by name, by number, or one without either.
+
+    Only tensors and plain containers are read, never code (``weights_only=True``).
+    """
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(found, torch.Tensor):
+        return {"": to_array(found)}
+    named = found.items() if isinstance(found, dict) else enumerate(found)
+    return {str(k): to_array(one) for k, one in named if isinstance(one, torch.Tensor)}
+
+
 # ---- schemas ----
 
 

@@ -177,6 +177,7 @@ cdef extern from "totals.h":
     ctypedef struct lg_terms:
         lg_rows_job rows
         lg_label_job logits
+        Py_ssize_t each
         int target_storage
         const double *weight
         bint strict

@@ -219,6 +219,7 @@ class Totals:
         targets: NDArray[Any],
         weight: NDArray[np.float64] | None,
         limit: float,
+        ignore_index: int,
         strict: bool,
         begin: int,
         end: int,

@@ -52,13 +52,18 @@ cdef double *one_a_row(Rows *rows, object numbers) except? NULL:
     return <double *> &a[0] if a.shape[0] else NULL
 
 
+cdef int row_storage(ndarray values, int storage) except -1:
+    """How values of rows are stored: as the logits are, or as they are computed."""
+    return lg_computed(storage) if storage_of(values) == lg_computed(storage) else storage
+
+
 cdef int deliver_rows(Rows *rows, object out, object value, object num_threads) except -1:
     """Run, when all that is read is known: results of the logits' shape go to out, one a row to value; either may be None."""
     to = None if out is None else place_for(out, &rows.reads)
     to_value = None if value is None else place_for(value, &rows.reads)
     outs = None if to is None else grid(to, rows.axis, True, &rows.job.out, rows.shape, rows.storage, &rows.reads)
     values = None if to_value is None else row_grid(
-        to_value, True, &rows.job.value, rows.shape, rows.storage, &rows.reads)
+        to_value, True, &rows.job.value, rows.shape, row_storage(to_value, rows.storage), &rows.reads)
     run_rows(rows, num_threads)
     deliver(out, to)
     return deliver(value, to_value)

@@ -94,8 +94,9 @@ cdef class Totals:
         free(memory)
         return self.found(problem)
 
-    def add_logits(self, x, targets, const double[::1] weight, double limit, bint strict, Py_ssize_t begin, Py_ssize_t end):
-        """Add logits of the binary task, a run, with their targets: the first problem."""
+    def add_logits(self, x, targets, const double[::1] weight, double limit, int64_t ignore_index, bint strict,
+                   Py_ssize_t begin, Py_ssize_t end):
+        """Add logits of the binary task, a run, with their targets, and weights of rows or logits: the first problem."""
         cdef lg_terms terms
         cdef ndarray logits = x
         cdef Py_ssize_t n = PyArray_SIZE(logits)
@@ -107,12 +108,14 @@ cdef class Totals:
             return LG_FINE, 0
         terms.logits.x, terms.logits.storage, terms.logits.limit = PyArray_BYTES(logits), storage, limit
         terms.rows.inner, terms.weight, terms.strict, terms.target_storage = 1, NULL, strict, -1
+        terms.rows.ignore_index = ignore_index
+        terms.each = 1 if weight is not None and weight.shape[0] == n else self.totals.classes
         if PyArray_ISINTEGER(targets) or targets.dtype == bool:
             terms.rows.label_type = LG_U8 if targets.dtype == bool else label_type(targets)
         else:
             terms.target_storage = storage_of(targets)
         self.take_targets(targets, &terms, n)
-        self.take_weight(weight, &terms, n // self.totals.classes)
+        self.take_weight(weight, &terms, n // terms.each)
         self.make_room(end - begin)
         with nogil:
             problem = lg_add_logits(&self.totals, lg_active, lg_computed(storage), &terms, begin, end)

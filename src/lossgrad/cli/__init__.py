@@ -9,19 +9,21 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 import lossgrad
 from lossgrad.cli import calibrate, compare, conformal, evaluate, merge, ood
-from lossgrad.evaluation.problems import FileError, InputError, visible
+from lossgrad.evaluation.problems import FileError, InputError, InputWarning, visible
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     try:
         arguments, rest = _parser().parse_known_args(argv)
-        arguments.run(arguments, rest)
+        with _warnings_in_lines():
+            arguments.run(arguments, rest)
         sys.stdout.flush()  # here, where a failure can still be reported
     except KeyboardInterrupt as stop:
         return _fail(" ".join(["interrupted", *map(str, stop.args)]), 130)
@@ -36,6 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return _fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
     return 0
+
+
+@contextlib.contextmanager
+def _warnings_in_lines() -> Iterator[None]:
+    """Warnings about the data are lines on stderr; others stay as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        show = warnings.showwarning
+
+        def line(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, InputWarning):
+                print(f"lossgrad: warning: {visible(str(message))}", file=sys.stderr)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = line
+        yield
 
 
 def _drop_output() -> None:

@@ -10,6 +10,7 @@ from lossgrad.cli.options import (
     add_columns,
     add_dask,
     add_ignored,
+    add_input,
     add_outputs,
     add_reading,
     columns,
@@ -23,6 +24,7 @@ from lossgrad.evaluation.comparison import Comparison
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.grouped import Grouped
 from lossgrad.evaluation.problems import FileError
+from lossgrad.evaluation.reading import Reading
 
 _EXAMPLES = """\
 examples:
@@ -61,6 +63,7 @@ def add_to(commands: Any) -> None:
         add(f"--{name}-key", metavar="NAME", help=f"array or column in {name.upper()}")
     add_columns(add, "--bytes")
     add_ignored(add)
+    add_input(add)
     add_reading(add)
     add_dask(add)
     add("--top-k", type=whole, default=5, metavar="K", help="first choices compared (default: 5)")
@@ -76,12 +79,13 @@ def _file_job(arguments: argparse.Namespace) -> Job:
     }
     keys = {"logits": arguments.base_key, "other": arguments.other_key}
     keys["targets"] = arguments.targets_key
-    return file_job(files, keys, "multiclass", arguments.axis)
+    reading = Reading(input=arguments.input)
+    return file_job(files, keys, "multiclass", arguments.axis, reading)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
     state: Any = Comparison(
-        ignore_index=-100 if arguments.ignore_index is None else arguments.ignore_index,
+        ignore_index=arguments.ignore_index,
         top_k=arguments.top_k,
         worst=WORST,
         figures=["clusters"] if arguments.clusters is not None else [],
@@ -89,7 +93,8 @@ def _compare(arguments: argparse.Namespace) -> None:
     if arguments.groups is not None:
         state = Grouped(state)
     job = _file_job(arguments)
-    names = check_outputs(arguments, job.classes)
+    names = check_outputs(arguments, job.classes) or job.class_names
+    job.name_classes(names)
     start = time.perf_counter()
     state, before = add_rows(job, state, arguments)
     result = state.result()

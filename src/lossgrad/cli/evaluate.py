@@ -11,6 +11,7 @@ from lossgrad.cli.options import (
     add_dask,
     add_figures,
     add_ignored,
+    add_input,
     add_outputs,
     add_pair,
     add_reading,
@@ -32,6 +33,7 @@ from lossgrad.evaluation.grouped import Grouped
 from lossgrad.evaluation.parts.ranking import Ranking
 from lossgrad.evaluation.passes.exact import exact_ranking
 from lossgrad.evaluation.problems import FileError
+from lossgrad.evaluation.reading import Reading
 from lossgrad.evaluation.state import Evaluation
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
@@ -55,8 +57,9 @@ def add_to(commands: Any) -> None:
         help="everything about saved predictions in one read",
         description="Loss, accuracy, calibration and more of the logits in one file against the\n"
         "targets in another, or in the same. Files are .npy, .npz, .safetensors, .zarr,\n"
-        ".h5, .parquet or .arrow, of any size: they are read once, in blocks. Quoted\n"
-        "patterns ('logits-*.npy') name shards, which are matched in sorted order.",
+        ".h5, .parquet, .arrow, .csv, .tsv or .pt, of any size: they are read once, in\n"
+        "blocks. Quoted patterns ('logits-*.npy') name shards, which are matched in the\n"
+        "order of the numbers in their names.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -83,6 +86,7 @@ def add_to(commands: Any) -> None:
     )
     add_figures(add)
     add_ignored(add)
+    add_input(add)
     add_reading(add)
     add_dask(add)
     add_top_k(add)
@@ -97,6 +101,8 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             parser.error("--sample digits is multiclass, its classes on the last axis")
         if arguments.dask is not None:
             parser.error("--sample digits needs no cluster")
+        if arguments.input != "logits":
+            parser.error("--sample digits gives logits")
         if given := [use for use, column in columns(arguments).items() if column is not None]:
             parser.error(f"--sample digits has no {given[0]}")
     elif arguments.save is not None:
@@ -110,21 +116,19 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
             parser.error("--exact goes with --ranking")
         if given := [name for name in _ONE_READ if getattr(arguments, name)]:
             parser.error(f"--exact does not go with --{given[0]}")
-    if arguments.task == "binary" and arguments.ignore_index is not None:
-        parser.error("--ignore-index is for the multiclass task")
 
 
 def _file_job(arguments: argparse.Namespace) -> Job:
     files = {"logits": arguments.logits, "targets": arguments.targets, **columns(arguments)}
     keys = {"logits": arguments.logits_key, "targets": arguments.targets_key}
-    return file_job(files, keys, arguments.task, arguments.axis)
+    return file_job(files, keys, arguments.task, arguments.axis, Reading(input=arguments.input))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad evaluate`."""
     state: Any = Evaluation(
         arguments.task,
-        ignore_index=-100 if arguments.ignore_index is None else arguments.ignore_index,
+        ignore_index=arguments.ignore_index,
         bins=arguments.bins,
         threshold=arguments.threshold,
         worst=WORST if arguments.task == "multiclass" else 0,
@@ -133,7 +137,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.groups is not None:
         state = Grouped(state)
     job = sample_job(arguments.save) if arguments.sample else _file_job(arguments)
-    names = check_outputs(arguments, job.classes)
+    names = check_outputs(arguments, job.classes) or job.class_names
+    job.name_classes(names)
     start = time.perf_counter()
     state, before = add_rows(job, state, arguments)
     result = state.result()

@@ -2,14 +2,15 @@
 
 import shlex
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossgrad import sample
+from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard
-from lossgrad.evaluation.shards import find_shards
+from lossgrad.evaluation.shards import FileShards, find_shards
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,32 @@ class Job:
     headline: str = ""
     footer: str = ""
 
+    @property
+    def class_names(self) -> list[str] | None:
+        """What a table calls its classes."""
+        found = self.shards.reading.class_names if isinstance(self.shards, FileShards) else None
+        return None if found is None else [*found]
 
-def file_job(files: dict[str, Any], keys: dict[str, str | None], task: Task, axis: int) -> Job:
+    def name_classes(self, names: Sequence[str] | None) -> None:
+        """Say what classes are called where labels are names."""
+        if isinstance(self.shards, FileShards):
+            self.shards.reading = replace(self.shards.reading, class_names=names)
+
+
+def file_job(
+    files: dict[str, Any],
+    keys: dict[str, str | None],
+    task: Task,
+    axis: int,
+    reading: Reading = LOGITS,
+) -> Job:
     """What is in files, named by what they are for, as `find_shards` has them."""
     shards = find_shards(files, keys)
+    shards.reading = reading
     rows = shards.check_shapes(task, axis)
     about: dict[str, object] = {use: name for use, name in files.items() if name is not None}
+    if reading.input != "logits":
+        about["input"] = reading.input
     first = shards.files[0]
     if "targets" in first:
         about.setdefault("targets", about["logits"])

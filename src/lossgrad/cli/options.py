@@ -1,9 +1,10 @@
 """Arguments that several commands take."""
 
 import argparse
-from typing import Any
+from typing import Any, get_args
 
 from lossgrad._kernels.defaults import LAST_AXIS
+from lossgrad.evaluation.probabilities import Input
 
 _COLUMNS = {  # each a file, or a name beside the targets, of one value a row
     "--sample-weight": "a weight for each row, or a mask",
@@ -23,8 +24,17 @@ FIGURES = {  # what an evaluation counts only if it is asked for
 def add_pair(add: Any) -> None:
     """Logits and targets."""
     add("logits", nargs="?", metavar="LOGITS", help="logits: (rows, classes)")
-    add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
-    add("--logits-key", metavar="NAME", help="array or column in LOGITS (default: logits)")
+    add(
+        "targets",
+        nargs="?",
+        metavar="TARGETS",
+        help="labels: whole numbers or names, (rows,) or (rows, 1), or one-hot",
+    )
+    add(
+        "--logits-key",
+        metavar="NAME",
+        help="array or column in LOGITS, or columns: 'prob_*' (default: logits)",
+    )
     add("--targets-key", metavar="NAME", help="array or column in TARGETS (default: targets)")
 
 
@@ -90,9 +100,25 @@ def add_reading(add: Any) -> None:
     )
 
 
+def add_input(add: Any) -> None:
+    """What stands for logits."""
+    add(
+        "--input",
+        choices=get_args(Input),
+        default="logits",
+        help="what logits are given as (default: logits)",
+    )
+
+
 def add_ignored(add: Any) -> None:
     """Which rows are left out."""
-    add("--ignore-index", type=int, metavar="N", help="label of rows to skip (default: -100)")
+    add(
+        "--ignore-index",
+        type=int,
+        default=-100,
+        metavar="N",
+        help="label of rows to skip; binary: target of labels to skip, as nan is (default: -100)",
+    )
 
 
 def add_dask(add: Any) -> None:
@@ -111,7 +137,11 @@ def reading(arguments: argparse.Namespace) -> dict[str, Any]:
 def add_outputs(add: Any, state: str) -> None:
     """Where the result goes; `state` says what the state is for."""
     add("--state", metavar="FILE", help=state)
-    add("--class-names", metavar="FILE", help="names of the classes, one a line")
+    add(
+        "--class-names",
+        metavar="FILE",
+        help="names of the classes, one a line; also those of labels",
+    )
     add_report(add)
     add_json(add)
 

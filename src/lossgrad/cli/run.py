@@ -67,7 +67,9 @@ def _identity(job: Job, state: State, arguments: argparse.Namespace) -> tuple[st
     named: Any = job.targets
     rows = [job.rows]
     if isinstance(job.shards, FileShards):
-        named, rows = job.shards.fingerprint(), job.shards.rows
+        reading = job.shards.reading
+        named = [job.shards.fingerprint(), reading.input, reading.class_names]
+        rows = job.shards.rows
     blocks = BLOCK_BYTES, MEMORY_BYTES, BLOCK_FIGURES  # in which the position counts
     return checkpoint.digest([named, state.options(), arguments.axis, blocks]), rows
 

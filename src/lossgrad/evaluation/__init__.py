@@ -3,6 +3,7 @@
 from .comparison import Comparison, ComparisonResult, Estimate, Pair
 from .grouped import Grouped
 from .problems import DtypeError, FileError, InputError, LabelError
+from .reading import Reading
 from .results import Average, Result, Task, WorstRow
 from .state import Evaluation
 
@@ -18,6 +19,7 @@ __all__ = [
     "InputError",
     "LabelError",
     "Pair",
+    "Reading",
     "Result",
     "Task",
     "WorstRow",

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from lossgrad._core.extras import need
+from lossgrad._kernels.defaults import LAST_AXIS
+from lossgrad.evaluation.given import as_arrays
 from lossgrad.evaluation.problems import FileError, InputError
+from lossgrad.evaluation.reading import Reading
 from lossgrad.evaluation.shard import WIDE, Shard
 from lossgrad.evaluation.shards import FileShards
 from lossgrad.evaluation.states import State
@@ -23,29 +26,35 @@ _FAN_IN = 8
 _PIECE_BYTES = 256 << 20  # of logits for one task
 
 
-def add_arrays(state: State, given: dict[str, Any], *, axis: int, strict: bool) -> None:
+def add_arrays(
+    state: State, given: dict[str, Any], reading: Reading, *, axis: int, strict: bool
+) -> None:
     """Add dask arrays, on the scheduler that dask is set to (a distributed client, if one is)."""
     array, dask = need("dask.array", "dask", "a dask array"), need("dask", "dask", "a dask array")
-    arrays = {use: array.asarray(one) for use, one in given.items()}
+    arrays = {
+        use: one if isinstance(one, array.Array) else array.from_array(one, chunks=-1)
+        for use, one in as_arrays(given, axis).items()
+    }
     if any(math.isnan(size) for one in arrays.values() for size in one.shape):
         raise InputError("logits", "chunks of unknown size: call compute_chunk_sizes() first")
     shapes = {use: _Shape(one) for use, one in arrays.items()}
     Shard(shapes).oriented(state.task, axis)
     logits = arrays["logits"]
-    wide = [use for use in arrays if use in WIDE[state.task]]
-    for use in wide:
-        one = arrays[use]
-        arrays[use] = one[..., None] if logits.ndim == 1 else array.moveaxis(one, axis, -1)
+    for use, one in arrays.items():
+        if one.ndim == logits.ndim > 1:
+            arrays[use] = array.moveaxis(one, axis, -1)
+        elif use in WIDE[state.task]:
+            arrays[use] = one[..., None] if one.ndim < max(2, logits.ndim) else one
     logits = arrays["logits"].rechunk({-1: -1})
     batch = logits.chunks[:-1]
     blocks = {
-        use: one.rechunk(logits.chunks if use in wide else batch).to_delayed().ravel()
+        use: one.rechunk((*batch, *one.shape[len(batch) :])).to_delayed().ravel()
         for use, one in arrays.items()
     }
     one = dask.delayed(_state_of_block, pure=False)
     empty, shape = state.empty(), logits.shape[:-1]
     pieces = [
-        one(empty, dict(zip(blocks, block, strict=True)), start, shape, strict)
+        one(empty, dict(zip(blocks, block, strict=True)), reading, start, shape, strict)
         for start, *block in zip(_starts(batch), *blocks.values(), strict=True)
     ]
     state.merge(_tree(dask.delayed(_merged), pieces, empty).compute())
@@ -68,12 +77,13 @@ def _starts(chunks: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
 def _state_of_block(
     empty: State,
     block: dict[str, Any],
+    reading: Reading,
     start: tuple[int, ...],
     shape: tuple[int, ...],
     strict: bool,
 ) -> State:
     state = empty.empty()
-    shard = Shard({use: np.asarray(one) for use, one in block.items()}, first_row=0)
+    shard = Shard(as_arrays(block, LAST_AXIS), first_row=0, reading=reading)
     try:
         walk(state, [shard], strict=strict)
     except InputError as error:

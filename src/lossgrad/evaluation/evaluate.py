@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.feed import Progress, add_all
 from lossgrad.evaluation.grouped import Grouped
+from lossgrad.evaluation.probabilities import Input
+from lossgrad.evaluation.reading import Reading
 from lossgrad.evaluation.results import Result, Task
 from lossgrad.evaluation.state import Evaluation
 
@@ -31,6 +33,8 @@ def evaluate(
     confusion_limit: int = 256,
     worst: int = 0,
     strict: bool = False,
+    input: Input = "logits",
+    class_names: Sequence[str] | None = None,
     logits_key: str | None = None,
     targets_key: str | None = None,
     num_threads: int | None = None,
@@ -45,19 +49,22 @@ def evaluate(
     logits : array_like, path, list of paths, dask array, or iterable of pairs
         Two dimensions or more, one of which is that of the classes; one dimension will do for
         the binary task. Memory maps, open HDF5 data sets and zarr arrays are read in blocks and
-        never as a whole. A path may be a glob pattern, whose files are taken in sorted order.
+        never as a whole. A path may be a glob pattern, whose files are taken in the order of the
+        numbers in their names.
         Without `targets`: a file that holds both, or an iterable of ``(logits, targets)`` or
         ``(logits, targets, sample_weight)`` blocks.
     targets : array_like, path, list of paths or dask array, optional
-        "multiclass": integer labels, of the logits' shape without `axis`. "binary": numbers
-        between 0 and 1, of the logits' shape.
+        "multiclass": labels, of the logits' shape without `axis`, or with a length of 1 there:
+        whole numbers, or names; or one-hot, of the logits' shape. "binary": numbers between 0 and
+        1, of the logits' shape; NaN and `ignore_index` are labels that are not known. Arrays and
+        paths may stand beside each other.
     task, ignore_index, weight, label_smoothing, bins, threshold, confusion_limit, worst
         As in `Evaluation`.
     axis : int
         The axis of the classes, or of a row's labels.
     sample_weight : array_like, path or str, optional
-        A finite weight >= 0 for each row: a mask, say. Of files this is a file, too, or the name
-        of an array or column beside the targets.
+        A finite weight >= 0 for each row: a mask, say; of the binary task, or for each logit. Of
+        files this is a file, too, or the name of an array or column beside the targets.
     groups : array_like, path or str, optional
         A whole number or a text for each row (its domain, its subject): every figure is also given
         for each group, in `Result.groups`.
@@ -70,6 +77,11 @@ def evaluate(
         What else is wanted, in `Result.figures`; as in `Evaluation`.
     strict : bool
         A row whose loss is nan is an error, not counted as undefined and left out.
+    input : {"logits", "log-probabilities", "probabilities"}
+        What `logits` holds. The probabilities of a row must sum to 1 within the rounding of their
+        type, and are normalised; those of the binary task are for themselves.
+    class_names : sequence of str, optional
+        The name of each class, for labels that are names. Tables bring those of their columns.
     logits_key, targets_key : str, optional
         The name in files that hold several arrays or columns; by default "logits" and "targets".
     num_threads : int, optional
@@ -129,6 +141,7 @@ def evaluate(
         state,
         {"logits": logits, "targets": targets, **columns},
         {"logits": logits_key, "targets": targets_key},
+        Reading(class_names, input),
         axis=axis,
         strict=strict,
         num_threads=num_threads,

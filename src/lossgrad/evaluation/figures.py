@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lossgrad.evaluation.results import Result
+from lossgrad.evaluation import tallies
+from lossgrad.evaluation.results import Result, error_of
 
 
 @dataclass(frozen=True)
@@ -47,31 +48,14 @@ def group_table(result: Any) -> tuple[list[str], list[list[str]]]:
 
 @figures.register
 def _(result: Result, top_k: Sequence[int] = ()) -> list[tuple[str, str]]:
-    multiclass = result.task == "multiclass"
-    error = f" {error_of(result.loss_error)}".rstrip()
+    of = "" if result.task == "multiclass" else "labels "
+    ignored = f"  ({result.ignored} {of}ignored)" if result.ignored else ""
     lines = [
-        ("rows", f"{result.rows}" + (f"  ({result.ignored} ignored)" if result.ignored else "")),
-        ("classes" if multiclass else "labels", f"{result.classes}"),
-        ("loss", f"{result.loss:.6g}{error} nats  ({result.loss_bits:.6g} bits)"),
-    ]
-    if multiclass:
-        lines.append(("perplexity", f"{result.perplexity:.6g}"))
-    lines.append(
-        ("accuracy", f"{100 * result.accuracy:.2f} %  ({result.correct} of {result.terms})")
-    )
-    if multiclass:
-        lines += [(f"top {k}", f"{100 * result.top_k(k):.2f} %") for k in top_k]
-    macro, weighted = result.macro.f1, result.weighted.f1
-    lines += [
-        ("F1", f"{macro:.4f} macro, {weighted:.4f} weighted"),
-        ("Brier", f"{result.brier:.6g}"),
-        ("calibration", f"{result.ece:.4f} expected, {result.mce:.4f} maximum error"),
-        ("entropy", f"{result.entropy:.6g} nats"),
+        ("rows", f"{result.rows}{ignored}"),
+        ("classes" if result.task == "multiclass" else "labels", f"{result.classes}"),
+        *tallies.lines(result, top_k),
     ]
     lines += [line for found in result.figures.values() for line in found.lines()]
-    if result.confusion is not None:
-        beyond = f"{result.matthews_corrcoef:.4f} Matthews, {result.cohen_kappa:.4f} kappa"
-        lines.append(("agreement", f"{beyond}, {result.balanced_accuracy:.4f} balanced accuracy"))
     if result.infinite:
         lines.append(("infinite", f"{result.infinite} of {result.terms} losses"))
     if result.undefined:
@@ -108,11 +92,6 @@ def worst_first(groups: dict[Any, Any], figure: Callable[[Any], float]) -> list[
         return -math.inf if math.isnan(found) else found
 
     return sorted(groups.items(), key=badness, reverse=True)
-
-
-def error_of(error: float) -> str:
-    """A standard error, if there is one."""
-    return "" if math.isnan(error) else f"\N{PLUS-MINUS SIGN} {error:.2g}"
 
 
 def worst_classes(result: Result) -> list[int]:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad.evaluation import frame
 from lossgrad.evaluation.keys import Key, checked_keys, distinct
 from lossgrad.evaluation.problems import InputError
+from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Block
 from lossgrad.evaluation.states import Saved, kind, restore
@@ -54,6 +55,12 @@ class Grouped(Saved):
         return task
 
     @property
+    def ignore_index(self) -> int:
+        """The label of what is left out."""
+        label: int = self._like.ignore_index
+        return label
+
+    @property
     def classes(self) -> int | None:
         """Classes; not known before the first rows."""
         return next((state.classes for state in self._of.values()), None)
@@ -75,6 +82,7 @@ class Grouped(Saved):
         self,
         *arrays: ArrayLike | None,
         groups: ArrayLike,
+        reading: Reading = LOGITS,
         strict: bool = False,
         source: str = "",
         first_row: int | None = None,
@@ -85,7 +93,7 @@ class Grouped(Saved):
         first = self.rows if first_row is None else first_row
         share = self.share()
         share.add(
-            {**block, "groups": groups, **columns},
+            reading.given({**block, "groups": groups, **columns}, self.task, self.ignore_index),
             strict=strict,
             source=source,
             number=first.__add__,

@@ -18,12 +18,12 @@ def check_totals(
     """Counts of rows and terms against each other, and the sums of weights."""
     for name, count in counts.items():
         check_range(name, count, 0)
-    each = classes or 0 if binary else 1
-    left = (counts["rows"] - counts["ignored"]) * each - counts["undefined"]
+    each = classes or 0 if binary else 1  # rows are ignored, or labels of the binary task
+    left = counts["rows"] * each - counts["ignored"] - counts["undefined"]
     most = max(counts["correct"], counts["infinite"])
     if left != counts["terms"] or most > left:
         raise ValueError(f"counts that no rows have: {counts}")
-    if (classes is None and counts["rows"]) or (binary and counts["ignored"]):
+    if classes is None and counts["rows"]:
         raise ValueError(f"counts of rows that such an evaluation never saw: {counts}")
     if len({tallies[name].units() for name in _ALIKE[binary] if name in tallies}) > 1:
         raise ValueError("sums of the same weights that differ")

@@ -30,6 +30,10 @@ def visible(text: str, but: str = "") -> str:
     )
 
 
+class InputWarning(UserWarning):
+    """Logits that seem to be something else."""
+
+
 class InputError(ValueError):
     """Logits or targets that cannot be evaluated.
 

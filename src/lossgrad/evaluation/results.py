@@ -315,6 +315,11 @@ def standard_error(squares: Sequence[int], total: int, divisor: int, units: int,
         return math.inf
 
 
+def error_of(error: float) -> str:
+    """The text of a standard error, if there is one."""
+    return "" if math.isnan(error) else f"\N{PLUS-MINUS SIGN} {error:.2g}"
+
+
 def ratio(a: float, b: float) -> float:
     """a / b; nan where there is nothing to divide by."""
     return a / b if b else math.nan

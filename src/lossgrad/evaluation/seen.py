@@ -21,7 +21,7 @@ class Rows(NamedTuple):
     task: Task
     logits: NDArray[Any]  # (rows, classes)
     targets: NDArray[Any]
-    weight: Doubles | None
+    weight: Doubles | None  # one a row, or a target
     class_weight: Doubles | None
     columns: dict[str, NDArray[Any]]  # what else there is of each row
 
@@ -67,7 +67,10 @@ class Seen:
     @property
     def weight(self) -> Doubles | None:
         """The sample weight of each term, if there are any."""
-        return None if self.rows.weight is None else self.rows.weight[self.row]
+        s = self.rows.weight
+        if s is None:
+            return None
+        return s[self.term if len(s) == len(self.rows.targets) else self.row]
 
     @property
     def divisor(self) -> Doubles:

@@ -12,6 +12,7 @@ from lossgrad._core.arguments import is_ambiguous, which_axis
 from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.formats.file_array import Buffer, FileArray, Index, Shape
 from lossgrad.evaluation.problems import FileError, InputError
+from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Task
 
 WIDE: dict[Task, frozenset[str]] = {  # what has the class axis
@@ -37,6 +38,8 @@ class Shard:
     names: dict[str, str] | None = None
     first_row: int | None = None
     check: Callable[[], None] = _nothing  # called after each block has been read
+    reading: Reading = LOGITS
+    start: int = 0  # the first row in arrays that have no name, of which this is a part
 
     @property
     def logits(self) -> Any:
@@ -48,28 +51,30 @@ class Shard:
         row = error.row
         if row is not None and index is not None:
             row = _shift(row, index)
+        name = (self.names or {}).get(error.source)
+        if name is None and row:
+            row = (self.start + row[0], *row[1:])
         error = type(error)(error.source, error.problem, row)
-        return error if self.names is None else FileError(self.names[error.source], error.detail)
+        return error if name is None else FileError(name, error.detail)
 
     def oriented(self, task: Task, axis: int) -> "Shard":
         """Check the shapes against each other, and move the class axis to the end (views)."""
         arrays = {use: array for use, array in self.arrays.items() if array is not None}
         try:
-            where = class_axis(arrays["logits"], arrays.get("targets"), task, axis)
-            shape = tuple(arrays["logits"].shape)
-            for use in arrays.keys() & WIDE[task]:
-                if tuple(arrays[use].shape) != shape:
-                    raise InputError(
-                        use, f"shape {arrays[use].shape} differs from the logits' {shape}"
-                    )
-                arrays[use] = _moved(arrays[use], where)
-            rows = arrays["logits"].shape[:-1]
-            for use in arrays.keys() - WIDE[task]:
-                if use != "targets" and tuple(arrays[use].shape) != rows:
-                    raise InputError(use, f"shape {arrays[use].shape}: {rows} is needed")
+            logits = arrays["logits"]
+            where = class_axis(logits, arrays.get("targets"), task, axis)
+            placed = {
+                use: _placed(use, array, tuple(logits.shape), task, where)
+                for use, array in arrays.items()
+            }
         except InputError as error:
             raise self.blame(error) from None
-        return replace(self, arrays=arrays)
+        reading = self.reading.of_table(getattr(logits, "names", None))
+        return replace(self, arrays=placed, reading=reading)
+
+    def look(self, task: Task) -> None:
+        """Warn if oriented logits seem to be something else: see `Reading.look`."""
+        self.reading.look(self.logits, task)
 
     def row_number(self, index: Index) -> int | None:
         """The number of a block's first row in the shard, in C order, from `first_row`."""
@@ -145,11 +150,8 @@ def class_axis(logits: Any, targets: Any, task: Task, axis: int) -> int | None:
     """Check the shapes against each other: the class axis, None of one label a row."""
     shape = tuple(logits.shape)
     given = None if targets is None else tuple(targets.shape)
-    if task == "binary":
-        if given not in (None, shape):
-            raise InputError("targets", f"shape {given} differs from the logits' {shape}")
-        if len(shape) == 1:
-            return None
+    if task == "binary" and len(shape) == 1:
+        return None
     if len(shape) < 2:
         swapped = "; are the two swapped?" if given and len(given) > len(shape) else ""
         raise InputError("logits", f"shape {shape} is not (rows, classes){swapped}")
@@ -158,11 +160,30 @@ def class_axis(logits: Any, targets: Any, task: Task, axis: int) -> int | None:
     if task == "multiclass" and given is not None:
         if axis is LAST_AXIS and is_ambiguous(shape, given):
             raise InputError("logits", f"shape {shape} {which_axis(shape)}")
-        if given != _without(shape, axis):
+        if given not in (_without(shape, axis), _column(shape, axis), shape):
             raise InputError("targets", _shape_problem(shape, given, axis))
     if shape[axis] == 0:
         raise InputError("logits", f"shape {shape} has no classes")
     return axis % len(shape)
+
+
+def _placed(use: str, array: Any, logits: Shape, task: Task, where: int | None) -> Any:
+    """An array as blocks have it: a value for each row, or with the class axis the last."""
+    shape, column = tuple(array.shape), logits if where is None else _column(logits, where)
+    rows = logits if where is None else _without(logits, where)
+    if use in WIDE[task]:
+        if shape == logits:
+            return _moved(array, where)
+        if use == "targets" and column == logits and shape == rows:
+            return _moved(array, None)
+        if use == "targets" and where is None and shape == (*logits, 1):
+            return array
+        raise InputError(use, f"shape {shape} differs from the logits' {logits}")
+    if shape == rows:
+        return array
+    if use == "targets" or (task == "binary" and use == "sample_weight" and shape == logits):
+        return _moved(array, where)
+    raise InputError(use, f"shape {shape}: {rows} is needed")
 
 
 def _moved(array: Any, axis: int | None) -> Any:
@@ -176,14 +197,15 @@ def _without(shape: Shape, axis: int) -> Shape:
     return shape[:axis] + shape[axis + 1 :]
 
 
+def _column(shape: Shape, axis: int) -> Shape:
+    axis %= len(shape)
+    return (*shape[:axis], 1, *shape[axis + 1 :])
+
+
 def _shape_problem(logits: Shape, targets: Shape, axis: int) -> str:
     problem = f"shape {targets} where logits of shape {logits} need {_without(logits, axis)}"
     fits = [i for i in range(len(logits)) if _without(logits, i) == targets]
-    if fits:
-        return f"{problem}; it fits axis {fits[0]}"
-    if targets == logits:
-        return f"{problem}; targets of the logits' own shape are for the binary task"
-    return problem
+    return f"{problem}; it fits axis {fits[0]}" if fits else problem
 
 
 def rows_of(shard: Shard) -> int:

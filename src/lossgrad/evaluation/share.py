@@ -70,13 +70,14 @@ class Share:
         number : callable
             What a row of the block is called there.
         """
-        x, t = (native(np.asarray(block[name])) for name in ("logits", "targets"))
+        x, t = (native(np.asarray(block[use])) for use in ("logits", "targets"))
         self._state._check_shapes(x.shape, t.shape)
         if x.size == 0:
             return
         classes, s = x.shape[-1], block.get("sample_weight")
         if s is not None:
-            s = finite_weights(s, "sample_weight", x.shape[:-1]).reshape(-1)
+            each = self._state.task == "binary" and np.shape(s) == x.shape  # one a logit
+            s = finite_weights(s, "sample_weight", x.shape if each else x.shape[:-1]).reshape(-1)
         _check_targets(t, self._state.task)
         try:
             matrix = check.floating(x, "logits").reshape(-1, classes)
@@ -207,7 +208,7 @@ def finite_weights(
     values: ArrayLike, name: str, shape: tuple[int, ...] | None
 ) -> NDArray[np.float64]:
     """Finite weights >= 0; without a shape, one for each class."""
-    array = np.asarray(values)
+    array = check.as_array(values, name)
     if array.dtype.kind not in "biuf":
         raise DtypeError("sample_weight", f"{name} has dtype {array.dtype}, not numbers")
     array = array.astype(np.float64)

@@ -5,31 +5,28 @@ order or the tree of merges. Rows are added to a `Share` of an evaluation, which
 is well: `update` makes one for its rows, the walk over whole arrays (`walk`) one for each thread.
 """
 
-import math
 import operator
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from lossgrad._core import arguments as check
 from lossgrad._core.environment import arithmetic_within
-from lossgrad.evaluation import frame
-from lossgrad.evaluation.exact import UNITS, ExactSums
+from lossgrad.evaluation import frame, tallies
+from lossgrad.evaluation.exact import ExactSums
 from lossgrad.evaluation.parts import Part, new_parts
 from lossgrad.evaluation.possible import badness, check_range, check_totals, check_worst
 from lossgrad.evaluation.problems import InputError
-from lossgrad.evaluation.results import Result, Task, WorstRow, means, ratio, standard_error
-from lossgrad.evaluation.scale import common_shift
+from lossgrad.evaluation.reading import LOGITS, Reading
+from lossgrad.evaluation.results import Result, Task, WorstRow
 from lossgrad.evaluation.share import Share, finite_weights
 from lossgrad.evaluation.states import Saved, kind
-from lossgrad.evaluation.totals import BRIER, COUNTERS, DIVISOR, ENTROPY, SCALARS, SQUARES
+from lossgrad.evaluation.totals import COUNTERS
 
 MAGIC = b"lossgrad-evaluation\n"
 _BINS = 1 << 20
-_LOSS_BINS = 64
 _COUNTERS = ("rows", *COUNTERS)
 
 
@@ -45,7 +42,7 @@ class Evaluation(Saved):
         logit. "binary" (and multi-label): targets between 0 and 1, of the logits' shape; the
         prediction is probability > `threshold`, right when it equals target > 0.5.
     ignore_index : int
-        The label of rows to leave out ("multiclass").
+        The label of rows to leave out; of the binary task a target, as NaN is, of logits.
     weight : array_like, optional
         A weight for each class, as in `cross_entropy` ("multiclass"). Only the loss knows it.
     label_smoothing : float
@@ -109,8 +106,8 @@ class Evaluation(Saved):
                 f"label_smoothing is {label_smoothing} and threshold {threshold}: "
                 "[0, 1] and (0, 1) are possible"
             )
-        if task == "binary" and (weight is not None or label_smoothing):
-            raise ValueError("weight and label_smoothing are for the multiclass task")
+        if task == "binary" and (weight is not None or label_smoothing or worst):
+            raise ValueError("weight, label_smoothing and worst are for the multiclass task")
         self.task = task
         self.ignore_index = check.ignored_label(ignore_index)
         self.weight = None if weight is None else finite_weights(weight, "weight", None)
@@ -134,6 +131,7 @@ class Evaluation(Saved):
         targets: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        reading: Reading = LOGITS,
         strict: bool = False,
         source: str = "",
         first_row: int | None = None,
@@ -146,7 +144,9 @@ class Evaluation(Saved):
         logits, targets : array_like
             As in `evaluate`, the class axis last.
         sample_weight : array_like, optional
-            A finite weight >= 0 for each row.
+            A finite weight >= 0 for each row; or, of the binary task, for each logit.
+        reading : Reading
+            What the arrays hold, if not logits and integer labels.
         strict : bool
             A row whose loss is nan is an error, not counted as undefined and left out.
         source, first_row : str, int
@@ -164,7 +164,8 @@ class Evaluation(Saved):
         first = self._counts["rows"] if first_row is None else operator.index(first_row)
         if first < 0:
             raise ValueError(f"first_row is {first}, not 0 or more")
-        block = {"logits": logits, "targets": targets, "sample_weight": sample_weight, **columns}
+        given = {"logits": logits, "targets": targets, "sample_weight": sample_weight, **columns}
+        block = reading.given(given, self.task, self.ignore_index)
         share.add(block, strict=strict, source=source, number=first.__add__)
         self.merge(share.state())
 
@@ -212,15 +213,8 @@ class Evaluation(Saved):
         return self._classes
 
     def _sizes(self, classes: int) -> dict[str, int]:
-        sizes = dict.fromkeys(("support", "predicted", "hits", "loss"), classes)
-        if self.task == "binary":
-            sizes["seen"] = classes
-        else:
-            sizes["ranks"] = classes
-            if classes <= self.confusion_limit:
-                sizes["confusion"] = classes * classes
-        sizes |= dict.fromkeys(("bin_weight", "bin_confidence", "bin_right"), self.bins)
-        return sizes | {"loss_histogram": _LOSS_BINS, "scalars": len(SCALARS)}
+        """How many exact sums there are of each name."""
+        return tallies.sizes(self, classes)
 
     # ---- merging, saving ----
 
@@ -336,60 +330,14 @@ class Evaluation(Saved):
 
     def result(self) -> Result:
         """The figures so far."""
-        classes = self._classes or 0
-        tallies = self._tallies or {k: ExactSums(n) for k, n in self._sizes(classes).items()}
-        values = {name: tally.values() for name, tally in tallies.items()}
-        weight = tallies["bin_weight"].total()
-        by = common_shift(weight)  # quotients of sums that are near the ends of the range
-        near = {name: tally.values(by) for name, tally in tallies.items()} if by else values
-        summed = ("loss", "bin_weight", "bin_confidence", "support", "predicted", "hits")
-        sums = {name: tallies[name].total(by) for name in summed}
-        scalars, bins, over = near["scalars"], near["bin_weight"], sums["bin_weight"] or math.nan
-        confidence = means(near["bin_confidence"], bins)
-        accuracy = means(near["bin_right"], bins)
-        gaps = np.abs(confidence - accuracy)[bins > 0]
-        binary = self.task == "binary"
-        right = sums["hits"]
-        if binary:
-            right = sums["bin_weight"] - sums["support"] - sums["predicted"] + 2.0 * right
         return Result(
             task=self.task,
-            classes=classes,
+            classes=self._classes or 0,
             **self._counts,  # type: ignore[arg-type]
-            loss=ratio(sums["loss"], float(scalars[DIVISOR])),
-            total=tallies["loss"].total(),
-            divisor=float(values["scalars"][DIVISOR]),
-            weight=weight,
-            loss_error=self._loss_error(tallies["scalars"], tallies["loss"]),
-            accuracy=right / over,
-            entropy=float(scalars[ENTROPY]) / over,
-            confidence=sums["bin_confidence"] / over,
-            brier=float(scalars[BRIER]) / over,
-            ece=float(gaps @ bins[bins > 0]) / over,
-            mce=float(gaps.max()) if gaps.size else math.nan,
-            bin_edges=np.linspace(0.0, 1.0, self.bins + 1),
-            bin_weight=values["bin_weight"],
-            bin_confidence=confidence,
-            bin_accuracy=accuracy,
-            support=values["support"],
-            predicted=values["predicted"],
-            hits=values["hits"],
-            class_loss=means(near["loss"], near["seen" if binary else "support"]),
-            ranks=values.get("ranks"),
-            confusion=(
-                values["confusion"].reshape(classes, classes) if "confusion" in values else None
-            ),
-            loss_histogram=values["loss_histogram"],
+            **tallies.fields(self),
             worst=tuple(self._worst),
             figures={name: part.result() for name, part in self._parts.items()},
         )
-
-    def _loss_error(self, scalars: ExactSums, losses: ExactSums) -> float:
-        if scalars.infinite:
-            return math.nan
-        squares = [scalars.units(group) for group in SQUARES]
-        total, divisor = losses.units(), scalars.units(DIVISOR)
-        return standard_error(squares, total, divisor, UNITS, self._counts["terms"])
 
 
 def _hexed(value: Any) -> Any:

@@ -25,6 +25,10 @@ class State(Protocol):
         """Whether rows have one label, or a target for each logit."""
 
     @property
+    def ignore_index(self) -> int:
+        """The label of what is left out."""
+
+    @property
     def classes(self) -> int | None:
         """Classes; not known before the first rows."""
 

@@ -59,7 +59,14 @@ class Totals:
         targets = np.require(targets, targets.dtype.newbyteorder("="), "A")
         if of.task == "binary":
             limit = math.log(of.threshold / (1.0 - of.threshold))
-            options = np.ascontiguousarray(x).reshape(-1), targets, s, limit, strict
+            options = (
+                np.ascontiguousarray(x).reshape(-1),
+                targets,
+                s,
+                limit,
+                of.ignore_index,
+                strict,
+            )
             return partial(self._totals.add_logits, *options)
         of_rows = kernels.Targets(
             labels=targets,

@@ -60,11 +60,12 @@ class Work:
     after: Position
     places: dict[str, tuple[Any, Index]]  # where its arrays are
 
-    def add(self, share: Share, buffers: dict[str, Buffer], strict: bool) -> None:
-        """Read the block and add it."""
+    def add(self, state: State, share: Share, buffers: dict[str, Buffer], strict: bool) -> None:
+        """Read the block and add it to a share of the state."""
         try:
             block = {name: read(*place, buffers[name]) for name, place in self.places.items()}
             self.shard.check()
+            block = self.shard.reading.block(block, state.task, state.ignore_index)
             first = self.shard.row_number(self.index) or 0
             share.add(block, strict=strict, source=self.shard.source, number=first.__add__)
         except InputError as error:
@@ -239,7 +240,7 @@ class _Team:
             share, buffers = self._shares.pop()
         except IndexError:
             share, buffers = self.state.share(lambda: self._stopped), defaultdict(Buffer)
-        work.add(share, buffers, self._strict)
+        work.add(self.state, share, buffers, self._strict)
         self._shares.append((share, buffers))
 
     def settle(self) -> None:

@@ -114,9 +114,9 @@ def _sums(
 ) -> Array:
     unit, x = _log_of_base(base), arrays[0]
     classes = check.Classes(x, axis, "p")
-    result = check.output(out, classes.rows_shape(), x.dtype)
+    result = check.row_output(out, classes.rows_shape(), x.dtype)
     rows = [flatten(classes.merged(a), classes.axis) for a in arrays]
-    values = np.empty(len(rows[0]), x.dtype)
+    values = np.empty(len(rows[0]), result.dtype)
     with np.errstate(all="ignore"):
         for part in blocks(*rows[0].shape):
             values[part] = total_of(term(*(doubles(a[part]) for a in rows)), unit)

@@ -176,12 +176,12 @@ def _loss_of_rows(
             )
             losses = np.where(False if left_out is None else left_out, 0, losses)
             sums = sum_first(doubles(flatten(classes.merged(losses), classes.axis)))
+            if upstream is None:
+                result = check.row_output(out, shape, x.dtype)
+                result[...] = sums.reshape(shape)
+                return check.finished(result, out), None
             loss = sums.reshape(shape).astype(x.dtype)
-    if upstream is None:
-        result = check.output(out, shape, x.dtype)
-        result[...] = loss
-        return check.finished(result, out), None
-    if not value:
+    elif upstream is not None:
         g = np.asarray(check.upstream(upstream, "none", shape, x.dtype))
         g = g.reshape(classes.rows_shape(keepdims=True))
     g = np.broadcast_to(g, x.shape)

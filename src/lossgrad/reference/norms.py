@@ -77,7 +77,7 @@ def _norm(
             check.norm_out(out)
             loss = float(norm.rounded()[0])
         elif value:
-            result = check.output(out, shape, x.dtype)
+            result = check.row_output(out, shape, x.dtype)
             result[...] = norm.rounded().reshape(shape)
             loss = check.finished(result, out)
     return loss, gradient

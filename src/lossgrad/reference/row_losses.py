@@ -146,7 +146,7 @@ def _cross_entropy(
     factor = 1.0 if grad is None else check.upstream(grad, reduction, shape, dtype)
     if not slope:
         check.loss_out(out, reduction)
-    result = check.output(out, x.shape if slope else shape, dtype)
+    result = _result(out, x, shape, slope)
     saved = check.lse_output(lse, shape, dtype) if value else check.lse_input(lse, shape, dtype)
 
     mask, entries = check.loss_mask(where, x.shape, axis)
@@ -183,6 +183,11 @@ def _cross_entropy(
         check.finished(saved, lse)
     losses = (losses * samples).reshape(shape)
     return _delivered(losses, slopes, result, reduction, divisor, axis, entries, out)
+
+
+def _result(out: Array | None, x: Array, rows: tuple[int, ...], slope: bool) -> Array:
+    """Where the gradient goes, or the rows' losses."""
+    return check.output(out, x.shape, x.dtype) if slope else check.row_output(out, rows, x.dtype)
 
 
 def _delivered(
@@ -349,7 +354,7 @@ def _nll_loss(
     x = check.filled(x, entries, -np.inf)
     kept = np.flatnonzero(check.check_labels(labels, classes, ignore_index, samples))
     at = kept, labels.reshape(-1)[kept].astype(np.intp)
-    result = check.output(out, x.shape if slope else shape, dtype)
+    result = _result(out, x, shape, slope)
 
     w = np.ones(len(kept)) if weights is None else weights.astype(np.float64)[at[1]]
     rows, losses = flatten(x, axis), np.zeros(math.prod(shape))

@@ -427,9 +427,9 @@ def logsumexp(
     classes = check.Classes(x, axis, where=where)
     weights = check.element_weight(b, x.shape, x.dtype, "b")
     weights = None if weights is None else classes.read(weights, 0)
-    result = check.output(out, classes.rows_shape(keepdims), x.dtype)
+    result = check.row_output(out, classes.rows_shape(keepdims), x.dtype)
     rows = flatten(classes.read(x, -np.inf), classes.axis)
-    values = np.empty(len(rows), x.dtype)
+    values = np.empty(len(rows), result.dtype)
     for part in blocks(*rows.shape):
         block = doubles(rows[part])
         if weights is None:

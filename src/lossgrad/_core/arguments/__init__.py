@@ -6,6 +6,7 @@ in about a microsecond; the most usual calls do not come here (``plain_`` in ``_
 """
 
 from .classes import *  # noqa: F403
+from .containers import *  # noqa: F403
 from .dtypes import *  # noqa: F403
 from .masks import *  # noqa: F403
 from .options import *  # noqa: F403

@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .dtypes import Array
+from .containers import Array
 from .masks import broadcast_mask, clear, filled
 from .outputs import finished, fitting, output
 from .shapes import Axis, Shape, axis_index, class_axis, rows_shape

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final, NoReturn
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..environment import arithmetic
+from .containers import Array, as_array
 
-Array = NDArray[Any]
 # What may be given and comes back. bfloat16 (of ml_dtypes) is known by its name alone.
 SUPPORTED: Final = ("float16", "bfloat16", "float32", "float64")
 FLOAT32: Final = np.dtype(np.float32)
@@ -73,23 +73,6 @@ def _promoted(a: Array, b: Array, name: str, other_name: str) -> tuple[Array, Ar
     return converted(a, dtype, name), converted(b, dtype, other_name)
 
 
-def is_container(x: Any) -> bool:
-    """Whether NumPy's ufuncs give back what it is, not an array alone."""
-    return type(x) is not np.ndarray and getattr(x, "__array_ufunc__", None) is not None
-
-
-def as_array(x: Any, name: str) -> Array:
-    if type(x) is np.ndarray:
-        return x
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array, whose mask would be lost: pass {name}.filled(value) instead"
-        )
-    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
-        return np.from_dlpack(x)
-    return np.asarray(x)
-
-
 def cast(a: Array, dtype: np.dtype[Any]) -> Array:
     """A copy in another type, made in pieces: Python answers signals between them."""
     if a.size <= _PIECE:
@@ -115,10 +98,10 @@ def plain(a: Array) -> Array:
 
 
 def _unsupported(name: str, dtype: np.dtype[Any]) -> NoReturn:
-    raise TypeError(
-        f"{name} has dtype {dtype}, which is not supported: "
-        f"use {', '.join(SUPPORTED)}, or integers or bools, which are converted"
-    )
+    use = f"use {', '.join(SUPPORTED)}, or integers or bools, which are converted"
+    if dtype.kind == "V" and dtype.names is None and dtype.itemsize == 2:
+        use = f"if numpy.save wrote it of bfloat16, use {name}.view(ml_dtypes.bfloat16)"
+    raise TypeError(f"{name} has dtype {dtype}, which is not supported: {use}")
 
 
 def computed(dtype: np.dtype[Any]) -> np.dtype[Any]:

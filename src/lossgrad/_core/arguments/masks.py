@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .dtypes import Array
+from .containers import Array, as_array
 from .shapes import Shape, rows_shape
 
 
 def _mask(where: ArrayLike) -> Array:
-    a = np.asarray(where)
+    a = as_array(where, "where")
     if a.dtype != np.bool_:
         raise TypeError(f"where has dtype {a.dtype}: use bools, True for what is read")
     return a

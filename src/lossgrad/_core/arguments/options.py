@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from ..environment import arithmetic
 from .classes import Classes
-from .dtypes import FLOAT64, Array, computed, converted, floating
+from .containers import Array
+from .dtypes import FLOAT64, computed, converted, floating
 from .shapes import Shape, same_shape
 
 REDUCTIONS: Final = ("none", "mean", "sum")

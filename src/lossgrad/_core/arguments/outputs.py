@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .dtypes import FLOAT64, Array, as_array, plain
+from .containers import Array, as_array
+from .dtypes import FLOAT64, computed, plain
 from .shapes import Shape, grid, same_shape
 
 
@@ -35,6 +36,16 @@ def output(
     ):
         return np.empty(shape, dtype)
     return plain
+
+
+def row_output(out: Array | None, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """The same for one value a row, which `out` may take as it is computed: half types as float32.
+
+    Rounded to bfloat16, a loss has three digits, and those of many rows are compared and added up.
+    """
+    if out is not None and getattr(out, "dtype", None) == computed(dtype):
+        dtype = computed(dtype)
+    return output(out, shape, dtype, rows=True)
 
 
 def fitting(out: Array, shape: Shape, dtype: np.dtype[Any], name: str) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import kernels
 from ..environment import arithmetic
-from .dtypes import Array
+from .containers import Array
 
 
 def probabilities(a: Array, name: str, num_threads: int | None = None) -> Array:

@@ -11,7 +11,7 @@ from numpy.exceptions import AxisError
 from numpy.typing import ArrayLike
 
 from ..._kernels.defaults import LAST_AXIS
-from .dtypes import Array
+from .containers import Array
 
 Shape = tuple[int, ...]
 Axis = int | tuple[int, ...] | None

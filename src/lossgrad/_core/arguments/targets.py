@@ -7,7 +7,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dtypes import SUPPORTED, Array, as_array, computed, computed_alike, converted, plain, promoted
+from .containers import Array, as_array
+from .dtypes import SUPPORTED, computed, computed_alike, converted, plain, promoted
 from .options import IGNORE_INDEX
 from .shapes import Shape, rows_shape, same_shape
 

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from ..environment import arithmetic
 from .classes import Classes
-from .dtypes import FLOAT32, FLOAT64, Array, computed, computed_alike, converted
+from .containers import Array
+from .dtypes import FLOAT32, FLOAT64, computed, computed_alike, converted
 from .masks import filled
 from .ranges import within
 from .shapes import Shape, axis_index, same_shape

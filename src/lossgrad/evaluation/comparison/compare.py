@@ -8,6 +8,8 @@ from lossgrad.evaluation.comparison.results import ComparisonResult
 from lossgrad.evaluation.comparison.state import Comparison
 from lossgrad.evaluation.feed import Progress, add_all
 from lossgrad.evaluation.grouped import Grouped
+from lossgrad.evaluation.probabilities import Input
+from lossgrad.evaluation.reading import Reading
 
 
 def compare(
@@ -23,6 +25,8 @@ def compare(
     figures: Sequence[str] = (),
     top_k: int = 5,
     worst: int = 0,
+    input: Input = "logits",
+    class_names: Sequence[str] | None = None,
     strict: bool = False,
     base_key: str | None = None,
     other_key: str | None = None,
@@ -40,12 +44,12 @@ def compare(
         Logits of one shape and of any two types, as in `evaluate`. A file of `base` may be one of
         llama.cpp's (.kld), which holds the targets, too.
     targets : array_like, path, list of paths or dask array, optional
-        Integer labels; without them only what the models say of each other is found.
+        Labels as in `evaluate`; without them only what the models say of each other is found.
     axis : int
         The axis of the classes.
     ignore_index, top_k, worst, figures
         As in `Comparison`.
-    sample_weight, groups, clusters, strict, num_threads, block_bytes, progress
+    sample_weight, groups, clusters, input, class_names, strict, num_threads, block_bytes, progress
         As in `evaluate`.
     base_key, other_key, targets_key : str, optional
         The names in files that hold several arrays or columns.
@@ -86,6 +90,7 @@ def compare(
             "clusters": clusters,
         },
         {"logits": base_key, "other": other_key, "targets": targets_key},
+        Reading(class_names, input),
         axis=axis,
         strict=strict,
         num_threads=num_threads,

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from lossgrad.evaluation.comparison.results import ComparisonResult, Estimate
-from lossgrad.evaluation.figures import error_of, figures, group_table, worst_first
+from lossgrad.evaluation.figures import figures, group_table, worst_first
+from lossgrad.evaluation.results import error_of
 
 
 @figures.register

@@ -20,6 +20,7 @@ from lossgrad.evaluation.histogram import Histogram, Magnitudes, Scale, Signed
 from lossgrad.evaluation.pairs import PairStatistics
 from lossgrad.evaluation.possible import check_range
 from lossgrad.evaluation.problems import InputError
+from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.states import Saved, kind
 
@@ -122,6 +123,7 @@ class Comparison(Saved):
         targets: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
+        reading: Reading = LOGITS,
         strict: bool = False,
         source: str = "",
         first_row: int | None = None,
@@ -135,6 +137,8 @@ class Comparison(Saved):
             As in `compare`, the class axis last.
         sample_weight : array_like, optional
             A finite weight >= 0 for each row.
+        reading : Reading
+            What the arrays hold, if not logits and integer labels.
         strict : bool
             A row that is undefined is an error, not counted and left out.
         source, first_row : str, int
@@ -150,10 +154,11 @@ class Comparison(Saved):
         first = self._counts["rows"] if first_row is None else operator.index(first_row)
         if first < 0:
             raise ValueError(f"first_row is {first}, not 0 or more")
-        given = (base, other, targets, sample_weight)
+        arrays = (base, other, targets, sample_weight)
+        given = {**dict(zip(self.positional, arrays, strict=True)), **columns}
         share = self.share()
         share.add(
-            {**dict(zip(self.positional, given, strict=True)), **columns},
+            reading.given(given, self.task, self.ignore_index),
             strict=strict,
             source=source,
             number=first.__add__,

@@ -1,23 +1,24 @@
 """Opening columns of Arrow files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lossgrad._core.extras import need
-from lossgrad.evaluation.formats.columns import column_rows, list_width
-from lossgrad.evaluation.formats.guard import as_file_errors, choose, reading
+from lossgrad.evaluation.formats.choice import Choice
+from lossgrad.evaluation.formats.columns import Table
+from lossgrad.evaluation.formats.guard import as_file_errors, reading
 
 
-def open_arrow(path: Path, key: str | None, usual: str) -> Any:
-    """A column of an Arrow file."""
+def open_arrow(path: Path, choice: Choice) -> Any:
+    """Columns of an Arrow file."""
     arrow = need("pyarrow", "arrow", "an Arrow file")
     ipc = need("pyarrow.ipc", "arrow", "an Arrow file")
 
-    def batches() -> Iterator[Any]:
+    def batches(names: Sequence[str], rows: int) -> Iterator[Any]:
         with arrow.OSFile(str(path)) as stream, ipc.open_file(stream) as file:
             for number in range(file.num_record_batches):
-                yield file.get_batch(number).column(column)
+                yield file.get_batch(number)
 
     with (
         reading(path),
@@ -25,10 +26,6 @@ def open_arrow(path: Path, key: str | None, usual: str) -> Any:
         arrow.OSFile(str(path)) as stream,
         ipc.open_file(stream) as file,
     ):
-        schema = file.schema
-        column = choose(path, schema.names, key, usual)
         rows = sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
-    kind = schema.field(column).type
-    return column_rows(
-        path, column, kind, batches, rows, list_width(path, column, kind, batches, rows)
-    )
+        table = Table(path, file.schema, rows, batches)
+    return table.array(choice)

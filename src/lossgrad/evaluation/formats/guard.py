@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossgrad.evaluation.problems import FileError, visible
+from lossgrad.evaluation.problems import FileError
 
 
 @contextlib.contextmanager
@@ -24,16 +24,6 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # np.load on a file that changes, or a null in the name
         raise FileError(path, f"cannot be read: {error}") from None
-
-
-def choose(path: Path, names: list[str], key: str | None, usual: str) -> str:
-    """The name that was asked for; without one, the only one or the usual one."""
-    if key is None:
-        key = names[0] if len(names) == 1 else usual
-    if key not in names:
-        there = ", ".join(map(visible, sorted(names)[:8])) + (", ..." if len(names) > 8 else "")
-        raise FileError(path, f"has no {key!r}, only {there or 'nothing'}")
-    return key
 
 
 class as_file_errors:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from lossgrad._core.extras import need
-from lossgrad.evaluation.formats.guard import Guarded, as_file_errors, choose, reading
+from lossgrad.evaluation.formats.choice import Choice, size_of
+from lossgrad.evaluation.formats.guard import Guarded, as_file_errors, reading
 from lossgrad.evaluation.problems import FileError
 
 
-def open_hdf5(path: Path, key: str | None, usual: str) -> Any:
+def open_hdf5(path: Path, choice: Choice) -> Any:
     """A data set of an HDF5 file."""
     h5py = need("h5py", "hdf5", "an HDF5 file")
     with reading(path), as_file_errors(path, "an HDF5 file"):
@@ -17,10 +18,12 @@ def open_hdf5(path: Path, key: str | None, usual: str) -> Any:
         file.visititems(
             lambda name, one: names.append(name) if isinstance(one, h5py.Dataset) else None
         )
-        name = key or usual
+        name = choice.key or choice.usual
         if name not in names and isinstance(file.get(name, getlink=True), h5py.ExternalLink):
             raise FileError(path, f"{name} is a link to another file: name that file")
-        found = file[choose(path, names, key, usual)]
+        found = file[
+            choice.name(path, names, lambda name: size_of(file[name].shape, file[name].dtype))
+        ]
         if found.external or found.is_virtual:  # a file that is sent could read any other
             raise FileError(
                 path, f"{found.name} has its data in other places, which are not read: copy them"

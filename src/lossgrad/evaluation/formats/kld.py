@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad.evaluation.formats.choice import Choice
 from lossgrad.evaluation.formats.file_array import Buffer, FileArray, Index
-from lossgrad.evaluation.formats.guard import choose, reading
+from lossgrad.evaluation.formats.guard import reading
 from lossgrad.evaluation.problems import FileError
 
 MAGIC = b"_logits_"
@@ -52,7 +53,7 @@ class LogProbabilities:
         self._rows.request(index[:1])
 
 
-def open_kld(path: Path, key: str | None, usual: str) -> Any:
+def open_kld(path: Path, choice: Choice) -> Any:
     """The log-probabilities, or the targets: the tokens that they are for.
 
     Raises
@@ -61,7 +62,7 @@ def open_kld(path: Path, key: str | None, usual: str) -> Any:
         It is no such file, or not as long as it says.
     """
     names = ["logits", "targets"]
-    key = choose(path, names, key if key is not None or usual in names else "logits", usual)
+    key = choice.name(path, names)
     with reading(path), path.open("rb") as file:
         if (start := file.read(len(MAGIC))) != MAGIC:
             raise FileError(path, f"is not a file of llama.cpp's: it starts with {start!r}")

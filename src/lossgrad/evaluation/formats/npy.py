@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad._core.extras import need
 from lossgrad.evaluation.formats.file_array import FileArray
 from lossgrad.evaluation.formats.guard import reading
 from lossgrad.evaluation.problems import FileError
@@ -93,6 +94,10 @@ def read_header(
         raise
     except Exception as error:  # NumPy lets what its parsers raise pass: TokenError, TypeError, ...
         raise FileError(path, f"has a damaged .npy header: {error}") from None
+    if dtype.kind == "V" and dtype.names is None and dtype.itemsize == 2:
+        # numpy.save does not keep the names of types that NumPy lacks: of two bytes there is one
+        need("ml_dtypes", "safetensors", "bfloat16")
+        dtype = np.dtype("bfloat16")
     if any(type(length) is not int or length < 0 for length in shape):
         raise FileError(path, f"has a damaged .npy header: shape {shape}")
     if dtype.hasobject:

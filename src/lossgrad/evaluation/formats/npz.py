@@ -11,31 +11,44 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad.evaluation.formats.choice import Choice, size_of
 from lossgrad.evaluation.formats.file_array import FileArray
-from lossgrad.evaluation.formats.guard import choose, reading
+from lossgrad.evaluation.formats.guard import reading
 from lossgrad.evaluation.formats.npy import read_header
 from lossgrad.evaluation.formats.sequential import Rows
 from lossgrad.evaluation.problems import FileError
 
 
-def open_npz(path: str | os.PathLike[str], key: str | None, usual: str) -> Any:
+def open_npz(path: str | os.PathLike[str], key: str | None = None, usual: str = "logits") -> Any:
     """One array of a .npz archive: read in any pieces if it is stored, else row after row.
 
     Parameters
     ----------
     path : str or path-like
-    key : str or None
-        The array's name; None takes the only one, or the one called `usual`.
+    key : str, optional
+        The array's name; without it the one called `usual`, the only one, or of two the one that
+        by their shapes it can be.
+    usual : str
     """
-    path = Path(path)
+    return open_member(Path(path), Choice(key, usual))
+
+
+def open_member(path: Path, choice: Choice) -> Any:
+    """The array that is meant. As `open_npz`."""
     with reading(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = [name.removesuffix(".npy") for name in archive.namelist()]
-                member = archive.getinfo(choose(path, names, key, usual) + ".npy")
+
+                def size(name: str) -> tuple[Any, ...]:
+                    with archive.open(f"{name}.npy") as file:
+                        shape, _, dtype = read_header(path, file, f"{name}.npy")
+                        return size_of(shape, dtype)
+
+                member = archive.getinfo(choice.name(path, names, size) + ".npy")
                 with archive.open(member) as file:
                     shape, fortran, dtype = read_header(path, file, member.filename)
-                    _check_numbers(path, member.filename, dtype)
+                    _check_type(path, member.filename, dtype, choice)
                     header = file.tell()
         except zipfile.BadZipFile as error:
             raise FileError(path, f"is not a .npz archive: {error}") from None
@@ -55,16 +68,10 @@ def open_npz(path: str | os.PathLike[str], key: str | None, usual: str) -> Any:
         return Rows(shape, dtype, lambda: _unpacked(path, member.filename, shape, dtype))
 
 
-def _check_numbers(path: Path, member: str, dtype: np.dtype[Any]) -> None:
-    if dtype.kind in "biufc":
-        return
-    hint = "numbers are needed"
-    if dtype.kind == "V" and dtype.names is None and dtype.itemsize:
-        hint = (
-            "numpy.savez does not keep the name of types that NumPy lacks, such as bfloat16; save "
-            "them with .astype(numpy.float32), or in a .safetensors file"
-        )
-    raise FileError(path, f"{member} has dtype {dtype}: {hint}")
+def _check_type(path: Path, member: str, dtype: np.dtype[Any], choice: Choice) -> None:
+    kinds = "biufc" if choice.real else "biufcUS"
+    if dtype.kind not in kinds and dtype.name != "bfloat16":
+        raise FileError(path, f"{member} has dtype {dtype}: numbers are needed")
 
 
 def _data_start(path: Path, member: zipfile.ZipInfo) -> int:

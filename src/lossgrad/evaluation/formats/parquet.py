@@ -1,29 +1,23 @@
 """Opening columns of Parquet files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lossgrad._core.extras import need
-from lossgrad.evaluation.formats.columns import column_rows, list_width
-from lossgrad.evaluation.formats.guard import as_file_errors, choose, reading
+from lossgrad.evaluation.formats.choice import Choice
+from lossgrad.evaluation.formats.columns import Table
+from lossgrad.evaluation.formats.guard import as_file_errors, reading
 
-_BATCH = 1 << 18  # numbers of a batch of rows
 
-
-def open_parquet(path: Path, key: str | None, usual: str) -> Any:
-    """A column of a Parquet file."""
+def open_parquet(path: Path, choice: Choice) -> Any:
+    """Columns of a Parquet file."""
     parquet = need("pyarrow.parquet", "arrow", "a Parquet file")
-    with reading(path), as_file_errors(path, "a Parquet file"), parquet.ParquetFile(path) as file:
-        schema, rows = file.schema_arrow, file.metadata.num_rows
-        column = choose(path, schema.names, key, usual)
 
-    def batches(size: int = 1) -> Iterator[Any]:
+    def batches(names: Sequence[str], rows: int) -> Iterator[Any]:
         with parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-            for batch in file.iter_batches(size, columns=[column]):
-                yield batch.column(0)
+            yield from file.iter_batches(rows, columns=[*names])
 
-    kind = schema.field(column).type
-    width = list_width(path, column, kind, batches, rows)
-    size = max(1, _BATCH // (width or 1))
-    return column_rows(path, column, kind, lambda: batches(size), rows, width)
+    with reading(path), as_file_errors(path, "a Parquet file"), parquet.ParquetFile(path) as file:
+        table = Table(path, file.schema_arrow, file.metadata.num_rows, batches)
+    return table.array(choice)

@@ -1,13 +1,16 @@
 """Opening .safetensors files: a tensor is a range of the file."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lossgrad._core.extras import need
+from lossgrad.evaluation.formats.choice import Choice, Size
 from lossgrad.evaluation.formats.file_array import FileArray
-from lossgrad.evaluation.formats.guard import as_file_errors, choose, reading
+from lossgrad.evaluation.formats.guard import as_file_errors, reading
 from lossgrad.evaluation.problems import FileError
 
 _TENSOR_DTYPES = {
@@ -19,12 +22,12 @@ _TENSOR_DTYPES = {
 }
 
 
-def open_tensor(path: Path, key: str | None, usual: str) -> FileArray:
+def open_tensor(path: Path, choice: Choice) -> FileArray:
     """A tensor of a .safetensors file: one range of it, once the library has checked the header."""
     safe_open = need("safetensors", "safetensors", "a .safetensors file").safe_open
     with reading(path), as_file_errors(path, "a .safetensors file"):
         with safe_open(path, framework="np") as tensors:
-            key = choose(path, list(tensors.keys()), key, usual)
+            key = choice.name(path, list(tensors.keys()), lambda name: _size(tensors, name))
         with path.open("rb") as file:
             start = 8 + int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(start - 8))[key]
@@ -36,3 +39,8 @@ def open_tensor(path: Path, key: str | None, usual: str) -> FileArray:
             dtype = np.dtype(_TENSOR_DTYPES[name])
             start += header["data_offsets"][0]
             return FileArray(path, file, dtype, tuple(header["shape"]), start)
+
+
+def _size(tensors: Any, name: str) -> Size:
+    found = tensors.get_slice(name)
+    return math.prod(found.get_shape()), found.get_dtype()[0] not in "UIB"

@@ -16,6 +16,8 @@ class Rows:
         Of the whole.
     pieces : callable
         Gives the rows from the first on, in pieces of any length.
+    names : list of str, optional
+        What the entries of the last axis are called.
     """
 
     def __init__(
@@ -23,9 +25,10 @@ class Rows:
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         pieces: Callable[[], Iterator[NDArray[Any]]],
+        names: list[str] | None = None,
     ) -> None:
         self.shape, self.dtype, self.ndim = shape, dtype, len(shape)
-        self._pieces = pieces
+        self._pieces, self.names = pieces, names
         self._restart()
 
     def _restart(self) -> None:

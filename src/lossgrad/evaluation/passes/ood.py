@@ -136,6 +136,7 @@ class Scores:
 
     positional: ClassVar[tuple[str, ...]] = ("logits",)
     task: Task = "multiclass"
+    ignore_index = -100  # a state has one; here are no labels
 
     def __init__(self, score: Score) -> None:
         self.score, self.spread = score, Histogram(_SCALES[score])

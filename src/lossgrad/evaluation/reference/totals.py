@@ -49,7 +49,8 @@ class Totals:
                 x[begin:end], targets[begin:end], _part(s, begin, end), strict, begin
             )
         labels = np.broadcast_to(np.arange(x.shape[1]), x.shape).reshape(-1)
-        s = None if s is None else np.broadcast_to(s[:, np.newaxis], x.shape).reshape(-1)
+        if s is not None and s.size < x.size:  # one a row
+            s = np.repeat(s, x.shape[1])
         x = x.reshape(-1)
         return lambda begin, end: self._add_logits(
             x[begin:end],
@@ -135,18 +136,23 @@ class Totals:
         strict: bool,
         begin: int,
     ) -> Problem:
-        bad = ~((t >= 0) & (t <= 1))  # a NaN is bad, too
+        left_out = np.isnan(t) | (t == self._of.ignore_index)
+        t = np.where(left_out, 0, t)
+        bad = ~((t >= 0) & (t <= 1))
         good = int(bad.argmax()) if bad.any() else len(t)
+        left_out = left_out[:good]
         found = label_statistics(x[:good], t[:good], self._of.threshold, num_threads=1)
-        undefined = np.isnan(found.loss)
+        undefined = np.isnan(found.loss) & ~left_out
         if strict and undefined.any():
             return UNDEFINED, begin + int(undefined.argmax())
-        kept = np.flatnonzero(~undefined)
+        kept = np.flatnonzero(~undefined & ~left_out)
         labels, t = labels[kept], t[kept].astype(np.float64)
         s = None if s is None else s[kept]
         positive, predicted = found.positive[kept], found.predicted[kept]
         self._count(
-            undefined=np.count_nonzero(undefined), correct=np.count_nonzero(positive == predicted)
+            ignored=np.count_nonzero(left_out),
+            undefined=np.count_nonzero(undefined),
+            correct=np.count_nonzero(positive == predicted),
         )
         self._add("seen", s, labels)
         self._add("support", *_only(positive, s, labels))
