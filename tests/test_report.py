@@ -25,10 +25,10 @@ from lossgrad.evaluation.figures import worst_first
 from lossgrad.evaluation.report import elements, plots
 
 pytest.importorskip("matplotlib")
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "wbr"}
 ALLOWED = {  # all that a page is made of: nothing loads, runs or leaves
     *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "dl", "dt", "dd", "div"),
-    *("table", "thead", "tbody", "tr", "th", "td", "span", "img", "script"),
+    *("table", "thead", "tbody", "tr", "th", "td", "span", "img", "script", "wbr"),
 }
 ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", "dir", "scope", "alt"}
 ATTRIBUTES |= {"src", "tabindex"}
@@ -537,3 +537,10 @@ def test_a_click_sorts(tmp_path, name):
         some = [text for text in expected if text not in nothing]
         assert up == [*some[::-1], *nothing]
         assert said == "ascending"
+
+
+def test_only_long_names_are_broken():
+    table = elements.table(["name"], [["c" * 16], ["/a/" + "b" * 14], ["</td>"]], names=(0,))
+    assert f'class="name" dir="auto">{"c" * 16}<' in table
+    assert f'class="name broken" dir="auto">/<wbr>a/<wbr>{"b" * 14}<' in table
+    assert "&lt;/<wbr>td&gt;" in table

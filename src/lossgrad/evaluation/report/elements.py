@@ -6,6 +6,7 @@ from html import escape
 
 from lossgrad.evaluation.problems import visible
 
+_SHORT = 16  # letters of a name that is never broken
 _LONG = 30  # rows, from which on a table scrolls in its box
 _NUMBER = re.compile(r"\u00b1 \S+(?: %)?|\d\S* %|\d\S*-\S+")
 
@@ -85,8 +86,11 @@ def table(
 
 
 def _cell(tag: str, text: str, name: bool, more: str = "") -> str:
-    kind = ' class="name" dir="auto"' if name else ""
-    return f"<{tag}{more}{kind}>{(safe if name else unbroken)(text)}</{tag}>"
+    if not name:
+        return f"<{tag}{more}>{unbroken(text)}</{tag}>"
+    kind = "name broken" if len(text) > _SHORT else "name"
+    shown = safe(text).replace("/", "/<wbr>")  # a path had better break there
+    return f'<{tag}{more} class="{kind}" dir="auto">{shown}</{tag}>'
 
 
 def _boxed(kind: str, head: str, rows: Iterable[str]) -> str:
