@@ -223,8 +223,10 @@ static void map(int op, int direction, const lg_run *in, const lg_run *out, ptrd
         w.up = (S)weights->up;
     }
     const int all = w.shift || w.up != 0; /* are done with care */
-    const ptrdiff_t lead = stream ? elements_before(w.out[direction == LG_VALUE_AND_GRAD]) : 0;
-    stream &= lead >= 0;
+    /* A part may end with fewer elements than come before the first that can be written past the cache. */
+    const int ahead = stream && n >= 2 * VL;
+    const ptrdiff_t lead = ahead ? elements_before(w.out[direction == LG_VALUE_AND_GRAD]) : -1;
+    stream = lead >= 0;
     if (lead > 0) maps[op].again(&w, direction, 0, lead);
     for (ptrdiff_t i = lead > 0 ? lead : 0; i < n;) {
         if (!all) i = maps[op].run[weights != NULL][direction](&w, i, n, stream);

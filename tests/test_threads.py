@@ -93,8 +93,12 @@ def test_what_goes_past_the_cache_is_what_stays(always, rng, dtype):
     values = np.concatenate([lossgrad.sigmoid(part, **own) for part in np.array_split(x, 9)])
     shares = np.concatenate([lossgrad.softmax(part, **own) for part in np.array_split(logits, 9)])
     for threads, ahead in itertools.product((1, 3), (0, 1, 5)):
-        place = np.empty(x.size + ahead, x.dtype)[ahead:]
-        same_bits([lossgrad.sigmoid(x, out=place, num_threads=threads)], [values])
+        whole = np.full(x.size + ahead + 64, 7, x.dtype)
+        place = whole[ahead:-64]
+        for _ in range(10 if threads > 1 else 1):  # parts are cut as threads come for them
+            same_bits([lossgrad.sigmoid(x, out=place, num_threads=threads)], [values])
+            assert (whole[:ahead] == 7).all()
+            assert (whole[-64:] == 7).all()
         place = place[1:].reshape(logits.shape)
         same_bits([lossgrad.softmax(logits, out=place, num_threads=threads)], [shares])
 

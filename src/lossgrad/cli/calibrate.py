@@ -9,11 +9,13 @@ from lossgrad.cli.options import (
     add_json,
     add_pair,
     add_reading,
+    add_report,
     add_task,
     positive,
     reading,
     take_pair,
 )
+from lossgrad.cli.outputs import check_report, write_report
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
 from lossgrad.evaluation.passes.temperature import Temperature, fit_temperature
@@ -44,11 +46,13 @@ def add_to(commands: Any) -> None:
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add_ignored(add)
     add_reading(add)
+    add_report(add)
     add_json(add)
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad calibrate`."""
+    check_report(arguments)
     with progress_bar() as progress:
         found = fit_temperature(
             arguments.logits,
@@ -60,8 +64,10 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         )
     if math.isnan(found.temperature):
         raise FileError(arguments.logits, found.reason)
+    about: dict[str, object] = {"logits": arguments.logits}
+    write_report(arguments, found, about)
     if arguments.json:
-        say(json_text(found.to_dict(), {"logits": arguments.logits}, None))
+        say(json_text(found.to_dict(), about, None))
         return
     say("\n".join(filter(None, [table(_lines(found)), found.reason])))
 

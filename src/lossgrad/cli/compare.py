@@ -104,4 +104,5 @@ def _compare(arguments: argparse.Namespace) -> None:
         checkpoint.save(arguments.state, state)
     done = job.rows - before
     speed = Speed(max(time.perf_counter() - start, 1e-9), done, job.bytes * done / max(job.rows, 1))
-    show(arguments, result, speed, names, job.about)
+    about = {"base" if use == "logits" else use: said for use, said in job.about.items()}
+    show(arguments, result, speed, names, about)

@@ -3,7 +3,8 @@
 import argparse
 from typing import Any, get_args
 
-from lossgrad.cli.options import add_json, add_reading, reading
+from lossgrad.cli.options import add_json, add_reading, add_report, reading
+from lossgrad.cli.outputs import check_report, write_report
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
 from lossgrad.evaluation.passes.ood import Score, out_of_distribution
@@ -31,11 +32,13 @@ def add_to(commands: Any) -> None:
     add("--logits-key", metavar="NAME", help="array or column in both (default: logits)")
     add("--score", choices=get_args(Score), default="energy", help="(default: energy)")
     add_reading(add)
+    add_report(add)
     add_json(add)
 
 
 def _ood(arguments: argparse.Namespace) -> None:
     """Run `lossgrad ood`."""
+    check_report(arguments)
     files = arguments.inside, arguments.outside
     with progress_bar() as progress:
         found = out_of_distribution(
@@ -44,10 +47,9 @@ def _ood(arguments: argparse.Namespace) -> None:
     for path, rows in zip(files, (found.inside, found.outside), strict=True):
         if not rows:
             raise FileError(path, "no row has a score")
+    about: dict[str, object] = {"logits": arguments.inside, "outside_logits": arguments.outside}
+    write_report(arguments, found, about)
     if arguments.json:
-        about = {"logits": arguments.inside, "outside_logits": arguments.outside}
         say(json_text(found.to_dict(), about, None))
         return
-    counts = f"{found.inside} inside, {found.outside} outside"
-    left_out = f"  ({found.undefined} without a score)" if found.undefined else ""
-    say(table([("rows", counts + left_out), ("score", found.score), *found.ranks.lines()]))
+    say(table(found.lines()))

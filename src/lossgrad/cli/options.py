@@ -142,8 +142,13 @@ def add_outputs(add: Any, state: str) -> None:
         metavar="FILE",
         help="names of the classes, one a line; also those of labels",
     )
-    add("--report", metavar="FILE.html", help="write a report, one self-contained HTML file")
+    add_report(add)
     add_json(add)
+
+
+def add_report(add: Any) -> None:
+    """Where it goes."""
+    add("--report", metavar="FILE.html", help="write a report, one self-contained HTML file")
 
 
 def add_json(add: Any) -> None:

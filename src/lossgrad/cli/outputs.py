@@ -16,11 +16,7 @@ from lossgrad.evaluation.save import check_place, reason
 
 def check_outputs(arguments: argparse.Namespace, classes: int) -> list[str] | None:
     """Find what is wrong with them before the work, not after it. Also the classes' names."""
-    if arguments.report is not None:
-        need("matplotlib.figure", "report", "a report")
-        check_place(arguments.report)
-        if not _is_page(arguments.report):
-            raise FileError(arguments.report, "holds something that is no HTML and is left alone")
+    check_report(arguments)
     if arguments.state is not None:
         check_place(arguments.state)
         if os.path.lexists(arguments.state):
@@ -28,6 +24,25 @@ def check_outputs(arguments: argparse.Namespace, classes: int) -> list[str] | No
     if arguments.class_names is None:
         return None
     return tables.read_names(arguments.class_names, classes)
+
+
+def check_report(arguments: argparse.Namespace) -> None:
+    """Find whether one can be written, if it is wanted."""
+    if arguments.report is not None:
+        need("matplotlib.figure", "report", "a report")
+        check_place(arguments.report)
+        if not _is_page(arguments.report):
+            raise FileError(arguments.report, "holds something that is no HTML and is left alone")
+
+
+def write_report(
+    arguments: argparse.Namespace, result: Any, about: dict[str, object], **shown: Any
+) -> None:
+    """Write one of a result of whatever kind, if it is wanted."""
+    if arguments.report is not None:
+        from lossgrad.evaluation import report
+
+        report.write(arguments.report, result, about=about, **shown)
 
 
 def _is_page(path: str) -> bool:
@@ -53,10 +68,7 @@ def show(
 ) -> None:
     """Write and print a result, of whatever kind; `names` are those of the classes."""
     top_k = _top_k(arguments, result)
-    if arguments.report is not None:
-        from lossgrad.evaluation import report
-
-        report.write(arguments.report, result, top_k=top_k, class_names=names, about=about)
+    write_report(arguments, result, about, top_k=top_k, class_names=names)
     if arguments.json:
         say(tables.json_text(result.to_dict(top_k=top_k, class_names=names), about, speed))
         return

@@ -1,7 +1,7 @@
 """The figures of a result as texts, for the terminal and for the report."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -68,7 +68,7 @@ def _(result: Result, top_k: Sequence[int] = ()) -> list[tuple[str, str]]:
 @group_table.register
 def _(result: Result) -> tuple[list[str], list[list[str]]]:
     """By loss."""
-    worst = sorted(result.groups.items(), key=lambda group: -_number(group[1].loss))
+    worst = worst_first(result.groups, lambda one: one.loss)
     rows = [
         [
             str(key),
@@ -84,9 +84,14 @@ def _(result: Result) -> tuple[list[str], list[list[str]]]:
     return ["group", "rows", "loss", "", "accuracy", "macro F1", "calibration"], rows
 
 
-def _number(value: float) -> float:
-    """For sorting: nan is the smallest."""
-    return -math.inf if math.isnan(value) else value
+def worst_first(groups: dict[Any, Any], figure: Callable[[Any], float]) -> list[tuple[Any, Any]]:
+    """Groups with their results, those of the largest figure first; nan is the smallest."""
+
+    def badness(group: tuple[Any, Any]) -> float:
+        found = figure(group[1])
+        return -math.inf if math.isnan(found) else found
+
+    return sorted(groups.items(), key=badness, reverse=True)
 
 
 def worst_classes(result: Result) -> list[int]:

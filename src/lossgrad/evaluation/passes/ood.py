@@ -62,6 +62,12 @@ class OutOfDistribution:
         found: dict[str, Any] = plain(figures)
         return found
 
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and texts."""
+        counts = f"{self.inside} inside, {self.outside} outside"
+        left_out = f"  ({self.undefined} without a score)" if self.undefined else ""
+        return [("rows", counts + left_out), ("score", self.score), *self.ranks.lines()]
+
 
 def out_of_distribution(
     inside: Any,

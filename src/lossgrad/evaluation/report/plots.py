@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
@@ -11,23 +12,30 @@ import numpy as np
 from lossgrad._core.extras import need
 from lossgrad.evaluation.results import Result
 
-_BLUE, _GREY, _RED = "#2f6db3", "#8a8f98", "#c0392b"
+BLUE, GREY, RED = "#2f6db3", "#8a8f98", "#c0392b"
+_SIZE = 4.4  # inches, which a phone's screen has, too
 _NAMED = 30  # classes, whose names are beside the matrix
 
 
-def plot(draw: Callable[[Any, Result], None], result: Result, title: str, size: float = 4.4) -> str:
-    """An image of what is drawn, as SVG in the page itself."""
+def plot(draw: Callable[[Any, Any], None], result: Any, title: str, size: float = _SIZE) -> str:
+    """An image of what is drawn, as SVG in the page itself.
+
+    Its texts stay texts, which the reader's fonts show: they have more letters than matplotlib's,
+    and browsers know in which direction they are written.
+    """
     figure_module = need("matplotlib.figure", "report", "a report")
     matplotlib = need("matplotlib", "report", "a report")
     style = {"svg.hashsalt": title, "font.size": 9, "text.parse_math": False}  # a name with two $
-    style |= {"axes.spines.top": False, "axes.spines.right": False}
-    with matplotlib.rc_context(style):
+    style |= {"axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # its font only measures, where it can
         figure = figure_module.Figure(figsize=(size, 0.8 * size), layout="constrained")
         draw(figure.add_subplot(), result)
         stream = io.BytesIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None})
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     data = base64.b64encode(stream.getvalue()).decode()
-    return f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
+    kind = ' class="wide"' if size > _SIZE else ""
+    return f'<img{kind} alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def reliability(axes: Any, result: Result) -> None:
@@ -39,12 +47,12 @@ def reliability(axes: Any, result: Result) -> None:
         result.bin_accuracy[some],
         width,
         align="edge",
-        color=_BLUE,
+        color=BLUE,
         alpha=0.75,
         edgecolor="white",
     )
-    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, zorder=3)
-    axes.plot(result.bin_confidence[some], result.bin_accuracy[some], ".", color=_RED)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, zorder=3)
+    axes.plot(result.bin_confidence[some], result.bin_accuracy[some], ".", color=RED)
     multiclass = result.task == "multiclass"
     axes.set(
         xlim=(0, 1),
@@ -63,12 +71,12 @@ def confidences(axes: Any, result: Result) -> None:
         result.bin_weight,
         width,
         align="edge",
-        color=_BLUE,
+        color=BLUE,
         edgecolor="white",
     )
-    axes.axvline(result.confidence, color=_RED, linewidth=1, label="mean confidence")
+    axes.axvline(result.confidence, color=RED, linewidth=1, label="mean confidence")
     if result.task == "multiclass":
-        axes.axvline(result.accuracy, color=_GREY, linestyle="--", linewidth=1, label="accuracy")
+        axes.axvline(result.accuracy, color=GREY, linestyle="--", linewidth=1, label="accuracy")
     axes.legend(frameon=False)
     axes.set(xlim=(0, 1), xlabel="confidence", ylabel="rows", title="Confidence")
 
@@ -78,7 +86,7 @@ def losses(axes: Any, result: Result) -> None:
     filled = np.flatnonzero(result.loss_histogram)
     first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, 0)  # no row has weight
     powers = np.arange(first, last + 1) - 41
-    axes.bar(powers, result.loss_histogram[first : last + 1], 1.0, align="edge", color=_BLUE)
+    axes.bar(powers, result.loss_histogram[first : last + 1], 1.0, align="edge", color=BLUE)
     ticks = np.unique(np.linspace(powers[0], powers[-1] + 1, 6).astype(int))
     ends = {-41: "0", len(result.loss_histogram) - 41: "\N{INFINITY}"}  # the outer bins are open
     axes.set_xticks(ticks, [ends.get(int(k), f"{2.0**k:.2g}") for k in ticks])
