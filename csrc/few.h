@@ -219,29 +219,38 @@ static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, in
     }
 }
 
+/* In place of terms or logits; which rows are to be done otherwise. Sums are made where they are needed alone: to begin
+ * them takes as long as ten classes. */
+static NOINLINE M softmax_gradients(V *v, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+    slopes s = start_slopes(b, at);
+    for (int l = 0; l < LANES && l < n; l++) see_slopes(&s, v, g, n, l, 1);
+    settle_softmax(&s, b, at);
+    softmax_slopes(&s, v, g, n);
+    return s.otherwise;
+}
+static NOINLINE M log_softmax_gradients(V *v, const V *g, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
+    slopes s = start_slopes(b, at);
+    for (int l = 0; l < LANES && l < n; l++) see_slopes(&s, v, g, n, l, 0);
+    settle_log_softmax(&s, b, at);
+    log_softmax_slopes(&s, v, g, n);
+    return s.otherwise;
+}
+
 /* Second pass, from and to what was kept. */
 INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *r, int group, V *v) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
     V g[FEW];
-    slopes s = start_slopes(&f->b, at);
     S out[FEW];
+    M otherwise = lt_(set1(0), set1(0)); /* none */
     if (j->grad.at) read_abreast(&j->grad, j, f->row + at, many, g);
     switch (r->abreast) {
-    case SOFTMAX_GRADIENTS:
-        for (int l = 0; l < LANES && l < n; l++) see_slopes(&s, v, g, n, l, 1);
-        settle_softmax(&s, &f->b, at);
-        softmax_slopes(&s, v, g, n);
-        break;
-    case LOG_SOFTMAX_GRADIENTS:
-        for (int l = 0; l < LANES && l < n; l++) see_slopes(&s, v, g, n, l, 0);
-        settle_log_softmax(&s, &f->b, at);
-        log_softmax_slopes(&s, v, g, n);
-        break;
+    case SOFTMAX_GRADIENTS: otherwise = softmax_gradients(v, g, n, &f->b, at); break;
+    case LOG_SOFTMAX_GRADIENTS: otherwise = log_softmax_gradients(v, g, n, &f->b, at); break;
     case LOGARITHMS: log_softmax_abreast(v, n, &f->b, at); break;
     case LABEL_SHARES: label_shares_abreast(v, n, f, at, many); break;
     default: shares_abreast(v, n, f, at);
     }
-    if (f->any_far || count_(s.otherwise)) mend_gradients(f, j, r->labelled, at, many, s.otherwise, v, out);
+    if (f->any_far || count_(otherwise)) mend_gradients(f, j, r->labelled, at, many, otherwise, v, out);
     write_abreast(&j->out, j, f->row + at, many, v);
 }
 

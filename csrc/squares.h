@@ -23,17 +23,17 @@ INLINE void see_extremes(V v, V *least, V *most) {
     *most = max_(size, *most);
     if (!LG_DOUBLE) *least = min_(from_bits(bits_(size) - iset1(1)), *least);
 }
-INLINE void find_extremes(const S *x, ptrdiff_t n, S *least, S *most) {
+INLINE void find_extremes(const S *x, ptrdiff_t n, int chains, S *least, S *most) {
     V low[CHAINS], high[CHAINS];
     ptrdiff_t i = 0;
-    for (int g = 0; g < CHAINS; g++) low[g] = set1((S)INFINITY), high[g] = set1(0);
-    for (; i + STEP <= n; i += STEP) UNROLL(16)
+    for (int g = 0; g < chains; g++) low[g] = set1((S)INFINITY), high[g] = set1(0);
+    for (; chains > 1 && i + STEP <= n; i += STEP) UNROLL(16)
     for (int g = 0; g < CHAINS; g++) {
         prefetch_later((const void *)((uintptr_t)(x + i + g * VL) + LG_SQUARES * sizeof(S))); /* the next block */
         see_extremes(ld(x + i + g * VL), &low[g], &high[g]);
     }
     for (; i < n; i += VL) see_extremes(ld_k(x + i, n - i < VL ? n - i : VL), &low[0], &high[0]);
-    for (int g = 1; g < CHAINS; g++) low[0] = min_(low[g], low[0]), high[0] = max_(high[g], high[0]);
+    for (int g = 1; g < chains; g++) low[0] = min_(low[g], low[0]), high[0] = max_(high[g], high[0]);
     *most = fold_max(high[0]);
     *least = -fold_max(-low[0]);
 }
@@ -55,21 +55,19 @@ INLINE void add_square(V of, D big, L *high, D *low) {
     }
 }
 /* Returns how many were added, those past the end included, which are 0. */
-INLINE ptrdiff_t add_squares(const S *x, ptrdiff_t n, S unit, D big, L *high, D *low) {
+INLINE ptrdiff_t add_squares(const S *x, ptrdiff_t n, int chains, S unit, D big, L *high, D *low) {
     const V by = set1(unit);
     ptrdiff_t i = 0;
-    for (; i + STEP <= n; i += STEP) UNROLL(16)
+    for (; chains > 1 && i + STEP <= n; i += STEP) UNROLL(16)
     for (int g = 0; g < CHAINS; g++) add_square(ld(x + i + g * VL) * by, big, high + g * HALVES, low + g * HALVES);
     for (; i < n; i += VL) add_square(ld_k(x + i, n - i < VL ? n - i : VL) * by, big, high, low);
     return i;
 }
 
-/* Of n <= LG_SQUARES elements times unit, a power of 2 (1 in float32). NaN, or a largest whose square is no ordinary
- * number, makes the sums NaN or anything; the largest is always right, NaN left out. */
-static lg_squares squares(const void *x_, ptrdiff_t n, double unit) {
-    const S *x = x_;
+/* In so many chains; the others' sums would be 0. */
+INLINE lg_squares squares_in(const S *x, ptrdiff_t n, double unit, const int chains) {
     S least, most;
-    find_extremes(x, n, &least, &most);
+    find_extremes(x, n, chains, &least, &most);
     const double peak = (double)most * unit;
     uint64_t exponent, bits;
     memcpy(&exponent, &peak, sizeof exponent);
@@ -78,10 +76,10 @@ static lg_squares squares(const void *x_, ptrdiff_t n, double unit) {
     const D zero = (D){0}, above = zero + big;
     L high[CHAINS * HALVES];
     D low[CHAINS * HALVES];
-    for (int g = 0; g < CHAINS * HALVES; g++) low[g] = zero, high[g] = (L)zero;
-    const ptrdiff_t count =
-        unit == 1 ? add_squares(x, n, 1, above, high, low) : add_squares(x, n, (S)unit, above, high, low);
-    for (int k = CHAINS * HALVES / 2; k; k /= 2) UNROLL(16)
+    for (int g = 0; g < chains * HALVES; g++) low[g] = zero, high[g] = (L)zero;
+    const ptrdiff_t count = unit == 1 ? add_squares(x, n, chains, 1, above, high, low)
+                                      : add_squares(x, n, chains, (S)unit, above, high, low);
+    for (int k = chains * HALVES / 2; k; k /= 2) UNROLL(16)
     for (int g = 0; g < k; g++) low[g] = low[g] + low[g + k], high[g] = high[g] + high[g + k];
     lg_squares found = {(double)most, 0, 0, exact ? 0 : big * 0x1p-83};
     uint64_t lane[sizeof(L) / 8];
@@ -94,6 +92,12 @@ static lg_squares squares(const void *x_, ptrdiff_t n, double unit) {
     found.low = rest[0];
     found.high = (double)(int64_t)(lane[0] - bits * (uint64_t)count) * (big * 0x1p-52);
     return found;
+}
+
+/* Of n <= LG_SQUARES elements times unit, a power of 2 (1 in float32). NaN, or a largest whose square is no ordinary
+ * number, makes the sums NaN or anything; the largest is always right, NaN left out. */
+static lg_squares squares(const void *x, ptrdiff_t n, double unit) {
+    return n < 2 * STEP ? squares_in(x, n, unit, 1) : squares_in(x, n, unit, CHAINS);
 }
 
 /* x a b */
