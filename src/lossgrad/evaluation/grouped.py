@@ -42,7 +42,7 @@ class Grouped(Saved):
     (0.5, 1.0, 0.0)
     """
 
-    what = "one of groups"
+    what = "a grouped evaluation"
 
     def __init__(self, like: Any) -> None:
         self._like: Any = like.empty()
@@ -89,16 +89,12 @@ class Grouped(Saved):
         **columns: ArrayLike,
     ) -> None:
         """Add rows, each to its group; `arrays` and the rest as `update` of the states has them."""
-        block = dict(zip(self._like.positional, arrays, strict=False))
-        first = self.rows if first_row is None else first_row
-        share = self.share()
-        share.add(
-            reading.given({**block, "groups": groups, **columns}, self.task, self.ignore_index),
-            strict=strict,
-            source=source,
-            number=first.__add__,
-        )
-        self.merge(share.state())
+        given = {
+            **dict(zip(self._like.positional, arrays, strict=False)),
+            "groups": groups,
+            **columns,
+        }
+        self._take(given, reading, first_row, strict=strict, source=source)
 
     def share(self, stopped: Callable[[], bool] = bool) -> "GroupedShare":
         """What one thread adds to; `stopped` says when to give up."""
@@ -145,27 +141,14 @@ class Grouped(Saved):
         return frame.pack(MAGIC, header, b"".join(states))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Grouped":
-        """The state that `to_bytes` wrote.
-
-        Raises
-        ------
-        ValueError
-            The bytes are not a state, are damaged, or of a version that is not known here.
-        """
-        header, rest = frame.unpack(MAGIC, data, "grouped evaluation")
-        try:
-            states = []
-            for size in header["bytes"]:
-                states.append(restore(bytes(rest[:size])))
-                rest = rest[size:]
-            grouped = cls(states[0])
-            for key, state in zip(header["groups"], states[1:], strict=True):
-                grouped.state_of(key).merge(state)
-        except (LookupError, TypeError, AttributeError) as error:
-            raise ValueError(f"a damaged grouped evaluation: {error}") from None
-        if grouped.to_bytes() != data:
-            raise ValueError("a damaged grouped evaluation: not as it is written")
+    def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Grouped":
+        states = []
+        for size in header["bytes"]:
+            states.append(restore(bytes(rest[:size])))
+            rest = rest[size:]
+        grouped = cls(states[0])
+        for key, state in zip(header["groups"], states[1:], strict=True):
+            grouped.state_of(key).merge(state)
         return grouped
 
 

@@ -5,8 +5,6 @@ order or the tree of merges. Rows are added to a `Share` of an evaluation, which
 is well: `update` makes one for its rows, the walk over whole arrays (`walk`) one for each thread.
 """
 
-import operator
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -160,14 +158,8 @@ class Evaluation(Saved):
         InputError
             Wrong data, with the row's index in this block; the totals are then unchanged.
         """
-        share = self.share()
-        first = self._counts["rows"] if first_row is None else operator.index(first_row)
-        if first < 0:
-            raise ValueError(f"first_row is {first}, not 0 or more")
         given = {"logits": logits, "targets": targets, "sample_weight": sample_weight, **columns}
-        block = reading.given(given, self.task, self.ignore_index)
-        share.add(block, strict=strict, source=source, number=first.__add__)
-        self.merge(share.state())
+        self._take(given, reading, first_row, strict=strict, source=source)
 
     def share(self, stopped: Callable[[], bool] = bool) -> Share:
         """What one thread adds to; `stopped` says when to give up."""
@@ -269,28 +261,6 @@ class Evaluation(Saved):
         return frame.pack(MAGIC, header, b"".join(sums + parts))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Evaluation":
-        """The state that `to_bytes` wrote.
-
-        Raises
-        ------
-        ValueError
-            The bytes are not a state, are damaged, or of a version that is not known here.
-        """
-        header, sums = frame.unpack(MAGIC, data, "evaluation")
-        try:
-            state = cls._restored(header, sums)
-            binary = state.task == "binary"
-            check_totals(state._classes, state._counts, state._tallies, binary)
-            most = 0 if binary else min(state.worst, state._counts["terms"])
-            check_worst(state._worst, state._classes or 0, most)
-        except (struct.error, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"a damaged evaluation: {error}") from None
-        if state.to_bytes() != data:  # a key too many, say, or a count of 1.0
-            raise ValueError("a damaged evaluation: not as it is written")
-        return state
-
-    @classmethod
     def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Evaluation":
         options = header["options"]
         for name in ("label_smoothing", "threshold"):
@@ -314,6 +284,10 @@ class Evaluation(Saved):
             rest = part.restore(rest)
         if rest:
             raise ValueError(f"{len(rest)} bytes too many")
+        binary = state.task == "binary"
+        check_totals(state._classes, state._counts, state._tallies, binary)
+        most = 0 if binary else min(state.worst, state._counts["terms"])
+        check_worst(state._worst, state._classes or 0, most)
         return state
 
     # ---- reading ----

@@ -1,7 +1,6 @@
 """The state of a comparison: everything about two models' logits of the same rows, mergeable."""
 
 import operator
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -151,19 +150,9 @@ class Comparison(Saved):
         InputError
             Wrong data, with the row's index in this block; the totals are then unchanged.
         """
-        first = self._counts["rows"] if first_row is None else operator.index(first_row)
-        if first < 0:
-            raise ValueError(f"first_row is {first}, not 0 or more")
         arrays = (base, other, targets, sample_weight)
         given = {**dict(zip(self.positional, arrays, strict=True)), **columns}
-        share = self.share()
-        share.add(
-            reading.given(given, self.task, self.ignore_index),
-            strict=strict,
-            source=source,
-            number=first.__add__,
-        )
-        self.merge(share.state())
+        self._take(given, reading, first_row, strict=strict, source=source)
 
     def share(self, stopped: Callable[[], bool] = bool) -> Share:
         """What one thread adds to; `stopped` says when to give up."""
@@ -289,25 +278,6 @@ class Comparison(Saved):
         return frame.pack(MAGIC, header, b"".join(data))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Comparison":
-        """The state that `to_bytes` wrote.
-
-        Raises
-        ------
-        ValueError
-            The bytes are not a state, are damaged, or of a version that is not known here.
-        """
-        header, rest = frame.unpack(MAGIC, data, "comparison")
-        try:
-            state = cls._restored(header, rest)
-            state._check()
-        except (struct.error, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"a damaged comparison: {error}") from None
-        if state.to_bytes() != data:
-            raise ValueError("a damaged comparison: not as it is written")
-        return state
-
-    @classmethod
     def _restored(cls, header: dict[str, Any], rest: memoryview) -> "Comparison":
         state = cls(**header["options"])
         state.classes, state.labelled = header["classes"], header["labelled"]
@@ -326,6 +296,7 @@ class Comparison(Saved):
             rest = part.restore(rest)
         if rest:
             raise ValueError(f"{len(rest)} bytes too many")
+        state._check()
         return state
 
     def _check(self) -> None:
