@@ -1,5 +1,6 @@
 """Several class axes, all, or none: as one axis of the same elements, on every backend."""
 
+import itertools
 import math
 
 import numpy as np
@@ -121,3 +122,22 @@ def test_the_same_of_evaluations(rng):
     with pytest.raises(lossgrad.InputError, match="axis=1 or axis=2"):
         lossgrad.evaluate(x, y)
     assert lossgrad.evaluate(x, y, axis=1) != lossgrad.evaluate(x, y, axis=-1)
+
+
+@pytest.mark.parametrize(("ndim", "axis"), [(n, k) for n in (2, 3, 4) for k in range(n)])
+def test_distributions_in_any_order_of_memory(vectors, dtype, rng, ndim, axis):
+    """Targets of every layout stand beside logits of every layout, row by row."""
+    shape = (3, 5, 4, 2)[:ndim]
+    logits, targets = (rng.normal(size=shape).astype(dtype) for _ in range(2))
+    targets = vectors.softmax(targets, axis=axis)
+    both = vectors.cross_entropy_value_and_grad
+    want = both(logits, targets, axis=axis, reduction="none")
+    orders = [*itertools.permutations(range(ndim))]
+    for x_order, t_order in zip(orders, orders[::-1], strict=True):
+        x, t = (
+            np.ascontiguousarray(a.transpose(order)).transpose(np.argsort(order))
+            for a, order in ((logits, x_order), (targets, t_order))
+        )
+        for pair in ((x, t), (logits, t), (x, targets)):
+            found = both(*pair, axis=axis, reduction="none")
+            same_bits(found, want, f"{x_order} {t_order}")

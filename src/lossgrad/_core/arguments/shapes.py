@@ -89,7 +89,11 @@ def grid(x: Array, axis: int) -> Array:
 
 
 def class_runs(x: Array, axis: int) -> Array:
-    """x with each row's elements next to each other in memory: a copy, unless they are."""
-    if x.strides[axis] == x.itemsize or x.shape[axis] == 1:
+    """x with each row's elements next to each other in memory: a copy, unless they are.
+
+    And so when axes are joined to (outer, classes, inner): without a copy, which would not have it.
+    """
+    joined = axis > 1 or x.ndim - axis > 2
+    if x.shape[axis] == 1 or (x.strides[axis] == x.itemsize and not joined):
         return x
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, axis, -1)), -1, axis)
