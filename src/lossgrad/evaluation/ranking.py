@@ -67,12 +67,6 @@ class Ranked:
         """Positives and negatives in the bins above each."""
         return _before(self.positive), _before(self.negative)
 
-    @property
-    def prevalence(self) -> Doubles:
-        """The part that is positive."""
-        positive = self.positive.sum(axis=1)
-        return positive / (positive + self.negative.sum(axis=1))
-
     def auroc(self) -> Bounded:
         """The probability that a positive has a higher score than a negative, ties a half.
 
