@@ -20,6 +20,7 @@ typedef struct {
 
 typedef struct plan plan;
 typedef void step(const plan *p, rows_batch *t);
+typedef void bender(lg_batch *b, ptrdiff_t n, double param);
 
 enum { BY_ITSELF, VALUES, SHARES, LABEL_SHARES, LOGARITHMS, SOFTMAX_GRADIENTS, LOG_SOFTMAX_GRADIENTS };
 /* What a pass makes of a row (row_ops.h). */
@@ -32,8 +33,26 @@ typedef struct {
     int always;   /* also its value needs the last step, which is else for outputs */
     int writes;   /* that step writes the output as well */
     int abreast;  /* what rows of few classes are made into by few.h, or 0 */
+    bender *bend; /* of a labelled one: its loss as another function of the label's, or NULL */
     step *finish; /* from sums and factors to values and results */
 } result;
+
+/* What those losses are, with the weights of their classes, and what their gradients have more. */
+INLINE const double *bend_losses(const lg_rows_job *j, const result *r, lg_batch *b, ptrdiff_t many,
+                                 const int64_t *label, const int *skip) {
+    if (!r->bend) return NULL;
+    const S *weight = j->weight;
+    r->bend(b, many, j->param);
+    for (ptrdiff_t k = 0; k < many; k++) {
+        const double w = weight && !skip[k] ? (double)weight[label[k]] : 1;
+        if (weight) b->loss[k] = w == 0 ? 0 * b->rest[k] : w * b->loss[k];
+        b->more[k] = w * b->bend[k];
+    }
+    return b->more;
+}
+INLINE besides besides_of(const result *r, const lg_batch *b, ptrdiff_t k) {
+    return (besides){.bend = r->bend ? b->bend[k] : 1};
+}
 
 struct plan {
     const lg_rows_job *job;

@@ -240,7 +240,7 @@ static void finish_beside(beside *w, const lg_rows_job *j, const result *r) {
         const ptrdiff_t k = n - c < piece ? n - c : piece;
         results_beside(w, r, c, k);
         for (ptrdiff_t at = 0; otherwise && at < many; at += VL)
-            mend_gradients(&w->f, j, r->labelled, at, many - at < VL ? many - at : VL, w->slope[at / VL].otherwise,
+            mend_gradients(&w->f, j, r, at, many - at < VL ? many - at : VL, w->slope[at / VL].otherwise,
                            w->column + at / VL * w->pitch, w->row);
         write_beside(&j->out, j, w->f.row, many, c, k, w->stream, w->column + c, w->pitch);
     }

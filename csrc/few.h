@@ -207,14 +207,16 @@ INLINE void label_shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_
 }
 
 /* The gradients of rows whose factors are extreme, in their lanes; by way of `out`, which a row fits in. */
-static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, int labelled, ptrdiff_t at,
+static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, const result *of, ptrdiff_t at,
                                     ptrdiff_t many, M otherwise, V *v, S *out) {
+    const int labelled = of->labelled;
     S is_far[VL];
     st(is_far, keep_(otherwise, set1(1)));
     for (ptrdiff_t r = 0; r < many; r++) {
         const ptrdiff_t k = at + r;
         if (!(is_far[r] != 0 || f->is_far[k]) || f->b.total[k] != f->b.total[k] || (labelled && f->skip[k])) continue;
-        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, run_of(out));
+        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, besides_of(of, &f->b, k),
+                     run_of(out));
         for (ptrdiff_t c = 0; c < j->classes; c++) ((S *)(v + c))[r] = out[c];
     }
 }
@@ -250,7 +252,7 @@ INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *
     case LABEL_SHARES: label_shares_abreast(v, n, f, at, many); break;
     default: shares_abreast(v, n, f, at);
     }
-    if (f->any_far || count_(otherwise)) mend_gradients(f, j, r->labelled, at, many, otherwise, v, out);
+    if (f->any_far || count_(otherwise)) mend_gradients(f, j, r, at, many, otherwise, v, out);
     write_abreast(&j->out, j, f->row + at, many, v);
 }
 
@@ -258,6 +260,7 @@ INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *
 static void values_abreast(few_batch *f, const lg_rows_job *j, const result *r, ptrdiff_t many) {
     lg_batch *b = &f->b;
     LG_NAME(finish)(b, many);
+    bend_losses(j, r, b, many, f->label, f->skip);
     for (ptrdiff_t k = 0; f->skips && k < many; k++)
         if (f->skip[k]) b->lse[k] = b->loss[k] = 0;
     if (j->lse) memcpy(j->lse + f->row, b->lse, (size_t)many * sizeof *b->lse);
@@ -271,7 +274,7 @@ static void values_abreast(few_batch *f, const lg_rows_job *j, const result *r, 
 /* And the factors of what goes to its output. */
 static void factors_abreast(few_batch *f, const lg_rows_job *j, const result *r, ptrdiff_t many) {
     lg_batch *b = &f->b;
-    f->any_far = row_factors(j, f->row, many, b->up, f->is_far);
+    f->any_far = row_factors(j, f->row, many, r->bend ? b->more : NULL, b->up, f->is_far);
     if (r->labelled) LG_NAME(label_shares)(b, many);
     else
         for (ptrdiff_t k = 0; k < many; k++) b->slope[k] = b->up[k] / b->total[k];

@@ -100,9 +100,10 @@ typedef struct {
     lg_view soft;                /* probability targets; .at may be NULL */
     const void *weight;          /* class weights, contiguous, of the computed type; may be NULL */
     const double *sample_weight; /* one a row, contiguous, not negative; 0 leaves the row out. May be NULL */
-    double param;                /* what a loss is given besides: label_smoothing of cross_entropy */
-    double scale, over;          /* of the gradient, besides row_grad: scale / over */
-    lg_sum *sum;                 /* if given, the row values are added to it */
+    double param;                /* what a loss is given besides: label_smoothing of cross_entropy, gamma, epsilon */
+    double z, cap;      /* cross_entropy: z lse^2 is added to a loss; of logits that are capped, unless cap is 0 */
+    double scale, over; /* of the gradient, besides row_grad: scale / over */
+    lg_sum *sum;        /* if given, the row values are added to it */
     lg_statistics statistics;
     lg_pairs pairs;
     int *strange;  /* set where a label is no class any more, whose row is then left out */
@@ -146,6 +147,8 @@ typedef struct {
     double total[LG_ROWS], log_rest[LG_ROWS], lse[LG_ROWS], loss[LG_ROWS]; /* loss: of a label, unweighted */
     double up[LG_ROWS], own[LG_ROWS];      /* what multiplies the gradient, and the label's term */
     double slope[LG_ROWS], entry[LG_ROWS]; /* up / total, and the gradient's entry for the label */
+    double bend[LG_ROWS], more[LG_ROWS]; /* of a loss that bends (row_ops.h): what its gradient has more than a label's,
+                                              and that times the class's weight */
 } lg_batch;
 /* What their statistics need besides (statistics.h), and what becomes of it. */
 typedef struct {

@@ -19,6 +19,7 @@
 #include "tiles.h"
 #include "squares.h"
 #include "far.h"
+#include "cap.h"
 #include "tally.h"
 #include "nll.h"
 #include "sums.h"

@@ -16,6 +16,8 @@
     X(LG_LOG_SOFTMAX_BACKWARD, .terms = 1, .any = 1, .abreast = LOG_SOFTMAX_GRADIENTS,                                 \
       .finish = finish_log_softmax_gradient)                                                                           \
     X(LG_CROSS_ENTROPY, .terms = 1, .always = 1, .finish = finish_mixture)                                             \
+    X(LG_FOCAL, OF_A_LABEL, .bend = LG_NAME(focal))                                                                    \
+    X(LG_POLY, OF_A_LABEL, .bend = LG_NAME(poly))                                                                      \
     X(LG_NLL_LOSS, 0)               /* nll.h */                                                                        \
     X(LG_STATISTICS, .labelled = 1) /* statistics.h */                                                                 \
     X(LG_PAIRS, .terms = 1)         /* pairs.h */
@@ -31,6 +33,8 @@
     X(softmax_jacobian, LG_SOFTMAX_JACOBIAN, LG_SOFTMAX_JACOBIAN, 4.0, 4.0)                                            \
     X(cross_entropy, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 4.0)                                                     \
     X(cross_entropy_soft, LG_CROSS_ENTROPY, LG_CROSS_ENTROPY, 4.0, 5.0) /* probability targets, label smoothing */     \
+    X(softmax_focal_loss, LG_FOCAL, LG_FOCAL, 8.0, 8.0) /* for gamma to 2, and 4 more for each further one */          \
+    X(poly_loss_cross_entropy, LG_POLY, LG_POLY, 4.0, 5.0)                                                             \
     X(nll_loss, LG_NLL_LOSS, LG_NLL_LOSS, 1.0, 1.0)                                                                    \
     X(l2_norm, LG_NO_ROWS, LG_NO_ROWS, 1.0, 2.0) /* norms.c */
 
@@ -45,7 +49,7 @@ INLINE int finishes_far(const plan *p, rows_batch *t, ptrdiff_t k, ptrdiff_t lab
     if (!(t->is_far[k] || b->total[k] == 0) || b->total[k] != b->total[k]) return 0;
     t->scale[k] = (factor){1, 1};
     if (p->job->factor.at && b->known[k] != 0) far_shares(t->term[k], p->n, far_factor(p->job, t->row + k), t->to[k]);
-    else far_gradient(p->job, t->row + k, label, b->max[k], b->known[k] != 0, t->to[k]);
+    else far_gradient(p->job, t->row + k, label, b->max[k], b->known[k] != 0, besides_of(p->result, b, k), t->to[k]);
     return 1;
 }
 
@@ -105,7 +109,7 @@ INLINE void softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row *w,
     S most;
     const double dot = value_of(row_dot(e, g, n, 1, &most)) / w->total;
     if (most > MOST_GRAD && w->total == w->total) {
-        far_gradient(j, r, -1, w->max, 0, out);
+        far_gradient(j, r, -1, w->max, 0, NOTHING_BESIDES, out);
         return;
     }
     const softmax_slope s = {e, g, set1((S)(LIFT / w->total)), set1((S)dot)};
@@ -128,7 +132,7 @@ INLINE void log_softmax_gradient(const lg_rows_job *j, ptrdiff_t r, const lg_row
     const wide g_sum = row_dot(e, g, n, 0, &most);
     const double sum = value_of(g_sum);
     if (count_(far_sums(set1((S)sum), set1(most))) && w->total == w->total) {
-        far_gradient(j, r, -1, w->max, 0, out);
+        far_gradient(j, r, -1, w->max, 0, NOTHING_BESIDES, out);
         return;
     }
     const mixture q = {.target = g, .slope = 1};
@@ -170,7 +174,8 @@ static void finish_jacobian(const plan *p, rows_batch *t) {
 typedef struct {
     int labelled, mixed;
     double smooth, label_weight;
-    double own, mass; /* the parts of the target mass */
+    double own, mass; /* the parts of the target mass, */
+    double tilt;      /* and what is added to it (far.h) */
     mixture q;
     wide q_sum;
 } row_targets;
@@ -210,6 +215,7 @@ INLINE S apart_entry(const row_targets *t, const lg_row *w, const S *x, const S 
         if (w->known) others = w->others;
         else if (w->target == w->max) others = w->rest + (w->count - 1) * w->unit;
         if (t->mixed) rest = t->mass * p - t->smooth * t->label_weight * w->total;
+        rest += t->tilt * p;
         return share(rest - t->own * others, w->total, up);
     }
     const mixture q = t->q;
@@ -218,20 +224,22 @@ INLINE S apart_entry(const row_targets *t, const lg_row *w, const S *x, const S 
     const mixture here = {q.target.at ? from(q.target, *at) : q.target, q.weight ? q.weight + *at : NULL, q.slope,
                           q.level};
     const double own = (double)first_(mixture_at(&here, 0, 1));
-    return share(w->unit * without(t->q_sum, own) - own * w->rest, w->total, up);
+    return share(w->unit * (without(t->q_sum, own) + t->tilt) - own * w->rest, w->total, up);
 }
 
 /* The loss of a row and, to out unless that is NULL, its gradient times up, or as far.h has it: where products leave the
  * range, or what was dropped would count. */
 INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *x, const S *e, lg_run out, ptrdiff_t r,
-                                ptrdiff_t label, double up, int is_far, int stream) {
+                                ptrdiff_t label, double up, int is_far, besides b, int stream) {
     const ptrdiff_t n = j->classes;
     row_targets t = targets_of(j, r, label);
+    t.tilt = b.tilt;
     double loss = loss_of(&t, w, x, n);
-    const double mass = t.mass + t.own;
+    const double mass = t.mass + t.own + t.tilt;
     const int finite = w->total == w->total, dropped = w->log_rest < WHOLE_REST && fabs(loss) < 1;
     if (((dropped && fabs(t.own) + fabs(t.mass) > 1) || !isfinite(loss)) && finite)
         loss = far_loss(j, r, t.labelled ? label : -1, w->max, w->log_rest);
+    if (j->z != 0) loss += 0.5 * t.tilt * (w->max + w->log_rest);
     if (!out.at) return loss;
     const int faint = t.mixed && up != 0 && fabs(up) < C_(FLT_MIN, LEAST_UP); /* up goes into S here */
     int far = is_far || faint || !(fabs(up * mass) <= MOST_UP);
@@ -241,35 +249,42 @@ INLINE double cross_entropy_row(const lg_rows_job *j, const lg_row *w, const S *
         entry = apart_entry(&t, w, x, e, n, up, &at);
         far = !isfinite(entry);
     }
-    if (far && finite) far_gradient(j, r, t.labelled ? label : -1, w->max, w->known, out);
-    else if (t.mixed) mixture_gradient(e, out, n, &t.q, factor_of(up * mass, w->total), (S)up, stream, at, entry);
-    else scale_terms(e, out, n, factor_of(up * t.own, w->total), stream, at, entry);
+    if (far && finite) {
+        far_gradient(j, r, t.labelled ? label : -1, w->max, w->known, b, out);
+        return loss;
+    }
+    if (t.mixed) mixture_gradient(e, out, n, &t.q, factor_of(up * mass, w->total), (S)up, stream, at, entry);
+    else scale_terms(e, out, n, factor_of(up * mass, w->total), stream, at, entry);
+    if (b.slopes) times_slopes((S *)out.at, b.slopes, n);
     return loss;
 }
 static void finish_mixture(const plan *p, rows_batch *t) {
+    lg_rows_job of = *p->job;
     EACH_ROW(k, t) {
         const lg_row row = get_row(&t->of, k);
-        t->value[k] = cross_entropy_row(p->job, &row, (const S *)t->x[k].at, t->term[k], p->has_out ? t->to[k] : NO_RUN,
-                                        t->row + k, (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], p->stream);
+        besides more = {.bend = 1, .tilt = of.z == 0 ? 0 : 2 * of.z * t->of.lse[k]};
+        if (of.cap != 0) { /* the row is what is in the tile */
+            of.x = (lg_view){t->x[k].at, {0, sizeof(S), 0}, COMPUTED};
+            more.slopes = p->g_tile + k * p->pitch;
+        }
+        t->value[k] = cross_entropy_row(&of, &row, (const S *)t->x[k].at, t->term[k], p->has_out ? t->to[k] : NO_RUN,
+                                        t->row + k, (ptrdiff_t)t->label[k], t->of.up[k], t->is_far[k], more, p->stream);
     }
 }
 
 #define RESULT(pass, ...) [pass] = {__VA_ARGS__},
+#define OF_A_LABEL                                                                                                     \
+    .terms = 1, .shares = 1, .once = 1, .any = 1, .labelled = 1, .abreast = LABEL_SHARES, .finish = finish_label_shares
 static const result RESULTS[] = {LG_ROW_PASSES(RESULT)};
 /* Cross-entropy from labels that have no weights and are not smoothed is much simpler; a log-sum-exp with factors of
  * its exponentials is not. */
-static const result OF_LABELS = {.terms = 1,
-                                 .shares = 1,
-                                 .once = 1,
-                                 .any = 1,
-                                 .labelled = 1,
-                                 .abreast = LABEL_SHARES,
-                                 .finish = finish_label_shares};
+static const result OF_LABELS = {OF_A_LABEL};
 static const result WITH_FACTORS = {.terms = 1, .shares = 1, .always = 1, .finish = finish_weighted};
 
 INLINE const result *result_of(const lg_rows_job *j) {
     if (j->factor.at) return &WITH_FACTORS;
-    const int plain = j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->param == 0;
+    const int plain =
+        j->what == LG_CROSS_ENTROPY && j->label.at && !j->weight && j->param == 0 && j->z == 0 && j->cap == 0;
     return plain ? &OF_LABELS : &RESULTS[j->what];
 }
 #endif

@@ -219,6 +219,9 @@ def _loss_rows(op, shape, dtype, rng, axis, brief):
         smooth, soft = {"label_smoothing": 0.1}, {name: x, "targets": q}
         variants += [(weighted, smooth), ({**soft, "weight": w}, {}), (soft, {}), (labels, smooth)]
         some += [(3, "none"), (4, "mean")]
+    for options in op.variants:
+        some.append((len(variants), "mean" if "label_smoothing" in options else "none"))
+        variants.append((weighted if len(variants) % 2 else labels, options))
     every = [(v, r) for v in variants for r in ("none", "mean", "sum")]
     chosen = [(variants[k], r) for k, r in some] if brief else every
     row = np.asarray(rng.normal(size=rows), dtype)

@@ -19,6 +19,7 @@ import lossgrad
 from lossgrad import (
     activations,
     distributions,
+    focal_losses,
     losses,
     norms,
     reference,
@@ -28,7 +29,8 @@ from lossgrad import (
 )
 
 OPS = registry.OPS
-MODULES = (activations, distributions, losses, norms, row_losses, softmax_family)
+MODULES = (activations, distributions, focal_losses, losses)
+MODULES += (norms, row_losses, softmax_family)
 compiled = pytest.mark.skipif(kernels is None, reason="needs the compiled kernels")
 ops = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 

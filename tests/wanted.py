@@ -239,7 +239,7 @@ def _loss_rows(call):
     x, y = _matrix(arrays[call.main], axis), call.arrays["targets"]
     if (
         call.op.name != "cross_entropy"
-        or call.options.get("label_smoothing")
+        or {"label_smoothing", "z_loss", "softcap"} & {*call.options}
         or y.dtype.kind not in "iu"
     ):
         return None

@@ -10,7 +10,16 @@ from pathlib import Path
 from ._core import backend as _backend
 
 # isort: split
-from . import activations, distributions, linear, losses, norms, row_losses, softmax_family
+from . import (
+    activations,
+    distributions,
+    focal_losses,
+    linear,
+    losses,
+    norms,
+    row_losses,
+    softmax_family,
+)
 from ._functions import *  # noqa: F403
 from ._kernels.threads import get_num_threads, set_num_threads
 from .evaluation import (
@@ -56,6 +65,7 @@ __all__ = [
     "show_config",
     *activations.__all__,
     *distributions.__all__,
+    *focal_losses.__all__,
     *linear.__all__,
     *losses.__all__,
     *norms.__all__,

@@ -3,16 +3,12 @@ value and gradient in one pass over the logits."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._core import arguments as check
-from ._core.backend import kernels
-from ._core.environment import arithmetic
 from ._kernels.defaults import LAST_AXIS
+from ._row_losses import OPS, plain, row_loss_of
 from .registry import row_loss
 
 __all__ = [
@@ -28,145 +24,12 @@ Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
 
 
-OPS = kernels.ROW_OPS if kernels else {}
-# The usual call, asked for by each function where there is nothing but logits and labels: one call
-# more, with all those keywords, would take longer than the loss of eight rows.
-_plain: Any = kernels and kernels.plain_row_loss
-
-
-def _row_loss(
-    name: str,
-    logits: ArrayLike,
-    targets: ArrayLike,
-    *,
-    value: bool = True,
-    upstream: ArrayLike | None = None,
-    weight: ArrayLike | None,
-    ignore_index: int,
-    reduction: str,
-    label_smoothing: float = 0.0,
-    axis: int,
-    out: Array | None = None,
-    lse: Array | None = None,
-    sample_weight: ArrayLike | None,
-    where: ArrayLike | None,
-    num_threads: int | None,
-) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None), of any arguments."""
-    argument = "log_probs" if name == "nll_loss" else "logits"
-    x = check.floating(logits, argument)
-    axis = check.loss_axis(x, axis, targets, argument)
-    ignore_index = check.ignored_label(ignore_index)
-    t = check.class_targets(targets, x, axis, ignore_index)
-    if name == "nll_loss":
-        check.labels_only(t)
-    rows_shape = check.rows_shape(x.shape, axis)
-    entries, of = _targets(
-        *(t, x, axis, weight, ignore_index, reduction),
-        *(label_smoothing, sample_weight, where, num_threads),
-    )
-    lse_result, saved = _saved(lse, value, rows_shape, x.dtype)
-    g: Any = 1.0
-    if upstream is not None and not value:
-        g = check.upstream(upstream, reduction, rows_shape, x.dtype)
-    gradient, losses = _outputs(out, upstream is not None, value, reduction, x, axis)
-
-    each = type(g) is np.ndarray
-    bad, loss = kernels.row_loss(
-        OPS[name],
-        check.filled(x, entries, -math.inf),
-        axis,
-        of,
-        up=1.0 if each else g,
-        row_grad=g if each else None,
-        mean=reduction == "mean",
-        reduced=value and losses is None,
-        out=gradient,
-        value=losses,
-        lse=saved,
-        lse_given=saved is not None and not value,
-        num_threads=num_threads,
-    )
-    if bad >= 0:
-        raise check.bad_label(t, bad, x.shape[axis], ignore_index)
-    if lse_result is not None:
-        with arithmetic():
-            lse_result[...] = saved.reshape(rows_shape)
-            check.finished(lse_result, lse)
-    if losses is not None:
-        loss = check.finished(losses, out if gradient is None else None)
-    if gradient is None:
-        return loss, None
-    check.clear(gradient, entries)
-    return loss, check.finished(gradient, out)
-
-
-def _outputs(
-    out: Array | None, graded: bool, value: bool, reduction: str, x: Array, axis: int
-) -> tuple[Array | None, Array | None]:
-    """Where the gradient goes, and each row's loss; out is for the first if there is one."""
-    gradient = losses = None
-    if graded:
-        gradient = check.output(out, x.shape, x.dtype, axis=axis)
-    else:
-        check.loss_out(out, reduction)
-    if value and reduction == "none":
-        rows = check.rows_shape(x.shape, axis)
-        losses = check.row_output(None if graded else out, rows, x.dtype)
-    return gradient, losses
-
-
-def _saved(
-    lse: Array | None, value: bool, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> tuple[Array | None, Any]:
-    """Where each row's log-sum-exp goes if there are values, and in float64, from or to C."""
-    if lse is None:
-        return None, None
-    if value:
-        result = check.lse_output(lse, shape, dtype)
-        return result, np.empty(math.prod(shape))
-    with arithmetic():
-        given = np.ascontiguousarray(check.lse_input(lse, shape, dtype), np.float64)
-    return None, given.reshape(-1)
-
-
-def _targets(
-    t: Array,
-    x: Array,
-    axis: int,
-    weight: ArrayLike | None,
-    ignore_index: int,
-    reduction: str,
-    label_smoothing: float,
-    sample_weight: ArrayLike | None,
-    where: ArrayLike | None,
-    num_threads: int | None,
-) -> tuple[Array | None, Any]:
-    """(which entries are read, or None for all; what the losses are of, for C)"""
-    check.reduction_name(reduction)
-    smoothing = check.smoothing(label_smoothing)
-    weights = check.class_weight(weight, x.shape[axis], x.dtype)
-    rows, entries = check.loss_mask(where, x.shape, axis)
-    rows_shape = check.rows_shape(x.shape, axis)
-    samples = check.sample_weight(sample_weight, rows, rows_shape, reduction, num_threads)
-    labelled = t.dtype.kind in "iu"
-    if labelled and reduction == "mean":
-        weights, samples = check.weights_of_labels(
-            weights, samples, t, ignore_index, smoothing != 0
-        )
-    return entries, kernels.Targets(
-        labels=t if labelled else None,
-        soft=None if labelled else check.class_runs(check.filled(t, entries, 0), axis),
-        weight=weights,
-        sample_weight=samples,
-        ignore_index=ignore_index,
-        param=smoothing,
-    )
-
-
 @row_loss(
     "w_y (logsumexp(x) - x_y)",
     "g w_y (softmax(x) - onehot(y))",
+    {"z_loss": 1e-3},
+    {"softcap": 3.0},
+    {"z_loss": 1e-2, "softcap": 20.0, "label_smoothing": 0.1},
     peers="torch.nn.functional.cross_entropy optax.softmax_cross_entropy_with_integer_labels "
     "sklearn._loss.HalfMultinomialLoss",
 )
@@ -178,6 +41,8 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
@@ -213,6 +78,12 @@ def cross_entropy(
         with probabilities sum(s l) / sum(s), and the sum is sum(s w_y l).
     label_smoothing : float, default 0
         In [0, 1].
+    z_loss : float, default 0
+        Weight :math:`\zeta` of :math:`\zeta (\log \sum_c e^{x_c})^2`, which every row that is kept has
+        besides; class weights do not weigh it.
+    softcap : float, optional
+        Logits are taken as :math:`k \tanh(x / k)` with this :math:`k`, in the type that they are
+        computed in. A logit of -inf stays: it masks a class. `lse` is of capped logits.
     axis : int, default -1
         The class axis; 1 for logits of shape (N, C, d1, ...). It has to be given where labels fit
         the last axis and the one before, beside those of the batch.
@@ -253,7 +124,9 @@ def cross_entropy(
     A row's loss is within 4 ULP at any gap between logits: it is
     :math:`(m - x_y) + \log(1 + \sum_{c \ne m} e^{x_c - m})` with the maximum :math:`m` left out of
     the sum, so that confident rows keep their relative accuracy. Sums over rows are exact before
-    they are rounded once.
+    they are rounded once. With a `z_loss` it is 5 ULP, or of the larger of :math:`m` and the
+    logarithm where they cancel; with a `softcap` that holds for the capped logits, which are
+    within 4 ULP themselves.
 
     Examples
     --------
@@ -262,6 +135,11 @@ def cross_entropy(
     2.061153620314381e-09
     >>> lossgrad.cross_entropy(np.zeros((2, 4)), [3, -100])
     1.3862943611198906
+
+    As large language models are trained, capped at 30 and with their log-sum-exp drawn to 0:
+
+    >>> lossgrad.cross_entropy([[90.0, -90.0]], [1], z_loss=1e-4, softcap=30.0)
+    59.79239727785894
 
     Class weights say how much the rows of a class count, sample weights how much a row does:
 
@@ -276,8 +154,8 @@ def cross_entropy(
     >>> round(lossgrad.cross_entropy(x, y, weight=[2, 1], sample_weight=s), 12)
     1.065215884735
     """
-    if weight is lse is sample_weight is where is None:
-        plain = _plain(
+    if weight is lse is sample_weight is where is softcap is None and not z_loss:
+        found = plain(
             OPS["cross_entropy"],
             None,
             logits,
@@ -290,9 +168,9 @@ def cross_entropy(
             True,
             num_threads,
         )
-        if plain is not None:
-            return plain[0]
-    return _row_loss(
+        if found is not None:
+            return found[0]
+    return row_loss_of(
         "cross_entropy",
         logits,
         targets,
@@ -300,6 +178,8 @@ def cross_entropy(
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
         axis=axis,
         out=out,
         lse=lse,
@@ -318,6 +198,8 @@ def cross_entropy_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
@@ -329,14 +211,15 @@ def cross_entropy_backward(
     Gradient of `cross_entropy` with respect to the logits, times `grad`.
 
     For a row with label :math:`y` it is :math:`w_y (p_c - [c = y])`, :math:`p` = softmax(x), and in
-    general :math:`p_c \sum_k q_k - q_c`.
+    general :math:`p_c \sum_k q_k - q_c`. A `z_loss` adds :math:`2 \zeta p_c \log \sum_k e^{x_k}`, a
+    `softcap` multiplies by :math:`1 - \tanh^2(x_c / k)`.
 
     Parameters
     ----------
     grad : array_like
         Gradient with respect to the loss: a number, or an array of the row losses' shape with
         ``reduction="none"``.
-    logits, targets, weight, ignore_index, reduction, label_smoothing, axis
+    logits, targets, weight, ignore_index, reduction, label_smoothing, z_loss, softcap, axis
         As in `cross_entropy`.
     out : ndarray, optional
         Array of the shape and dtype of the logits to write to; may be the logits themselves.
@@ -356,7 +239,8 @@ def cross_entropy_backward(
         Of the shape and dtype of the logits. Rows that are ignored have gradient 0. Entries are
         within 4 ULP, the label's own included: it is minus the sum of the other probabilities, not
         p - 1. Where it is a difference by nature (smoothing, probability targets) they are within
-        5 ULP of the larger term.
+        5 ULP of the larger term; those of a `z_loss`, too. A `softcap` adds 3 ULP, and what capped
+        logits are rounded by.
 
     Raises
     ------
@@ -369,8 +253,8 @@ def cross_entropy_backward(
     >>> lossgrad.cross_entropy_backward(1.0, [[0.0, 0.0]], [0])
     array([[-0.5,  0.5]])
     """
-    if weight is lse is sample_weight is where is None:
-        plain = _plain(
+    if weight is lse is sample_weight is where is softcap is None and not z_loss:
+        found = plain(
             OPS["cross_entropy"],
             grad,
             logits,
@@ -383,9 +267,9 @@ def cross_entropy_backward(
             False,
             num_threads,
         )
-        if plain is not None:
-            return plain[1]
-    return _row_loss(
+        if found is not None:
+            return found[1]
+    return row_loss_of(
         "cross_entropy",
         logits,
         targets,
@@ -395,6 +279,8 @@ def cross_entropy_backward(
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
         axis=axis,
         out=out,
         lse=lse,
@@ -412,6 +298,8 @@ def cross_entropy_value_and_grad(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
@@ -424,7 +312,7 @@ def cross_entropy_value_and_grad(
 
     Parameters
     ----------
-    logits, targets, weight, ignore_index, reduction, label_smoothing, axis
+    logits, targets, weight, ignore_index, reduction, label_smoothing, z_loss, softcap, axis
         As in `cross_entropy`.
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
@@ -456,8 +344,8 @@ def cross_entropy_value_and_grad(
     >>> loss, grad
     (2.061153620314381e-09, array([[-2.06115362e-09,  2.06115362e-09]]))
     """
-    if weight is lse is sample_weight is where is None:
-        plain = _plain(
+    if weight is lse is sample_weight is where is softcap is None and not z_loss:
+        found = plain(
             OPS["cross_entropy"],
             1.0,
             logits,
@@ -470,9 +358,9 @@ def cross_entropy_value_and_grad(
             True,
             num_threads,
         )
-        if plain is not None:
-            return plain
-    return _row_loss(
+        if found is not None:
+            return found
+    return row_loss_of(
         "cross_entropy",
         logits,
         targets,
@@ -481,6 +369,8 @@ def cross_entropy_value_and_grad(
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
         axis=axis,
         out=out,
         lse=lse,
@@ -505,7 +395,7 @@ def _nll_loss(
     num_threads: int | None,
 ) -> tuple[Any, Any]:
     if weight is sample_weight is where is None:
-        plain = _plain(
+        found = plain(
             OPS["nll_loss"],
             upstream,
             log_probs,
@@ -518,9 +408,9 @@ def _nll_loss(
             value,
             num_threads,
         )
-        if plain is not None:
-            return plain
-    return _row_loss(
+        if found is not None:
+            return found
+    return row_loss_of(
         "nll_loss",
         log_probs,
         targets,

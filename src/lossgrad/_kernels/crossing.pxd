@@ -8,7 +8,7 @@ cdef extern from "kernels.h":
     Py_ssize_t lg_size(int) nogil
     enum: LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
     enum: LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64
-    enum: LG_LOGSUMEXP, LG_SOFTMAX_JACOBIAN, LG_STATISTICS, LG_PAIRS
+    enum: LG_LOGSUMEXP, LG_CROSS_ENTROPY, LG_SOFTMAX_JACOBIAN, LG_STATISTICS, LG_PAIRS
     ctypedef struct lg_sum:
         pass
     void lg_sum_clear(lg_sum *) nogil
@@ -62,7 +62,7 @@ cdef extern from "kernels.h":
         int64_t ignore_index
         const void *weight
         const double *sample_weight
-        double param, scale, over
+        double param, z, cap, scale, over
         lg_sum *sum
         lg_statistics statistics
         lg_pairs pairs

@@ -36,6 +36,8 @@ class Targets:
         sample_weight: NDArray[np.float64] | None = None,
         ignore_index: int = -100,
         param: float = 0.0,
+        z: float = 0.0,
+        cap: float = 0.0,
     ) -> None: ...
 
 def element_ufunc(name: str, doc: str, op: Op, direction: int, leads: int = 1) -> np.ufunc: ...

@@ -126,7 +126,9 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, param
             return None
     if axis is LAST_AXIS and along > 1 and PyArray_DIM(x, along) == PyArray_DIM(x, along - 1):
         return None  # they fit another axis as well
-    if type(ignore_index) is not int or type(param) is not float or not 0 <= <double> param <= 1:
+    if type(ignore_index) is not int or type(param) is not float:
+        return None
+    if op.forward == LG_CROSS_ENTROPY and not 0 <= <double> param <= 1:
         return None
     cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
     if overflow or not (mean or each or reduction == "sum"):

@@ -135,17 +135,17 @@ cdef class Targets:
     """What a row loss is of: labels, or distributions of the logits' shape (soft), and what they weigh.
 
     Class weights are of the computed type, sample weights finite, not negative and one a row. param is what the
-    loss is given besides: label_smoothing of cross_entropy.
+    loss is given besides: label_smoothing of cross_entropy. z and cap are its z_loss and softcap, 0 for none.
     """
 
     cdef object labels, soft, weight, sample_weight
     cdef int64_t ignore_index
-    cdef double param
+    cdef double param, z, cap
 
     def __init__(self, *, labels=None, soft=None, weight=None, sample_weight=None, int64_t ignore_index=-100,
-                 double param=0.0):
+                 double param=0.0, double z=0.0, double cap=0.0):
         self.labels, self.soft, self.weight, self.sample_weight = labels, soft, weight, sample_weight
-        self.ignore_index, self.param = ignore_index, param
+        self.ignore_index, self.param, self.z, self.cap = ignore_index, param, z, cap
 
     cdef list join(self, Rows *rows):
         """Take part in a call: what holds the memory."""
@@ -158,7 +158,7 @@ cdef class Targets:
             held.append(beside_logits(rows, self.soft, &rows.job.soft, lg_computed(rows.storage)))
         else:
             held.append(take_labels(rows, self.labels, self.ignore_index))
-        rows.job.param = self.param
+        rows.job.param, rows.job.z, rows.job.cap = self.param, self.z, self.cap
         return held
 
     cdef double divisor(self, Rows *rows) except? -1:

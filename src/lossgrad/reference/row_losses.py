@@ -1,6 +1,8 @@
 """Losses of rows: of logits with labels or target distributions, of log-probabilities."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
 from .._kernels.defaults import LAST_AXIS
-from ._apply import loss_beside, ratio, weighted
+from . import activations
+from ._apply import loss_beside, parameters_of, ratio, weighted
 from ._double import Wide, exact_sum, select
 from .softmax_family import (
     Rows,
@@ -97,26 +100,56 @@ def _mean(losses: Array, divisor: float) -> float:
     return ratio(total, divisor) * unit
 
 
-def _row_losses(q: Wide, rows: Rows) -> Doubles:
-    """sum_c q_c (lse - x_c), where a class without mass adds nothing even if x_c is -inf."""
-    gap = select(rows.x == rows.pivot, 0.0, Wide(rows.pivot) - Wide(rows.x))
-    total = total_of(q * (rows.log + gap))
-    return total + 0 * rows.total
+class Cap:
+    """Logits k tanh(x / k), of which -inf stays as it is; as they are if k is 0."""
+
+    def __init__(self, cap: float, dtype: np.dtype[Any]) -> None:
+        (self.cap,) = parameters_of(dtype, cap)
+
+    def __call__(self, x: Doubles) -> Doubles:
+        if not self.cap:
+            return x
+        capped = (activations._tanh(x / self.cap) * self.cap).rounded()
+        return np.where(x == -np.inf, x, capped)
+
+    def slopes(self, x: Doubles) -> Wide:
+        """1 - tanh(x / k)^2"""
+        return activations._tanh_slope(x / self.cap) if self.cap else Wide(1.0)
 
 
-def _row_slopes(up: Wide, q: Wide, at: tuple[Any, Any], rows: Rows) -> Doubles:
-    """up * (sum(q) p - q). At one class, where p may be close to 1, from the other classes:
-    (the others' q) p - q (the others' p)."""
-    p, numbers = rows.shares(), finite(q)
-    there = np.arange(len(rows.x))[:, None] == at[0]
-    rest = sum_of(select(there, 0.0, numbers))
-    own = sum_of(select(there, numbers, 0.0))
-    slope = p * (rest + own) - numbers
-    slope = select(there, p * rest - rows.others(at) * own, slope)
-    return multiplied(with_limits(slope, -q, p), up)
+@dataclass
+class CrossEntropy:
+    """What a row's loss is, and its gradient, for a target distribution q."""
+
+    smoothing: float
+    z: float
+    cap: Cap
+    takes_distributions = True
+
+    def losses(self, q: Wide, at: tuple[Any, Any], rows: Rows) -> Doubles:
+        """sum_c q_c (lse - x_c) + z lse^2, where a class without mass adds nothing even if x_c is
+        -inf."""
+        gap = select(rows.x == rows.pivot, 0.0, Wide(rows.pivot) - Wide(rows.x))
+        total = total_of(q * (rows.log + gap))
+        if self.z:
+            lse = rows.pivot + rows.log
+            total = (self.z * (lse * lse) + total).rounded()
+        return total + 0 * rows.total
+
+    def slopes(self, q: Wide, at: tuple[Any, Any], rows: Rows) -> Wide:
+        """(sum(q) + 2 z lse) p - q. At one class, where p may be close to 1, from the other
+        classes: (the others' q + 2 z lse) p - q (the others' p)."""
+        p, numbers = rows.shares(), finite(q)
+        there = np.arange(len(rows.x))[:, None] == at[0]
+        rest = sum_of(select(there, 0.0, numbers))
+        own = sum_of(select(there, numbers, 0.0))
+        if self.z:
+            rest = rest + 2 * self.z * (rows.pivot + rows.log)
+        slope = p * (rest + own) - numbers
+        slope = select(there, p * rest - rows.others(at) * own, slope)
+        return with_limits(slope, -q, p)
 
 
-@np.errstate(all="ignore")
 def _cross_entropy(
     logits: ArrayLike,
     targets: ArrayLike,
@@ -124,6 +157,34 @@ def _cross_entropy(
     ignore_index: int,
     reduction: str,
     label_smoothing: float,
+    z_loss: float,
+    softcap: float | None,
+    axis: int,
+    out: Array | None,
+    lse: Any,
+    sample_weight: ArrayLike | None,
+    where: ArrayLike | None,
+    **wanted: Any,
+) -> tuple[Any, Any]:
+    def form(x: Array) -> CrossEntropy:
+        cap = Cap(check.soft_cap(softcap, x), x.dtype)
+        return CrossEntropy(check.smoothing(label_smoothing), check.penalty(z_loss, "z_loss"), cap)
+
+    return loss_of_rows(
+        *(form, logits, targets, weight, ignore_index, reduction),
+        *(axis, out, lse, sample_weight, where),
+        **wanted,
+    )
+
+
+@np.errstate(all="ignore")
+def loss_of_rows(
+    make: Callable[[Array], CrossEntropy],
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None,
+    ignore_index: int,
+    reduction: str,
     axis: int,
     out: Array | None,
     lse: Any,
@@ -141,7 +202,9 @@ def _cross_entropy(
     reduction = check.reduction_name(reduction)
     ignore_index = check.ignored_label(ignore_index)
     t = check.class_targets(targets, x, axis, ignore_index)
-    smoothing = check.smoothing(label_smoothing)
+    form = make(x)
+    if not form.takes_distributions:
+        check.labels_only(t)
     weights = check.class_weight(weight, classes, dtype)
     factor = 1.0 if grad is None else check.upstream(grad, reduction, shape, dtype)
     if not slope:
@@ -152,15 +215,18 @@ def _cross_entropy(
     mask, entries = check.loss_mask(where, x.shape, axis)
     given = check.sample_weight(sample_weight, mask, shape, reduction)
     if reduction == "mean" and t.dtype.kind in "iu":
-        weights, given = check.weights_of_labels(weights, given, t, ignore_index, smoothing != 0)
+        weights, given = check.weights_of_labels(
+            weights, given, t, ignore_index, form.smoothing != 0
+        )
     samples = _ones(given, shape)
     rows = flatten(check.filled(x, entries, -np.inf), axis)
     if t.dtype.kind in "iu":
         kept = np.flatnonzero(check.check_labels(t, classes, ignore_index, samples))
-        target = _Targets(t.reshape(-1), None, weights, smoothing)
+        target = _Targets(t.reshape(-1), None, weights, form.smoothing)
     else:
         kept = np.flatnonzero(samples)
-        target = _Targets(None, flatten(check.filled(t, entries, 0), axis), weights, smoothing)
+        soft = flatten(check.filled(t, entries, 0), axis)
+        target = _Targets(None, soft, weights, form.smoothing)
     divisor = target.mean_divisor(kept, samples) if reduction == "mean" else 1.0
     up = _upstream(factor, samples, divisor)
 
@@ -171,12 +237,14 @@ def _cross_entropy(
         known = None
         if saved is not None and not value:
             known = saved.reshape(-1)[part].astype(np.float64)
-        measured = measure(doubles(rows[part]), known)
+        logit = doubles(rows[part])
+        measured = measure(form.cap(logit), known)
         q, at = target.block(part, measured)
         if value:
-            losses[part], logs[part] = _held(_row_losses(q, measured), dtype), measured.lse
+            losses[part], logs[part] = _held(form.losses(q, at, measured), dtype), measured.lse
         if slopes is not None:
-            slopes[part] = _row_slopes(up[part], q, at, measured).T
+            slope_of = form.slopes(q, at, measured) * form.cap.slopes(logit)
+            slopes[part] = multiplied(slope_of, up[part]).T
 
     if saved is not None and value:
         saved[...] = logs.reshape(shape)
@@ -220,6 +288,8 @@ def cross_entropy(
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
@@ -235,6 +305,8 @@ def cross_entropy(
         ignore_index,
         reduction,
         label_smoothing,
+        z_loss,
+        softcap,
         axis,
         out,
         lse,
@@ -254,6 +326,8 @@ def cross_entropy_backward(
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: ArrayLike | None = None,
@@ -269,6 +343,8 @@ def cross_entropy_backward(
         ignore_index,
         reduction,
         label_smoothing,
+        z_loss,
+        softcap,
         axis,
         out,
         lse,
@@ -289,6 +365,8 @@ def cross_entropy_value_and_grad(
     ignore_index: int = check.IGNORE_INDEX,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
@@ -304,6 +382,8 @@ def cross_entropy_value_and_grad(
         ignore_index,
         reduction,
         label_smoothing,
+        z_loss,
+        softcap,
         axis,
         out,
         lse,
