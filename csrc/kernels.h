@@ -4,7 +4,7 @@
 #define LG_KERNELS_H
 #include "lossgrad.h"
 
-enum { LG_MAX_INPUTS = 4, LG_MAX_OUTPUTS = 2, LG_BLOCK = 1024 };
+enum { LG_MAX_INPUTS = 4, LG_MAX_OUTPUTS = 3, LG_MAX_SLOPES = 2, LG_BLOCK = 1024 };
 enum {
     LG_PER_ROW = 32,       /* what a row costs besides its elements, in elements */
     LG_LONG_ROW = 1 << 16, /* elements: a longer row is reduced in parts */
@@ -58,7 +58,7 @@ typedef struct {
     lg_view in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
     lg_view weight; /* of a loss, .at may be NULL: multiplies the value and the gradient */
     lg_view shift;  /* and so does 2^shift, if .at is given beside that of weight */
-    double up;      /* multiplies the gradient by 2^up, beside a weight */
+    double up;      /* multiplies the gradient, and the Hessian, by 2^up, beside a weight */
     const double *param;
     lg_sum *sum; /* if given, the values are summed, not stored (out[0] is not used) */
 } lg_map_job;
@@ -201,7 +201,7 @@ typedef struct {
 
 /* ---- the table ---- */
 typedef struct {
-    /* Runs of n elements. in: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming gradient first, then the
+    /* Runs of n elements. in: all directions but LG_FORWARD take the incoming gradient first, then the
      * op's own. stream: the last output is stored past the cache. weights may be NULL. */
     void (*map)(int op, int direction, const lg_run *in, const lg_run *out, ptrdiff_t n, const double *param,
                 int stream, const lg_weights *weights);

@@ -11,12 +11,13 @@ typedef void op_fn(const V *in, const S *p, outcome r);
 /* What a loop walks over. A weight, if there is one, times 2^shift, if that is given, multiplies values and gradients;
  * gradients are multiplied by 2^up as well. */
 typedef struct {
-    lg_run in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
+    lg_run in[LG_MAX_INPUTS + 1], out[1 + LG_MAX_SLOPES]; /* out: of the value, the gradient, the Hessian */
     const S *weight, *shift;
     S p[4], up;
+    int direction;
     int plain; /* whether all are stored as S: else their storage is asked for at every step */
 } operands;
-typedef void careful_fn(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k);
+typedef void careful_fn(const operands *w, ptrdiff_t i, ptrdiff_t k);
 typedef ptrdiff_t run_fn(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream);
 
 /* (g w) d, and the bits that tell whether a product on the way is far from 1. */
@@ -53,52 +54,61 @@ INLINE V any_product(V g, V weight, V shift, slope d, V x) {
 }
 
 /* One vector, of which any element may be lost: those are asked for again. All is read before any is written. */
-INLINE void careful_step(op_fn *op, int inputs, const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {
-    const int first = direction != LG_FORWARD;
+INLINE void careful_step(op_fn *op, int inputs, int most, const operands *w, ptrdiff_t i, ptrdiff_t k) {
+    const int first = w->direction != LG_FORWARD, slopes = lg_slopes(w->direction);
     const V zero = set1(0), one = set1(1);
     V v[LG_MAX_INPUTS + 1] = {one};
     for (int j = 0; j < inputs; j++) v[j + 1] = get(w->in[j + first].at, i, k, w->in[j + first].storage);
     const V g = first ? get(w->in[0].at, i, k, w->in[0].storage) : one,
             weight = w->weight ? ld_k(w->weight + i, k) : one;
     const V shift = w->shift ? ld_k(w->shift + i, k) : zero, up = shift + set1(w->up);
-    V y, careful_y, n = zero;
-    slope d, careful_d;
+    V y, careful_y, n = zero, product[LG_MAX_SLOPES];
+    slope d[LG_MAX_SLOPES], careful_d[LG_MAX_SLOPES];
     I far, inside = iset1(0), unused;
-    op(v + 1, w->p, (outcome){&y, NULL, &d, &inside, 0});
-    op(v + 1, w->p, (outcome){&careful_y, &n, &careful_d, &unused, 1});
-    V product = usual_product(g, weight, d, 1, &far);
-    const M lost = (M)(is_lost(g, weight, d, product, far) | ne_(up, zero));
-    product = select_(lost, any_product(g, weight, up, careful_d, v[1]), product);
+    op(v + 1, w->p, (outcome){&y, NULL, d, &inside, 0});
+    op(v + 1, w->p, (outcome){&careful_y, &n, careful_d, &unused, 1});
+    for (int s = 0; s < most; s++) {
+        product[s] = usual_product(g, weight, d[s], 1, &far);
+        const M lost = (M)(is_lost(g, weight, d[s], product[s], far) | ne_(up, zero));
+        product[s] = select_(lost, any_product(g, weight, up, careful_d[s], v[1]), product[s]);
+    }
     if (w->weight) {
         const V weighed = y * weight;
         far = far_bits(weighed) | far_bits(y) | inside;
         const M few = (M)(is_lost(one, weight, rounded_(y), weighed, far) | ne_(shift, zero));
         y = select_(few, any_product(one, weight, shift, shifted_(careful_y, n), zero), weighed);
     }
-    const lg_run *to = &w->out[direction == LG_VALUE_AND_GRAD];
-    if (direction != LG_BACKWARD) put(w->out[0].at, i, y, k, w->out[0].storage);
-    if (first) put(to->at, i, product, k, to->storage);
+    if (lg_gives_value(w->direction)) put(w->out[0].at, i, y, k, w->out[0].storage);
+    for (int s = 0; s < most; s++)
+        if (s < slopes) put(w->out[1 + s].at, i, product[s], k, w->out[1 + s].storage);
 }
 
-/* Values and products of `many` vectors; whether any of their elements may be lost. */
-INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, V *y, const slope *d, const I *inside, V *product,
-                    int direction, int weighted, int many) {
+/* The products of slopes of `many` vectors; whether any of their elements may be lost. */
+INLINE int multiply_slopes(V v[][LG_MAX_INPUTS + 1], const V *weight, slope d[][LG_MAX_SLOPES], int s, V *product,
+                           int weighted, int many) {
     I far[ABREAST], all = iset1(0);
     int lost = 0;
-    for (int g = 0; g < many && weighted && direction != LG_BACKWARD; g++) {
+    for (int g = 0; g < many; g++) {
+        product[g] = usual_product(v[g][0], weight[g], d[g][s], weighted, &far[g]);
+        all = all | far[g];
+    }
+    if ((d[0][s].kind == PLAIN && !weighted) || !any_(far_(all))) return 0;
+    for (int g = 0; g < many; g++) lost |= any_(is_lost(v[g][0], weight[g], d[g][s], product[g], far[g]));
+    return lost;
+}
+/* The same of values and slopes. */
+INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, slope d[][LG_MAX_SLOPES], const I *inside,
+                    V result[][ABREAST], int direction, int weighted, int many) {
+    V *y = result[0];
+    I all = iset1(0);
+    for (int g = 0; g < many && weighted && lg_gives_value(direction); g++) {
         all = all | far_bits(y[g]) | inside[g];
         y[g] = y[g] * weight[g];
         all = all | far_bits(y[g]);
     }
-    if (weighted && direction != LG_BACKWARD && any_(far_(all))) return 1;
-    if (direction == LG_FORWARD) return 0;
-    for (int g = 0; g < many; g++) {
-        product[g] = usual_product(v[g][0], weight[g], d[g], weighted, &far[g]);
-        all = all | far[g];
-    }
-    if ((d[0].kind == PLAIN && !weighted) || !any_(far_(all))) return 0;
-    for (int g = 0; g < many; g++) lost |= any_(is_lost(v[g][0], weight[g], d[g], product[g], far[g]));
-    return lost;
+    if (weighted && lg_gives_value(direction) && any_(far_(all))) return 1;
+    if (direction != LG_FORWARD && multiply_slopes(v, weight, d, 0, result[1], weighted, many)) return 1;
+    return lg_slopes(direction) > 1 && multiply_slopes(v, weight, d, 1, result[2], weighted, many);
 }
 
 /* The j-th inputs of `many` vectors, and a result of them. */
@@ -116,23 +126,23 @@ INLINE void put_many(void *at, ptrdiff_t i, const V *result, int many, ptrdiff_t
  * answer is 0, if any element may be lost. */
 INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, int plain, const operands *w, ptrdiff_t i,
                     int many, ptrdiff_t k, int stream) {
-    const int first = direction != LG_FORWARD, both = direction == LG_VALUE_AND_GRAD;
-    V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], product[ABREAST], weight[ABREAST];
-    slope d[ABREAST];
+    const int first = direction != LG_FORWARD, slopes = lg_slopes(direction);
+    V v[ABREAST][LG_MAX_INPUTS + 1], result[1 + LG_MAX_SLOPES][ABREAST], weight[ABREAST];
+    slope d[ABREAST][LG_MAX_SLOPES];
     I inside[ABREAST];
     for (int j = 0; j < inputs + first; j++)
         BY_STORAGE(plain ? COMPUTED : w->in[j].storage, get_many, v, j, w->in[j].at, i, many, k);
     for (int g = 0; g < many; g++) {
         weight[g] = weighted ? ld_k(w->weight + i + g * VL, k) : set1(1);
         inside[g] = iset1(0);
+        result[1][g] = result[2][g] = set1(0);
     }
-    for (int g = 0; g < many; g++) op(v[g] + first, w->p, (outcome){&y[g], NULL, &d[g], &inside[g], 0});
-    if (multiply(v, weight, y, d, inside, product, direction, weighted, many)) return 0;
-    for (int j = 0; j < 1 + both; j++) {
-        const V *result = direction == LG_FORWARD || (both && j == 0) ? y : product;
-        BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result, many, k,
-                   stream && j == both);
-    }
+    for (int g = 0; g < many; g++) op(v[g] + first, w->p, (outcome){&result[0][g], NULL, d[g], &inside[g], 0});
+    if (multiply(v, weight, d, inside, result, direction, weighted, many)) return 0;
+    for (int j = 0; j < 1 + LG_MAX_SLOPES; j++)
+        if (j ? j <= slopes : lg_gives_value(direction))
+            BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result[j], many, k,
+                       stream && j == slopes);
     return 1;
 }
 
@@ -154,6 +164,18 @@ INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, int
     return n;
 }
 
+/* The same for all directions, weights and storages, which are asked for at every step: for what is seldom asked, or
+ * costs little beside it. */
+INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t i, ptrdiff_t n, int stream) {
+    const operands w = *given;
+    const int weighted = w.weight != NULL;
+    for (; i + ABREAST * VL <= n; i += ABREAST * VL)
+        if (!map_step(op, inputs, w.direction, weighted, w.plain, &w, i, ABREAST, VL, stream)) return i;
+    for (; i < n; i += VL)
+        if (!map_step(op, inputs, w.direction, weighted, w.plain, &w, i, 1, n - i < VL ? n - i : VL, 0)) return i;
+    return n;
+}
+
 /* Apart: what is stored as S shares no registers with the conversions. */
 #define DEFINE_RUN(name, inputs, direction, weighted, which)                                                           \
     static NOINLINE ptrdiff_t name##_##which##_plain(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {        \
@@ -163,19 +185,27 @@ INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, int
         if (LG_DOUBLE || w->plain) return name##_##which##_plain(w, i, n, stream);                                     \
         return map_run(op_##name, inputs, direction, weighted, 0, w, i, n, stream);                                    \
     }
-#define DEFINE_LOSS_0(name, inputs)
-#define DEFINE_LOSS_1(name, inputs)                                                                                    \
+#define DEFINE_OWN_0(name, inputs)                                                                                     \
+    DEFINE_RUN(name, inputs, LG_FORWARD, 0, forward)                                                                   \
+    DEFINE_RUN(name, inputs, LG_BACKWARD, 0, backward)
+#define DEFINE_OWN_1(name, inputs)                                                                                     \
+    DEFINE_OWN_0(name, inputs)                                                                                         \
     DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 0, both)                                                               \
     DEFINE_RUN(name, inputs, LG_FORWARD, 1, weighted_forward)                                                          \
     DEFINE_RUN(name, inputs, LG_BACKWARD, 1, weighted_backward)                                                        \
     DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 1, weighted_both)
-#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)                                        \
-    static void name##_again(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {                             \
-        careful_step(op_##name, inputs, w, direction, i, k);                                                           \
+#define DEFINE_ANY(name, inputs)                                                                                       \
+    static ptrdiff_t name##_any(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                             \
+        return map_any(op_##name, inputs, w, i, n, stream);                                                            \
+    }
+#define DEFINE_LOOPS_OWN(name, inputs, is_loss) DEFINE_OWN_##is_loss(name, inputs)
+#define DEFINE_LOOPS_ANY(name, inputs, is_loss) DEFINE_ANY(name, inputs)
+#define DEFINE_LOOPS_BOTH(name, inputs, is_loss) DEFINE_OWN_##is_loss(name, inputs) DEFINE_ANY(name, inputs)
+#define DEFINE_MAPS(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                  \
+    static void name##_again(const operands *w, ptrdiff_t i, ptrdiff_t k) {                                            \
+        careful_step(op_##name, inputs, hessian_bound > 0 ? 2 : 1, w, i, k);                                           \
     }                                                                                                                  \
-    DEFINE_RUN(name, inputs, LG_FORWARD, 0, forward)                                                                   \
-    DEFINE_RUN(name, inputs, LG_BACKWARD, 0, backward)                                                                 \
-    DEFINE_LOSS_##is_loss(name, inputs)
+    DEFINE_LOOPS_##loops(name, inputs, is_loss)
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -196,26 +226,32 @@ LG_OPS(DEFINE_MAPS)
             name##_weighted_forward, name##_weighted_backward, name##_weighted_both                                    \
         }                                                                                                              \
     }
-#define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound)                                           \
-    {inputs, name##_again, MAPS_##is_loss(name)},
+#define ROW_OWN(name, is_loss) NULL, MAPS_##is_loss(name)
+#define ROW_ANY(name, is_loss) name##_any, {{NULL, NULL, NULL}, {NULL, NULL, NULL}}
+#define ROW_BOTH(name, is_loss) name##_any, MAPS_##is_loss(name)
+#define MAPS_ROW(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                     \
+    {inputs, name##_again, ROW_##loops(name, is_loss)},
 static const struct {
     int inputs;
     careful_fn *again;
-    run_fn *run[2][LG_DIRECTIONS]; /* without weights and with */
+    run_fn *any, *own[2][LG_VALUE_AND_GRAD + 1]; /* for all, or for a direction without weights and with */
 } maps[] = {LG_OPS(MAPS_ROW)};
-#define OP_INDEX(name, inputs, parameters, is_loss, bound, derivative_bound) OP_##name,
+#define OP_INDEX(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound) OP_##name,
 enum { LG_OPS(OP_INDEX) };
 
 static void map(int op, int direction, const lg_run *in, const lg_run *out, ptrdiff_t n, const double *param,
                 int stream, const lg_weights *weights) {
-    operands w = {.weight = weights ? weights->weight : NULL, .plain = 1};
+    operands w = {.weight = weights ? weights->weight : NULL, .direction = direction, .plain = 1};
+    const int slopes = lg_slopes(direction), lead_in = !lg_gives_value(direction);
+    run_fn *own = direction <= LG_VALUE_AND_GRAD ? maps[op].own[weights != NULL][direction] : NULL;
+    run_fn *run = own ? own : maps[op].any;
     for (int j = 0; j < maps[op].inputs + (direction != LG_FORWARD); j++) {
         w.in[j] = in[j];
         w.plain &= in[j].storage == COMPUTED;
     }
-    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) {
-        w.out[j] = out[j];
-        w.plain &= out[j].storage == COMPUTED;
+    for (int j = lead_in; j < 1 + slopes; j++) {
+        w.out[j] = out[j - lead_in];
+        w.plain &= w.out[j].storage == COMPUTED;
     }
     for (int j = 0; j < 4; j++) w.p[j] = param ? (S)param[j] : 0;
     if (weights) {
@@ -225,13 +261,13 @@ static void map(int op, int direction, const lg_run *in, const lg_run *out, ptrd
     const int all = w.shift || w.up != 0; /* are done with care */
     /* A part may end with fewer elements than come before the first that can be written past the cache. */
     const int ahead = stream && n >= 2 * VL;
-    const ptrdiff_t lead = ahead ? elements_before(w.out[direction == LG_VALUE_AND_GRAD]) : -1;
+    const ptrdiff_t lead = ahead ? elements_before(w.out[slopes]) : -1;
     stream = lead >= 0;
-    if (lead > 0) maps[op].again(&w, direction, 0, lead);
+    if (lead > 0) maps[op].again(&w, 0, lead);
     for (ptrdiff_t i = lead > 0 ? lead : 0; i < n;) {
-        if (!all) i = maps[op].run[weights != NULL][direction](&w, i, n, stream);
+        if (!all) i = run(&w, i, n, stream);
         for (const ptrdiff_t end = i + ABREAST * VL; i < n && i < end; i += VL)
-            maps[op].again(&w, direction, i, n - i < VL ? n - i : VL);
+            maps[op].again(&w, i, n - i < VL ? n - i : VL);
     }
     if (stream) fence_();
 }

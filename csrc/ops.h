@@ -1,7 +1,7 @@
 /* Every elementwise op and loss term: formula, derivative, error bounds, and its row in the table.
  *
  * An op maps inputs in[0..], the first of them the variable of the derivative, and parameters p[0..]
- * to its value y and derivative d; the compiler drops whichever a loop does not store. What leaves the range may be
+ * to its value y, derivative d[0] and, if it has a Hessian, the second d[1]; the compiler drops what a loop does not store. What leaves the range may be
  * brought back by what multiplies it, a gradient or a weight: a loop that finds a product far from 1 asks again, to be
  * `careful`, and the op then gives both with their exponents.
  * Bounds are ULP of the result, over all inputs, on every level (tests/test_accuracy.py holds them). */
@@ -84,16 +84,17 @@ OP(log_sigmoid) {
     *r.d = shifted_(select_(negative_(x), fnma_(q, a.least, ONE), q), drop_(negative_(x), a.n));
 }
 
-/* log(1 + exp(x)); derivative s(x). */
+/* log(1 + exp(x)); derivative s(x), the second s(x) s(-x). */
 OP(softplus_one) {
     UNUSED;
     const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(in[0]))), 1);
     V q = fma_(a.q, a.rest, a.q);
     *r.y = softplus_(in[0]);
-    *r.d = shifted_(select_(negative_(in[0]), q, fnma_(q, a.least, ONE)), keep_(negative_(in[0]), a.n));
+    r.d[0] = shifted_(select_(negative_(in[0]), q, fnma_(q, a.least, ONE)), keep_(negative_(in[0]), a.n));
+    r.d[1] = shifted_(fnma_(q, q * a.least, q), a.n);
 }
 
-/* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x). */
+/* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x), the second b s(b x) s(-b x). */
 OP(softplus) {
     V x = in[0], m = max_(ZERO, x);
     V k, b = mantissa_(set1(p[0]), &k); /* beta = b 2^k, u = 2^k x */
@@ -105,7 +106,8 @@ OP(softplus) {
     l = div_(pick_(tiny, a.p, l), exact_(b));
     V sum = round_(plus_(max_(ZERO, u), l)), n = keep_(tiny, a.n) - k;
     *r.y = select_(lt_(HUGE_, scaled.h), m, scale_(select_(tiny, round_(l), sum), n));
-    *r.d = shifted_(select_(negative_(x), round_(a.small), round_(a.large)), keep_(negative_(x), a.n));
+    r.d[0] = shifted_(select_(negative_(x), round_(a.small), round_(a.large)), keep_(negative_(x), a.n));
+    r.d[1] = shifted_(round_(times_(mul_(a.small, a.large), b)), a.n + k);
 }
 
 /* x s(-a) where x is below 0, else x s(a) = x - x s(-a), rounded once; near is x within what s does not round. */
@@ -360,6 +362,7 @@ INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q
     r.d->n = align_(&small, select_(below, j, i) + e.n, &large, at);
     r.d->of = small + large;
     const V shift = align_(&p, i, &n, j);
+    r.d[1] = shifted_(without_(end, (p + n) * fnma_(q, scale_(q, e.n), q)), shift + e.n);
     V rest = without_(end, (p + n) * select_(tail, ONE + e.t, log1p_of(e)));
     *r.n = align_(&rest, shift + keep_(tail, e.n), &most, at + k);
     *r.y = rest + most;
@@ -367,7 +370,7 @@ INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q
 
 /* Binary cross-entropy of a logit x with target t and weight w of the positive term, p = w t and n = 1 - t:
  * p softplus(-x) + n softplus(x) = (p + n) log(1 + exp(-|x|)) + |x| (p where x < 0, n elsewhere).
- * Derivative n s(x) - p s(-x). NaN where t is infinite. */
+ * Derivative n s(x) - p s(-x), the second (p + n) s(x) s(-x). NaN where t is infinite. */
 OP(binary_cross_entropy_with_logits) {
     UNUSED;
     V i = ZERO, j = ZERO, k = ZERO, t = in[1], w = in[2], negative = fma_(t, ZERO, ONE - t);
@@ -385,7 +388,8 @@ OP(binary_cross_entropy_with_logits) {
     const exponential e = exp_minus(a);
     const V q = logistic_of(e), small = scale_down_(q, e.n), large = ONE - small;
     *r.y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
-    *r.d = summed_(negative * select_(below, small, large) - positive * select_(below, large, small), size);
+    r.d[0] = summed_(negative * select_(below, small, large) - positive * select_(below, large, small), size);
+    r.d[1] = shifted_((positive + negative) * fnma_(q, small, q), e.n);
     if (r.careful) binary_cross_entropy_far(x, positive, i + j, negative, k, e, q, r);
 }
 
@@ -405,13 +409,14 @@ OP(binary_cross_entropy) {
     r.d->n = drop_(none, -k);
 }
 
-/* (x - t)^2; derivative 2 (x - t). */
+/* (x - t)^2; derivative 2 (x - t), the second 2. */
 OP(mse_loss) {
     UNUSED;
     const pair gap = sum_(in[0], -in[1]);
     const V plain = gap.h * gap.h;
     *r.y = select_(lt_(abs_(gap.h), set1(C_(0x1p60f, 0x1p500))), round_(mul_(gap, gap)), plain);
-    *r.d = exactly_(gap.h + gap.h);
+    r.d[0] = exactly_(gap.h + gap.h);
+    r.d[1] = plain_(number_(gap.h, set1(2)));
     if (!r.careful) return;
     const M far = lt_(set1(C_(0x1p126f, 0x1p1022)), abs_(gap.h));
     const V halves = set1(0.5) * in[0] - set1(0.5) * in[1], number = select_(far, halves, gap.h);
@@ -514,35 +519,37 @@ OP(relative_entropy_q) {
 }
 #endif
 
-/*  X(name, inputs, parameters, is a loss, bound, derivative's bound) */
-#define LG_OPS(X)                                                                                                      \
-    X(sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                      \
-    X(log_sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                  \
-    X(softplus_one, 1, 0, 0, 1.0, 2.0)                                                                                 \
-    X(softplus, 1, 1, 0, 1.0, 2.0)                                                                                     \
-    X(silu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(gelu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(gelu_tanh, 1, 0, 0, 2.0, 2.0)                                                                                    \
-    X(tanh, 1, 0, 0, 1.0, 2.0)                                                                                         \
-    X(mish, 1, 0, 0, 1.0, 2.0)                                                                                         \
-    X(relu, 1, 0, 0, 1.0, 1.0)                                                                                         \
-    X(leaky_relu, 1, 1, 0, 1.0, 1.0)                                                                                   \
-    X(prelu, 2, 0, 0, 1.0, 1.0)                                                                                        \
-    X(prelu_weight, 2, 0, 0, 1.0, 1.0)                                                                                 \
-    X(elu, 1, 1, 0, 1.0, 2.0)                                                                                          \
-    X(selu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(celu, 1, 1, 0, 1.0, 2.0)                                                                                         \
-    X(hardsigmoid, 1, 0, 0, 2.0, 2.0)                                                                                  \
-    X(hardswish, 1, 0, 0, 2.0, 2.0)                                                                                    \
-    X(softsign, 1, 0, 0, 2.0, 2.0)                                                                                     \
-    X(binary_cross_entropy_with_logits, 3, 0, 1, 2.0, 2.0)                                                             \
-    X(binary_cross_entropy, 2, 2, 1, 2.0, 2.0)                                                                         \
-    X(mse_loss, 2, 0, 1, 1.0, 1.0)                                                                                     \
-    X(kl_div, 2, 0, 1, 2.0, 1.0)                                                                                       \
-    X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)                                                                            \
-    X(information_content, 1, 2, 0, 2.0, 2.0)                                                                          \
-    X(entropy, 1, 2, 0, 2.0, 2.0)                                                                                      \
-    X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)                                                               \
-    X(cross_entropy_of_distributions_q, 2, 2, 0, 2.0, 2.0)                                                             \
-    X(relative_entropy, 2, 2, 0, 2.0, 2.0)                                                                             \
-    X(relative_entropy_q, 2, 2, 0, 2.0, 2.0)
+/* Loops: its OWN for every direction (of a loss with weights and without), ANY that is for all, or BOTH, the second then
+ * for the Hessian, which an op whose last bound is not 0 has.
+ *  X(name, inputs, parameters, is a loss, loops, bound, derivative's bound, second derivative's bound) */
+#define LG_OPS(X) \
+    X(sigmoid, 1, 0, 0, OWN, 1.0, 2.0, 0) \
+    X(log_sigmoid, 1, 0, 0, OWN, 1.0, 2.0, 0) \
+    X(softplus_one, 1, 0, 0, BOTH, 1.0, 2.0, 2.0) \
+    X(softplus, 1, 1, 0, BOTH, 1.0, 2.0, 2.0) \
+    X(silu, 1, 0, 0, OWN, 2.0, 2.0, 0) \
+    X(gelu, 1, 0, 0, OWN, 2.0, 2.0, 0) \
+    X(gelu_tanh, 1, 0, 0, OWN, 2.0, 2.0, 0) \
+    X(tanh, 1, 0, 0, OWN, 1.0, 2.0, 0) \
+    X(mish, 1, 0, 0, OWN, 1.0, 2.0, 0) \
+    X(relu, 1, 0, 0, OWN, 1.0, 1.0, 0) \
+    X(leaky_relu, 1, 1, 0, OWN, 1.0, 1.0, 0) \
+    X(prelu, 2, 0, 0, OWN, 1.0, 1.0, 0) \
+    X(prelu_weight, 2, 0, 0, OWN, 1.0, 1.0, 0) \
+    X(elu, 1, 1, 0, OWN, 1.0, 2.0, 0) \
+    X(selu, 1, 0, 0, OWN, 2.0, 2.0, 0) \
+    X(celu, 1, 1, 0, OWN, 1.0, 2.0, 0) \
+    X(hardsigmoid, 1, 0, 0, OWN, 2.0, 2.0, 0) \
+    X(hardswish, 1, 0, 0, OWN, 2.0, 2.0, 0) \
+    X(softsign, 1, 0, 0, OWN, 2.0, 2.0, 0) \
+    X(binary_cross_entropy_with_logits, 3, 0, 1, BOTH, 2.0, 2.0, 2.0) \
+    X(binary_cross_entropy, 2, 2, 1, OWN, 2.0, 2.0, 0) \
+    X(mse_loss, 2, 0, 1, BOTH, 1.0, 1.0, 1.0) \
+    X(kl_div, 2, 0, 1, OWN, 2.0, 1.0, 0) \
+    X(kl_div_log_target, 2, 0, 1, OWN, 2.0, 2.0, 0) \
+    X(information_content, 1, 2, 0, OWN, 2.0, 2.0, 0) \
+    X(entropy, 1, 2, 0, OWN, 2.0, 2.0, 0) \
+    X(cross_entropy_of_distributions, 2, 2, 0, OWN, 2.0, 2.0, 0) \
+    X(cross_entropy_of_distributions_q, 2, 2, 0, OWN, 2.0, 2.0, 0) \
+    X(relative_entropy, 2, 2, 0, OWN, 2.0, 2.0, 0) \
+    X(relative_entropy_q, 2, 2, 0, OWN, 2.0, 2.0, 0)

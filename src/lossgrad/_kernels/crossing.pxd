@@ -7,6 +7,8 @@ cdef extern from "kernels.h":
     int lg_computed(int) nogil
     Py_ssize_t lg_size(int) nogil
     enum: LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
+    int lg_gives_value(int) nogil
+    int lg_slopes(int) nogil
     enum: LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64
     enum: LG_LOGSUMEXP, LG_CROSS_ENTROPY, LG_SOFTMAX_JACOBIAN, LG_STATISTICS, LG_PAIRS
     ctypedef struct lg_sum:
@@ -27,7 +29,7 @@ cdef extern from "kernels.h":
         int op, direction, inputs, outputs
         Py_ssize_t shape[3]
         lg_view inp "in"[5]
-        lg_view out[2]
+        lg_view out[3]
         lg_view weight, shift
         double up
         const double *param
@@ -71,7 +73,7 @@ cdef extern from "kernels.h":
     ctypedef struct lg_op:
         const char *name
         int inputs, parameters, is_loss
-        double bound, derivative_bound
+        double bound, derivative_bound, hessian_bound
     ctypedef int (*lg_available)() noexcept nogil
     ctypedef struct lg_level:
         const char *name

@@ -19,6 +19,7 @@ class Op:
     is_loss: bool
     bound: float
     derivative_bound: float
+    hessian_bound: float
     unit: Op | None
 
 class RowOp:
@@ -79,15 +80,15 @@ def plain_row_loss(
 ) -> tuple[float | None, NDArray[Any] | None] | None: ...
 def plain_loss(
     op: Op,
+    direction: int,
     upstream: object,
     x: object,
     targets: object,
     reduction: str,
     out: object,
-    value: bool,
     parameters: tuple[float, ...],
     num_threads: int | None,
-) -> tuple[float | None, NDArray[Any] | None] | None: ...
+) -> tuple[Any, ...] | None: ...
 def run_within(x: NDArray[Any], most: float, num_threads: int | None) -> bool: ...
 def plain_norm(
     upstream: object,
@@ -110,6 +111,7 @@ def elementwise(
     shift: NDArray[Any] | None = None,
     out: NDArray[Any] | None = None,
     out_grad: NDArray[Any] | None = None,
+    out_hess: NDArray[Any] | None = None,
     up: float = 1.0,
     divisor: float = 1.0,
     parameters: tuple[float, ...] = (),
