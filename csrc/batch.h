@@ -9,6 +9,7 @@ typedef struct {
     lg_run x[LG_ROWS], g[LG_ROWS]; /* logits, and incoming gradient if there is one */
     S *term[LG_ROWS];
     lg_run to[LG_ROWS];    /* where the results go: the output, or the terms' place */
+    lg_run hess[LG_ROWS];  /* and Hessians */
     factor scale[LG_ROWS]; /* of the terms */
     double value[LG_ROWS];
     S rounded[LG_ROWS]; /* the values, weighted */
@@ -58,9 +59,9 @@ struct plan {
     const lg_rows_job *job;
     const result *result;
     ptrdiff_t n, pitch, batch;
-    S *terms, *x_tile, *g_tile;
-    int x_runs, g_runs, out_runs; /* rows that are read, or written, where they are */
-    int has_out, keeps, whole;    /* whole: rows are copied before they are summed, if they are no runs */
-    int by_class, stream, scales; /* scales: terms get their factors on their way out */
+    S *terms, *x_tile, *g_tile, *h_tile;
+    int x_runs, g_runs, out_runs, hess_runs; /* rows that are read, or written, where they are */
+    int has_out, keeps, whole;               /* whole: rows are copied before they are summed, if they are no runs */
+    int by_class, stream, scales;            /* scales: terms get their factors on their way out */
     step *sum;
 };

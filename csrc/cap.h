@@ -13,6 +13,13 @@ static void cap_run(S *x, S *slopes, ptrdiff_t n, S cap) {
         st(slopes + i, scale_(d.of, d.n));
     }
 }
-INLINE void times_slopes(S *gradient, const S *slopes, ptrdiff_t n) {
-    for (ptrdiff_t i = 0; i < n; i += VL) st(gradient + i, ld(gradient + i) * ld(slopes + i));
+/* A gradient g by the slopes s, and a Hessian h, unless that is NULL: h s^2 + g s', where s' = -2 s y / k^2 for y, the
+ * capped logits. */
+static void times_slopes(S *gradient, S *hess, const S *slopes, const S *x, S cap, ptrdiff_t n) {
+    const V least = set1(-cap), k = set1(cap), twice = set1(-2 / cap);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        const V g = ld(gradient + i), s = ld(slopes + i);
+        if (hess) st(hess + i, fma_(ld(hess + i) * s, s, (max_(least, ld(x + i)) / k * twice) * (g * s)));
+        st(gradient + i, g * s);
+    }
 }

@@ -219,18 +219,42 @@ static far far_slope(const far_row *w, ptrdiff_t c, int is_softmax) {
     return far_difference(a, far_share(p, w->sum));
 }
 
-/* The gradient of a row to out, which may be what it is read from; max and known as in lg_row. */
+/* The entry of a Hessian's diagonal beside the slope of a class, from what all others have; `others` is that of the class
+ * of the largest logit, top. Of capped logits both by the capped ones. */
+static far far_curvature(const far_row *w, ptrdiff_t c, ptrdiff_t top, far others, far slope, besides b) {
+    const far one = {1, 0}, p = far_over(far_term(w, c), w->total);
+    const far rest = c == top ? far_over(others, w->total) : far_difference(one, p),
+              z = LG_NAME(far_of)(-2 * w->j->z, 0);
+    far mass = far_minus(w->sum);
+    if (w->plus || w->minus) mass = (far){w->plus && w->minus ? NAN : w->minus ? INFINITY : -INFINITY, 0};
+    const far bent = far_difference(far_share(far_times(p, rest), mass), far_share(far_times(p, p), z));
+    if (w->nan) return (far){NAN, 0};
+    if (!b.slopes) return bent;
+    const double cap = w->j->cap, x = far_read(w, &w->j->x, c), t = (x < -cap ? -cap : x) / cap;
+    const far s = LG_NAME(far_of)((double)b.slopes[c], 0), twice = LG_NAME(far_of)(2 * t / cap, 0);
+    return far_difference(far_share(bent, far_times(s, s)), far_share(far_times(s, twice), slope));
+}
+
+/* The gradient of a row to out and, unless that is none, the diagonal of its Hessian to hess; either may be what it is
+ * read from. max and known as in lg_row. */
 static NOINLINE void far_gradient(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t label, double max, int known,
-                                  besides b, lg_run out) {
+                                  besides b, lg_run out, lg_run hess) {
     far_row w = {.j = j, .row = row, .label = label, .max = max, .known = known};
     const far up = far_times(far_factor(j, row), LG_NAME(far_of)(b.bend, 0));
+    far_sum others = FAR_NOTHING;
+    ptrdiff_t top = -1;
     far_measure(&w, b.tilt);
+    for (ptrdiff_t c = 0; hess.at && c < j->classes; c++)
+        if (top < 0 && far_read(&w, &j->x, c) == max) top = c;
+        else far_add(&others, far_term(&w, c));
     for (ptrdiff_t c = 0; c < j->classes; c++) {
         far slope = j->what == LG_LOGSUMEXP_BACKWARD ? far_over(far_term(&w, c), w.total)
                                                      : far_slope(&w, c, j->what == LG_SOFTMAX_BACKWARD);
         if (c && c % PIECE == 0 && lg_stopped()) break;
+        const far bent = hess.at ? far_curvature(&w, c, top, far_total(others), slope, b) : (far){0, 0};
         if (b.slopes) slope = far_share(slope, LG_NAME(far_of)((double)b.slopes[c], 0));
         set_element(out, c, (S)LG_NAME(far_value)(far_share(slope, up)));
+        if (hess.at) set_element(hess, c, (S)LG_NAME(far_value)(far_share(bent, up)));
     }
 }
 

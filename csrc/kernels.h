@@ -90,6 +90,7 @@ typedef struct {
     lg_view row_grad; /* logsumexp and cross_entropy backward: one a row, .at may be NULL (then 1) */
     lg_view factor;   /* logsumexp: what multiplies each exponential; .at may be NULL */
     lg_view out;      /* of x's shape (softmax_jacobian: classes of them); .at may be NULL */
+    lg_view hess;     /* of x's shape, beside out: the diagonal of cross_entropy's Hessian; .at may be NULL */
     lg_view value;    /* one a row: logsumexp or loss; .at may be NULL */
     double *lse;      /* one a row, contiguous, in row order; may be NULL */
     int lse_given;    /* lse is an input: the pass that computes it is left out */
@@ -235,7 +236,7 @@ extern const int lg_op_count;
 typedef struct {
     const char *name;
     int forward, backward;
-    double bound, derivative_bound;
+    double bound, derivative_bound, hessian_bound;
 } lg_row_op;
 extern const lg_row_op lg_row_ops[];
 extern const int lg_row_op_count;

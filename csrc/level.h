@@ -25,6 +25,7 @@
 #include "sums.h"
 #include "batch.h"
 #include "abreast.h"
+#include "hessian.h"
 #include "few.h"
 #include "beside.h"
 #include "rows.h"

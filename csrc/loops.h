@@ -227,7 +227,10 @@ LG_OPS(DEFINE_MAPS)
         }                                                                                                              \
     }
 #define ROW_OWN(name, is_loss) NULL, MAPS_##is_loss(name)
-#define ROW_ANY(name, is_loss) name##_any, {{NULL, NULL, NULL}, {NULL, NULL, NULL}}
+#define ROW_ANY(name, is_loss)                                                                                         \
+    name##_any, {                                                                                                      \
+        {NULL, NULL, NULL}, { NULL, NULL, NULL }                                                                       \
+    }
 #define ROW_BOTH(name, is_loss) name##_any, MAPS_##is_loss(name)
 #define MAPS_ROW(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                     \
     {inputs, name##_again, ROW_##loops(name, is_loss)},

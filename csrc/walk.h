@@ -9,6 +9,7 @@ INLINE void start_batch(rows_batch *t) {
     memset(t->label, 0, sizeof t->label);
     memset(t->g, 0, sizeof t->g);
     memset(t->term, 0, sizeof t->term);
+    memset(t->hess, 0, sizeof t->hess);
 }
 /* Rows that are left out, by their label or their weight. */
 INLINE void find_skips(const lg_rows_job *j, rows_batch *t) {
@@ -53,6 +54,8 @@ INLINE void read_batch(const plan *p, rows_batch *t) {
         t->term[k] = p->terms + k * p->pitch;
     if (p->out_runs) rows_there(&j->out, j, t, t->to);
     else rows_of(p->terms, p->pitch, t, t->to);
+    if (p->hess_runs) rows_there(&j->hess, j, t, t->hess);
+    else if (j->hess.at) rows_of(p->h_tile, p->pitch, t, t->hess);
 }
 
 /* ---- sum ---- */
@@ -129,6 +132,7 @@ INLINE void leave_out(const plan *p, rows_batch *t) {
         t->of.lse[k] = t->of.loss[k] = 0;
         t->scale[k] = (factor){1, 1};
         if (p->has_out) memset(t->to[k].at, 0, (size_t)(p->n * lg_size(t->to[k].storage)));
+        if (t->hess[k].at) memset(t->hess[k].at, 0, (size_t)(p->n * lg_size(t->hess[k].storage)));
     }
 }
 INLINE void finish_batch(const plan *p, rows_batch *t) {
@@ -149,6 +153,7 @@ INLINE void write_batch(const plan *p, const rows_batch *t) {
     const lg_rows_job *j = p->job;
     for (ptrdiff_t k = 0, many = j->value.at ? t->many : 0; k < many; k++)
         store_run(at_row(&j->value, t->row + k, j->inner), 0, 1, j->value.storage, &t->rounded[k]);
+    if (j->hess.at && !p->hess_runs) scatter(&j->hess, j, t->row, t->many, p->h_tile, NULL);
     if (!p->has_out || p->out_runs || p->result->writes) return;
     scatter(&j->out, j, t->row, t->many, p->terms, p->scales ? t->scale : NULL);
     if (p->scales && p->result->labelled) EACH_ROW(k, t) {
@@ -167,6 +172,7 @@ static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     p.terms = j->scratch;
     p.x_tile = p.terms + p.batch * p.pitch;
     p.g_tile = p.x_tile + p.batch * p.pitch;
+    p.h_tile = p.g_tile + p.batch * p.pitch;
     const int changed = j->factor.at || j->cap != 0; /* logits, in a tile */
     p.x_runs = is_run(&j->x, n) && (computed(&j->x) || (p.result->any && !j->lse_given)) && !changed;
     p.g_runs = j->grad.at && is_run(&j->grad, n) && (computed(&j->grad) || p.result->any);
@@ -176,8 +182,9 @@ static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     const int few = n <= FEWEST && !j->lse_given;
     p.whole = !p.x_runs && (few || j->lse_given || !p.result->once);
     p.by_class = lg_by_class(&j->x, j->inner);
+    p.hess_runs = j->hess.at && p.out_runs && runs(&j->hess, n);
     p.stream = p.out_runs && n >= ROW_BLOCK / 2 && bytes >= STREAM_BYTES;
-    p.scales = p.result->shares && p.has_out && !p.out_runs && lg_by_class(&j->out, j->inner);
+    p.scales = p.result->shares && p.has_out && !p.out_runs && !j->hess.at && lg_by_class(&j->out, j->inner);
     p.sum = few ? sum_few : j->lse_given ? sum_known : sum_each;
     if (!p.x_runs && !p.whole && (p.by_class || n > LONG)) p.sum = sum_in_blocks;
     return p;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,8 @@ SUMMARIES = {
         "`{name}`, its gradient and the diagonal of its Hessian with respect to `{x}`, in one pass."
     ),
 }
-HESSIAN = "The Hessian is {hessian} for g = 1, within {bound:g} ULP; off its\ndiagonal all is 0."
+HESSIAN = "The Hessian is {hessian} for g = 1, within {bound:g} ULP; off its\ndiagonal {beside}."
+BESIDE = {"loss_rows": "classes of one row have entries, too"}
 GRAD = (
     "Gradient with respect to the loss: a number, or an array of the losses' shape with\n"
     "    {none}."
@@ -67,13 +69,14 @@ def made(
 def documentation(function: Callable[..., Any], op: Op, direction: int, example: Example) -> str:
     """What differs from the forward function's, which says the rest."""
     names = list(inspect.signature(function).parameters)
-    bound = kernels.OPS[op.name].hessian_bound if kernels else 2.0
+    bound = (kernels.OPS | kernels.ROW_OPS)[op.name].hessian_bound if kernels else math.nan
     given = {
         "name": op.name,
         "x": names[1 if direction == BACKWARD else 0],
         "gradient": f"``{op.gradient}``",
         "hessian": f"``{op.hessian}``",
         "bound": bound,
+        "beside": BESIDE.get(op.kind, "all is 0"),
         "none": '``reduction="none"``',
         "one": 1,
     }

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
 from ._core.backend import kernels
+from ._core.directions import BACKWARD, FORWARD, gives_value, slopes
 from ._core.environment import arithmetic
 
 Array = NDArray[Any]
@@ -20,14 +21,39 @@ OPS = kernels.ROW_OPS if kernels else {}
 plain: Any = kernels and kernels.plain_row_loss
 
 
+def usual(
+    name: str,
+    direction: int,
+    grad: ArrayLike | None,
+    logits: ArrayLike,
+    labels: ArrayLike,
+    ignore_index: int,
+    reduction: str,
+    param: float,
+    axis: int,
+    out: Array | None,
+    num_threads: int | None,
+) -> tuple[Any, ...] | None:
+    """What the direction asks for of the usual call; None if it is for others to say."""
+    if direction == BACKWARD and type(grad) is not float:
+        return None
+    upstream = grad if direction == BACKWARD else None if direction == FORWARD else 1.0
+    value = gives_value(direction)
+    found: tuple[Any, ...] | None = plain(
+        *(OPS[name], upstream, logits, labels, ignore_index, reduction, param),
+        *(axis, out, value, num_threads),
+    )
+    return found and found[0 if value else 1 : 1 + slopes(direction)]
+
+
 def row_loss_of(
     name: str,
+    direction: int,
+    grad: ArrayLike | None,
     logits: ArrayLike,
     targets: ArrayLike,
-    *,
-    value: bool = True,
-    upstream: ArrayLike | None = None,
     weight: ArrayLike | None,
+    *,
     ignore_index: int,
     reduction: str,
     label_smoothing: float = 0.0,
@@ -35,13 +61,13 @@ def row_loss_of(
     softcap: float | None = None,
     bend: float | None = None,
     axis: int,
-    out: Array | None = None,
+    out: check.Outs = None,
     lse: Array | None = None,
     sample_weight: ArrayLike | None,
     where: ArrayLike | None,
     num_threads: int | None,
-) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None), of any arguments.
+) -> tuple[Any, ...]:
+    """What the direction asks for, of any arguments.
 
     bend is the parameter, checked, of a loss that has one in place of label_smoothing.
     """
@@ -60,11 +86,12 @@ def row_loss_of(
         *(t, x, axis, weight, ignore_index, reduction),
         *(smoothing, terms, sample_weight, where, num_threads),
     )
+    value = gives_value(direction)
     lse_result, saved = _saved(lse, value, rows_shape, x.dtype)
     g: Any = 1.0
-    if upstream is not None and not value:
-        g = check.upstream(upstream, reduction, rows_shape, x.dtype)
-    gradient, losses = _outputs(out, upstream is not None, value, reduction, x, axis)
+    if direction == BACKWARD:
+        g = check.upstream(grad, reduction, rows_shape, x.dtype)
+    losses, gradient, hessian = places = check.row_places(out, direction, reduction, x, axis)
 
     each = type(g) is np.ndarray
     bad, loss = kernels.row_loss(
@@ -77,6 +104,7 @@ def row_loss_of(
         mean=reduction == "mean",
         reduced=value and losses is None,
         out=gradient,
+        hess=hessian,
         value=losses,
         lse=saved,
         lse_given=saved is not None and not value,
@@ -88,27 +116,11 @@ def row_loss_of(
         with arithmetic():
             lse_result[...] = saved.reshape(rows_shape)
             check.finished(lse_result, lse)
-    if losses is not None:
-        loss = check.finished(losses, out if gradient is None else None)
-    if gradient is None:
-        return loss, None
-    check.clear(gradient, entries)
-    return loss, check.finished(gradient, out)
-
-
-def _outputs(
-    out: Array | None, graded: bool, value: bool, reduction: str, x: Array, axis: int
-) -> tuple[Array | None, Array | None]:
-    """Where the gradient goes, and each row's loss; out is for the first if there is one."""
-    gradient = losses = None
-    if graded:
-        gradient = check.output(out, x.shape, x.dtype, axis=axis)
-    else:
-        check.loss_out(out, reduction)
-    if value and reduction == "none":
-        rows = check.rows_shape(x.shape, axis)
-        losses = check.row_output(None if graded else out, rows, x.dtype)
-    return gradient, losses
+    for place in (gradient, hessian):
+        if place is not None:
+            check.clear(place, entries)
+    total = (loss,) if value and losses is None else ()
+    return (*total, *check.all_finished(places, out, direction))
 
 
 def _saved(

@@ -7,8 +7,10 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
+from ._core.directions import BACKWARD, FORWARD, VALUE_AND_GRAD
+from ._families import Example, made
 from ._kernels.defaults import LAST_AXIS
-from ._row_losses import OPS, plain, row_loss_of
+from ._row_losses import row_loss_of, usual
 from .registry import row_loss
 
 __all__ = [
@@ -27,8 +29,8 @@ Loss = Any  # a float; an array with reduction="none"
 def _bent(
     name: str,
     bend: float,
-    value: bool,
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: ArrayLike | None,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -39,31 +41,23 @@ def _bent(
     sample_weight: ArrayLike | None,
     where: ArrayLike | None,
     num_threads: int | None,
-) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None)"""
+) -> tuple[Any, ...]:
+    """What the direction asks for; a loss that does not bend is the cross-entropy."""
     if weight is sample_weight is where is None:
-        found = plain(
-            OPS[name if bend else "cross_entropy"],
-            upstream,
-            logits,
-            targets,
-            ignore_index,
-            reduction,
-            bend,
-            axis,
-            out,
-            value,
-            num_threads,
+        found = usual(
+            name if bend else "cross_entropy",
+            *(direction, grad, logits, targets, ignore_index, reduction, bend),
+            *(axis, out, num_threads),
         )
         if found is not None:
             return found
     return row_loss_of(
         name,
+        direction,
+        grad,
         logits,
         targets,
-        value=value,
-        upstream=upstream,
-        weight=weight,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         bend=bend,
@@ -72,6 +66,30 @@ def _bent(
         sample_weight=sample_weight,
         where=where,
         num_threads=num_threads,
+    )
+
+
+def _softmax_focal_loss(
+    direction: int,
+    grad: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    gamma: float = 2.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    axis: int = LAST_AXIS,
+    out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
+    return _bent(
+        "softmax_focal_loss",
+        check.penalty(gamma, "gamma"),
+        *(direction, grad, logits, targets, weight, ignore_index, reduction),
+        *(axis, out, sample_weight, where, num_threads),
     )
 
 
@@ -137,11 +155,8 @@ def softmax_focal_loss(
     -----
     A row's loss is within 8 ULP for a `gamma` up to 2, and 4 more for each further one: everything
     is made of the cross-entropy :math:`c` of the label, with :math:`1 - p_y = 1 - e^{-c}`, which
-    keeps its relative accuracy where :math:`p_y` is close to 1.
-
-    References
-    ----------
-    .. [1] T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017.
+    keeps its relative accuracy where :math:`p_y` is close to 1. (T.-Y. Lin et al., "Focal loss for
+    dense object detection", 2017, where the weights are called alpha.)
 
     Examples
     --------
@@ -151,31 +166,45 @@ def softmax_focal_loss(
     >>> lossgrad.softmax_focal_loss([[1.0, 0.0]], [1], gamma=0.0)
     1.3132616875182228
     """
-    return _bent(
-        "softmax_focal_loss",
-        check.penalty(gamma, "gamma"),
-        True,
+    return _softmax_focal_loss(
+        FORWARD,
         None,
         logits,
         targets,
         weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        num_threads,
+        gamma=gamma,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+        where=where,
+        num_threads=num_threads,
     )[0]
 
 
-def softmax_focal_loss_backward(
-    grad: ArrayLike,
+softmax_focal_loss_backward, softmax_focal_loss_value_and_grad = made(
+    _softmax_focal_loss,
+    "softmax_focal_loss",
+    Example(
+        "[[0.0, 0.0]], [0], gamma=1.0",
+        "0.34657359027997264",
+        "array([[-0.42328680,  0.42328680]])",
+        "",
+    ),
+    BACKWARD,
+    VALUE_AND_GRAD,
+)
+
+
+def _poly_loss_cross_entropy(
+    direction: int,
+    grad: ArrayLike | None,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None = None,
     *,
-    gamma: float = 2.0,
+    epsilon: float = 2.0,
     ignore_index: int = -100,
     reduction: str = "mean",
     axis: int = LAST_AXIS,
@@ -183,122 +212,12 @@ def softmax_focal_loss_backward(
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
     num_threads: int | None = None,
-) -> Array:
-    r"""
-    Gradient of `softmax_focal_loss` with respect to the logits, times `grad`.
-
-    It is that of `cross_entropy` times
-    :math:`(1 - p_y)^\gamma (1 - \gamma p_y \log p_y / (1 - p_y))`.
-
-    Parameters
-    ----------
-    grad : array_like
-        Gradient with respect to the loss: a number, or an array of the row losses' shape with
-        ``reduction="none"``.
-    logits, targets, weight, gamma, ignore_index, reduction, axis
-        As in `softmax_focal_loss`.
-    out : ndarray, optional
-        Array of the shape and dtype of the logits to write to; may be the logits themselves.
-    sample_weight, where, num_threads
-        As in `softmax_focal_loss`.
-
-    Returns
-    -------
-    ndarray
-        Of the shape and dtype of the logits; rows that are ignored have gradient 0. Within 8 ULP
-        for a `gamma` up to 2, and 4 more for each further one.
-
-    Raises
-    ------
-    IndexError, TypeError, ValueError
-        As `softmax_focal_loss`.
-
-    Examples
-    --------
-    >>> import lossgrad
-    >>> lossgrad.softmax_focal_loss_backward(1.0, [[0.0, 0.0]], [0]).round(6)
-    array([[-0.298287,  0.298287]])
-    """
-    gradient: Array = _bent(
-        "softmax_focal_loss",
-        check.penalty(gamma, "gamma"),
-        False,
-        grad,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        num_threads,
-    )[1]
-    return gradient
-
-
-def softmax_focal_loss_value_and_grad(
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    gamma: float = 2.0,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> tuple[Loss, Array]:
-    r"""
-    `softmax_focal_loss` and its gradient, reading the logits once and writing the gradient once.
-
-    Parameters
-    ----------
-    logits, targets, weight, gamma, ignore_index, reduction, axis
-        As in `softmax_focal_loss`.
-    out : ndarray, optional
-        Array for the gradient; may be the logits themselves.
-    sample_weight, where, num_threads
-        As in `softmax_focal_loss`.
-
-    Returns
-    -------
-    loss : float or ndarray
-        As `softmax_focal_loss`.
-    grad : ndarray
-        As ``softmax_focal_loss_backward(1, ...)``; with ``reduction="none"`` each row's own
-        gradient.
-
-    Raises
-    ------
-    IndexError, TypeError, ValueError
-        As `softmax_focal_loss`.
-
-    Examples
-    --------
-    >>> import lossgrad
-    >>> loss, grad = lossgrad.softmax_focal_loss_value_and_grad([[0.0, 0.0]], [0])
-    >>> round(loss, 6), grad.round(6)
-    (0.173287, array([[-0.298287,  0.298287]]))
-    """
+) -> tuple[Any, ...]:
     return _bent(
-        "softmax_focal_loss",
-        check.penalty(gamma, "gamma"),
-        True,
-        1.0,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        num_threads,
+        "poly_loss_cross_entropy",
+        check.coefficient(epsilon, "epsilon"),
+        *(direction, grad, logits, targets, weight, ignore_index, reduction),
+        *(axis, out, sample_weight, where, num_threads),
     )
 
 
@@ -361,12 +280,8 @@ def poly_loss_cross_entropy(
     Notes
     -----
     A row's loss is within 4 ULP of the larger of its two terms, which are both accurate where
-    :math:`p_y` is close to 1.
-
-    References
-    ----------
-    .. [1] Z. Leng et al., "PolyLoss: a polynomial expansion perspective of classification loss
-           functions", ICLR 2022.
+    :math:`p_y` is close to 1. (Z. Leng et al., "PolyLoss: a polynomial expansion perspective of
+    classification loss functions", 2022; optax takes distributions where labels are taken here.)
 
     Examples
     --------
@@ -376,150 +291,27 @@ def poly_loss_cross_entropy(
     >>> lossgrad.poly_loss_cross_entropy([[0.0, -20.0]], [0], epsilon=1.0)
     4.12230723850067e-09
     """
-    return _bent(
-        "poly_loss_cross_entropy",
-        check.coefficient(epsilon, "epsilon"),
-        True,
+    return _poly_loss_cross_entropy(
+        FORWARD,
         None,
         logits,
         targets,
         weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        num_threads,
+        epsilon=epsilon,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+        where=where,
+        num_threads=num_threads,
     )[0]
 
 
-def poly_loss_cross_entropy_backward(
-    grad: ArrayLike,
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    epsilon: float = 2.0,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> Array:
-    r"""
-    Gradient of `poly_loss_cross_entropy` with respect to the logits, times `grad`.
-
-    It is that of `cross_entropy` times :math:`1 + \epsilon p_y`.
-
-    Parameters
-    ----------
-    grad : array_like
-        Gradient with respect to the loss: a number, or an array of the row losses' shape with
-        ``reduction="none"``.
-    logits, targets, weight, epsilon, ignore_index, reduction, axis
-        As in `poly_loss_cross_entropy`.
-    out : ndarray, optional
-        Array of the shape and dtype of the logits to write to; may be the logits themselves.
-    sample_weight, where, num_threads
-        As in `poly_loss_cross_entropy`.
-
-    Returns
-    -------
-    ndarray
-        Of the shape and dtype of the logits, within 5 ULP; rows that are ignored have gradient 0.
-
-    Raises
-    ------
-    IndexError, TypeError, ValueError
-        As `poly_loss_cross_entropy`.
-
-    Examples
-    --------
-    >>> import lossgrad
-    >>> lossgrad.poly_loss_cross_entropy_backward(1.0, [[0.0, 0.0]], [0])
-    array([[-1.,  1.]])
-    """
-    gradient: Array = _bent(
-        "poly_loss_cross_entropy",
-        check.coefficient(epsilon, "epsilon"),
-        False,
-        grad,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        num_threads,
-    )[1]
-    return gradient
-
-
-def poly_loss_cross_entropy_value_and_grad(
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    epsilon: float = 2.0,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> tuple[Loss, Array]:
-    r"""
-    `poly_loss_cross_entropy` and its gradient, reading the logits once and writing it once.
-
-    Parameters
-    ----------
-    logits, targets, weight, epsilon, ignore_index, reduction, axis
-        As in `poly_loss_cross_entropy`.
-    out : ndarray, optional
-        Array for the gradient; may be the logits themselves.
-    sample_weight, where, num_threads
-        As in `poly_loss_cross_entropy`.
-
-    Returns
-    -------
-    loss : float or ndarray
-        As `poly_loss_cross_entropy`.
-    grad : ndarray
-        As ``poly_loss_cross_entropy_backward(1, ...)``; with ``reduction="none"`` each row's own
-        gradient.
-
-    Raises
-    ------
-    IndexError, TypeError, ValueError
-        As `poly_loss_cross_entropy`.
-
-    Examples
-    --------
-    >>> import lossgrad
-    >>> loss, grad = lossgrad.poly_loss_cross_entropy_value_and_grad([[0.0, 0.0]], [0])
-    >>> loss, grad
-    (1.6931471805599454, array([[-1.,  1.]]))
-    """
-    return _bent(
-        "poly_loss_cross_entropy",
-        check.coefficient(epsilon, "epsilon"),
-        True,
-        1.0,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        num_threads,
-    )
+poly_loss_cross_entropy_backward, poly_loss_cross_entropy_value_and_grad = made(
+    _poly_loss_cross_entropy,
+    "poly_loss_cross_entropy",
+    Example("[[0.0, 0.0]], [0]", "1.6931471805599454", "array([[-1.,  1.]])", ""),
+    BACKWARD,
+    VALUE_AND_GRAD,
+)

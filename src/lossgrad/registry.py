@@ -123,11 +123,14 @@ def row_loss(
     *variants: Mapping[str, Any],
     peers: str = "",
     inputs: tuple[str, ...] = ("logits", "labels"),
+    hessian: str = "",
 ) -> Callable[[Function], Function]:
     """The same for a loss of rows."""
 
     def register(function: Function) -> Function:
-        return _registered(function, "loss_rows", inputs, formula, gradient, variants, peers)
+        return _registered(
+            function, "loss_rows", inputs, formula, gradient, variants, peers, hessian
+        )
 
     return register
 

@@ -7,14 +7,25 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from ._core import arguments as check
+from ._core.directions import (
+    BACKWARD,
+    FORWARD,
+    GRAD_AND_HESS,
+    VALUE_AND_GRAD,
+    VALUE_GRAD_AND_HESS,
+)
+from ._families import Example, made
 from ._kernels.defaults import LAST_AXIS
-from ._row_losses import OPS, plain, row_loss_of
+from ._row_losses import OPS, plain, row_loss_of, usual
 from .registry import row_loss
 
 __all__ = [
     "cross_entropy",
     "cross_entropy_backward",
+    "cross_entropy_grad_and_hess",
     "cross_entropy_value_and_grad",
+    "cross_entropy_value_grad_and_hess",
     "nll_loss",
     "nll_loss_backward",
     "nll_loss_value_and_grad",
@@ -30,6 +41,7 @@ Loss = Any  # a float; an array with reduction="none"
     {"z_loss": 1e-3},
     {"softcap": 3.0},
     {"z_loss": 1e-2, "softcap": 20.0, "label_smoothing": 0.1},
+    hessian="g w_y p (1 - p), p = softmax(x)",
     peers="torch.nn.functional.cross_entropy optax.softmax_cross_entropy_with_integer_labels "
     "sklearn._loss.HalfMultinomialLoss",
 )
@@ -79,8 +91,8 @@ def cross_entropy(
     label_smoothing : float, default 0
         In [0, 1].
     z_loss : float, default 0
-        Weight :math:`\zeta` of :math:`\zeta (\log \sum_c e^{x_c})^2`, which every row that is kept has
-        besides; class weights do not weigh it.
+        Weight :math:`\zeta` of :math:`\zeta (\log \sum_c e^{x_c})^2`, which every row that is
+        kept has besides; class weights do not weigh it.
     softcap : float, optional
         Logits are taken as :math:`k \tanh(x / k)` with this :math:`k`, in the type that they are
         computed in. A logit of -inf stays: it masks a class. `lse` is of capped logits.
@@ -172,9 +184,11 @@ def cross_entropy(
             return found[0]
     return row_loss_of(
         "cross_entropy",
+        FORWARD,
+        None,
         logits,
         targets,
-        weight=weight,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
@@ -269,13 +283,13 @@ def cross_entropy_backward(
         )
         if found is not None:
             return found[1]
-    return row_loss_of(
+    gradient: Array = row_loss_of(
         "cross_entropy",
+        BACKWARD,
+        grad,
         logits,
         targets,
-        value=False,
-        upstream=grad,
-        weight=weight,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
@@ -287,7 +301,8 @@ def cross_entropy_backward(
         sample_weight=sample_weight,
         where=where,
         num_threads=num_threads,
-    )[1]
+    )[0]
+    return gradient
 
 
 def cross_entropy_value_and_grad(
@@ -360,12 +375,54 @@ def cross_entropy_value_and_grad(
         )
         if found is not None:
             return found
-    return row_loss_of(
+    loss, gradient = row_loss_of(
         "cross_entropy",
+        VALUE_AND_GRAD,
+        None,
         logits,
         targets,
-        upstream=1.0,
-        weight=weight,
+        weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
+        axis=axis,
+        out=out,
+        lse=lse,
+        sample_weight=sample_weight,
+        where=where,
+        num_threads=num_threads,
+    )
+    return loss, gradient
+
+
+def _with_hessian(
+    direction: int,
+    grad: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    axis: int = LAST_AXIS,
+    out: check.Outs = None,
+    lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
+    return row_loss_of(
+        "cross_entropy",
+        direction,
+        grad,
+        logits,
+        targets,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
@@ -380,9 +437,23 @@ def cross_entropy_value_and_grad(
     )
 
 
+cross_entropy_grad_and_hess, cross_entropy_value_grad_and_hess = made(
+    _with_hessian,
+    "cross_entropy",
+    Example(
+        "[[0.0, 0.0]], [0]",
+        "0.6931471805599453",
+        "array([[-0.5,  0.5]])",
+        "array([[0.25, 0.25]])",
+    ),
+    GRAD_AND_HESS,
+    VALUE_GRAD_AND_HESS,
+)
+
+
 def _nll_loss(
-    value: bool,
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: ArrayLike | None,
     log_probs: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -393,30 +464,21 @@ def _nll_loss(
     sample_weight: ArrayLike | None,
     where: ArrayLike | None,
     num_threads: int | None,
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     if weight is sample_weight is where is None:
-        found = plain(
-            OPS["nll_loss"],
-            upstream,
-            log_probs,
-            targets,
-            ignore_index,
-            reduction,
-            0.0,
-            axis,
-            out,
-            value,
-            num_threads,
+        found = usual(
+            *("nll_loss", direction, grad, log_probs, targets, ignore_index, reduction, 0.0),
+            *(axis, out, num_threads),
         )
         if found is not None:
             return found
     return row_loss_of(
         "nll_loss",
+        direction,
+        grad,
         log_probs,
         targets,
-        value=value,
-        upstream=upstream,
-        weight=weight,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         axis=axis,
@@ -492,7 +554,7 @@ def nll_loss(
     0.1875
     """
     return _nll_loss(
-        True,
+        FORWARD,
         None,
         log_probs,
         targets,
@@ -559,8 +621,8 @@ def nll_loss_backward(
     array([[-0.5,  0. ],
            [ 0. , -0.5]])
     """
-    return _nll_loss(
-        False,
+    gradient: Array = _nll_loss(
+        BACKWARD,
         grad,
         log_probs,
         targets,
@@ -572,7 +634,8 @@ def nll_loss_backward(
         sample_weight,
         where,
         num_threads,
-    )[1]
+    )[0]
+    return gradient
 
 
 def nll_loss_value_and_grad(
@@ -622,9 +685,9 @@ def nll_loss_value_and_grad(
     >>> lossgrad.nll_loss_value_and_grad([[-0.25, -1.5]], [0])
     (0.25, array([[-1.,  0.]]))
     """
-    return _nll_loss(
-        True,
-        1.0,
+    loss, gradient = _nll_loss(
+        VALUE_AND_GRAD,
+        None,
         log_probs,
         targets,
         weight,
@@ -636,3 +699,4 @@ def nll_loss_value_and_grad(
         where,
         num_threads,
     )
+    return loss, gradient

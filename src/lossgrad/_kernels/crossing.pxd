@@ -57,7 +57,7 @@ cdef extern from "kernels.h":
     ctypedef struct lg_rows_job:
         int what
         Py_ssize_t outer, classes, inner
-        lg_view x, grad, row_grad, factor, out, value, label, soft
+        lg_view x, grad, row_grad, factor, out, hess, value, label, soft
         double *lse
         int lse_given
         int label_type
@@ -84,7 +84,7 @@ cdef extern from "kernels.h":
     ctypedef struct lg_row_op:
         const char *name
         int forward, backward
-        double bound, derivative_bound
+        double bound, derivative_bound, hessian_bound
     const lg_row_op *lg_row_ops
     int lg_row_op_count
     const lg_level *lg_levels

@@ -26,6 +26,7 @@ class RowOp:
     name: str
     bound: float
     derivative_bound: float
+    hessian_bound: float
 
 class Targets:
     def __init__(
@@ -164,6 +165,7 @@ def row_loss(
     mean: bool = False,
     reduced: bool = False,
     out: NDArray[Any] | None = None,
+    hess: NDArray[Any] | None = None,
     value: NDArray[Any] | None = None,
     lse: NDArray[np.float64] | None = None,
     lse_given: bool = False,

@@ -52,7 +52,7 @@ cdef class RowOp:
     """An operation over rows: what goes over them forward, and backward."""
 
     cdef readonly str name
-    cdef readonly double bound, derivative_bound
+    cdef readonly double bound, derivative_bound, hessian_bound  # the last is 0 where there is no Hessian
     cdef int forward, backward
 
 
@@ -78,6 +78,7 @@ cdef dict of_rows():
         op = RowOp()
         op.name, op.forward, op.backward = lg_row_ops[k].name.decode(), lg_row_ops[k].forward, lg_row_ops[k].backward
         op.bound, op.derivative_bound = lg_row_ops[k].bound, lg_row_ops[k].derivative_bound
+        op.hessian_bound = lg_row_ops[k].hessian_bound
         found[op.name] = op
     return found
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
+from .._core.directions import BACKWARD, FORWARD, VALUE_AND_GRAD, function_of
 from .._kernels.defaults import LAST_AXIS
 from ._double import Wide, exp, log, select
 from .row_losses import Cap, CrossEntropy, loss_of_rows
@@ -45,6 +46,10 @@ class _Bent(CrossEntropy):
         super().__init__(0.0, 0.0, Cap(0.0, np.dtype(np.float64)))
         self.bend, self.parameter = bend, parameter
 
+    def for_all(self, x: Array) -> CrossEntropy:
+        """The form for any logits."""
+        return self
+
     def _bent(self, at: tuple[Any, Any], rows: Rows) -> tuple[Wide, Wide]:
         x = rows.x[at]
         gap = select(x == rows.pivot, 0.0, Wide(rows.pivot) - Wide(x))
@@ -58,131 +63,38 @@ class _Bent(CrossEntropy):
         return super().slopes(q, at, rows) * self._bent(at, rows)[1]
 
 
-def _loss(
-    bend: Bend,
-    parameter: float,
-    value: bool,
+def _softmax_focal_loss(
+    direction: int,
     grad: ArrayLike | None,
     logits: ArrayLike,
     targets: ArrayLike,
-    weight: ArrayLike | None,
-    ignore_index: int,
-    reduction: str,
-    axis: int,
-    out: Array | None,
-    sample_weight: ArrayLike | None,
-    where: ArrayLike | None,
-) -> tuple[Any, Any]:
-    """(the loss if value, the gradient unless grad is None)"""
+    weight: ArrayLike | None = None,
+    *,
+    gamma: float = 2.0,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    axis: int = LAST_AXIS,
+    out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
     return loss_of_rows(
-        lambda _: _Bent(bend, parameter),
-        *(logits, targets, weight, ignore_index, reduction),
+        _Bent(_focal, check.penalty(gamma, "gamma")).for_all,
+        *(direction, grad, logits, targets, weight, ignore_index, reduction),
         *(axis, out, None, sample_weight, where),
-        value=value,
-        slope=grad is not None,
-        grad=None if value else grad,
     )
 
 
-def softmax_focal_loss(
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    gamma: float = 2.0,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> Any:
-    """(1 - p)^gamma times the cross-entropy of a label."""
-    return _loss(
-        _focal,
-        check.penalty(gamma, "gamma"),
-        True,
-        None,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-    )[0]
+softmax_focal_loss, softmax_focal_loss_backward, softmax_focal_loss_value_and_grad = (
+    function_of(_softmax_focal_loss, "softmax_focal_loss", direction)
+    for direction in (FORWARD, BACKWARD, VALUE_AND_GRAD)
+)
 
 
-def softmax_focal_loss_backward(
-    grad: ArrayLike,
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    gamma: float = 2.0,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> Array:
-    """grad times the gradient of ``softmax_focal_loss`` with respect to the logits."""
-    gradient: Array = _loss(
-        _focal,
-        check.penalty(gamma, "gamma"),
-        False,
-        grad,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-    )[1]
-    return gradient
-
-
-def softmax_focal_loss_value_and_grad(
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    gamma: float = 2.0,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> tuple[Any, Array]:
-    """``softmax_focal_loss`` and its gradient with respect to the logits."""
-    return _loss(
-        _focal,
-        check.penalty(gamma, "gamma"),
-        True,
-        1.0,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-    )
-
-
-def poly_loss_cross_entropy(
+def _poly_loss_cross_entropy(
+    direction: int,
+    grad: ArrayLike | None,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None = None,
@@ -195,86 +107,19 @@ def poly_loss_cross_entropy(
     sample_weight: ArrayLike | None = None,
     where: ArrayLike | None = None,
     num_threads: int | None = None,
-) -> Any:
-    """The cross-entropy of a label plus epsilon (1 - p)."""
-    return _loss(
-        _poly,
-        check.coefficient(epsilon, "epsilon"),
-        True,
-        None,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-    )[0]
-
-
-def poly_loss_cross_entropy_backward(
-    grad: ArrayLike,
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    epsilon: float = 2.0,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> Array:
-    """grad times the gradient of ``poly_loss_cross_entropy`` with respect to the logits."""
-    gradient: Array = _loss(
-        _poly,
-        check.coefficient(epsilon, "epsilon"),
-        False,
-        grad,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-    )[1]
-    return gradient
-
-
-def poly_loss_cross_entropy_value_and_grad(
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    epsilon: float = 2.0,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> tuple[Any, Array]:
-    """``poly_loss_cross_entropy`` and its gradient with respect to the logits."""
-    return _loss(
-        _poly,
-        check.coefficient(epsilon, "epsilon"),
-        True,
-        1.0,
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
+) -> tuple[Any, ...]:
+    return loss_of_rows(
+        _Bent(_poly, check.coefficient(epsilon, "epsilon")).for_all,
+        *(direction, grad, logits, targets, weight, ignore_index, reduction),
+        *(axis, out, None, sample_weight, where),
     )
+
+
+(
+    poly_loss_cross_entropy,
+    poly_loss_cross_entropy_backward,
+    poly_loss_cross_entropy_value_and_grad,
+) = (
+    function_of(_poly_loss_cross_entropy, "poly_loss_cross_entropy", direction)
+    for direction in (FORWARD, BACKWARD, VALUE_AND_GRAD)
+)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ..directions import FORWARD, gives_value, slopes
 from .containers import Array, as_array
 from .dtypes import FLOAT64, computed, plain
-from .shapes import Shape, grid, same_shape
+from .shapes import Shape, grid, rows_shape, same_shape
 
 
 def output(
@@ -95,6 +95,21 @@ def places(
         output(own, shape, dtype) if is_asked else None
         for own, is_asked in zip(outs(out, direction), asked, strict=True)
     ]
+
+
+def row_places(
+    out: Outs, direction: int, reduction: str, x: Array, axis: int
+) -> list[Array | None]:
+    """The same of a loss of rows: one value a row, unless they are reduced."""
+    own = outs(out, direction)
+    if direction == FORWARD:
+        loss_out(out, reduction)
+    found: list[Array | None] = [None, None, None]
+    if gives_value(direction) and reduction == "none":
+        found[0] = row_output(own[0], rows_shape(x.shape, axis), x.dtype)
+    for k in range(1, 1 + slopes(direction)):
+        found[k] = output(own[k], x.shape, x.dtype, axis=axis)
+    return found
 
 
 def all_finished(written: list[Array | None], out: Outs, direction: int) -> list[Array]:
