@@ -519,8 +519,8 @@ OP(relative_entropy_q) {
 }
 #endif
 
-/* Loops: its OWN for every direction (of a loss with weights and without), ANY that is for all, or BOTH, the second then
- * for the Hessian, which an op whose last bound is not 0 has.
+/* Loops: OWN ones for every direction (of a loss with weights and without), ANY that is for all, or BOTH, which a Hessian
+ * without weights has OWN ones of, too. An op has a Hessian if its last bound is not 0.
  *  X(name, inputs, parameters, is a loss, loops, bound, derivative's bound, second derivative's bound) */
 #define LG_OPS(X) \
     X(sigmoid, 1, 0, 0, OWN, 1.0, 2.0, 0) \
