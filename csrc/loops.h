@@ -208,10 +208,8 @@ INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t
         return (w->plain ? name##_##which##_plain : name##_any)(w, i, n, stream);                                      \
     }
 #define DEFINE_LOOPS_BOTH(name, inputs, is_loss)                                                                       \
-    DEFINE_OWN_##is_loss(name, inputs)                                                                                 \
-    DEFINE_ANY(name, inputs)                                                                                           \
-    DEFINE_PLAIN(name, inputs, LG_GRAD_AND_HESS, slopes)                                                               \
-    DEFINE_PLAIN(name, inputs, LG_VALUE_GRAD_AND_HESS, all)
+    DEFINE_OWN_##is_loss(name, inputs) DEFINE_ANY(name, inputs) DEFINE_PLAIN(name, inputs, LG_GRAD_AND_HESS, slopes)   \
+        DEFINE_PLAIN(name, inputs, LG_VALUE_GRAD_AND_HESS, all)
 #define DEFINE_MAPS(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                  \
     static void name##_again(const operands *w, ptrdiff_t i, ptrdiff_t k) {                                            \
         careful_step(op_##name, inputs, hessian_bound > 0 ? 2 : 1, w, i, k);                                           \
@@ -235,7 +233,7 @@ LG_OPS(DEFINE_MAPS)
 #define LOOPS_ANY(name, is_loss) .any = name##_any
 #define LOOPS_BOTH(name, is_loss)                                                                                      \
     OWN_##is_loss(name), .any = name##_any, .own[0][LG_GRAD_AND_HESS] = name##_slopes,                                 \
-                         .own[0][LG_VALUE_GRAD_AND_HESS] = name##_all
+                                            .own[0][LG_VALUE_GRAD_AND_HESS] = name##_all
 #define MAPS_ROW(name, inputs_, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                    \
     {.inputs = inputs_, .again = name##_again, LOOPS_##loops(name, is_loss)},
 static const struct {

@@ -10,7 +10,16 @@ from pathlib import Path
 from ._core import backend as _backend
 
 # isort: split
-from . import activations, distributions, linear, losses, norms, row_losses, softmax_family
+from . import (
+    activations,
+    distributions,
+    linear,
+    losses,
+    norms,
+    regression,
+    row_losses,
+    softmax_family,
+)
 from ._functions import *  # noqa: F403
 from ._kernels.threads import get_num_threads, set_num_threads
 from .evaluation import (
@@ -59,6 +68,7 @@ __all__ = [
     *linear.__all__,
     *losses.__all__,
     *norms.__all__,
+    *regression.__all__,
     *row_losses.__all__,
     *softmax_family.__all__,
 ]
