@@ -195,12 +195,21 @@ INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t
     DEFINE_RUN(name, inputs, LG_BACKWARD, 1, weighted_backward)                                                        \
     DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 1, weighted_both)
 #define DEFINE_ANY(name, inputs)                                                                                       \
-    static ptrdiff_t name##_any(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                             \
+    static NOINLINE ptrdiff_t name##_any(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                    \
         return map_any(op_##name, inputs, w, i, n, stream);                                                            \
     }
 #define DEFINE_LOOPS_OWN(name, inputs, is_loss) DEFINE_OWN_##is_loss(name, inputs)
 #define DEFINE_LOOPS_ANY(name, inputs, is_loss) DEFINE_ANY(name, inputs)
-#define DEFINE_LOOPS_BOTH(name, inputs, is_loss) DEFINE_OWN_##is_loss(name, inputs) DEFINE_ANY(name, inputs)
+#define DEFINE_PLAIN(name, inputs, direction, which)                                                                   \
+    static NOINLINE ptrdiff_t name##_##which##_plain(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {        \
+        return map_run(op_##name, inputs, direction, 0, 1, w, i, n, stream);                                           \
+    }                                                                                                                  \
+    static ptrdiff_t name##_##which(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                         \
+        return (w->plain ? name##_##which##_plain : name##_any)(w, i, n, stream);                                      \
+    }
+#define DEFINE_LOOPS_BOTH(name, inputs, is_loss)                                                                       \
+    DEFINE_OWN_##is_loss(name, inputs) DEFINE_ANY(name, inputs) DEFINE_PLAIN(name, inputs, LG_GRAD_AND_HESS, slopes)   \
+        DEFINE_PLAIN(name, inputs, LG_VALUE_GRAD_AND_HESS, all)
 #define DEFINE_MAPS(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                  \
     static void name##_again(const operands *w, ptrdiff_t i, ptrdiff_t k) {                                            \
         careful_step(op_##name, inputs, hessian_bound > 0 ? 2 : 1, w, i, k);                                           \
@@ -216,28 +225,21 @@ LG_OPS(DEFINE_MAPS)
 LG_OPS(DEFINE_MAPS)
 #endif
 
-#define MAPS_0(name)                                                                                                   \
-    {                                                                                                                  \
-        {name##_forward, name##_backward, NULL}, { NULL, NULL, NULL }                                                  \
-    }
-#define MAPS_1(name)                                                                                                   \
-    {                                                                                                                  \
-        {name##_forward, name##_backward, name##_both}, {                                                              \
-            name##_weighted_forward, name##_weighted_backward, name##_weighted_both                                    \
-        }                                                                                                              \
-    }
-#define ROW_OWN(name, is_loss) NULL, MAPS_##is_loss(name)
-#define ROW_ANY(name, is_loss)                                                                                         \
-    name##_any, {                                                                                                      \
-        {NULL, NULL, NULL}, { NULL, NULL, NULL }                                                                       \
-    }
-#define ROW_BOTH(name, is_loss) name##_any, MAPS_##is_loss(name)
-#define MAPS_ROW(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                     \
-    {inputs, name##_again, ROW_##loops(name, is_loss)},
+#define OWN_0(name) .own[0][LG_FORWARD] = name##_forward, .own[0][LG_BACKWARD] = name##_backward
+#define OWN_1(name)                                                                                                    \
+    OWN_0(name), .own[0][LG_VALUE_AND_GRAD] = name##_both, .own[1][LG_FORWARD] = name##_weighted_forward,              \
+                 .own[1][LG_BACKWARD] = name##_weighted_backward, .own[1][LG_VALUE_AND_GRAD] = name##_weighted_both
+#define LOOPS_OWN(name, is_loss) OWN_##is_loss(name)
+#define LOOPS_ANY(name, is_loss) .any = name##_any
+#define LOOPS_BOTH(name, is_loss)                                                                                      \
+    OWN_##is_loss(name), .any = name##_any, .own[0][LG_GRAD_AND_HESS] = name##_slopes,                                 \
+                                            .own[0][LG_VALUE_GRAD_AND_HESS] = name##_all
+#define MAPS_ROW(name, inputs_, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                    \
+    {.inputs = inputs_, .again = name##_again, LOOPS_##loops(name, is_loss)},
 static const struct {
     int inputs;
     careful_fn *again;
-    run_fn *any, *own[2][LG_VALUE_AND_GRAD + 1]; /* for all, or for a direction without weights and with */
+    run_fn *own[2][LG_DIRECTIONS], *any; /* of a direction, without weights and with; what has none goes by any */
 } maps[] = {LG_OPS(MAPS_ROW)};
 #define OP_INDEX(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound) OP_##name,
 enum { LG_OPS(OP_INDEX) };
@@ -246,8 +248,7 @@ static void map(int op, int direction, const lg_run *in, const lg_run *out, ptrd
                 int stream, const lg_weights *weights) {
     operands w = {.weight = weights ? weights->weight : NULL, .direction = direction, .plain = 1};
     const int slopes = lg_slopes(direction), lead_in = !lg_gives_value(direction);
-    run_fn *own = direction <= LG_VALUE_AND_GRAD ? maps[op].own[weights != NULL][direction] : NULL;
-    run_fn *run = own ? own : maps[op].any;
+    run_fn *own = maps[op].own[weights != NULL][direction], *run = own ? own : maps[op].any;
     for (int j = 0; j < maps[op].inputs + (direction != LG_FORWARD); j++) {
         w.in[j] = in[j];
         w.plain &= in[j].storage == COMPUTED;

@@ -89,6 +89,10 @@ def inputs(domain, rng, shape, dtype):
         return rng.uniform(0.2, 0.9, shape).astype(dtype)
     if domain == "log-probabilities":
         return -abs(logits(rng, shape, dtype))
+    if domain == "log-means":
+        return rng.normal(size=shape).astype(dtype)
+    if domain == "amounts":
+        return rng.uniform(0.1, 4, shape).astype(dtype)
     return logits(rng, shape, dtype)
 
 
@@ -191,11 +195,12 @@ def _loss_elementwise(op, shape, dtype, rng, axis, brief):
     parameters = parameters_of(op.name)
     x_name, t_name = parameters[:2]
     x, t = (inputs(domain, rng, shape, dtype) for domain in op.inputs)
-    if op.inputs[1] != "real":
+    has_labels = op.inputs[1] in ("probabilities", "binary targets")
+    if has_labels:
         t = rng.uniform(size=shape).astype(dtype)
         labels = (rng.uniform(size=shape) < 0.5).astype(dtype)
     arrays = {x_name: x, t_name: t}
-    variants = [({**arrays, t_name: labels} if op.inputs[1] != "real" else arrays, {})]
+    variants = [({**arrays, t_name: labels} if has_labels else arrays, {})]
     heavy = {
         key: weights(rng, shape, dtype) for key in ("weight", "pos_weight") if key in parameters
     }

@@ -24,13 +24,14 @@ from lossgrad import (
     norms,
     reference,
     registry,
+    regression,
     row_losses,
     softmax_family,
 )
 
 OPS = registry.OPS
-MODULES = (activations, distributions, focal_losses, losses)
-MODULES += (norms, row_losses, softmax_family)
+MODULES = (activations, distributions, focal_losses, losses, norms, regression)
+MODULES += (row_losses, softmax_family)
 compiled = pytest.mark.skipif(kernels is None, reason="needs the compiled kernels")
 ops = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 

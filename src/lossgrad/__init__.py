@@ -17,6 +17,7 @@ from . import (
     linear,
     losses,
     norms,
+    regression,
     row_losses,
     softmax_family,
 )
@@ -69,6 +70,7 @@ __all__ = [
     *linear.__all__,
     *losses.__all__,
     *norms.__all__,
+    *regression.__all__,
     *row_losses.__all__,
     *softmax_family.__all__,
 ]

@@ -8,6 +8,7 @@ if _backend.kernels:
     from .focal_losses import *  # noqa: F403
     from .losses import *  # noqa: F403
     from .norms import *  # noqa: F403
+    from .regression import *  # noqa: F403
     from .row_losses import *  # noqa: F403
     from .softmax_family import *  # noqa: F403
 else:

@@ -133,13 +133,14 @@ def _loss_of_rows(
     terms: int,
     out: check.Outs,
     num_threads: int | None,
+    parameters: tuple[float, ...] = (),
 ) -> tuple[Any, ...]:
     """The same with one loss a row: the sum over its classes, divided by `terms`."""
     found: tuple[Any, ...] = ()
     if gives_value(direction):
         own = check.outs(out, direction)[0]
         losses = check.row_output(own, classes.rows_shape(), x.dtype)
-        sums = row_sums(op, x, targets, classes, (), num_threads)
+        sums = row_sums(op, x, targets, classes, parameters, num_threads)
         with arithmetic():
             losses[...] = sums / terms * samples.of_rows(sums.shape)
         found = (check.finished(losses, own),)
@@ -154,7 +155,7 @@ def _loss_of_rows(
     weights = samples.times(share, x.dtype)
     only = GRAD_AND_HESS if slopes(direction) > 1 else BACKWARD
     return found + _loss(
-        *(op, only, wide, x, targets, weights, None, "none", 1.0, out, num_threads),
+        *(op, only, wide, x, targets, weights, None, "none", 1.0, out, num_threads, parameters),
         left_out=samples.left_out,
     )
 
@@ -619,7 +620,9 @@ def binary_cross_entropy_value_and_grad(
     )
 
 
-def _mse_loss(
+def weighted_loss(
+    name: str,
+    parameters: tuple[float, ...],
     direction: int,
     grad: ArrayLike | None,
     input: ArrayLike,
@@ -632,10 +635,10 @@ def _mse_loss(
     sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, ...]:
-    name = "mse_loss"
+    """A loss of a prediction and what it should be, whose mean is over the sum of the weights."""
     if weight is None and sample_weight is None and axis is None:
         plain: tuple[Any, ...] | None = kernels.plain_loss(
-            OPS[name], direction, grad, input, target, reduction, out, (), num_threads
+            OPS[name], direction, grad, input, target, reduction, out, parameters, num_threads
         )
         if plain is not None:
             return plain
@@ -649,16 +652,39 @@ def _mse_loss(
         terms = classes.shape[classes.axis]
         if reduction == "none":
             return _loss_of_rows(
-                name, direction, grad, x, t, samples, classes, terms, out, num_threads
+                *(
+                    name,
+                    direction,
+                    grad,
+                    x,
+                    t,
+                    samples,
+                    classes,
+                    terms,
+                    out,
+                    num_threads,
+                    parameters,
+                )
             )
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     divisor: float = terms
     if reduction == "mean":
         w, divisor = check.mean_weights(w, x.size, exact_sum)
     return _loss(
-        *(name, direction, grad, x, t, w, None, reduction, divisor, out, num_threads),
+        *(name, direction, grad, x, t, w, None, reduction, divisor, out, num_threads, parameters),
         left_out=samples.left_out,
     )
+
+
+def _mse_loss(
+    direction: int,
+    grad: ArrayLike | None,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    **options: Any,
+) -> tuple[Any, ...]:
+    return weighted_loss("mse_loss", (), direction, grad, input, target, weight, **options)
 
 
 def mse_loss(
@@ -864,6 +890,7 @@ mse_loss_grad_and_hess, mse_loss_value_grad_and_hess = made(
     Example("[1.0, 2.0], [0.0, 4.0]", "2.5", "array([ 1., -2.])", "array([1., 1.])"),
     GRAD_AND_HESS,
     VALUE_GRAD_AND_HESS,
+    rest=weighted_loss,
 )
 
 

@@ -34,6 +34,8 @@ DOMAINS: Mapping[str, str] = MappingProxyType(
         "binary targets": "any number, usually in [0, 1]",
         "log-probabilities": "numbers, usually at most 0, classes along one axis",
         "distribution": "numbers that are at least 0, along one axis; they need not sum to 1",
+        "log-means": "logarithms of what is expected",
+        "amounts": "numbers above 0, of some functions 0 as well",
     }
 )
 
@@ -131,6 +133,23 @@ def row_loss(
         return _registered(
             function, "loss_rows", inputs, formula, gradient, variants, peers, hessian
         )
+
+    return register
+
+
+def element_loss(
+    formula: str,
+    gradient: str,
+    hessian: str,
+    *variants: Mapping[str, Any],
+    peers: str = "",
+    inputs: tuple[str, ...] = ("real", "real"),
+) -> Callable[[Function], Function]:
+    """The same for a loss of elements."""
+
+    def register(function: Function) -> Function:
+        kind: Kind = "loss_elementwise"
+        return _registered(function, kind, inputs, formula, gradient, variants, peers, hessian)
 
     return register
 

@@ -33,8 +33,13 @@ def slopes(direction: int) -> int:
     return (direction + 1) // 2
 
 
-def function_of(compute: Compute, name: str, direction: int) -> Callable[..., Any]:
-    """The public function of an operation that asks for a direction."""
+def function_of(
+    compute: Compute, name: str, direction: int, rest: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """The public function of an operation that asks for a direction.
+
+    What compute takes as ``**options`` are the keywords of the function it gives them to, `rest`.
+    """
     if direction == FORWARD:
 
         def function(*arguments: Any, **options: Any) -> Any:
@@ -51,11 +56,12 @@ def function_of(compute: Compute, name: str, direction: int) -> Callable[..., An
             return compute(direction, None, *arguments, **options)
 
     found = inspect.signature(compute)
+    own = [p for p in found.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    shared = inspect.signature(rest).parameters.values() if rest else []
+    own += [p for p in shared if p.kind is p.KEYWORD_ONLY]
     first = 1 if direction == BACKWARD else 2
     function.__name__ = function.__qualname__ = name + SUFFIXES[direction]
     function.__module__ = compute.__module__
     function.__doc__ = f"{RESULTS[direction]} of ``{name}``."
-    function.__signature__ = found.replace(  # type: ignore[attr-defined]
-        parameters=[*found.parameters.values()][first:]
-    )
+    function.__signature__ = found.replace(parameters=own[first:])  # type: ignore[attr-defined]
     return function

@@ -156,11 +156,17 @@ def plain_loss(Op op, int direction, upstream, x, targets, reduction, out, tuple
     cdef int slopes = lg_slopes(direction)
     if not is_plain(x) or PyArray_NDIM(x) == 0 or not is_alike(targets, x) or not (mean or reduction == "sum"):
         return None
-    if out is not None and slopes != 1 or direction == LG_BACKWARD and type(upstream) is not float:
+    if out is not None and not slopes or direction == LG_BACKWARD and type(upstream) is not float:
         return None
-    gradient = result_like(x, out) if slopes else None
-    hessian = result_like(x, None) if slopes > 1 else None
-    if slopes and gradient is None:
+    if slopes < 2:
+        gradient, hessian = result_like(x, out) if slopes else None, None
+    elif out is None:
+        gradient, hessian = result_like(x, None), result_like(x, None)
+    elif type(out) is tuple and len(out) == 2:
+        gradient, hessian = result_like(x, out[0]), result_like(x, out[1])
+    else:
+        return None
+    if slopes and gradient is None or slopes > 1 and (hessian is None or not is_free(gradient, hessian, False)):
         return None
     cdef double n = PyArray_SIZE(x)
     cdef Roles of

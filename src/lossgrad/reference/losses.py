@@ -321,7 +321,8 @@ def _kl_log_slope(x: Doubles, t: Doubles) -> Wide:
     return select(np.isnan(x), x, -exp(t))
 
 
-def _mse_loss(
+def weighted_loss(
+    formulas: Formulas,
     direction: int,
     grad: ArrayLike | None,
     input: ArrayLike,
@@ -334,7 +335,7 @@ def _mse_loss(
     sample_weight: ArrayLike | None = None,
     num_threads: int | None = None,
 ) -> tuple[Any, ...]:
-    formulas = _mse, _mse_slope, _mse_hessian
+    """A loss of a prediction and what it should be, whose mean is over the sum of the weights."""
     x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
     classes = None if axis is None else check.Classes(x, axis, "input")
@@ -352,6 +353,18 @@ def _mse_loss(
     if reduction == "mean":
         w, divisor = check.mean_weights(w, x.size, exact_sum)
     return _loss(formulas, direction, grad, reduction, divisor, out, left_out, w, x, t)
+
+
+def _mse_loss(
+    direction: int,
+    grad: ArrayLike | None,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    **options: Any,
+) -> tuple[Any, ...]:
+    formulas = _mse, _mse_slope, _mse_hessian
+    return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 
 
 def _kl_div(
@@ -517,7 +530,7 @@ def binary_cross_entropy_value_and_grad(
     for direction in (GRAD_AND_HESS, VALUE_GRAD_AND_HESS)
 )
 mse_loss_grad_and_hess, mse_loss_value_grad_and_hess = (
-    function_of(_mse_loss, "mse_loss", direction)
+    function_of(_mse_loss, "mse_loss", direction, weighted_loss)
     for direction in (GRAD_AND_HESS, VALUE_GRAD_AND_HESS)
 )
 

@@ -104,6 +104,20 @@ def gradient(grad: ArrayLike, x: Array, name: str = "x") -> Array:
     return same_shape(converted(grad, x.dtype, "grad"), x.shape, "grad", name)
 
 
+def finite(value: float, name: str) -> float:
+    """A parameter that must be a number."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return float(value)
+
+
+def between(value: float, least: float, most: float, name: str) -> float:
+    """A parameter that must lie between two numbers, neither of which it may be."""
+    if not least < value < most:
+        raise ValueError(f"{name} must be above {least:g} and below {most:g}, got {value}")
+    return float(value)
+
+
 def positive(value: float, name: str, x: ArrayLike) -> float:
     """A parameter that must be a positive number, also in the type that x is computed in."""
     number = float(value)
