@@ -38,16 +38,15 @@ INLINE void write_curvature(const S *e, void *to, ptrdiff_t n, factor f, spread 
     write_run(curvature_at, &c, to, n, before > 0 ? before : 0, before >= 0, -1, 0, COMPUTED);
 }
 
-/* The same of VL rows abreast, or of classes of rows beside each other, from their terms to h */
+/* The same of VL rows abreast, or of classes of rows beside each other, from their terms to h; second is NULL for ones. */
 INLINE void curvature_abreast(const V *e, V *h, ptrdiff_t n, const lg_batch *b, ptrdiff_t at, const S *first,
                               const S *second) {
     S inverse[VL], top[VL], rest[VL];
-    for (int r = 0; r < VL; r++) {
-        const spread s = spread_of(b, at + r, 0);
-        inverse[r] = s.inverse;
-        top[r] = s.top;
-        rest[r] = s.rest;
-    }
-    const V f = ld(first), g = ld(second), i = ld(inverse), t = ld(top), o = ld(rest);
-    for (ptrdiff_t c = 0; c < n; c++) h[c] = curvature_(e[c], f, i, t, o) * g;
+    for (int r = 0; r < VL; r++) inverse[r] = (S)(1 / b->total[at + r]);
+    for (int r = 0; r < VL; r++)
+        top[r] = (S)(b->count[at + r] == 1 && b->rest[at + r] < b->unit[at + r] ? b->unit[at + r] : -1);
+    for (int r = 0; r < VL; r++) rest[r] = (S)b->rest[at + r];
+    const V f = ld(first), i = ld(inverse), t = ld(top), o = ld(rest);
+    for (ptrdiff_t c = 0; c < n; c++) h[c] = curvature_(e[c], f, i, t, o);
+    for (ptrdiff_t c = 0; second && c < n; c++) h[c] = h[c] * ld(second);
 }
