@@ -16,10 +16,10 @@ INLINE spread spread_of(const lg_batch *b, ptrdiff_t k, double own) {
     return (spread){(S)(1 / b->total[k]), (S)(has ? top : -1), (S)rest};
 }
 
-/* f e (1 - p), as the lesser of the two times the other's share */
+/* f e (1 - p): of a part of at most a half, it or all others, that times what is left */
 INLINE V curvature_(V e, V first, V inverse, V top, V rest) {
-    const M most = eq_(e, top);
-    return (select_(most, rest, e) * first) * select_(most, e * inverse, fnma_(e, inverse, set1(1)));
+    const V part = select_(eq_(e, top), rest, e);
+    return (part * first) * fnma_(part, inverse, set1(1));
 }
 
 /* That of a row, its factor perhaps in two, and z p^2 besides */

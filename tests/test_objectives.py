@@ -139,7 +139,7 @@ def test_xgboost_by_scikit_learn(digits, breast_cancer):
     xgboost = pytest.importorskip("xgboost")
     for data, name in ((breast_cancer, "binary:focal"), (digits, "multi:softprob")):
         model = xgboost.XGBClassifier(
-            objective=objectives.xgboost(name), n_estimators=ROUNDS, max_depth=3, base_score=0.0
+            objective=objectives.xgboost(name), n_estimators=ROUNDS, max_depth=3, base_score=0.5
         )
         X, y = data
         weights = np.ones(len(y))

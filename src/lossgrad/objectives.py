@@ -160,8 +160,9 @@ def xgboost(name: str, *, hessian_scale: float | None = None, **parameters: Any)
 
     Notes
     -----
-    XGBoost guesses where to begin for objectives of its own alone: give ``base_score=0`` for
-    margins, that is 0.5 for its "binary:logistic".
+    XGBoost guesses where to begin for objectives of its own alone. To begin at margins of 0 give
+    ``base_score=0``; where it takes that for a probability, in "binary:logistic" and in its
+    classifiers of two classes, 0.5.
 
     Examples
     --------
