@@ -1,6 +1,7 @@
 """Objectives beside the boosters' own: the same fit of real data, in every layout they have."""
 
 import doctest
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,3 +194,29 @@ def test_lightgbm_of_numbers(rng):
     )
     assert np.mean((own - y) ** 2) < 0.7 * y.var()
     np.testing.assert_allclose(ours, own, atol=1e-5)
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[1] / "docs" / "second-order.md"
+NEEDS = "<!-- needs xgboost, lightgbm -->"
+
+
+def run(text):
+    test = doctest.DocTestParser().get_doctest(text, {}, "second-order", None, None)
+    report = []
+    failed, tried = doctest.DocTestRunner().run(test, out=report.append)
+    assert tried > 0
+    assert not failed, "".join(report)
+
+
+def test_the_page_runs():
+    pytest.importorskip("scipy")
+    run(PAGE.read_text(encoding="utf-8").split(NEEDS)[0])
+
+
+@pytest.mark.peers
+def test_boosters_on_the_page():
+    for library in ("xgboost", "lightgbm", "sklearn"):
+        pytest.importorskip(library)
+    run(PAGE.read_text(encoding="utf-8").split(NEEDS)[1])
