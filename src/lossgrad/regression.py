@@ -276,7 +276,7 @@ def _poisson_nll_loss(
     "g w (1 - t / m)",
     "g w t / m",
     Example(
-        "[0.0, 0.0], [1.0, 2.0]", "0.15342640972002736", "array([ 0. , -0.5])", "array([0.5, 1. ])"
+        "[0.0, 0.0], [1.0, 4.0]", "0.8068528194400547", "array([ 0. , -1.5])", "array([0.5, 2. ])"
     ),
     inputs=("log-means", "amounts"),
     near=", near 0 in units of the gradient",
