@@ -575,8 +575,9 @@ INLINE V curve_(V w) {
 /* log t - x, of which log t is 0.1 ulp of 1 off */
 INLINE pair log_over(V t, V x) {
     const pair l = log_pair(t), v = plus_(-x, l);
+    const M usual = lt_(abs_(v.h), set1((S)INFINITY));
     const V h = v.h + v.l; /* of the logarithm much may be left */
-    return (pair){h, keep_(lt_(abs_(h), set1((S)INFINITY)), (v.h - h) + v.l)};
+    return (pair){select_(usual, h, v.h), keep_(usual, (v.h - h) + v.l)};
 }
 
 /* m - t x, for t above 1 with Stirling's t (log t - 1) + log(2 pi t) / 2 if `full`; derivative m - t, the second m. */
