@@ -643,11 +643,11 @@ INLINE slope bend_(power w, power z, pair c, pair v, pair least, M linear) {
  * a m^a - b t m^b. */
 OP(half_tweedie_loss) {
     const pair a = sum_(set1(2), set1(-p[0])), b = sum_(ONE, set1(-p[0])), l = log_pair(in[1]);
-    const V far = set1(C_(0x1p100f, 0x1p1000));
+    const V far = set1(C_(0x1p100f, 0x1p1000)), x = clamp_(in[0], -far, far); /* 0 x is 0 */
     const pair v = log_over(in[1], in[0]), least = {clamp_(v.h, -far, far), v.l};
-    pair shift = times_(b, in[0]), both = sum_(shift.h, l.h);
+    pair shift = times_(b, x), both = sum_(shift.h, l.h);
     both.l = both.l + (shift.l + l.l);
-    const power first = power_(times_(a, in[0])), second = power_(both);
+    const power first = power_(times_(a, x)), second = power_(both);
     power z = power_(mul_(a, (pair){max_(-far, l.h), l.l}));
     if (p[0] < 2) z.of = (pair){drop_(eq_(in[1], ZERO), z.of.h), drop_(eq_(in[1], ZERO), z.of.l)};
     const M linear = (M)(lt_(abs_(a.h * least.h), ONE) | lt_(abs_(b.h * least.h), ONE));

@@ -306,9 +306,8 @@ def _smooth_l1_loss_of(
     beta: float = 1.0,
     **options: Any,
 ) -> tuple[Any, ...]:
-    formulas: Formulas = _l1, _l1_slope, _flat
-    if beta != 0:
-        formulas = _smooth_l1(_parameter(input, check.positive(beta, "beta", input)))
+    number = 0.0 if beta == 0 else check.positive(beta, "beta", input)
+    formulas = _smooth_l1(_parameter(input, number))
     return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 
 
