@@ -164,15 +164,14 @@ INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, int
     return n;
 }
 
-/* The same for all directions, weights and storages, which are asked for at every step: for what is seldom asked, or
- * costs little beside it. */
+/* The same for all directions, weights and storages, which are asked for at every step, of one vector: a copy of an op
+ * is a second of compiling, and what is seldom asked for, or costs little beside its memory, has this one alone. */
 INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t i, ptrdiff_t n, int stream) {
     const operands w = *given;
-    const int weighted = w.weight != NULL;
-    for (; i + ABREAST * VL <= n; i += ABREAST * VL)
-        if (!map_step(op, inputs, w.direction, weighted, w.plain, &w, i, ABREAST, VL, stream)) return i;
-    for (; i < n; i += VL)
-        if (!map_step(op, inputs, w.direction, weighted, w.plain, &w, i, 1, n - i < VL ? n - i : VL, 0)) return i;
+    for (; i < n; i += VL) {
+        const ptrdiff_t k = n - i < VL ? n - i : VL;
+        if (!map_step(op, inputs, w.direction, w.weight != NULL, w.plain, &w, i, 1, k, stream && k == VL)) return i;
+    }
     return n;
 }
 

@@ -52,6 +52,7 @@ def capped(x, cap):
 
 
 @pytest.mark.parametrize("cap", [1.0, 30.0])
+@np.errstate(invalid="ignore")  # of a label that is masked
 def test_softcap(dtype, pattern, cap):
     """A loss of capped logits; beyond its bound is what they are rounded by."""
     for case in some_cases(pattern, dtype, 4):
@@ -63,7 +64,8 @@ def test_softcap(dtype, pattern, cap):
             )
             want, own = exact.loss(case.y), exact.gradient(case.y)
             room = BOUND * ulp.unit(want, dtype) + most
-            assert (abs(oracle.wide(loss) - want) <= room).all(), (case.name, name)
+            fits = (abs(oracle.wide(loss) - want) <= room) | (oracle.wide(loss) == want)
+            assert fits.all(), (case.name, name)
             want = own * slope
             room = (BOUND + 4) * ulp.unit(want, dtype) + 2 * abs(want) * most[:, None]
             assert (abs(oracle.wide(grad) - want) <= room).all(), (case.name, name)
