@@ -1,4 +1,4 @@
-"""z_loss, softcap, focal and poly-1 forms and the Hessian's diagonal of losses of rows: within their
+"""z_loss, softcap, focal and poly-1 forms and the diagonal of the Hessian of losses of rows: their
 bounds on every kind of row, and what they are at the edges."""
 
 import mpmath
