@@ -22,20 +22,41 @@ INLINE V curvature_(V e, V first, V inverse, V top, V rest) {
     return (part * first) * fnma_(part, inverse, set1(1));
 }
 
-/* That of a row, its factor perhaps in two, and z p^2 besides */
+/* That of a row; unless it is plain, with the second of two factors and z p^2 besides */
 typedef struct {
     const S *terms;
     V first, second, inverse, top, rest, z;
+    int plain;
 } curvature;
-INLINE V curvature_at(const void *of, ptrdiff_t i, ptrdiff_t k) {
-    const curvature *c = of;
-    const V e = ld_k(c->terms + i, k), p = e * c->inverse;
-    return fma_(p * c->z, p, curvature_(e, c->first, c->inverse, c->top, c->rest) * c->second);
+INLINE V curvature_at(const curvature *c, ptrdiff_t i, ptrdiff_t k) {
+    const V e = ld_k(c->terms + i, k), p = e * c->inverse, h = curvature_(e, c->first, c->inverse, c->top, c->rest);
+    return c->plain ? h : fma_(p * c->z, p, h * c->second);
 }
-INLINE void write_curvature(const S *e, void *to, ptrdiff_t n, factor f, spread s, double z, int stream) {
-    const curvature c = {e, set1(f.first), set1(f.second), set1(s.inverse), set1(s.top), set1(s.rest), set1((S)z)};
-    const ptrdiff_t before = stream ? elements_before((lg_run){to, COMPUTED}) : -1;
-    write_run(curvature_at, &c, to, n, before > 0 ? before : 0, before >= 0, -1, 0, COMPUTED);
+static NOINLINE void write_curvature(const S *e, S *to, ptrdiff_t n, factor f, spread s, double z, int stream) {
+    const curvature c = {.terms = e,
+                         .first = set1(f.first),
+                         .second = set1(f.second),
+                         .inverse = set1(s.inverse),
+                         .top = set1(s.top),
+                         .rest = set1(s.rest),
+                         .z = set1((S)z),
+                         .plain = f.second == 1 && z == 0};
+    const ptrdiff_t before = stream ? elements_before((lg_run){(char *)to, COMPUTED}) : -1;
+    ptrdiff_t i = 0;
+    if (before > 0) {
+        st_k(to, curvature_at(&c, 0, before), before);
+        i = before;
+    }
+    while (i < n && !(i >= PIECE && lg_stopped())) {
+        const ptrdiff_t end = n - i > PIECE ? i + PIECE : n;
+        if (before >= 0)
+            for (; i + VL <= end; i += VL) put_past(to, i, curvature_at(&c, i, VL), COMPUTED);
+        else
+            for (; i + VL <= end; i += VL) st(to + i, curvature_at(&c, i, VL));
+        if (end < n) continue;
+        if (i < n) st_k(to + i, curvature_at(&c, i, n - i), n - i);
+        i = n;
+    }
 }
 
 /* The same of VL rows abreast, or of classes of rows beside each other, from their terms to h; second is NULL for ones. */

@@ -49,10 +49,10 @@ INLINE int is_far(const plan *p, const rows_batch *t, ptrdiff_t k) {
 }
 /* Its Hessian, when it is time: the terms are there until they make way for the gradient, but what both are made of may
  * be where the Hessian goes. */
-static NOINLINE void write_hessian(const plan *p, const rows_batch *t, ptrdiff_t k, int after, factor f, double z) {
+INLINE void write_hessian(const plan *p, const rows_batch *t, ptrdiff_t k, int after, factor f, double z) {
     if (!t->hess[k].at || p->hess_runs != after) return;
     const spread s = spread_of(&t->of, k, (double)t->term[k][t->label[k]]);
-    write_curvature(t->term[k], t->hess[k].at, p->n, f, s, z, p->stream);
+    write_curvature(t->term[k], (S *)t->hess[k].at, p->n, f, s, z, p->stream);
 }
 
 /* A row whose terms are shares of a total: by itself if its factors are far. */

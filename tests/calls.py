@@ -45,6 +45,12 @@ class Call:
         return self.function != "prelu_backward" and (fused or not self.is_reduced)
 
     @property
+    def gives_value(self):
+        return not self.function.removesuffix("_value_grad_and_hess").endswith(
+            ("_backward", "_grad_and_hess")
+        )
+
+    @property
     def gives_hessian(self):
         return self.function.endswith("_and_hess")
 
