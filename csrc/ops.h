@@ -389,11 +389,9 @@ OP(binary_cross_entropy_with_logits) {
     const V q = logistic_of(e), small = scale_down_(q, e.n), large = ONE - small;
     *r.y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
     r.d[0] = summed_(negative * select_(below, small, large) - positive * select_(below, large, small), size);
-    /* p + n and s(x) s(-x) = q (1 - small) 2^n, neither of them rounded */
-    const V curve = fnma_(q, small, q), rest = fnma_(q, small, q - curve);
-    pair mass = sum_(positive, negative);
-    mass.l = mass.l + (((ONE - negative) - t) + drop_(eq_(t, ZERO), residual_(w, t, positive)));
-    r.d[1] = shifted_(fma_(mass.h, curve, fma_(mass.h, rest, mass.l * curve)), e.n);
+    /* q (1 - small) is not rounded before it meets p + n. */
+    const V curve = fnma_(q, small, q), rest = fnma_(q, small, q - curve), mass = positive + negative;
+    r.d[1] = shifted_(fma_(mass, curve, mass * rest), e.n);
     if (r.careful) binary_cross_entropy_far(x, positive, i + j, negative, k, e, q, r);
 }
 
