@@ -3,7 +3,7 @@
 #define LG_TABLE_ONLY
 #include "ops.h"
 
-#define ROW(name, inputs, parameters, is_loss, bound, derivative_bound)                                                \
+#define ROW(name, inputs, parameters, is_loss, is_cheap, bound, derivative_bound)                                      \
     {#name, inputs, parameters, is_loss, bound, derivative_bound},
 const lg_op lg_ops[] = {LG_OPS(ROW)};
 const int lg_op_count = (int)(sizeof lg_ops / sizeof *lg_ops);

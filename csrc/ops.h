@@ -514,35 +514,36 @@ OP(relative_entropy_q) {
 }
 #endif
 
-/*  X(name, inputs, parameters, is a loss, bound, derivative's bound) */
+/*  X(name, inputs, parameters, is a loss, so cheap that half types are converted in its own loop, bound, derivative's
+ *    bound) */
 #define LG_OPS(X)                                                                                                      \
-    X(sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                      \
-    X(log_sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                  \
-    X(softplus_one, 1, 0, 0, 1.0, 2.0)                                                                                 \
-    X(softplus, 1, 1, 0, 1.0, 2.0)                                                                                     \
-    X(silu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(gelu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(gelu_tanh, 1, 0, 0, 2.0, 2.0)                                                                                    \
-    X(tanh, 1, 0, 0, 1.0, 2.0)                                                                                         \
-    X(mish, 1, 0, 0, 1.0, 2.0)                                                                                         \
-    X(relu, 1, 0, 0, 1.0, 1.0)                                                                                         \
-    X(leaky_relu, 1, 1, 0, 1.0, 1.0)                                                                                   \
-    X(prelu, 2, 0, 0, 1.0, 1.0)                                                                                        \
-    X(prelu_weight, 2, 0, 0, 1.0, 1.0)                                                                                 \
-    X(elu, 1, 1, 0, 1.0, 2.0)                                                                                          \
-    X(selu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(celu, 1, 1, 0, 1.0, 2.0)                                                                                         \
-    X(hardsigmoid, 1, 0, 0, 2.0, 2.0)                                                                                  \
-    X(hardswish, 1, 0, 0, 2.0, 2.0)                                                                                    \
-    X(softsign, 1, 0, 0, 2.0, 2.0)                                                                                     \
-    X(binary_cross_entropy_with_logits, 3, 0, 1, 2.0, 2.0)                                                             \
-    X(binary_cross_entropy, 2, 2, 1, 2.0, 2.0)                                                                         \
-    X(mse_loss, 2, 0, 1, 1.0, 1.0)                                                                                     \
-    X(kl_div, 2, 0, 1, 2.0, 1.0)                                                                                       \
-    X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)                                                                            \
-    X(information_content, 1, 2, 0, 2.0, 2.0)                                                                          \
-    X(entropy, 1, 2, 0, 2.0, 2.0)                                                                                      \
-    X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)                                                               \
-    X(cross_entropy_of_distributions_q, 2, 2, 0, 2.0, 2.0)                                                             \
-    X(relative_entropy, 2, 2, 0, 2.0, 2.0)                                                                             \
-    X(relative_entropy_q, 2, 2, 0, 2.0, 2.0)
+    X(sigmoid, 1, 0, 0, 1, 1.0, 2.0)                                                                                   \
+    X(log_sigmoid, 1, 0, 0, 0, 1.0, 2.0)                                                                               \
+    X(softplus_one, 1, 0, 0, 0, 1.0, 2.0)                                                                              \
+    X(softplus, 1, 1, 0, 0, 1.0, 2.0)                                                                                  \
+    X(silu, 1, 0, 0, 1, 2.0, 2.0)                                                                                      \
+    X(gelu, 1, 0, 0, 0, 2.0, 2.0)                                                                                      \
+    X(gelu_tanh, 1, 0, 0, 0, 2.0, 2.0)                                                                                 \
+    X(tanh, 1, 0, 0, 1, 1.0, 2.0)                                                                                      \
+    X(mish, 1, 0, 0, 0, 1.0, 2.0)                                                                                      \
+    X(relu, 1, 0, 0, 1, 1.0, 1.0)                                                                                      \
+    X(leaky_relu, 1, 1, 0, 1, 1.0, 1.0)                                                                                \
+    X(prelu, 2, 0, 0, 1, 1.0, 1.0)                                                                                     \
+    X(prelu_weight, 2, 0, 0, 0, 1.0, 1.0)                                                                              \
+    X(elu, 1, 1, 0, 1, 1.0, 2.0)                                                                                       \
+    X(selu, 1, 0, 0, 1, 2.0, 2.0)                                                                                      \
+    X(celu, 1, 1, 0, 1, 1.0, 2.0)                                                                                      \
+    X(hardsigmoid, 1, 0, 0, 1, 2.0, 2.0)                                                                               \
+    X(hardswish, 1, 0, 0, 1, 2.0, 2.0)                                                                                 \
+    X(softsign, 1, 0, 0, 1, 2.0, 2.0)                                                                                  \
+    X(binary_cross_entropy_with_logits, 3, 0, 1, 0, 2.0, 2.0)                                                          \
+    X(binary_cross_entropy, 2, 2, 1, 0, 2.0, 2.0)                                                                      \
+    X(mse_loss, 2, 0, 1, 1, 1.0, 1.0)                                                                                  \
+    X(kl_div, 2, 0, 1, 1, 2.0, 1.0)                                                                                    \
+    X(kl_div_log_target, 2, 0, 1, 0, 2.0, 2.0)                                                                         \
+    X(information_content, 1, 2, 0, 0, 2.0, 2.0)                                                                       \
+    X(entropy, 1, 2, 0, 0, 2.0, 2.0)                                                                                   \
+    X(cross_entropy_of_distributions, 2, 2, 0, 0, 2.0, 2.0)                                                            \
+    X(cross_entropy_of_distributions_q, 2, 2, 0, 0, 2.0, 2.0)                                                          \
+    X(relative_entropy, 2, 2, 0, 0, 2.0, 2.0)                                                                          \
+    X(relative_entropy_q, 2, 2, 0, 0, 2.0, 2.0)
