@@ -289,8 +289,8 @@ static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
         if (!skip && !plain) {
             const lg_row row = get_row(b, k);
             const ptrdiff_t label = (ptrdiff_t)t->label[k];
-            t->rounded[k] =
-                (S)cross_entropy_row(j, &row, (const S *)t->x[k].at, NULL, NO_RUN, t->row + k, label, 1, 0, 0);
+            row_targets q = targets_of(j, t->row + k, label);
+            t->rounded[k] = (S)mixture_loss(j, &row, (const S *)t->x[k].at, t->row + k, label, &q);
         }
         if (!skip && t->rounded[k] == t->rounded[k] && b->rest[k] == b->rest[k]) continue;
         f->predicted[k] = f->rank[k] = -1;

@@ -10,7 +10,17 @@ from pathlib import Path
 from ._core import backend as _backend
 
 # isort: split
-from . import activations, distributions, linear, losses, norms, row_losses, softmax_family
+from . import (
+    activations,
+    distributions,
+    focal_losses,
+    linear,
+    losses,
+    norms,
+    regression,
+    row_losses,
+    softmax_family,
+)
 from ._functions import *  # noqa: F403
 from ._kernels.threads import get_num_threads, set_num_threads
 from .evaluation import (
@@ -56,9 +66,11 @@ __all__ = [
     "show_config",
     *activations.__all__,
     *distributions.__all__,
+    *focal_losses.__all__,
     *linear.__all__,
     *losses.__all__,
     *norms.__all__,
+    *regression.__all__,
     *row_losses.__all__,
     *softmax_family.__all__,
 ]
