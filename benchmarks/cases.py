@@ -98,6 +98,10 @@ class Case:
     def is_fused(self) -> bool:
         return self.function.endswith("_value_and_grad")
 
+    @property
+    def gives_hessian(self) -> bool:
+        return self.function.endswith("_and_hess")
+
     def call(self) -> tuple[Callable[..., Any], list[Any]]:
         """The function of lossgrad and its arguments."""
         function = getattr(lossgrad, self.function)

@@ -127,11 +127,16 @@ def functions() -> str:
     rows = []
     for op in OPS:
         bound = bounds.get(op.name) or ()
-        text = ", ".join(f"{ulp:g}" for ulp in bound[: 2 if op.gradient else 1])
+        stated = [*bound[: 2 if op.gradient else 1]]
+        if op.hessian and backend.kernels and op.name in backend.kernels.OPS:
+            stated.append(backend.kernels.OPS[op.name].hessian_bound)
+        text = ", ".join(f"{ulp:g}" for ulp in stated)
         if soft := bounds.get(f"{op.name}_soft"):
             text += f" ({soft[1]:g} with soft targets)"
-        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", text, dtypes])
-    return table(["function", "formula", "gradient", "ULP: value, derivative", "dtypes"], rows)
+        hessian = f"`{op.hessian}`" if op.hessian else ""
+        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", hessian, text, dtypes])
+    heads = ["function", "formula", "gradient", "diagonal of the Hessian"]
+    return table([*heads, "ULP: value, derivatives", "dtypes"], rows)
 
 
 def answers(record: Record) -> str:

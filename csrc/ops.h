@@ -528,14 +528,22 @@ INLINE power ratio_of(V a) {
     V n, m = mantissa_(a, &n);
     return (power){exact_(m), n};
 }
-INLINE power times_power(power a, pair b) { return (power){mul_(a.of, b), a.n}; }
-/* a - b, 0 times an infinity being 0 */
-INLINE slope less_(power a, power b) {
+INLINE power times_power(power a, pair b) { /* 0 times an infinity is 0 */
+    const pair product = mul_(a.of, b);
+    const M none = eq_(a.of.h, ZERO);
+    return (power){{drop_(none, product.h), drop_(none, product.l)}, a.n};
+}
+/* a - b */
+INLINE power minus_(power a, power b) {
     V x = a.of.h, y = b.of.h;
     const V n = align_(&x, a.n, &y, b.n);
     const pair sum = sum_(x, -y);
     const V low = sum.l + (scale_(a.of.l, a.n - n) - scale_(b.of.l, b.n - n));
-    return shifted_(sum.h + keep_(lt_(abs_(sum.h), set1((S)INFINITY)), low), n);
+    return (power){{sum.h, keep_(lt_(abs_(sum.h), set1((S)INFINITY)), low)}, n};
+}
+INLINE slope less_(power a, power b) {
+    const power difference = minus_(a, b);
+    return shifted_(round_(difference.of), difference.n);
 }
 INLINE void give_(slope a, outcome r) {
     *r.y = r.careful ? a.of : scale_(a.of, a.n);
@@ -567,7 +575,9 @@ INLINE V curve_(V w) {
 /* log t - x, of which log t is 0.1 ulp of 1 off */
 INLINE pair log_over(V t, V x) {
     const pair l = log_pair(t), v = plus_(-x, l);
-    return (pair){v.h, keep_(lt_(abs_(v.h), set1((S)INFINITY)), v.l)};
+    const M usual = lt_(abs_(v.h), set1((S)INFINITY));
+    const V h = v.h + v.l; /* of the logarithm much may be left */
+    return (pair){select_(usual, h, v.h), keep_(usual, (v.h - h) + v.l)};
 }
 
 /* m - t x, for t above 1 with Stirling's t (log t - 1) + log(2 pi t) / 2 if `full`; derivative m - t, the second m. */
@@ -576,13 +586,16 @@ INLINE void poisson_nll(const V *in, int full, outcome r) {
     power product = {mul_(t.of, x.of), t.n + x.n};
     const M none = eq_(in[1], ZERO), usual = lt_(abs_(product.of.h), set1((S)INFINITY));
     product.of = (pair){drop_(none, product.of.h), keep_(usual, product.of.l)};
-    slope y = less_(m, product);
+    const power difference = minus_(m, product);
+    slope y = shifted_(round_(difference.of), difference.n);
     if (full) {
         const pair l = log_pair(in[1]), less = plus_(-ONE, l);
         V more = scale_(fma_(set1(0.5), l.h, set1(C_(0.91893853f, 0.9189385332046728))), -t.n);
         more = keep_(lt_(ONE, in[1]), fma_(t.of.h, less.h, fma_(t.of.h, less.l, more)));
-        y.n = align_(&y.of, y.n, &more, t.n);
-        y.of = y.of + more;
+        V h = difference.of.h;
+        y.n = align_(&h, difference.n, &more, t.n);
+        const pair sum = sum_(h, more);
+        y.of = sum.h + (sum.l + scale_(difference.of.l, difference.n - y.n));
     }
     give_(y, r);
     r.d[0] = less_(m, t);
@@ -613,9 +626,11 @@ OP(half_gamma_loss) {
     r.d[1] = shifted_(round_(q.of), q.n);
 }
 
-/* (w - z) / c with w = z exp(-c v) and, if `linear`, less the linear term of that in v: near 0 z c v^2 (1/2 - c v / 6 ...) */
-INLINE slope bend_(power w, power z, pair c, pair cv, pair v, M linear) {
-    const pair square = mul_(cv, v), rest = plus_(ONE, (pair){-keep_(linear, cv.h), -keep_(linear, cv.l)});
+/* (w - z) / c with w = z exp(-c v) and, if `linear`, less the linear term of that in v: near 0 z c v^2 (1/2 - c v / 6 ...).
+ * v may be infinite, `least` not. */
+INLINE slope bend_(power w, power z, pair c, pair v, pair least, M linear) {
+    const pair cv = mul_(c, least), square = mul_(cv, least);
+    const pair rest = plus_(ONE, (pair){-keep_(linear, c.h * v.h), -keep_(linear, cv.l + (cv.h - c.h * least.h))});
     const M near = lt_(abs_(cv.h), ONE);
     const V curve = curve_(-cv.h), bent = fma_(square.h, curve, square.l * curve);
     slope y = less_(w, times_power(z, rest));
@@ -629,15 +644,15 @@ INLINE slope bend_(power w, power z, pair c, pair cv, pair v, M linear) {
 OP(half_tweedie_loss) {
     const pair a = sum_(set1(2), set1(-p[0])), b = sum_(ONE, set1(-p[0])), l = log_pair(in[1]);
     const V far = set1(C_(0x1p100f, 0x1p1000));
-    pair v = log_over(in[1], in[0]);
-    v = (pair){clamp_(v.h, -far, far), v.l};
-    const pair av = mul_(a, v), bv = mul_(b, v), shift = times_(b, in[0]);
-    pair both = sum_(shift.h, l.h);
+    const pair v = log_over(in[1], in[0]), least = {clamp_(v.h, -far, far), v.l};
+    pair shift = times_(b, in[0]), both = sum_(shift.h, l.h);
     both.l = both.l + (shift.l + l.l);
-    const power first = power_(times_(a, in[0])), second = power_(both), z = power_(mul_(a, l));
-    const M linear = (M)(lt_(abs_(av.h), ONE) | lt_(abs_(bv.h), ONE));
-    slope y = bend_(first, z, a, av, v, linear);
-    const slope less = bend_(second, z, b, bv, v, linear);
+    const power first = power_(times_(a, in[0])), second = power_(both);
+    power z = power_(mul_(a, (pair){max_(-far, l.h), l.l}));
+    if (p[0] < 2) z.of = (pair){drop_(eq_(in[1], ZERO), z.of.h), drop_(eq_(in[1], ZERO), z.of.l)};
+    const M linear = (M)(lt_(abs_(a.h * least.h), ONE) | lt_(abs_(b.h * least.h), ONE));
+    slope y = bend_(first, z, a, v, least, linear);
+    const slope less = bend_(second, z, b, v, least, linear);
     y = less_((power){exact_(y.of), y.n}, (power){exact_(less.of), less.n});
     give_(y, r);
     r.d[0] = less_(first, second);

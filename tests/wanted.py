@@ -189,7 +189,7 @@ def _gamma(x, t, positive, options):
 
 
 def _tweedie(x, t, positive, options):
-    """Without the forms near the target: in units of the terms, all of which cancel."""
+    """In units of the gradient's terms and, where the value's cancel everywhere, of these."""
     p = LONG(options.get("power", 1.5))
     first, second = np.exp((2 - p) * x), t * np.exp((1 - p) * x)
     v = np.log(t) - x
@@ -198,8 +198,11 @@ def _tweedie(x, t, positive, options):
     elif p == 1:
         value = first - t + np.where(t == 0, 0, t * v)
     else:
-        value = first / (2 - p) - second / (1 - p) + t ** (2 - p) / ((1 - p) * (2 - p))
+        terms = first / (2 - p), -second / (1 - p), t ** (2 - p) / ((1 - p) * (2 - p))
+        value = sum(terms)
     size = np.maximum(abs(first), abs(second))
+    if p < 1 or p > 2:
+        size = np.maximum(size, np.max(np.abs(terms), axis=0))
     return (
         (np.where(t < 0, UNKNOWN, value), np.maximum(size, abs(value))),
         (first - second, size),

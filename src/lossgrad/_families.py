@@ -79,11 +79,11 @@ LOSS_RETURNS = (
     'float or ndarray\n    The reduced loss; with ``reduction="none"`` the losses in the dtype of '
     "`input`, each within\n    {bound:g} ULP of the exact value{near}."
 )
-LOSS_RAISES = (
-    "TypeError\n    If an operand is not real.\n"
-    "ValueError\n    If the shapes differ, a weight does not broadcast, a sample weight is negative or\n"
-    "    not finite (names the first), or an option is unknown or out of its range."
-)
+LOSS_RAISES = """TypeError
+    If an operand is not real.
+ValueError
+    If the shapes differ, a weight does not broadcast, a sample weight is negative or not finite
+    (names the first), or an option is unknown or out of its range."""
 
 
 @dataclass(frozen=True)

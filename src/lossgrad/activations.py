@@ -436,7 +436,7 @@ def softplus_backward(
 
 def _softplus(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     x: ArrayLike,
     beta: float = 1.0,
     *,

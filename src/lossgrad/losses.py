@@ -56,7 +56,7 @@ def exact_sum(a: Array) -> float:
 def _loss(
     op: str,
     direction: int,
-    upstream: ArrayLike | None,
+    upstream: Any,
     x: Array,
     targets: Array,
     weights: check.Weights,
@@ -125,7 +125,7 @@ def row_sums(
 def _loss_of_rows(
     op: str,
     direction: int,
-    upstream: ArrayLike | None,
+    upstream: Any,
     x: Array,
     targets: Array,
     samples: check.Samples,
@@ -162,7 +162,7 @@ def _loss_of_rows(
 
 def _with_logits(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None = None,
@@ -409,7 +409,7 @@ def binary_cross_entropy_with_logits_value_and_grad(
 
 def _binary_cross_entropy(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     probs: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -624,7 +624,7 @@ def weighted_loss(
     name: str,
     parameters: tuple[float, ...],
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -678,7 +678,7 @@ def weighted_loss(
 
 def _mse_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -896,7 +896,7 @@ mse_loss_grad_and_hess, mse_loss_value_grad_and_hess = made(
 
 def _kl_div(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     reduction: str,

@@ -62,7 +62,7 @@ __all__ = [
 )
 def _l1_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -105,7 +105,7 @@ def _l1_loss(
 )
 def _pinball_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -148,7 +148,7 @@ def _pinball_loss(
 )
 def _huber_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -191,7 +191,7 @@ def _huber_loss(
 )
 def _smooth_l1_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -208,7 +208,7 @@ def _smooth_l1_loss(
 
     As PyTorch's ``smooth_l1_loss``; with `beta` 0 it is `l1_loss`.
     """
-    name, numbers = "l1_loss", ()
+    name, numbers = "l1_loss", tuple[float, ...]()
     if beta != 0:
         name, numbers = "smooth_l1_loss", (check.positive(beta, "beta", input),)
     return weighted_loss(name, numbers, direction, grad, input, target, weight, **options)
@@ -232,7 +232,7 @@ def _smooth_l1_loss(
     {"full": True},
     peers="torch.nn.functional.poisson_nll_loss sklearn._loss.HalfPoissonLoss",
     inputs=("log-means", "amounts"),
-    near=", in units of the larger term where terms cancel",
+    near=", with `full` 2; in units of the larger term where terms cancel",
     full=(
         "Whether to add Stirling's approximation of log(t!) for t above 1,\n"
         "    t log(t) - t + log(2 pi t) / 2."
@@ -240,7 +240,7 @@ def _smooth_l1_loss(
 )
 def _poisson_nll_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -276,14 +276,14 @@ def _poisson_nll_loss(
     "g w (1 - t / m)",
     "g w t / m",
     Example(
-        "[0.0, 0.0], [1.0, 2.0]", "0.15342640972002736", "array([ 0. , -0.5])", "array([0.5, 1. ])"
+        "[0.0, 0.0], [1.0, 4.0]", "0.8068528194400547", "array([ 0. , -1.5])", "array([0.5, 2. ])"
     ),
     inputs=("log-means", "amounts"),
     near=", near 0 in units of the gradient",
 )
 def _half_gamma_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -325,12 +325,15 @@ def _half_gamma_loss(
     {"power": 2},
     {"power": 3},
     inputs=("log-means", "amounts"),
-    near=", near 0 in units of the gradient",
+    near=(
+        ", near 0 in units of the gradient; of powers below 1 and above 2 in\n"
+        "    units of the larger term"
+    ),
     power="The power p of the mean that the variance is proportional to.",
 )
 def _half_tweedie_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,

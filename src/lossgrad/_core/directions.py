@@ -40,28 +40,19 @@ def function_of(
 
     What compute takes as ``**options`` are the keywords of the function it gives them to, `rest`.
     """
-    if direction == FORWARD:
+    first = (direction,) if direction == BACKWARD else (direction, None)
+    alone = direction in (FORWARD, BACKWARD)
 
-        def function(*arguments: Any, **options: Any) -> Any:
-            return compute(direction, None, *arguments, **options)[0]
-
-    elif direction == BACKWARD:
-
-        def function(grad: Any, *arguments: Any, **options: Any) -> Any:
-            return compute(direction, grad, *arguments, **options)[0]
-
-    else:
-
-        def function(*arguments: Any, **options: Any) -> Any:
-            return compute(direction, None, *arguments, **options)
+    def function(*arguments: Any, **options: Any) -> Any:
+        results = compute(*first, *arguments, **options)
+        return results[0] if alone else results
 
     found = inspect.signature(compute)
     own = [p for p in found.parameters.values() if p.kind is not p.VAR_KEYWORD]
     shared = inspect.signature(rest).parameters.values() if rest else []
     own += [p for p in shared if p.kind is p.KEYWORD_ONLY]
-    first = 1 if direction == BACKWARD else 2
     function.__name__ = function.__qualname__ = name + SUFFIXES[direction]
     function.__module__ = compute.__module__
     function.__doc__ = f"{RESULTS[direction]} of ``{name}``."
-    function.__signature__ = found.replace(parameters=own[first:])  # type: ignore[attr-defined]
+    function.__signature__ = found.replace(parameters=own[len(first) :])  # type: ignore[attr-defined]
     return function

@@ -319,7 +319,7 @@ def softplus_backward(
 
 def _softplus_fused(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     x: ArrayLike,
     beta: float = 1.0,
     *,

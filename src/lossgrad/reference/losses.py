@@ -62,7 +62,7 @@ def _both(weights: check.Weights, x: Array) -> tuple[Array | None, Array]:
 def _loss(
     formulas: Formulas,
     direction: int,
-    upstream: ArrayLike | None,
+    upstream: Any,
     reduction: str,
     divisor: float,
     out: check.Outs,
@@ -79,7 +79,7 @@ def _loss(
         factor = check.upstream(upstream, reduction, x.shape, x.dtype)
     reduced = reduction != "none"
     places = check.places(out, direction, x.shape, x.dtype, not reduced)
-    given = *_both(weights, x), x, *others
+    given: tuple[Any, ...] = *_both(weights, x), x, *others
     none = False if left_out is None else left_out
     total, found = [], []
     if gives_value(direction):
@@ -192,7 +192,7 @@ def _floored_slope(floor: float) -> Formula:
 def _loss_of_rows(
     formulas: Formulas,
     direction: int,
-    upstream: ArrayLike | None,
+    upstream: Any,
     classes: check.Classes,
     out: check.Outs,
     left_out: Array | None,
@@ -224,7 +224,7 @@ def _loss_of_rows(
 
 def _with_logits(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None = None,
@@ -250,7 +250,7 @@ def _with_logits(
 
 def _binary_cross_entropy(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     probs: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -324,7 +324,7 @@ def _kl_log_slope(x: Doubles, t: Doubles) -> Wide:
 def weighted_loss(
     formulas: Formulas,
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -357,7 +357,7 @@ def weighted_loss(
 
 def _mse_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -369,7 +369,7 @@ def _mse_loss(
 
 def _kl_div(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     reduction: str,

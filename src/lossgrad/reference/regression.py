@@ -180,8 +180,7 @@ def _poisson_hessian(x: Doubles, t: Doubles) -> Wide:
 
 def _gamma(x: Doubles, t: Doubles) -> Wide:
     v = log(t) - x
-    loss = expm1(v) - v
-    return select((t == 0) | np.isinf(x), np.inf, loss)
+    return select((t == 0) | np.isinf(x), np.where(np.isnan(x), np.nan, np.inf), expm1(v) - v)
 
 
 def _gamma_slope(x: Doubles, t: Doubles) -> Wide:
@@ -198,20 +197,21 @@ def _tweedie(power: float) -> Formulas:
     def terms(x: Doubles, t: Doubles) -> tuple[Wide, Wide]:
         return exp(a * x), select(t == 0, 0.0, exp(b * x + log(t)))
 
-    def bend(c: Wide, w: Wide, z: Wide, v: Wide) -> Wide:
-        """w over c, less the first two terms of its series in v."""
-        return _times(z, (expm1(-c * v) + c * v)) / c if c.high else _times(z, 0.0 * v)
+    def bend(c: Wide, v: Wide) -> Wide:
+        """(exp(-c v) - 1 + c v) / c, whose limit is 0."""
+        return (expm1(-c * v) + c * v) / c if c.high else 0.0 * v
 
     def loss(x: Doubles, t: Doubles) -> Wide:
-        first, second = terms(x, t)
-        z, v = exp(a * log(t)) if a.high else wide(np.ones_like(x)), log(t) - x
-        near = abs(v.rounded()) < 1
-        close = bend(a, first, z, v) - bend(b, second, z, v)
         if not a.high:
             return _gamma(x, t)
-        if not b.high:
-            return select(near, close, first - t + _times(t, log(t) - x))
-        apart = first / a - second / b + z / (a * b)
+        first, second = terms(x, t)
+        z, v = select(t == 0, 0.0 if power < 2 else np.inf, exp(a * log(t))), log(t) - x
+        near = abs(v.rounded()) < 1
+        close = z * (bend(a, v) - bend(b, v))
+        if b.high:
+            apart = first / a - second / b + z / (a * b)
+        else:
+            apart = select(x == np.inf, np.inf, first - t + _times(t, v))
         return select(near, close, apart)
 
     def slope(x: Doubles, t: Doubles) -> Wide:
@@ -230,7 +230,7 @@ def _tweedie(power: float) -> Formulas:
 
 def _l1_loss_of(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -251,7 +251,7 @@ def _l1_loss_of(
 
 def _pinball_loss_of(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -275,7 +275,7 @@ def _pinball_loss_of(
 
 def _huber_loss_of(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -298,7 +298,7 @@ def _huber_loss_of(
 
 def _smooth_l1_loss_of(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -323,7 +323,7 @@ def _smooth_l1_loss_of(
 
 def _poisson_nll_loss_of(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -346,7 +346,7 @@ def _poisson_nll_loss_of(
 
 def _half_gamma_loss_of(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
@@ -367,7 +367,7 @@ def _half_gamma_loss_of(
 
 def _half_tweedie_loss_of(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     weight: ArrayLike | None = None,
