@@ -20,8 +20,9 @@ from lossgrad import (
     fit_temperature,
     out_of_distribution,
 )
-from lossgrad.evaluation.passes.conformal import LabelScores
-from lossgrad.evaluation.passes.ood import Scores
+from lossgrad.evaluation.histogram import PROBABILITIES
+from lossgrad.evaluation.passes.conformal import ConformalThreshold, Sizes
+from lossgrad.evaluation.passes.ood import Scores, Spread
 from lossgrad.evaluation.passes.probe import Probe
 from lossgrad.evaluation.passes.temperature import Scaled, Slopes
 
@@ -77,11 +78,12 @@ def test_states_of_single_passes_travel(data):
     """As from one process to another."""
     x, y, s = data
     block = {"logits": x, "targets": y, "sample_weight": s}
+    threshold, spread = ConformalThreshold(0.5, "lac", 0.9, 9), partial(Spread, PROBABILITIES)
     for state, found in (
         (Probe(partial(Slopes, [0.5])), lambda one: one.part.result()),
-        (Probe(partial(LabelScores, "lac")), lambda one: one.part.result().to_bytes()),
+        (Probe(partial(Sizes, threshold)), lambda one: one.part.result().to_dict()),
         (Scaled(0.5, bins=3), lambda one: one.result()),
-        (Scores("entropy"), lambda one: one.to_bytes()),
+        (Scores("probability", True, spread), lambda one: one.counter.ranked().auroc()),
     ):
         share = state.share()
         share.add(block, strict=False, source="", number=int)

@@ -48,6 +48,7 @@ _OF_LABELS = (
 )
 _MAGNITUDES = Magnitudes(-48, 16)  # of nats: below 2**-48 is what rounding leaves
 _SCALES: dict[str, Scale] = {"kl": _MAGNITUDES, "loss_difference": Signed(_MAGNITUDES)}
+SPREAD = tuple(_SCALES)  # of what there are quantiles
 _PARTS = {"clusters": PairClusters}
 _MOMENTS = 6  # sums of s, s a, s b, s a a, s b b and s a b of the losses a and b
 

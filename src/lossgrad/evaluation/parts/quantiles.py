@@ -9,7 +9,8 @@ from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
 
 _SCALES = {"loss": LOSSES, "confidence": PROBABILITIES, "entropy": LOSSES}
-_AT = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)  # those that are written out
+FIGURES = tuple(_SCALES)
+AT = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # those that are written out
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Quantiles:
     def to_dict(self) -> dict[str, Any]:
         """Some quantiles of each, for JSON."""
         return {
-            name: {str(q): getattr(self, name).quantile(q)._asdict() for q in _AT}
+            name: {f"{q:g}": getattr(self, name).quantile(q)._asdict() for q in AT}
             for name in _SCALES
         }
 
