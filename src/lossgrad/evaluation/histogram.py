@@ -254,9 +254,10 @@ class Histogram:
         """The sum of all weights."""
         return self._sums.total()
 
-    def units(self) -> int:
-        """The same as it is, to compare it with other sums."""
-        return self._sums.units()
+    def totals(self) -> ExactSums:
+        """The sum of all weights of each group."""
+        groups = np.repeat(np.arange(self.groups), self.scale.size)
+        return self._sums.summed(groups, self.groups)
 
     def weights(self) -> Doubles:
         """The weight in each bin of each group."""

@@ -46,7 +46,7 @@ def _scored(found: PairStatistics, weight: Doubles | None, labelled: bool) -> Sc
 
 
 def exactly(result: ComparisonResult, of: Any, source: Source) -> ComparisonResult:
-    """The result of a state of a source's rows, whose quantiles, where they are written out, are exact."""
+    """The result of a state of a source's rows; quantiles that are written out are exact."""
     options = {**of.options(), "figures": (), "worst": 0}
     needs = tuple(name for part in of._parts.values() for name in part.needs)
 

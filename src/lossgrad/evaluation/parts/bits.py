@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lossgrad.evaluation.exact import ExactSums
+from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.problems import DtypeError, InputError
 from lossgrad.evaluation.results import Task, ratio
 from lossgrad.evaluation.seen import Seen
@@ -66,6 +67,12 @@ class BitsPerByte:
         """Take over what `to_bytes` wrote: the bytes that follow."""
         self._sums, rest = ExactSums.from_bytes(2, data)
         return rest
+
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        known.check(loss=self._sums.chosen([_LOSS]))
+        if self._sums.numbers()[_BYTES][1]:
+            raise ValueError("an infinite number of bytes")
 
     def result(self) -> Bits:
         """The figures so far."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lossgrad.evaluation.histogram import LOSSES, PROBABILITIES, Distribution, Histogram
+from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
 
@@ -78,6 +79,11 @@ class QuantilesPart:
         for name, scale in _SCALES.items():
             self._spread[name], data = Histogram.from_bytes(scale, 1, data)
         return data
+
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        for spread in self._spread.values():
+            known.check(weight=spread.totals().summed(0, 1))
 
     def result(self) -> Quantiles:
         """The figures so far."""

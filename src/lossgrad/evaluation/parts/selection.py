@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossgrad.evaluation.histogram import PROBABILITIES, Bounded, Histogram
+from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.ranking import Curve, Ranked
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
@@ -81,6 +82,11 @@ class SelectionPart:
         """Take over what `to_bytes` wrote: the bytes that follow."""
         self._spread, data = Histogram.from_bytes(PROBABILITIES, 2, data)
         return data
+
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        every = self._spread.totals()
+        known.check(weight=every.summed(0, 1), correct=every.chosen([1]))
 
     def result(self) -> Selection:
         """The figures so far."""
