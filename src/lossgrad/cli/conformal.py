@@ -3,8 +3,6 @@
 import argparse
 from typing import Any
 
-import numpy as np
-
 from lossgrad.cli.jobs import pair_job
 from lossgrad.cli.options import (
     add_class_names,
@@ -22,7 +20,7 @@ from lossgrad.cli.options import (
 from lossgrad.cli.outputs import check_report, class_names, write_report
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
-from lossgrad.evaluation.passes.conformal import ConformalSets, conformal_sets, conformal_threshold
+from lossgrad.evaluation.passes.conformal import conformal_sets, conformal_threshold
 from lossgrad.evaluation.problems import FileError
 
 
@@ -92,24 +90,10 @@ def _conformal(arguments: argparse.Namespace) -> None:
             sets = conformal_sets(*arguments.on, threshold=found, progress=progress, **how)
     about: dict[str, object] = {"logits": arguments.logits}
     if sets is not None:
-        shown = {"logits": arguments.on[0], "threshold_from": arguments.logits}
+        shown = {"logits": arguments.on[0], "threshold from": arguments.logits}
         write_report(arguments, sets, shown, class_names=names)
     if arguments.json:
         figures = found.to_dict() if sets is None else {**found.to_dict(), "sets": sets.to_dict()}
         say(json_text(figures, about, None))
         return
-    lines = [
-        ("threshold", f"{found.threshold:.12g}  ({found.method}, from {found.rows} rows)"),
-        ("asked for", f"{100 * found.coverage:g} % coverage"),
-    ]
-    say(table(lines if sets is None else lines + _lines(sets)))
-
-
-def _lines(sets: ConformalSets) -> list[tuple[str, str]]:
-    common = np.argsort(-sets.sizes, kind="stable")[:5]
-    sizes = (f"{sets.sizes[k]} of {k}" for k in sorted(common) if sets.sizes[k])
-    worst = f"{100 * np.nanmin(sets.class_coverage):.2f} % of the class of least"
-    return [
-        ("coverage", f"{100 * sets.coverage:.2f} %, {worst}  ({sets.rows} rows)"),
-        ("classes", f"{sets.mean_size:.4g} a set: {', '.join(sizes)}"),
-    ]
+    say(table([*found.lines(), *(sets.lines() if sets is not None else [])]))

@@ -26,7 +26,7 @@ from lossgrad.evaluation.passes.cells import Parts, Scored
 from lossgrad.evaluation.passes.probe import Look, Probe
 from lossgrad.evaluation.probabilities import Input
 from lossgrad.evaluation.reading import Reading
-from lossgrad.evaluation.results import plain, ratio
+from lossgrad.evaluation.results import error_of, plain, ratio
 from lossgrad.evaluation.seen import Seen
 
 Doubles = NDArray[np.float64]
@@ -59,6 +59,13 @@ class ConformalThreshold:
         found: dict[str, Any] = plain(vars(self))
         return found
 
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and texts."""
+        return [
+            ("threshold", f"{self.threshold:.12g}  ({self.method}, from {self.rows} rows)"),
+            ("asked for", f"{100 * self.coverage:g} % coverage"),
+        ]
+
     @arithmetic()
     def sets(self, logits: ArrayLike, *, input: Input = "logits") -> NDArray[np.bool_]:
         """Whether each class (last axis) is in its row's set. A row with a nan has none."""
@@ -82,20 +89,43 @@ class ConformalSets:
         Classes of a set, on average.
     sizes : ndarray of shape (classes + 1,)
         Rows by the size of their set.
+    class_rows : ndarray of shape (classes,)
+        Rows by their label.
     class_coverage : ndarray of shape (classes,)
-        The coverage of the rows of each label; nan without any.
+        Their coverage; nan without any.
+    threshold : ConformalThreshold
+        What the sets are made with.
     """
 
     rows: int
     coverage: float
     mean_size: float
     sizes: NDArray[np.int64]
+    class_rows: NDArray[np.int64]
     class_coverage: Doubles
+    threshold: ConformalThreshold
+
+    @property
+    def error(self) -> float:
+        """The standard error of the coverage, for independent rows."""
+        return math.sqrt(ratio(self.coverage * (1.0 - self.coverage), self.rows))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON; None for nan."""
-        found: dict[str, Any] = plain(vars(self))
+        found: dict[str, Any] = plain({**vars(self), "threshold": self.threshold.to_dict()})
         return found
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and texts."""
+        common = np.argsort(-self.sizes, kind="stable")[:5]
+        sizes = ", ".join(f"{self.sizes[k]} of {k}" for k in sorted(common) if self.sizes[k])
+        each = self.class_coverage[self.class_rows > 0]
+        worst = f", {100 * each.min():.2f} % of the class of least" if each.size else ""
+        error = f" {error_of(100 * self.error)}".rstrip()
+        return [
+            ("coverage", f"{100 * self.coverage:.2f}{error} %{worst}  ({self.rows} rows)"),
+            ("classes", f"{self.mean_size:.4g} a set: {sizes}"),
+        ]
 
 
 def conformal_threshold(
@@ -254,5 +284,11 @@ class Sizes:
         )
         covered = int(self._covered.sum())
         return ConformalSets(
-            rows, ratio(covered, rows), ratio(total, rows), self._sizes.copy(), by_class
+            rows=rows,
+            coverage=ratio(covered, rows),
+            mean_size=ratio(total, rows),
+            sizes=self._sizes.copy(),
+            class_rows=self._rows.copy(),
+            class_coverage=by_class,
+            threshold=self.threshold,
         )
