@@ -1,5 +1,6 @@
 """On dask: the bytes of a single process, also when a worker dies under way."""
 
+import json
 import os
 import pickle
 import signal
@@ -83,7 +84,7 @@ def test_states_of_single_passes_travel(data):
         (Probe(partial(Slopes, [0.5])), lambda one: one.part.result()),
         (Probe(partial(Sizes, threshold)), lambda one: one.part.result().to_dict()),
         (Scaled(0.5, bins=3), lambda one: one.result()),
-        (Scores("probability", True, spread), lambda one: one.counter.ranked().auroc()),
+        (Scores("probability", True, spread), lambda one: one.counter.ranked().positive.tolist()),
     ):
         share = state.share()
         share.add(block, strict=False, source="", number=int)
@@ -194,6 +195,24 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
     assert cli.main(["evaluate", *files, "--state", many, "--dask", cluster.scheduler_address]) == 0
     assert Path(one).read_bytes() == Path(many).read_bytes()
     capsys.readouterr()
+    address = cluster.scheduler_address
+    passes = {
+        "calibrate": files,
+        "conformal": [*files, "--on", *files],
+        "ood": files[:1] * 2,
+        "evaluate": [*files, "--ranking", "--selection", "--quantiles", "--exact"],
+        "compare": [files[0], *files, "--exact"],
+    }
+    for command, given in passes.items():
+        said = []
+        for where in ([], ["--dask", address]):
+            assert cli.main([command, *given, "--json", *where]) == 0
+            found = json.loads(capsys.readouterr().out)
+            said.append({name: one for name, one in found.items() if "second" not in name})
+        assert said[0] == said[1]
+    assert evaluate(*files, dask=address) == evaluate(*files)
+    with pytest.raises(TypeError, match="a cluster that reads files; these are none"):
+        evaluate(x, y, dask=address)
     y[800] = 99
     np.save(tmp_path / "y2.npy", y[251:])
     assert cli.main(["evaluate", *files, "--dask", cluster.scheduler_address]) == 2
