@@ -17,6 +17,7 @@ from lossgrad.cli.options import (
     check_exact,
     columns,
     more_files,
+    of_columns,
     whole,
 )
 from lossgrad.cli.outputs import check_outputs, show
@@ -65,7 +66,7 @@ def add_to(commands: Any) -> None:
     add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
     for name in ("base", "other", "targets"):
         add(f"--{name}-key", metavar="NAME", help=f"array or column in {name.upper()}")
-    add_columns(add, "--bytes")
+    add_columns(add)
     add_ignored(add)
     add_input(add)
     add_reading(add)
@@ -93,7 +94,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         ignore_index=arguments.ignore_index,
         top_k=arguments.top_k,
         worst=WORST,
-        figures=["clusters"] if arguments.clusters is not None else [],
+        figures=of_columns(arguments),
     )
     if arguments.groups is not None:
         state = Grouped(state)

@@ -98,9 +98,13 @@ def check_exact(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
 
 def figures_of(arguments: argparse.Namespace) -> list[str]:
     """What an evaluation has to count for its options and columns."""
+    return of_columns(arguments) + [name for name in FIGURES if getattr(arguments, name)]
+
+
+def of_columns(arguments: argparse.Namespace) -> list[str]:
+    """The figures that columns are given for."""
     needed = {"clusters": arguments.clusters, "bits_per_byte": arguments.bytes}
-    columns = [name for name, column in needed.items() if column is not None]
-    return columns + [name for name in FIGURES if getattr(arguments, name)]
+    return [name for name, column in needed.items() if column is not None]
 
 
 def add_reading(add: Any) -> None:

@@ -23,6 +23,7 @@ def compare(
     sample_weight: Any = None,
     groups: Any = None,
     clusters: Any = None,
+    bytes: Any = None,
     figures: Sequence[str] = (),
     exact: bool = False,
     top_k: int = 5,
@@ -55,7 +56,7 @@ def compare(
     exact : bool
         Read the rows again, a few times, until the quantiles that `to_dict` has are exact. Not with
         `groups`.
-    sample_weight, groups, clusters, input, class_names, strict, num_threads, block_bytes,
+    sample_weight, groups, clusters, bytes, input, class_names, strict, num_threads, block_bytes,
     progress, dask
         As in `evaluate`.
     base_key, other_key, targets_key : str, optional
@@ -81,8 +82,8 @@ def compare(
     '1.9e-04 0.987 1.0006'
     """
     if state is None:
-        if clusters is not None:
-            figures = [*figures, "clusters"]
+        needed = {"clusters": clusters, "bits_per_byte": bytes}
+        figures = [*figures, *(name for name, column in needed.items() if column is not None)]
         state = Comparison(ignore_index=ignore_index, top_k=top_k, worst=worst, figures=figures)
         if groups is not None:
             state = Grouped(state)
@@ -95,6 +96,7 @@ def compare(
         "sample_weight": sample_weight,
         "groups": groups,
         "clusters": clusters,
+        "bytes": bytes,
     }
     rows = source(
         given,

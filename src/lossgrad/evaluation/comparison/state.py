@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad._core import arguments as check
 from lossgrad._core.environment import arithmetic_within
 from lossgrad.evaluation import frame
+from lossgrad.evaluation.comparison.bits import PairBitsPerByte
 from lossgrad.evaluation.comparison.clusters import PairClusters
 from lossgrad.evaluation.comparison.results import ComparisonResult, Estimate, Pair
 from lossgrad.evaluation.comparison.share import Share
@@ -49,7 +50,7 @@ _OF_LABELS = (
 _MAGNITUDES = Magnitudes(-48, 16)  # of nats: below 2**-48 is what rounding leaves
 _SCALES: dict[str, Scale] = {"kl": _MAGNITUDES, "loss_difference": Signed(_MAGNITUDES)}
 SPREAD = tuple(_SCALES)  # of what there are quantiles
-_PARTS = {"clusters": PairClusters}
+_PARTS: dict[str, Any] = {"bits_per_byte": PairBitsPerByte, "clusters": PairClusters}
 _MOMENTS = 6  # sums of s, s a, s b, s a a, s b b and s a b of the losses a and b
 
 
@@ -66,7 +67,7 @@ class Comparison(Saved):
         How many first choices are compared; at most the number of classes.
     worst : int
         Remember so many rows of largest KL(base || other).
-    figures : sequence of {"clusters"}
+    figures : sequence of {"bits_per_byte", "clusters"}
         What else is to be counted.
 
     Notes

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossgrad.evaluation.exact import ExactSums
 from lossgrad.evaluation.possible import Known
@@ -43,16 +44,7 @@ class BitsPerByte:
 
     def add(self, seen: Seen) -> None:
         """Add terms."""
-        given = seen.column("bytes")
-        if given.dtype.kind not in "iuf":
-            raise DtypeError("bytes", f"dtype {given.dtype} where numbers are needed")
-        lengths = given.astype(np.float64)
-        bad = ~((lengths >= 0) & (lengths < math.inf))
-        if bad.any():
-            k = int(bad.argmax())
-            problem = f"{given[k]} is not a finite number >= 0"
-            raise InputError("bytes", problem, (int(seen.row[k]),))
-        self._sums.add(seen.weighted(lengths), _BYTES)
+        self._sums.add(seen.weighted(lengths_of(seen.column("bytes"), seen.row)), _BYTES)
         self._sums.add(seen.weighted(seen.loss), _LOSS)
 
     def merge(self, other: "BitsPerByte") -> None:
@@ -78,3 +70,22 @@ class BitsPerByte:
         """The figures so far."""
         lengths, loss = map(float, self._sums.values())
         return Bits(lengths, ratio(loss, lengths) / math.log(2.0))
+
+
+def lengths_of(given: NDArray[Any], row: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Numbers of bytes, of rows that have these numbers in their block, if that is known.
+
+    Raises
+    ------
+    InputError
+        With the first that is none.
+    """
+    if given.dtype.kind not in "iuf":
+        raise DtypeError("bytes", f"dtype {given.dtype} where numbers are needed")
+    lengths: NDArray[np.float64] = given.astype(np.float64)
+    bad = ~((lengths >= 0) & (lengths < math.inf))
+    if bad.any():
+        k = int(bad.argmax())
+        place = None if row is None else (int(row[k]),)
+        raise InputError("bytes", f"{given[k]} is not a finite number >= 0", place)
+    return lengths
