@@ -36,7 +36,6 @@ from .evaluation import (
 from .evaluation.comparison.compare import compare
 from .evaluation.evaluate import evaluate
 from .evaluation.passes.conformal import conformal_sets, conformal_threshold
-from .evaluation.passes.exact import exact_ranking
 from .evaluation.passes.ood import out_of_distribution
 from .evaluation.passes.temperature import fit_temperature
 from .linear import *  # noqa: F403
@@ -57,7 +56,6 @@ __all__ = [
     "conformal_sets",
     "conformal_threshold",
     "evaluate",
-    "exact_ranking",
     "fit_temperature",
     "get_include",
     "get_num_threads",
