@@ -16,9 +16,9 @@
     X(LG_LOG_SOFTMAX_BACKWARD, .terms = 1, .any = 1, .abreast = LOG_SOFTMAX_GRADIENTS,                                 \
       .finish = finish_log_softmax_gradient)                                                                           \
     X(LG_CROSS_ENTROPY, .terms = 1, .always = 1, .finish = finish_mixture)                                             \
-    X(LG_NLL_LOSS, 0)               /* nll.h */                                                                        \
-    X(LG_STATISTICS, .labelled = 1) /* statistics.h */                                                                 \
-    X(LG_PAIRS, .terms = 1)         /* pairs.h */
+    X(LG_NLL_LOSS, 0)                 /* nll.h */                                                                      \
+    X(LG_STATISTICS, .labelled = 1)   /* statistics.h */                                                               \
+    X(LG_PAIRS, .terms = 1, .any = 1) /* pairs.h */
 
 /*  X(name, pass forward, pass backward, bound, derivative's bound): ULP of a row's result and of each entry of its
  *  gradient, where two terms cancel (p - t, g - p sum g, p (g - sum p g), a log-sum-exp near 0) of the larger of them
