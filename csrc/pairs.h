@@ -66,15 +66,12 @@ static const float bend_c[] = {0x1p-1f,         -0x1.55554ep-3f,  0x1.5553ecp-5f
 static const float middle_c[] = {0x1p-3f,         -0x1.ffffcep-7f,  0x1.c7125ep-10f, -0x1.8225b8p-13f,
                                  0x1.3c7e3ep-16f, -0x1.db7392p-20f, 0x1.156c9p-23f,  -0x1.5a71a4p-28f};
 static const float entropy_c[] = {0x1.3a37ap-2f, 0x1.ffffb4p-2f, -0x1.553302p-3f, 0x1.5027aep-4f, -0x1.44e6dp-5f};
-static const double forward_c[] = {0x1.0000000000000p-1,  0x1.55555593c59c9p-3,  0x1.555567949c17ep-5,
-                                   0x1.1110eee7b172cp-7,  0x1.6c06db70a3f33p-10, 0x1.a02703a8afccap-13,
-                                   0x1.a7efd7b880a9ap-16, 0x1.737151ed16847p-19};
-static const double reverse_c[] = {0x1.0000000000000p-1,  0x1.555557d1b639ap-2, 0x1.000026c42ac16p-3,
-                                   0x1.1110506a8c64bp-5,  0x1.c6f9b68f874edp-8, 0x1.3844666b4c7ffp-10,
-                                   0x1.74cdc601898e4p-13, 0x1.6e52f9ed963bep-16};
-static const double both_c[] = {0x1.0000000000000p-3,  0x1.fffffecf41406p-5,  0x1.ffffff2aed86fp-7,
-                                0x1.55566b76a6a8cp-9,  0x1.c71e5897c716bp-12, 0x1.6b8f69cd7eb5fp-14,
-                                0x1.6b482ff292dc8p-17, -0x1.40e4ac22fd806p-24};
+static const float forward_c[] = {0x1p-1f,         0x1.555556p-3f,  0x1.555568p-5f,  0x1.1110eep-7f,
+                                  0x1.6c06dcp-10f, 0x1.a02704p-13f, 0x1.a7efd8p-16f, 0x1.737152p-19f};
+static const float reverse_c[] = {0x1p-1f,        0x1.555558p-2f,  0x1.000026p-3f,  0x1.11105p-5f,
+                                  0x1.c6f9b6p-8f, 0x1.384466p-10f, 0x1.74cdc6p-13f, 0x1.6e52fap-16f};
+static const float both_c[] = {0x1p-3f,         0x1.fffffep-5f,  0x1p-6f,        0x1.55566cp-9f,
+                               0x1.c71e58p-12f, 0x1.6b8f6ap-14f, 0x1.6b483p-17f, -0x1.40e4acp-24f};
 enum { BEND_DEGREE = 7, MIDDLE_DEGREE = 7, ENTROPY_DEGREE = 4 };
 #endif
 /* The first terms of the polynomials are added last, as what is exact but for a^2: they are nearly all of small a. */
@@ -110,9 +107,9 @@ typedef struct {
     wide shift;     /* NaN beyond FAR_SHIFT */
     int is_near;    /* whether x - y may be rounded */
     double x_max, y_max, x_rest, y_rest;
-    V p_unit, q_unit; /* what makes probabilities of terms */
-    V chain[POWERS][VPER];
-    W power[POWERS][VPER]; /* sums of p u^k, of terms p */
+    V p_unit, q_unit;      /* what makes probabilities of terms */
+    V chain[POWERS][VPER]; /* sums of p u^k, of terms p; 0 unless chained */
+    int chained;
     W sum[DIVERGENCES][VPER];
     wide apart[DIVERGENCES]; /* what classes APART add */
 } two_rows;
@@ -186,6 +183,7 @@ INLINE V add_powers(V *sum, V u, V p) {
 }
 INLINE void take_powers(two_rows *r, int h, const V *sum) {
     for (int k = 0; k < POWERS; k++) r->chain[k][h] = r->chain[k][h] + sum[k];
+    r->chained = 1;
 }
 INLINE void no_powers(V *sum) {
     for (int k = 0; k < POWERS; k++) sum[k] = set1(0);
@@ -213,12 +211,20 @@ INLINE int add_whole(two_rows *r, const S *x, const S *y, const S *p, int is_nea
     for (int h = 0; h < VPER; h++) take_powers(r, h, sum[h]);
     return 1;
 }
-INLINE void end_chain(two_rows *r) {
-    for (int h = 0; h < VPER; h++)
-        for (int k = 0; k < POWERS; k++) {
-            r->power[k][h] = w_add(r->power[k][h], r->chain[k][h]);
-            r->chain[k][h] = set1(0);
-        }
+INLINE V of_powers(const two_rows *r, int h, const S *c) {
+    V all = set1(0);
+    for (int k = POWERS - 2; k >= 0; k--) all = fma_(set1(c[k]), r->chain[k + 1][h], all);
+    return all;
+}
+/* Makes divergences of the powers' sums. */
+static NOINLINE void end_chain(two_rows *r) {
+    for (int h = 0; h < VPER; h++) {
+        V sum[DIVERGENCES] = {of_powers(r, h, forward_c), of_powers(r, h, reverse_c), of_powers(r, h, both_c)};
+        sum[BALANCE] = r->chain[0][h] + sum[FORWARD_KL];
+        for (int d = 0; d < DIVERGENCES; d++) r->sum[d][h] = w_add(r->sum[d][h], sum[d] * r->p_unit);
+    }
+    memset(r->chain, 0, sizeof r->chain);
+    r->chained = 0;
 }
 
 /* Adds what any class adds. */
@@ -271,9 +277,9 @@ static NOINLINE void add_classes(two_rows *r, ptrdiff_t n) {
             ratios(r, x, y, k, u);
             small = add_others(r, at, k, u);
         }
-        if (at / (GROUP * LANES) % GROUPS == GROUPS - 1) end_chain(r);
+        if (r->chained && at / (GROUP * LANES) % GROUPS == GROUPS - 1) end_chain(r);
     }
-    end_chain(r);
+    if (r->chained) end_chain(r);
 }
 
 /* ---- first choices: larger logits, of equal ones those of earlier classes ---- */
@@ -329,7 +335,7 @@ INLINE wide shift_between(const lg_batch *x, const lg_batch *y, ptrdiff_t k) {
 static void start_rows(two_rows *r, const side *base, const side *other, ptrdiff_t k) {
     const lg_batch *x = &base->of.of, *y = &other->of.of;
     memset(r->chain, 0, sizeof r->chain);
-    memset(r->power, 0, sizeof r->power);
+    r->chained = 0;
     memset(r->sum, 0, sizeof r->sum);
     memset(r->apart, 0, sizeof r->apart);
     r->x = base->of.x[k], r->y = other->of.x[k];
@@ -346,21 +352,9 @@ static void start_rows(two_rows *r, const side *base, const side *other, ptrdiff
     r->p_unit = set1((S)((double)WHOLE / x->total[k]));
     r->q_unit = set1((S)((double)WHOLE / y->total[k]));
 }
-INLINE double of_powers(const double *sum, const double *c) {
-    double all = 0;
-    for (int k = POWERS - 2; k >= 0; k--) all += c[k] * sum[k + 1];
-    return all;
-}
-static void sum_pair(two_rows *r, ptrdiff_t n, double total, double *sum) {
-    double power[POWERS];
+static void sum_pair(two_rows *r, ptrdiff_t n, double *sum) {
     add_classes(r, n);
-    for (int k = 0; k < POWERS; k++) power[k] = value_of(fold_(r->power[k])) / total;
     for (int d = 0; d < DIVERGENCES; d++) sum[d] = value_of(fold_(r->sum[d])) / (double)WHOLE + value_of(r->apart[d]);
-    const double forward = of_powers(power, forward_c);
-    sum[FORWARD_KL] += forward;
-    sum[REVERSE_KL] += of_powers(power, reverse_c);
-    sum[MIDDLE] += of_powers(power, both_c);
-    sum[BALANCE] += power[0] + forward;
 }
 /* Whether it may be felt that x - y was rounded: by up to 2^-25 (|u| + |shift|) (float64: 2^-54), which is |shift| more
  * than any u is. KL changes by the sum of p |u| times that, and p |u| is that of the first choice and, by Cauchy, at most
@@ -390,11 +384,11 @@ static void find_divergences(const side *base, const side *other, ptrdiff_t k, i
     two_rows r;
     double sum[DIVERGENCES];
     start_rows(&r, base, other, k);
-    sum_pair(&r, n, x->total[k], sum);
+    sum_pair(&r, n, sum);
     if (is_felt(&r, x, k, (ptrdiff_t)to->base_predicted[row], sum[FORWARD_KL])) {
         start_rows(&r, base, other, k);
         r.is_near = 0;
-        sum_pair(&r, n, x->total[k], sum);
+        sum_pair(&r, n, sum);
     }
     const double e = sum[BALANCE];
     to->kl[row] = at_least_0(sum[FORWARD_KL] - 0.5 * e * e);

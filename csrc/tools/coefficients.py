@@ -224,9 +224,9 @@ for dtype, degree in (("f32", 7), ("f64", 13)):
 for dtype, degree in (("f32", 7), ("f64", 15)):
     fit("middle", middle, [0, mp.mpf(4)], degree, dtype, lambda w: 1 / middle(w))
 small = [-mp.mpf(15) / 16, mp.mpf(15) / 16]
-for degree in (7, 15):  # of powers' sums, which are in float64 for either type
+for dtype, degree in (("f32", 7), ("f64", 15)):
     for name, share in (("forward", exp_tail), ("reverse", reverse_share), ("both", both_share)):
-        fit(name, share, small, degree, "f64", lambda u, share=share: 1 / share(u))
+        fit(name, share, small, degree, dtype, lambda u, share=share: 1 / share(u))
 most = mp.exp(mp.mpf(-2)) * mp.mpf("1.0001")
 for dtype, degree in (("f32", 4), ("f64", 9)):
     fit("entropy", entropy_tail, [0, most], degree, dtype, lambda z: z / mp.mpf("0.36"))
