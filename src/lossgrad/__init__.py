@@ -7,7 +7,7 @@ reference, which has the same functions.
 from pathlib import Path
 
 # Before all that needs it: its warning names who imports this package.
-from ._core import backend as _backend
+from ._core import backend as _backend  # noqa: F401
 
 # isort: split
 from . import activations, distributions, linear, losses, norms, row_losses, softmax_family

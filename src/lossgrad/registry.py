@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
+__all__ = ["COMMON", "DOMAINS", "KINDS", "OPS", "Kind", "Op"]
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 Kind = Literal[

@@ -20,6 +20,8 @@ from lossgrad._core.config import in_use
 from lossgrad.cli import calibrate, compare, completion, conformal, evaluate, merge, ood
 from lossgrad.evaluation.problems import FileError, InputError, InputWarning, visible
 
+__all__ = ["main"]
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""

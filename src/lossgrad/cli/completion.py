@@ -36,6 +36,5 @@ def _of_files(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
                 yield from _of_files(below)
-        elif action.nargs != 0 and not action.choices and action.type is None:
-            if action.metavar not in _OTHERS:
-                yield action
+        elif not (action.nargs == 0 or action.choices or action.type or action.metavar in _OTHERS):
+            yield action
