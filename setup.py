@@ -61,7 +61,7 @@ C_FLAGS = [
     "-Wno-unknown-pragmas",
 ]
 CYTHON_FLAGS = ["-O1", "-g0", "-Wno-unused-function"]
-# GCC for Windows aligns its stack by 16 bytes and moves wider vectors as if by more (its bug 54412).
+# GCC for Windows aligns its stack by 16 bytes, and moves wider vectors as if by more (bug 54412).
 UNALIGNED = "-Wa,-muse-unaligned-vector-move"
 
 # What is asked of the compiler before it begins, each by a source that is accepted only then.
@@ -127,7 +127,7 @@ class BuildExt(build_ext):
                 raise missing("needs MinGW-w64's GCC, or clang named by CC (MSVC has no vectors)")
 
     def check_compiler(self):
-        """Ends with one line that says what is missing; else what this compiler needs to be told."""
+        """Ends with one line that says what is missing; else knows what to tell this compiler."""
         command = [*self.compiler.compiler_so, "-x", "c", "-fsyntax-only", "-"]
         command += [f"-I{folder}" for folder in self.compiler.include_dirs]
         for need, source in NEEDED.items():
