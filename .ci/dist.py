@@ -1,8 +1,8 @@
 """Whether what is to be published is what it should be: python .ci/dist.py FOLDER [--release TAG].
 
-Every wheel is small and has its kernels, its types and its header; the sdist has what wheels are made of and
-tested by. With --release all versions are the tag's, the change log has its section with a date, and the
-project has an address.
+Every wheel is small and has its kernels, its types and its header; the sdist has what wheels are
+made of and tested by. With --release all versions are the tag's, the change log has its section
+with a date, and the project has an address.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lossgrad._core import arguments, backend
-from lossgrad.registry import OPS
+from lossgrad.registry import OPS, Op
 
 from . import accuracy
 from .results import Record, Result, key, parsed
@@ -119,18 +119,21 @@ def peers(record: Record) -> str:
     )
 
 
+def bound(op: Op) -> str:
+    """What C states of its largest error, in ULP: of the value, and of the derivative."""
+    bounds = backend.kernels.bounds() if backend.kernels else {}
+    name = "prelu" if op.name == "rrelu" else op.name  # it is that, with the slopes that it drew
+    text = ", ".join(f"{ulp:g}" for ulp in bounds.get(name, ())[: 2 if op.gradient else 1])
+    soft = bounds.get(f"{name}_soft")
+    return f"{text} ({soft[1]:g} with soft targets)" if soft else text
+
+
 def functions() -> str:
     """The registry, with the bounds that C states."""
-    bounds = backend.kernels.bounds() if backend.kernels else {}
-    bounds["rrelu"] = bounds.get("prelu")  # with the slopes that it drew
     dtypes = ", ".join(arguments.SUPPORTED)
-    rows = []
-    for op in OPS:
-        bound = bounds.get(op.name) or ()
-        text = ", ".join(f"{ulp:g}" for ulp in bound[: 2 if op.gradient else 1])
-        if soft := bounds.get(f"{op.name}_soft"):
-            text += f" ({soft[1]:g} with soft targets)"
-        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", text, dtypes])
+    rows = [
+        [f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", bound(op), dtypes] for op in OPS
+    ]
     return table(["function", "formula", "gradient", "ULP: value, derivative", "dtypes"], rows)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import kernels
 
+import lossgrad
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 NEED_KERNELS = ("lossgrad.kernels", "lossgrad.ctypes")
@@ -18,7 +20,7 @@ def listed():
     found = defaultdict(list)
     for block in re.findall(r"^```\{eval-rst\}\n(.*?)^```", PAGE, re.M | re.S):
         module = re.search(r"currentmodule:: (\S+)", block)[1]
-        found[module] += re.findall(r"^   (\w+)$", block, re.M)
+        found[module] += re.findall(r"^   (?:\* )?(\w+)$", block, re.M)
     return found
 
 
@@ -30,8 +32,11 @@ def test_the_page_lists_what_is_public(name):
     if kernels is None and name in NEED_KERNELS:
         pytest.skip("needs the compiled kernels")
     module = importlib.import_module(name)
-    assert sorted(LISTED[name]) == sorted({*module.__all__} - {"__version__"})
-    assert all(hasattr(module, one) for one in module.__all__)
+    public = {one: getattr(module, one) for one in module.__all__ if one != "__version__"}
+    elsewhere = vars(lossgrad) if module is not lossgrad else {}  # that stands once
+    assert sorted(LISTED[name]) == sorted(
+        one for one, value in public.items() if elsewhere.get(one) is not value
+    )
 
 
 def test_no_public_module_is_forgotten():

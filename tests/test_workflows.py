@@ -1,4 +1,4 @@
-"""Workflows call what anybody can run by hand: a step is one command, of the project or to install."""
+"""Workflows call what anybody can run: a step is one command, of the project or to install."""
 
 import os
 import re
