@@ -6,7 +6,7 @@ from pathlib import Path
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = map(str, (Path(__file__).parent, Path(__file__).parents[1]))  # benchmarks
 
 import generate
 
@@ -36,7 +36,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": [],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
 }
 
 

@@ -3,7 +3,6 @@ from records, and for each family of functions a page with formula, bound, edges
 
 import inspect
 import re
-import sys
 import warnings
 from pathlib import Path
 
@@ -13,17 +12,13 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-HERE = Path(__file__).parent
-FOLDER = HERE / "generated"
-sys.path.insert(0, str(HERE.parent))  # benchmarks
-
+import lossgrad
 from benchmarks import readme, results
 from benchmarks.__main__ import BASELINE
-
-import lossgrad
 from lossgrad import activations, distributions, losses, norms, row_losses, softmax_family
 from lossgrad.registry import DOMAINS, OPS
 
+FOLDER = Path(__file__).parent / "generated"
 FAMILIES = {
     activations: "Activations",
     softmax_family: "Softmax and its relatives",
@@ -37,6 +32,7 @@ STYLE = {"svg.hashsalt": "lossgrad", "svg.fonttype": "none", "axes.grid": True, 
 DRAWN = {"probabilities": (0.0, 1.0), "log-probabilities": (-4.0, 0.0), "distribution": (0.0, 1.5)}
 BESIDE = {"slopes": 0.25, "probabilities": 0.5, "binary targets": 1.0, "real": 0.0}
 BESIDE |= {"distribution": [0.5], "labels": 0}
+FAR = 8.0  # beyond which nothing is drawn
 EDGES = (-np.inf, -1e4, -1e-300, -0.0, 0.0, 1e-300, 1.0, 1e4, np.inf, np.nan)
 
 
@@ -100,11 +96,13 @@ def draw(op, path):
     """Function and derivative."""
     low, high = DRAWN.get(op.inputs[0], (-5.0, 5.0))
     x = np.linspace(low, high, 401)
+    lines = {op.name: value(op, x)}
+    if op.gradient:
+        lines["its derivative by x"] = derivative(op, x)
     with plt.rc_context(STYLE):
         figure, panel = plt.subplots(figsize=(5.4, 2.9), layout="constrained")
-        panel.plot(x, value(op, x), label=op.name)
-        if op.gradient:
-            panel.plot(x, derivative(op, x), "--", label="its derivative by x")
+        for style, (name, y) in zip(("-", "--"), lines.items(), strict=False):
+            panel.plot(x, np.where(abs(y) < FAR, y, np.nan), style, label=name)
         panel.set_xlabel(described(op))
         panel.legend(fontsize=8)
         figure.savefig(path, metadata={"Date": None})
@@ -135,14 +133,14 @@ def section(op):
     lines = [f"## {op.name}\n", "```{eval-rst}", *summary.splitlines(), "```\n"]
     lines += [f"```{{math}}\n{formula}\n```\n" for formula in formulas[:1]]
     facts = {
-        "functions": functions,
         "formula": f"`{op.formula}`",
         "gradient, for an incoming g": op.gradient and f"`{op.gradient}`",
         "largest error in ULP: value, derivative": readme.bound(op),
         "inputs": "; ".join(f"{domain} ({DOMAINS[domain]})" for domain in op.inputs),
         "the same elsewhere": ", ".join(f"`{peer}`" for peer in op.peers),
     }
-    lines.append(readme.table(["", ""], [[name, one] for name, one in facts.items() if one]))
+    rows = [[name, fact] for name, fact in facts.items() if fact]
+    lines.append(readme.table(["functions", functions], rows))
     lines.append(f"![{op.name} and its derivative, of {described(op)}]({op.name}.svg)\n")
     return "\n".join([*lines, f"Of {described(op)}:\n", edges(op)])
 
@@ -153,8 +151,7 @@ def families():
         ops = [op for op in OPS if op.name in module.__all__]
         for op in ops:
             draw(op, FOLDER / f"{op.name}.svg")
-        about = inspect.getdoc(module).replace("``", "`")
-        page = "\n".join([f"# {title}\n", about, "", *map(section, ops)])
+        page = "\n".join([f"# {title}\n", *map(section, ops)])
         yield module.__name__.rpartition(".")[2], page
 
 
@@ -170,7 +167,3 @@ def write():
         pages |= dict(families())
     for name, text in pages.items():
         (FOLDER / f"{name}.md").write_text(text)
-
-
-if __name__ == "__main__":
-    write()
