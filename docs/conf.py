@@ -26,6 +26,7 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 autosummary_imported_members = True
 
+html_sidebars = {page: [] for page in ("index", "install", "tutorial")}
 html_theme = "pydata_sphinx_theme"
 html_title = f"lossgrad {release}"
 html_static_path = ["style.css"]
