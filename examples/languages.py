@@ -2,9 +2,9 @@
 
 python examples/languages.py [FOLDER]
 
-py3langid is a naive Bayes model of over a hundred languages whose logits are far apart; each of Django's
-catalogues has texts whose language is known. A file for each language and model is written to
-FOLDER, then read as if it had always been there.
+py3langid is a naive Bayes model of over a hundred languages whose logits are far apart; each of
+Django's catalogues has texts whose language is known. A file for each language and model is written
+to FOLDER, then read as if it had always been there.
 """
 
 import gettext

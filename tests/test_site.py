@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,3 +56,16 @@ def test_derivatives_are_those_of_the_functions(generate):
             np.testing.assert_allclose(
                 generate.derivative(op, x), slope, 1e-4, 1e-6, err_msg=op.name
             )
+
+
+def test_links_that_lead_nowhere_are_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a id="x" href="b.html#y"><img src="https://e.org/i.png">')
+    (tmp_path / "b.html").write_text('<a href="a.html#x"><a href="c.html"><a href="https://e.org">')
+    command = [sys.executable, str(DOCS / "links.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "a.html: b.html#y: no such place on the page",
+        "a.html: loads https://e.org/i.png",
+        "b.html: c.html is not there",
+    ]
