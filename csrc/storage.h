@@ -160,7 +160,8 @@ INLINE void put_past(void *run, ptrdiff_t i, V v, int storage) {
 INLINE V load_halves(const char *at, ptrdiff_t stride, ptrdiff_t k, int storage) {
     uint16_t line[VL] = {0};
     if (stride == 2) return get(at, 0, k, storage);
-    for (ptrdiff_t i = 0; i < k; i++) memcpy(line + i, at + i * stride, sizeof *line);
+    for (ptrdiff_t i = 0; i < k && i < VL; i++) /* GCC for Arm does not see that k is at most VL */
+        memcpy(line + i, at + i * stride, sizeof *line);
     return get(line, 0, VL, storage);
 }
 INLINE void store_halves(char *at, ptrdiff_t stride, ptrdiff_t k, int storage, V v) {

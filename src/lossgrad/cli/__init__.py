@@ -13,9 +13,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 import lossgrad
-from lossgrad.cli import calibrate, compare, conformal, evaluate, merge, ood
+from lossgrad._core.config import in_use
+from lossgrad.cli import calibrate, compare, completion, conformal, evaluate, merge, ood
 from lossgrad.evaluation.problems import FileError, InputError, InputWarning, visible
+
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="lossgrad",
         description="Losses of saved logits, computed fast and exactly.",
     )
-    parser.add_argument("--version", action="version", version=f"lossgrad {lossgrad.__version__}")
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     evaluate.add_to(commands)
     compare.add_to(commands)
@@ -98,4 +103,10 @@ def _parser() -> argparse.ArgumentParser:
         lossgrad.show_config()
 
     info.set_defaults(run=run)
+    completion.add_to(commands, parser)
     return parser
+
+
+def _version() -> str:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"lossgrad {lossgrad.__version__} ({in_use()}, NumPy {np.__version__}, Python {python})"
