@@ -389,11 +389,9 @@ OP(binary_cross_entropy_with_logits) {
     const V q = logistic_of(e), small = scale_down_(q, e.n), large = ONE - small;
     *r.y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
     r.d[0] = summed_(negative * select_(below, small, large) - positive * select_(below, large, small), size);
-    /* p + n and s(x) s(-x) = q (1 - small) 2^n, neither of them rounded */
-    const V curve = fnma_(q, small, q), rest = fnma_(q, small, q - curve);
-    pair mass = sum_(positive, negative);
-    mass.l = mass.l + (((ONE - negative) - t) + drop_(eq_(t, ZERO), residual_(w, t, positive)));
-    r.d[1] = shifted_(fma_(mass.h, curve, fma_(mass.h, rest, mass.l * curve)), e.n);
+    /* q (1 - small) is not rounded before it meets p + n. */
+    const V curve = fnma_(q, small, q), rest = fnma_(q, small, q - curve), mass = positive + negative;
+    r.d[1] = shifted_(fma_(mass, curve, mass * rest), e.n);
     if (r.careful) binary_cross_entropy_far(x, positive, i + j, negative, k, e, q, r);
 }
 
@@ -502,7 +500,7 @@ OP(smooth_l1_loss) {
     const M outside = nlt_(beyond_(gap, at), ZERO);
     const pair part = div_(gap, exact_(b)), half = {set1(0.5) * gap.h, set1(0.5) * gap.l};
     *r.y = select_(outside, round_(linear_(gap, at)), round_(mul_(part, half)));
-    r.d[0] = exactly_(select_(outside, sign_of(gap.h), round_(part)));
+    r.d[0] = rounded_(select_(outside, sign_of(gap.h), round_(part)));
     r.d[1] = over_(ONE, b, 0);
     r.d[1].of = number_(gap.h, drop_(outside, r.d[1].of));
     if (!r.careful) return;
@@ -523,6 +521,11 @@ INLINE power power_(pair x) {
     power a;
     a.of = exp_pair((pair){clamp_(x.h, -far, far), keep_(lt_(abs_(x.h), far), x.l)}, 0, &a.n);
     return a;
+}
+/* 0 where t is: of its logarithm alone something would be left, for an infinity to multiply */
+INLINE power unless_none(power a, V t) {
+    const M none = eq_(t, ZERO);
+    return (power){{drop_(none, a.of.h), drop_(none, a.of.l)}, a.n};
 }
 INLINE power ratio_of(V a) {
     V n, m = mantissa_(a, &n);
@@ -615,7 +618,7 @@ OP(poisson_nll_loss_full) {
 OP(half_gamma_loss) {
     UNUSED;
     const pair v = log_over(in[1], in[0]), square = mul_(v, v);
-    const power q = power_(v), more = {plus_(ONE, (pair){min_(set1(-DEAD), v.h), v.l}), ZERO};
+    const power q = unless_none(power_(v), in[1]), more = {plus_(ONE, (pair){min_(set1(-DEAD), v.h), v.l}), ZERO};
     const M near = lt_(abs_(v.h), ONE);
     const V c = curve_(v.h);
     slope y = less_(q, more);
@@ -643,13 +646,13 @@ INLINE slope bend_(power w, power z, pair c, pair v, pair least, M linear) {
  * a m^a - b t m^b. */
 OP(half_tweedie_loss) {
     const pair a = sum_(set1(2), set1(-p[0])), b = sum_(ONE, set1(-p[0])), l = log_pair(in[1]);
-    const V far = set1(C_(0x1p100f, 0x1p1000));
+    const V far = set1(C_(0x1p100f, 0x1p1000)), x = clamp_(in[0], -far, far); /* 0 x is 0 */
     const pair v = log_over(in[1], in[0]), least = {clamp_(v.h, -far, far), v.l};
-    pair shift = times_(b, in[0]), both = sum_(shift.h, l.h);
+    pair shift = times_(b, x), both = sum_(shift.h, l.h);
     both.l = both.l + (shift.l + l.l);
-    const power first = power_(times_(a, in[0])), second = power_(both);
+    const power first = power_(times_(a, x)), second = unless_none(power_(both), in[1]);
     power z = power_(mul_(a, (pair){max_(-far, l.h), l.l}));
-    if (p[0] < 2) z.of = (pair){drop_(eq_(in[1], ZERO), z.of.h), drop_(eq_(in[1], ZERO), z.of.l)};
+    if (p[0] < 2) z = unless_none(z, in[1]);
     const M linear = (M)(lt_(abs_(a.h * least.h), ONE) | lt_(abs_(b.h * least.h), ONE));
     slope y = bend_(first, z, a, v, least, linear);
     const slope less = bend_(second, z, b, v, least, linear);

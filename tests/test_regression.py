@@ -79,7 +79,7 @@ def test_deviances_near_the_target(lg, power, rng):
 
     want = scale * (over(a) - over(b))
     terms = scale * np.maximum(abs(over(a)), abs(over(b)))  # which cancel outside [1, 2]
-    room = np.maximum(scale * abs(v), 2 * np.maximum(want, terms))
+    room = np.maximum(scale * abs(v), 4 * np.maximum(want, terms))
     assert (abs(got - want) <= 2.0**-24 * room).all()
 
 
@@ -256,8 +256,9 @@ def test_hessians_of_logits_keep_their_bound(lg, dtype, pos_weight, rng):
         p = dtype(pos_weight)
         want = oracle.binary_cross_entropy_with_logits_hessian(x, t, p.astype(LONG))[0]
         given = {} if p == 1 else {"pos_weight": p}
+        between = p != 1 and 0 < t[0] < 1  # 1 - t + p t is a sum of rounded terms then
         both = lg.binary_cross_entropy_with_logits_grad_and_hess
-        ulp.assert_within(bound, both(x, t, reduction="none", **given)[1], want, inputs=x)
+        ulp.assert_within(bound + between, both(x, t, reduction="none", **given)[1], want, inputs=x)
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.1, 3.7])

@@ -203,10 +203,11 @@ def _tweedie(x, t, positive, options):
     size = np.maximum(abs(first), abs(second))
     if p < 1 or p > 2:
         size = np.maximum(size, np.max(np.abs(terms), axis=0))
+    below = t < 0  # which is no target
     return (
-        (np.where(t < 0, UNKNOWN, value), np.maximum(size, abs(value))),
-        (first - second, size),
-        ((2 - p) * first - (1 - p) * second, size * np.maximum(1, abs(2 - p))),
+        (np.where(below, UNKNOWN, value), np.maximum(size, abs(value))),
+        (np.where(below, UNKNOWN, first - second), size),
+        (np.where(below, UNKNOWN, (2 - p) * first - (1 - p) * second), size * max(1, abs(2 - p))),
     )
 
 

@@ -208,10 +208,9 @@ def _smooth_l1_loss(
 
     As PyTorch's ``smooth_l1_loss``; with `beta` 0 it is `l1_loss`.
     """
-    name, numbers = "l1_loss", tuple[float, ...]()
-    if beta != 0:
-        name, numbers = "smooth_l1_loss", (check.positive(beta, "beta", input),)
-    return weighted_loss(name, numbers, direction, grad, input, target, weight, **options)
+    number = 0.0 if beta == 0 else check.positive(beta, "beta", input)
+    name = "smooth_l1_loss"
+    return weighted_loss(name, (number,), direction, grad, input, target, weight, **options)
 
 
 (

@@ -55,10 +55,10 @@ typedef struct {
 typedef struct {
     int op, direction, threads; /* the op's place in the table; threads: at most so many, the caller included */
     ptrdiff_t shape[3];
-    lg_view grad;        /* what multiplies the gradient and the Hessian; 1 if it is not given */
-    lg_view in[3];       /* as many as the op has inputs; of those after the first what is not given is 1 */
+    lg_view grad;                  /* what multiplies the gradient and the Hessian; 1 if it is not given */
+    lg_view in[3];                 /* as many as the op has inputs; of those after the first what is not given is 1 */
     lg_view value, slope, hessian; /* where results go, as the direction has them */
-    const double *param; /* as many as the op has parameters */
+    const double *param;           /* as many as the op has parameters */
 } lg_elements;
 
 /* A call over rows, which are (outer, inner) pairs; classes lie along the middle axis. What has one element a row has a

@@ -159,7 +159,8 @@ def _times(a: Any, b: Any) -> Wide:
 
 
 def _poisson(x: Doubles, t: Doubles) -> Wide:
-    return select(x == np.inf, np.inf, exp(x) - _times(t, x))
+    limit = np.where(np.isinf(t) & (x == 0), np.nan, np.inf)
+    return select((x == np.inf) | np.isnan(limit), limit, exp(x) - _times(t, x))
 
 
 HALF_LOG_2PI = constant("0.918938533204672741780329736405617640")
@@ -180,7 +181,8 @@ def _poisson_hessian(x: Doubles, t: Doubles) -> Wide:
 
 def _gamma(x: Doubles, t: Doubles) -> Wide:
     v = log(t) - x
-    return select((t == 0) | np.isinf(x), np.where(np.isnan(x), np.nan, np.inf), expm1(v) - v)
+    limit = np.where(np.isnan(x) | (t < 0), np.nan, np.inf)
+    return select((t == 0) | np.isinf(x), limit, expm1(v) - v)
 
 
 def _gamma_slope(x: Doubles, t: Doubles) -> Wide:
@@ -306,9 +308,8 @@ def _smooth_l1_loss_of(
     beta: float = 1.0,
     **options: Any,
 ) -> tuple[Any, ...]:
-    formulas: Formulas = _l1, _l1_slope, _flat
-    if beta != 0:
-        formulas = _smooth_l1(_parameter(input, check.positive(beta, "beta", input)))
+    number = 0.0 if beta == 0 else check.positive(beta, "beta", input)
+    formulas = _smooth_l1(_parameter(input, number))
     return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 
 
