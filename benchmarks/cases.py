@@ -41,6 +41,7 @@ DATA: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = 
     "amounts": lambda rng, shape: rng.gamma(2, size=shape) + 0.01,
     "slopes": lambda rng, shape: rng.random(shape[-1]),
     "binary targets": lambda rng, shape: rng.integers(0, 2, shape).astype(float),
+    "binary labels": lambda rng, shape: rng.integers(0, 2, shape).astype(float),
 }
 
 

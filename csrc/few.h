@@ -186,9 +186,7 @@ INLINE void leave_out_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t a
     for (ptrdiff_t c = 0; c < n; c++) e[c] = keep_(kept, e[c]);
 }
 static NOINLINE void hessians_abreast(const V *e, V *h, ptrdiff_t n, const few_batch *f, ptrdiff_t at) {
-    S second[VL];
-    for (int r = 0; r < VL; r++) second[r] = f->extreme ? f->second[at + r] : 1;
-    curvature_abreast(e, h, n, &f->b, at, f->first + at, second);
+    curvature_abreast(e, h, n, &f->b, at, f->first + at, f->extreme ? f->second + at : NULL);
     if (f->skips) leave_out_abreast(h, n, f, at);
 }
 /* Terms times their row's factors; the label's is what was found for it, and of a row to be skipped all are 0. */

@@ -16,10 +16,10 @@ INLINE spread spread_of(const lg_batch *b, ptrdiff_t k, double own) {
     return (spread){(S)(1 / b->total[k]), (S)(has ? top : -1), (S)rest};
 }
 
-/* f e (1 - p), as the lesser of the two times the other's share */
+/* f e (1 - p): of a part of at most a half, it or all others, that times what is left */
 INLINE V curvature_(V e, V first, V inverse, V top, V rest) {
-    const M most = eq_(e, top);
-    return (select_(most, rest, e) * first) * select_(most, e * inverse, fnma_(e, inverse, set1(1)));
+    const V part = select_(eq_(e, top), rest, e);
+    return (part * first) * fnma_(part, inverse, set1(1));
 }
 
 /* That of a row, its factor perhaps in two, and z p^2 besides */
@@ -38,16 +38,15 @@ INLINE void write_curvature(const S *e, void *to, ptrdiff_t n, factor f, spread 
     write_run(curvature_at, &c, to, n, before > 0 ? before : 0, before >= 0, -1, 0, COMPUTED);
 }
 
-/* The same of VL rows abreast, or of classes of rows beside each other, from their terms to h */
+/* The same of VL rows abreast, or of classes of rows beside each other, from their terms to h; second is NULL for ones. */
 INLINE void curvature_abreast(const V *e, V *h, ptrdiff_t n, const lg_batch *b, ptrdiff_t at, const S *first,
                               const S *second) {
     S inverse[VL], top[VL], rest[VL];
-    for (int r = 0; r < VL; r++) {
-        const spread s = spread_of(b, at + r, 0);
-        inverse[r] = s.inverse;
-        top[r] = s.top;
-        rest[r] = s.rest;
-    }
-    const V f = ld(first), g = ld(second), i = ld(inverse), t = ld(top), o = ld(rest);
-    for (ptrdiff_t c = 0; c < n; c++) h[c] = curvature_(e[c], f, i, t, o) * g;
+    for (int r = 0; r < VL; r++) inverse[r] = (S)(1 / b->total[at + r]);
+    for (int r = 0; r < VL; r++)
+        top[r] = (S)(b->count[at + r] == 1 && b->rest[at + r] < b->unit[at + r] ? b->unit[at + r] : -1);
+    for (int r = 0; r < VL; r++) rest[r] = (S)b->rest[at + r];
+    const V f = ld(first), i = ld(inverse), t = ld(top), o = ld(rest);
+    for (ptrdiff_t c = 0; c < n; c++) h[c] = curvature_(e[c], f, i, t, o);
+    for (ptrdiff_t c = 0; second && c < n; c++) h[c] = h[c] * ld(second);
 }

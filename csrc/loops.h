@@ -5,7 +5,8 @@
  * from 1 something may have been lost, and such elements are done again, to be `careful`, by mantissas and exponents.
  * Which they are depends on the element alone. */
 
-#define ABREAST (VBYTES >= 32 ? 3 : 1) /* vectors of a step: 4 do not fit the registers of the longest */
+#define ABREAST (VBYTES >= 32 ? 3 : 1)   /* vectors of a step: 4 do not fit the registers of the longest */
+#define UNROLLED _Pragma("GCC unroll 4") /* compilers give up on long bodies */
 typedef void op_fn(const V *in, const S *p, outcome r);
 
 /* What a loop walks over. A weight, if there is one, times 2^shift, if that is given, multiplies values and gradients;
@@ -145,11 +146,13 @@ INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, int plai
     I inside[ABREAST];
     for (int j = 0; j < inputs + first; j++)
         BY_STORAGE(plain ? COMPUTED : w->in[j].storage, get_many, v, j, w->in[j].at, i, many, k);
+    UNROLLED
     for (int g = 0; g < many; g++) {
         weight[g] = weighted ? ld_k(w->weight + i + g * VL, k) : set1(1);
         inside[g] = iset1(0);
         result[1][g] = result[2][g] = set1(0);
     }
+    UNROLLED
     for (int g = 0; g < many; g++) op(v[g] + first, w->p, (outcome){&result[0][g], NULL, d[g], &inside[g], 0});
     if (multiply(v, weight, d, inside, result, direction, weighted, many)) return 0;
     for (int j = 0; j < 1 + LG_MAX_SLOPES; j++)

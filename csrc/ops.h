@@ -662,6 +662,35 @@ OP(half_tweedie_loss) {
     r.d[1] = less_(times_power(first, a), times_power(second, b));
 }
 
+/* Focal loss of a label with weight a and exponent g. With s = x for the label 0 and -x for 1, m = s(s), the probability that
+ * is missing, and c = -log(1 - m) it is a m^g c; its derivative by s a m^g (m + g c (1 - m)), the second
+ * a m^g (1 - m) (m (1 + 2 g) + g c (g (1 - m) - m)), which cancels. p: a of the label 1, of 0, and g. */
+OP(sigmoid_focal_loss) {
+    const M positive = lt_(set1(0.5), in[1]);
+    const V s = select_(positive, -in[0], in[0]), g = set1(p[2]), alpha = select_(positive, set1(p[0]), set1(p[1]));
+    const V a = min_(set1(FADED), abs_(s));
+    const logistic l = logistic_(exact_(a), 1);
+    const M below = negative_(s), tail = and_(below, lt_(l.n, set1(-60)));
+    const V n = keep_(tail, l.n); /* of m and c; that of 1 - m is k */
+    const V k = drop_(below, l.n);
+    const pair lost = log1p_unit(l.z), far = plus_(a, lost), small = shift_(l.small, l.n);
+    const pair c = pick_(below, pick_(tail, l.p, lost), far), log_m = pick_(below, far, lost);
+    const pair m = pick_(below, pick_(tail, l.small, small), l.large), rest = pick_(below, l.large, small);
+    const power w = power_(times_(log_m, -g));
+    const pair more = times_(mul_(c, rest), g);
+    pair first = sum_(m.h, more.h), inner = sum_(g * rest.h, -select_(below, small.h, l.large.h));
+    first.l = first.l + (m.l + more.l);
+    inner.l = inner.l + (near_fma_(g, rest.h, -(g * rest.h)) + fma_(g, rest.l, -select_(below, small.l, l.large.l)));
+    const pair mass = times_(m, set1(1 + 2 * p[2])), bend = times_(mul_(c, inner), g);
+    pair second = sum_(mass.h, bend.h);
+    second.l = second.l + (mass.l + bend.l);
+    second = mul_(second, pick_(below, l.large, l.small));
+    give_(shifted_(weighted(alpha, select_(lt_(set1(FADED), s), s, round_(mul_(w.of, c)))), w.n + n), r);
+    const V slope = alpha * round_(mul_(w.of, first));
+    r.d[0] = shifted_(select_(positive, -slope, slope), w.n + n);
+    r.d[1] = shifted_(alpha * round_(mul_(w.of, second)), w.n + (n + k));
+}
+
 /* t (log t - x), x a log-probability; derivative -t. */
 OP(kl_div) {
     UNUSED;
@@ -778,6 +807,7 @@ OP(relative_entropy_q) {
     X(poisson_nll_loss_full, 2, 0, 1, 0, ANY, 2.0, 1.0, 1.0)                                                           \
     X(half_gamma_loss, 2, 0, 1, 0, ANY, 2.0, 1.0, 1.0)                                                                 \
     X(half_tweedie_loss, 2, 1, 1, 0, ANY, 2.0, 2.0, 2.0)                                                               \
+    X(sigmoid_focal_loss, 2, 3, 1, 0, ANY, 2.0, 2.0, 2.0)                                                              \
     X(kl_div, 2, 0, 1, 1, OWN, 2.0, 1.0, 0)                                                                            \
     X(kl_div_log_target, 2, 0, 1, 0, OWN, 2.0, 2.0, 0)                                                                 \
     X(information_content, 1, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                               \

@@ -302,11 +302,11 @@ void LG_NAME(focal)(lg_batch *b, ptrdiff_t n, double gamma) {
         const V loss = ld(b->loss + i);
         const pair q = missing_(loss), l = times_(log_missing(q), g);
         const M dead = lt_(l.h, set1(DEAD));
-        V k, power = round_(exp_pair((pair){max_(set1(DEAD), l.h), drop_(dead, l.l)}, 0, &k));
-        power = gamma == 0 ? one : scale_(power, k);
+        V k, kept = round_(exp_pair((pair){max_(set1(DEAD), l.h), drop_(dead, l.l)}, 0, &k));
+        kept = gamma == 0 ? one : scale_(kept, k);
         const V p = (one - q.h) - q.l, ratio = min_(set1(700), loss) / q.h;
-        st(b->bend + i, fma_(g * p, select_(eq_(q.h, set1(0)), one, ratio), one) * power);
-        st(b->loss + i, power * loss);
+        st(b->bend + i, fma_(g * p, select_(eq_(q.h, set1(0)), one, ratio), one) * kept);
+        st(b->loss + i, kept * loss);
     }
 }
 /* The loss + e (1 - p), whose derivative by log p is -(1 + e p), or -((1 + e) - e (1 - p)) where p is close to 1. */

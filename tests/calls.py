@@ -195,10 +195,11 @@ def _loss_elementwise(op, shape, dtype, rng, axis, brief):
     parameters = parameters_of(op.name)
     x_name, t_name = parameters[:2]
     x, t = (inputs(domain, rng, shape, dtype) for domain in op.inputs)
-    has_labels = op.inputs[1] in ("probabilities", "binary targets")
+    has_labels = op.inputs[1] in ("probabilities", "binary targets", "binary labels")
     if has_labels:
         t = rng.uniform(size=shape).astype(dtype)
         labels = (rng.uniform(size=shape) < 0.5).astype(dtype)
+        t = labels if op.inputs[1] == "binary labels" else t
     arrays = {x_name: x, t_name: t}
     variants = [({**arrays, t_name: labels} if has_labels else arrays, {})]
     heavy = {

@@ -235,7 +235,21 @@ def _divergence(x, t, positive, options):
     return (log - t * x, np.maximum(abs(log), abs(t * x))), (-t, t)
 
 
+def _focal(x, t, positive, options):
+    a, g = options.get("alpha", 0.25), LONG(options.get("gamma", 2.0))
+    a = np.where(t == 1, a, 1 - a).astype(LONG) if a >= 0 else LONG(1)
+    s = np.where(t == 1, -x, x)
+    z = np.exp(-abs(s))
+    c, log_m = np.maximum(s, 0) + np.log1p(z), -np.maximum(-s, 0) - np.log1p(z)
+    m, rest = np.where(s < 0, z, 1) / (1 + z), np.where(s < 0, 1, z) / (1 + z)
+    w = a * np.exp(g * log_m)
+    slope = np.where(t == 1, -w, w) * (m + g * c * rest)
+    terms = w * rest * m * (1 + 2 * g), w * rest * g * c * g * rest, -w * rest * g * c * m
+    return (w * c, w * c), (slope, slope), (sum(terms), np.max(np.abs(terms), axis=0))
+
+
 LOSSES = {
+    "sigmoid_focal_loss": _focal,
     "mse_loss": _mse,
     "l1_loss": _absolute,
     "pinball_loss": _pinball,

@@ -49,7 +49,7 @@ def usual(
 def row_loss_of(
     name: str,
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,

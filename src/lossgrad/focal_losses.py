@@ -1,4 +1,4 @@
-"""Losses that bend the cross-entropy of a label: focal loss and poly-1."""
+"""Losses that bend the cross-entropy of a label: focal losses and poly-1."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
 from ._core.directions import BACKWARD, FORWARD, VALUE_AND_GRAD
-from ._families import Example, made
+from ._families import Example, family, made
 from ._kernels.defaults import LAST_AXIS
 from ._row_losses import row_loss_of, usual
+from .losses import weighted_loss
 from .registry import row_loss
 
 __all__ = [
     "poly_loss_cross_entropy",
     "poly_loss_cross_entropy_backward",
     "poly_loss_cross_entropy_value_and_grad",
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_backward",
+    "sigmoid_focal_loss_grad_and_hess",
+    "sigmoid_focal_loss_value_and_grad",
+    "sigmoid_focal_loss_value_grad_and_hess",
     "softmax_focal_loss",
     "softmax_focal_loss_backward",
     "softmax_focal_loss_value_and_grad",
@@ -162,7 +168,7 @@ def softmax_focal_loss(
     --------
     >>> import lossgrad
     >>> lossgrad.softmax_focal_loss([[0.0, 0.0], [4.0, 0.0]], [0, 0], reduction="none")
-    array([1.73286795e-01, 5.87202674e-06])
+    array([1.73286795e-01, 5.87156972e-06])
     >>> lossgrad.softmax_focal_loss([[1.0, 0.0]], [1], gamma=0.0)
     1.3132616875182228
     """
@@ -189,7 +195,7 @@ softmax_focal_loss_backward, softmax_focal_loss_value_and_grad = made(
     Example(
         "[[0.0, 0.0]], [0], gamma=1.0",
         "0.34657359027997264",
-        "array([[-0.42328680,  0.42328680]])",
+        "array([[-0.4232868,  0.4232868]])",
         "",
     ),
     BACKWARD,
@@ -215,7 +221,7 @@ def _poly_loss_cross_entropy(
 ) -> tuple[Any, ...]:
     return _bent(
         "poly_loss_cross_entropy",
-        check.coefficient(epsilon, "epsilon"),
+        check.finite(epsilon, "epsilon"),
         *(direction, grad, logits, targets, weight, ignore_index, reduction),
         *(axis, out, sample_weight, where, num_threads),
     )
@@ -289,7 +295,7 @@ def poly_loss_cross_entropy(
     >>> lossgrad.poly_loss_cross_entropy([[0.0, 0.0]], [0])
     1.6931471805599454
     >>> lossgrad.poly_loss_cross_entropy([[0.0, -20.0]], [0], epsilon=1.0)
-    4.12230723850067e-09
+    4.122307238504585e-09
     """
     return _poly_loss_cross_entropy(
         FORWARD,
@@ -315,3 +321,58 @@ poly_loss_cross_entropy_backward, poly_loss_cross_entropy_value_and_grad = made(
     BACKWARD,
     VALUE_AND_GRAD,
 )
+
+
+@family(
+    weighted_loss,
+    "w a m^gamma softplus(s), m = sigmoid(s), s = x or -x for the label 0 or 1",
+    "g w a m^gamma (m + gamma (1 - m) softplus(s)), of the sign of s / x",
+    "g w a m^gamma (1 - m) (m (1 + 2 gamma) + gamma softplus(s) (gamma (1 - m) - m))",
+    Example(
+        "[0.0, 0.0], [0, 1]",
+        "0.08664339756999316",
+        "array([ 0.11185755, -0.03728585])",
+        "array([0.14967877, 0.04989292])",
+    ),
+    {"alpha": -1.0},
+    {"gamma": 0.0},
+    {"gamma": 0.5, "alpha": 0.75},
+    {"gamma": 5.0},
+    inputs=("logits", "binary labels"),
+    alpha="Weight of the label 1, in [0, 1]; the label 0 has 1 - alpha. Negative for none.",
+    gamma="How much elements count less that are right, 0 or more.",
+)
+def _sigmoid_focal_loss(
+    direction: int,
+    grad: ArrayLike | None,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    **options: Any,
+) -> tuple[Any, ...]:
+    r"""
+    Focal loss of logits with labels 0 and 1, in nats: of what is right already, little is left.
+
+    With :math:`m = \sigma(x)` for the label 0 and :math:`\sigma(-x)` for 1
+
+    .. math:: \ell = -w\, \alpha_t\, m^\gamma \log(1 - m)
+
+    As torchvision's ``sigmoid_focal_loss``, whose reduction is "none" if not given, of labels
+    alone. Its Hessian is negative where an element is far on the wrong side.
+    """
+    numbers = *check.label_weights(alpha), check.penalty(gamma, "gamma")
+    check.binary_labels(target, "target")
+    name = "sigmoid_focal_loss"
+    return weighted_loss(name, numbers, direction, grad, input, target, weight, **options)
+
+
+(
+    sigmoid_focal_loss,
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_value_and_grad,
+    sigmoid_focal_loss_grad_and_hess,
+    sigmoid_focal_loss_value_grad_and_hess,
+) = _sigmoid_focal_loss

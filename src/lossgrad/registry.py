@@ -34,6 +34,7 @@ DOMAINS: Mapping[str, str] = MappingProxyType(
         "logits": "any numbers, classes along one axis",
         "labels": "an integer in [0, C) for each row, or ignore_index",
         "binary targets": "any number, usually in [0, 1]",
+        "binary labels": "0 or 1",
         "log-probabilities": "numbers, usually at most 0, classes along one axis",
         "distribution": "numbers that are at least 0, along one axis; they need not sum to 1",
         "log-means": "logarithms of what is expected",

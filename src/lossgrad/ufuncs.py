@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy import ufunc
 
-from . import distributions, losses, softmax_family
+from . import distributions, focal_losses, losses, softmax_family
 from ._core.backend import kernels
 from ._core.environment import arithmetic
 
@@ -127,6 +127,10 @@ smooth_l1_loss, smooth_l1_loss_backward = _pair("smooth_l1_loss", 2)
 binary_cross_entropy = _of(losses.binary_cross_entropy, "(),()->()", reduction="none")
 binary_cross_entropy_backward = _of(
     losses.binary_cross_entropy_backward, "(),(),()->()", reduction="none"
+)
+sigmoid_focal_loss = _of(focal_losses.sigmoid_focal_loss, "(),()->()", reduction="none")
+sigmoid_focal_loss_backward = _of(
+    focal_losses.sigmoid_focal_loss_backward, "(),(),()->()", reduction="none"
 )
 information_content = in_base("information_content", None)
 information_content_backward = in_base("information_content_backward", None)

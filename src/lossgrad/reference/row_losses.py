@@ -212,7 +212,7 @@ def _cross_entropy(
 def loss_of_rows(
     make: Callable[[Array], CrossEntropy],
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -329,7 +329,7 @@ def _delivered(
 @np.errstate(all="ignore")
 def _nll_loss(
     direction: int,
-    grad: ArrayLike | None,
+    grad: Any,
     log_probs: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None = None,

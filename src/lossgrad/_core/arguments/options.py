@@ -63,12 +63,11 @@ def penalty(weight: float, name: str) -> float:
     return float(weight)
 
 
-def coefficient(value: float, name: str) -> float:
-    """A parameter that is any finite number."""
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value}")
-    return number
+def label_weights(alpha: float) -> tuple[float, float]:
+    """The weights of the labels 1 and 0; a negative alpha gives them none."""
+    if not alpha <= 1.0:
+        raise ValueError(f"alpha must be in [0, 1], or negative for no weights, got {alpha}")
+    return (float(alpha), 1.0 - alpha) if alpha >= 0 else (1.0, 1.0)
 
 
 def soft_cap(cap: float | None, x: ArrayLike) -> float:
