@@ -159,12 +159,13 @@ def reported(arguments: argparse.Namespace) -> int:
 def counted(arguments: argparse.Namespace) -> int:
     from . import instructions
 
-    old = results.mine(arguments.output) if arguments.output else None
+    path = arguments.output
+    old = results.mine(path, anew=not path.exists()) if path else None
     counts = instructions.count()
     for name, number in counts.items():
         print(f"{number:9.3f} instructions an element  {name}")
     if old:
-        results.keep(arguments.output, {**old, "instructions": counts})
+        results.keep(path, {**old, "instructions": counts})
     return 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lossgrad._core import arguments, backend
-from lossgrad.registry import OPS
+from lossgrad.registry import OPS, Op
 
 from . import accuracy
 from .results import Record, Result, key, parsed
@@ -119,22 +119,26 @@ def peers(record: Record) -> str:
     )
 
 
+def bound(op: Op) -> str:
+    """What C states of its largest error, in ULP: of the value, and of the derivatives."""
+    kernels = backend.kernels
+    bounds = kernels.bounds() if kernels else {}
+    name = "prelu" if op.name == "rrelu" else op.name  # it is that, with the slopes that it drew
+    stated = [*bounds.get(name, ())[: 2 if op.gradient else 1]]
+    if op.hessian and kernels and name in kernels.OPS:
+        stated.append(kernels.OPS[name].hessian_bound)
+    text = ", ".join(f"{ulp:g}" for ulp in stated)
+    soft = bounds.get(f"{name}_soft")
+    return f"{text} ({soft[1]:g} with soft targets)" if soft else text
+
+
 def functions() -> str:
     """The registry, with the bounds that C states."""
-    bounds = backend.kernels.bounds() if backend.kernels else {}
-    bounds["rrelu"] = bounds.get("prelu")  # with the slopes that it drew
     dtypes = ", ".join(arguments.SUPPORTED)
     rows = []
     for op in OPS:
-        bound = bounds.get(op.name) or ()
-        stated = [*bound[: 2 if op.gradient else 1]]
-        if op.hessian and backend.kernels and op.name in backend.kernels.OPS:
-            stated.append(backend.kernels.OPS[op.name].hessian_bound)
-        text = ", ".join(f"{ulp:g}" for ulp in stated)
-        if soft := bounds.get(f"{op.name}_soft"):
-            text += f" ({soft[1]:g} with soft targets)"
         hessian = f"`{op.hessian}`" if op.hessian else ""
-        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", hessian, text, dtypes])
+        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", hessian, bound(op), dtypes])
     heads = ["function", "formula", "gradient", "diagonal of the Hessian"]
     return table([*heads, "ULP: value, derivatives", "dtypes"], rows)
 

@@ -145,14 +145,14 @@ def compare(old: Record, new: Record, tolerance: float) -> tuple[list[str], bool
     lines = [f"setup differs: {what}" for what in sorted(differences(old, new))]
     mine = [name for name in new["results"] if is_ours(name)]
     both = [name for name in mine if name in old["results"]]
-    if not both:
-        raise ResultsError("the two records have no result in common")
     change = {name: slowdown(old["results"][name], new["results"][name]) for name in both}
     slower = {name: ratio for name, ratio in change.items() if ratio > 1 + tolerance}
     for name in sorted(slower, key=slower.__getitem__, reverse=True):
         before, after = old["results"][name]["copy"], new["results"][name]["copy"]
         lines.append(f"slower {slower[name]:.2f}x  {name}: {before:.3g} -> {after:.3g} copies")
     counts_before, counts = old.get("instructions", {}), new.get("instructions", {})
+    if not both and not counts_before.keys() & counts.keys():
+        raise ResultsError("the two records have no result in common")
     more = [
         f"more instructions {counts[name] / counts_before[name]:.3f}x  {name}: "
         f"{counts_before[name]:.4g} -> {counts[name]:.4g} an element"

@@ -3,7 +3,7 @@
 #define LG_TABLE_ONLY
 #include "ops.h"
 
-#define ROW(name, inputs, parameters, is_loss, loops, bound, derivative_bound, hessian_bound)                          \
+#define ROW(name, inputs, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)                \
     {#name, inputs, parameters, is_loss, bound, derivative_bound, hessian_bound},
 const lg_op lg_ops[] = {LG_OPS(ROW)};
 const int lg_op_count = (int)(sizeof lg_ops / sizeof *lg_ops);

@@ -772,46 +772,47 @@ OP(relative_entropy_q) {
 }
 #endif
 
-/* Loops: OWN ones for every direction (of a loss with weights and without), ANY that is for all, or BOTH, which a Hessian
- * without weights has OWN ones of, too. An op has a Hessian if its last bound is not 0.
- *  X(name, inputs, parameters, is a loss, loops, bound, derivative's bound, second derivative's bound) */
+/* An op may be so cheap that half types are converted in loops of their own, not before and after. Loops: OWN ones for
+ * every direction (of a loss with weights and without), ANY that is for all, or BOTH, which a Hessian without weights has
+ * OWN ones of, too. An op has a Hessian if its last bound is not 0.
+ *  X(name, inputs, parameters, is a loss, is cheap, loops, bound, derivative's bound, second derivative's bound) */
 #define LG_OPS(X)                                                                                                      \
-    X(sigmoid, 1, 0, 0, OWN, 1.0, 2.0, 0)                                                                              \
-    X(log_sigmoid, 1, 0, 0, OWN, 1.0, 2.0, 0)                                                                          \
-    X(softplus_one, 1, 0, 0, BOTH, 1.0, 2.0, 2.0)                                                                      \
-    X(softplus, 1, 1, 0, BOTH, 1.0, 2.0, 2.0)                                                                          \
-    X(silu, 1, 0, 0, OWN, 2.0, 2.0, 0)                                                                                 \
-    X(gelu, 1, 0, 0, OWN, 2.0, 2.0, 0)                                                                                 \
-    X(gelu_tanh, 1, 0, 0, OWN, 2.0, 2.0, 0)                                                                            \
-    X(tanh, 1, 0, 0, OWN, 1.0, 2.0, 0)                                                                                 \
-    X(mish, 1, 0, 0, OWN, 1.0, 2.0, 0)                                                                                 \
-    X(relu, 1, 0, 0, OWN, 1.0, 1.0, 0)                                                                                 \
-    X(leaky_relu, 1, 1, 0, OWN, 1.0, 1.0, 0)                                                                           \
-    X(prelu, 2, 0, 0, OWN, 1.0, 1.0, 0)                                                                                \
-    X(prelu_weight, 2, 0, 0, OWN, 1.0, 1.0, 0)                                                                         \
-    X(elu, 1, 1, 0, OWN, 1.0, 2.0, 0)                                                                                  \
-    X(selu, 1, 0, 0, OWN, 2.0, 2.0, 0)                                                                                 \
-    X(celu, 1, 1, 0, OWN, 1.0, 2.0, 0)                                                                                 \
-    X(hardsigmoid, 1, 0, 0, OWN, 2.0, 2.0, 0)                                                                          \
-    X(hardswish, 1, 0, 0, OWN, 2.0, 2.0, 0)                                                                            \
-    X(softsign, 1, 0, 0, OWN, 2.0, 2.0, 0)                                                                             \
-    X(binary_cross_entropy_with_logits, 3, 0, 1, BOTH, 2.0, 2.0, 2.0)                                                  \
-    X(binary_cross_entropy, 2, 2, 1, OWN, 2.0, 2.0, 0)                                                                 \
-    X(mse_loss, 2, 0, 1, BOTH, 1.0, 1.0, 1.0)                                                                          \
-    X(l1_loss, 2, 0, 1, ANY, 1.0, 1.0, 1.0)                                                                            \
-    X(pinball_loss, 2, 1, 1, ANY, 1.0, 1.0, 1.0)                                                                       \
-    X(huber_loss, 2, 1, 1, ANY, 1.0, 1.0, 1.0)                                                                         \
-    X(smooth_l1_loss, 2, 1, 1, ANY, 1.0, 1.0, 1.0)                                                                     \
-    X(poisson_nll_loss, 2, 0, 1, ANY, 1.0, 1.0, 1.0)                                                                   \
-    X(poisson_nll_loss_full, 2, 0, 1, ANY, 2.0, 1.0, 1.0)                                                              \
-    X(half_gamma_loss, 2, 0, 1, ANY, 2.0, 1.0, 1.0)                                                                    \
-    X(half_tweedie_loss, 2, 1, 1, ANY, 2.0, 2.0, 2.0)                                                                  \
-    X(sigmoid_focal_loss, 2, 3, 1, ANY, 2.0, 2.0, 2.0)                                                                 \
-    X(kl_div, 2, 0, 1, OWN, 2.0, 1.0, 0)                                                                               \
-    X(kl_div_log_target, 2, 0, 1, OWN, 2.0, 2.0, 0)                                                                    \
-    X(information_content, 1, 2, 0, OWN, 2.0, 2.0, 0)                                                                  \
-    X(entropy, 1, 2, 0, OWN, 2.0, 2.0, 0)                                                                              \
-    X(cross_entropy_of_distributions, 2, 2, 0, OWN, 2.0, 2.0, 0)                                                       \
-    X(cross_entropy_of_distributions_q, 2, 2, 0, OWN, 2.0, 2.0, 0)                                                     \
-    X(relative_entropy, 2, 2, 0, OWN, 2.0, 2.0, 0)                                                                     \
-    X(relative_entropy_q, 2, 2, 0, OWN, 2.0, 2.0, 0)
+    X(sigmoid, 1, 0, 0, 1, OWN, 1.0, 2.0, 0)                                                                           \
+    X(log_sigmoid, 1, 0, 0, 0, OWN, 1.0, 2.0, 0)                                                                       \
+    X(softplus_one, 1, 0, 0, 0, BOTH, 1.0, 2.0, 2.0)                                                                   \
+    X(softplus, 1, 1, 0, 0, BOTH, 1.0, 2.0, 2.0)                                                                       \
+    X(silu, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                              \
+    X(gelu, 1, 0, 0, 0, OWN, 2.0, 2.0, 0)                                                                              \
+    X(gelu_tanh, 1, 0, 0, 0, OWN, 2.0, 2.0, 0)                                                                         \
+    X(tanh, 1, 0, 0, 1, OWN, 1.0, 2.0, 0)                                                                              \
+    X(mish, 1, 0, 0, 0, OWN, 1.0, 2.0, 0)                                                                              \
+    X(relu, 1, 0, 0, 1, OWN, 1.0, 1.0, 0)                                                                              \
+    X(leaky_relu, 1, 1, 0, 1, OWN, 1.0, 1.0, 0)                                                                        \
+    X(prelu, 2, 0, 0, 1, OWN, 1.0, 1.0, 0)                                                                             \
+    X(prelu_weight, 2, 0, 0, 0, OWN, 1.0, 1.0, 0)                                                                      \
+    X(elu, 1, 1, 0, 1, OWN, 1.0, 2.0, 0)                                                                               \
+    X(selu, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                              \
+    X(celu, 1, 1, 0, 1, OWN, 1.0, 2.0, 0)                                                                              \
+    X(hardsigmoid, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                       \
+    X(hardswish, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                         \
+    X(softsign, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                          \
+    X(binary_cross_entropy_with_logits, 3, 0, 1, 0, BOTH, 2.0, 2.0, 2.0)                                               \
+    X(binary_cross_entropy, 2, 2, 1, 0, OWN, 2.0, 2.0, 0)                                                              \
+    X(mse_loss, 2, 0, 1, 1, BOTH, 1.0, 1.0, 1.0)                                                                       \
+    X(l1_loss, 2, 0, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                         \
+    X(pinball_loss, 2, 1, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                    \
+    X(huber_loss, 2, 1, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                      \
+    X(smooth_l1_loss, 2, 1, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                  \
+    X(poisson_nll_loss, 2, 0, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                \
+    X(poisson_nll_loss_full, 2, 0, 1, 0, ANY, 2.0, 1.0, 1.0)                                                           \
+    X(half_gamma_loss, 2, 0, 1, 0, ANY, 2.0, 1.0, 1.0)                                                                 \
+    X(half_tweedie_loss, 2, 1, 1, 0, ANY, 2.0, 2.0, 2.0)                                                               \
+    X(sigmoid_focal_loss, 2, 3, 1, 0, ANY, 2.0, 2.0, 2.0)                                                              \
+    X(kl_div, 2, 0, 1, 1, OWN, 2.0, 1.0, 0)                                                                            \
+    X(kl_div_log_target, 2, 0, 1, 0, OWN, 2.0, 2.0, 0)                                                                 \
+    X(information_content, 1, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                               \
+    X(entropy, 1, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                                           \
+    X(cross_entropy_of_distributions, 2, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                    \
+    X(cross_entropy_of_distributions_q, 2, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                  \
+    X(relative_entropy, 2, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                                  \
+    X(relative_entropy_q, 2, 2, 0, 0, OWN, 2.0, 2.0, 0)

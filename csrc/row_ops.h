@@ -18,9 +18,9 @@
     X(LG_CROSS_ENTROPY, .terms = 1, .always = 1, .finish = finish_mixture)                                             \
     X(LG_FOCAL, OF_A_LABEL, .bend = LG_NAME(focal))                                                                    \
     X(LG_POLY, OF_A_LABEL, .bend = LG_NAME(poly))                                                                      \
-    X(LG_NLL_LOSS, 0)               /* nll.h */                                                                        \
-    X(LG_STATISTICS, .labelled = 1) /* statistics.h */                                                                 \
-    X(LG_PAIRS, .terms = 1)         /* pairs.h */
+    X(LG_NLL_LOSS, 0)                 /* nll.h */                                                                      \
+    X(LG_STATISTICS, .labelled = 1)   /* statistics.h */                                                               \
+    X(LG_PAIRS, .terms = 1, .any = 1) /* pairs.h */
 
 /*  X(name, pass forward, pass backward, bound, derivative's bound, that of the Hessian's diagonal, 0 if there is none): ULP
  *  of a row's result and of each entry, where two terms cancel (p - t, g - p sum g, p (g - sum p g), a log-sum-exp near 0)

@@ -17,6 +17,17 @@ LEVELS = kernels.available_levels() if kernels else []
 FUSED_LEVELS = [level for level in LEVELS if level not in ("portable", "sse2")]
 VECTOR_LEVELS = [level for level in LEVELS if not level.startswith("portable")]
 
+# What is run on every wheel, on machines of every kind: `pytest -m quick`, two minutes.
+QUICK = ("config", "contract", "digests", "errors", "evaluation", "semantics", "state")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        chosen = item.path.stem.removeprefix("test_") in QUICK
+        if chosen and not item.get_closest_marker("exhaustive"):
+            item.add_marker("quick")
+
 
 def _use(name):
     if name == "reference":

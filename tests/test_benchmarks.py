@@ -163,6 +163,15 @@ def test_more_instructions_are_a_regression(tmp_path, capsys):
     assert command.main(["compare", new, old]) == 0
 
 
+def test_counts_alone_are_compared(tmp_path, monkeypatch):
+    """As a change is judged: nothing is timed, and the files are new."""
+    for name, count in (("old", 10.0), ("new", 10.5)):
+        monkeypatch.setattr(instructions, "count", lambda count=count: {A: count})
+        assert command.main(["instructions", "-o", str(tmp_path / name)]) == 0
+    assert command.main(["compare", str(tmp_path / "old"), str(tmp_path / "old")]) == 0
+    assert command.main(["compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 1
+
+
 def test_other_versions_are_named_and_do_not_mix():
     old = {"setup": {"numpy": "2.3"}, "results": {A: FAST}}
     new = {"setup": {"numpy": "2.4"}, "results": {A: FAST}}

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -405,7 +406,9 @@ def test_version_and_info(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
     assert caught.value.code == 0
-    assert capsys.readouterr().out == f"lossgrad {lossgrad.__version__}\n"
+    said = capsys.readouterr().out
+    assert said.startswith(f"lossgrad {lossgrad.__version__} (")
+    assert said.endswith(f", NumPy {np.__version__}, Python {platform.python_version()})\n")
     assert cli.main(["info"]) == 0
     assert capsys.readouterr().out.strip()
 

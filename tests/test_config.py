@@ -1,6 +1,7 @@
 """How a backend and a level are chosen, and that calls from many threads agree."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -51,12 +52,16 @@ def test_the_fastest_level_is_the_default():
         config = shown(run(**settings))
         assert config["lossgrad"] == lossgrad.__version__
         assert config["numpy"] == np.__version__
-        assert config["python"] == ".".join(map(str, sys.version_info[:3]))
+        version = ".".join(map(str, sys.version_info[:3]))
+        assert config["python"].startswith(f"{version} ({sys.implementation.name}")
+        assert config["platform"] == platform.platform()
         assert config["backend"] == "c"
         assert config["level"] == LEVELS[-1]
         assert config["available"] == ", ".join(LEVELS)
         assert config["compiled"] == ", ".join(kernels.compiled_levels())
-        assert int(config["threads"]) >= 1
+        assert int(config["threads"].split()[0]) >= 1
+        said = config.get("settings", "").split()
+        assert {f"{name}={value}" for name, value in settings.items()} <= {*said}
 
 
 def last_line(done):

@@ -3,9 +3,9 @@
 The files that it and CONTRIBUTING.md name are there.
 """
 
-import doctest
 import re
 
+import pages
 import pytest
 
 from benchmarks import __main__ as benchmarks
@@ -16,12 +16,7 @@ ROOT, TEXT = readme.README.parent, readme.README.read_text()
 
 
 def test_examples_run():
-    snippets = re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S)
-    assert len(snippets) >= 3
-    test = doctest.DocTestParser().get_doctest("\n".join(snippets), {}, "README.md", None, 0)
-    said = []
-    failed = doctest.DocTestRunner(verbose=False).run(test, out=said.append).failed
-    assert not failed, "".join(said)
+    pages.are_true(pages.examples(TEXT), "README.md", least=15)
 
 
 @pytest.mark.parametrize("name", ["headline", "peers", "functions", "accuracy"])

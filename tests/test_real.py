@@ -1,53 +1,22 @@
 """Real predictions from raw data to the report: languages of translated texts, and tumours."""
 
-import gettext
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lossgrad import cli
 
-ROWS = 40  # texts of a language
-
-
-def catalogue(path):
-    """The translations in a compiled catalogue."""
-    with path.open("rb") as file:
-        found = gettext.GNUTranslations(file)._catalog
-    texts = (text for key, text in found.items() if isinstance(key, str) and key)
-    return [text for text in texts if len(text) >= 30 and "%" not in text]
-
-
-def rounded(weights):
-    """To 8 bits for each class, as models are quantised."""
-    wide = weights.astype(np.float32)
-    least, scale = wide.min(axis=0), np.ptp(wide, axis=0) / 255
-    return (least + np.rint((wide - least) / scale) * scale).astype(weights.dtype)
-
 
 @pytest.fixture(scope="module")
 def languages(tmp_path_factory):
     """(directory, labels): one shard for each of Django's languages, of two models."""
-    identifiers = pytest.importorskip("py3langid.langid")
-    django = pytest.importorskip("django")
-    model, coarse = (
-        identifiers.LanguageIdentifier.from_model_file(identifiers.MODEL_FILE) for _ in range(2)
-    )
-    coarse.nb_ptc = rounded(coarse.nb_ptc)
-    labels = sorted(model.labels)
+    for module in ("py3langid", "django"):
+        pytest.importorskip(module)
+    from examples.languages import write
+
     directory = tmp_path_factory.mktemp("languages")
-    locales = Path(django.__file__).parent / "conf" / "locale"
-    for path in sorted(locales.glob("*/LC_MESSAGES/django.mo")):
-        language = path.parts[-3].partition("_")[0]
-        texts = catalogue(path)[:ROWS]
-        if language in labels and texts:
-            for name, of in (("logits", model), ("coarse", coarse)):
-                scores = [[score for _, score in sorted(of.rank(text))] for text in texts]
-                np.save(directory / f"{path.parts[-3]}.{name}.npy", np.array(scores, np.float32))
-            label = np.full(len(texts), labels.index(language))
-            np.save(directory / f"{path.parts[-3]}.labels.npy", label)
+    labels = write(directory)
     (directory / "names").write_text("\n".join(labels))
     return directory, labels
 

@@ -7,7 +7,7 @@ reference, which has the same functions.
 from pathlib import Path
 
 # Before all that needs it: its warning names who imports this package.
-from ._core import backend as _backend
+from ._core import backend as _backend  # noqa: F401
 
 # isort: split
 from . import (
@@ -21,6 +21,7 @@ from . import (
     row_losses,
     softmax_family,
 )
+from ._core import config as _config
 from ._functions import *  # noqa: F403
 from ._kernels.threads import get_num_threads, set_num_threads
 from .evaluation import (
@@ -36,7 +37,6 @@ from .evaluation import (
 from .evaluation.comparison.compare import compare
 from .evaluation.evaluate import evaluate
 from .evaluation.passes.conformal import conformal_sets, conformal_threshold
-from .evaluation.passes.exact import exact_ranking
 from .evaluation.passes.ood import out_of_distribution
 from .evaluation.passes.temperature import fit_temperature
 from .linear import *  # noqa: F403
@@ -57,7 +57,6 @@ __all__ = [
     "conformal_sets",
     "conformal_threshold",
     "evaluate",
-    "exact_ranking",
     "fit_temperature",
     "get_include",
     "get_num_threads",
@@ -96,7 +95,7 @@ def get_include() -> str:
 
 
 def show_config() -> None:
-    """Print versions, backend, instruction-set level and threads.
+    """Print versions, machine, backend, instruction-set level, threads: what a bug report needs.
 
     Examples
     --------
@@ -104,22 +103,5 @@ def show_config() -> None:
     >>> lossgrad.show_config()  # doctest: +ELLIPSIS
     lossgrad  ...
     """
-    import platform
-
-    import numpy
-
-    lines = [
-        ("lossgrad", __version__),
-        ("numpy", numpy.__version__),
-        ("python", platform.python_version()),
-        ("backend", _backend.name),
-    ]
-    if _backend.kernels:
-        lines += [
-            ("level", _backend.kernels.level()),
-            ("available", ", ".join(_backend.kernels.available_levels())),
-            ("compiled", ", ".join(_backend.kernels.compiled_levels())),
-        ]
-    lines.append(("threads", str(get_num_threads() if _backend.kernels else 1)))
-    for key, value in lines:
-        print(f"{key:9s} {value}")
+    for name, value in _config.configuration(__version__).items():
+        print(f"{name:9s} {value}")

@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 from ._core.directions import SUFFIXES
 
+__all__ = ["COMMON", "DOMAINS", "KINDS", "OPS", "Kind", "Op"]
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 Kind = Literal[

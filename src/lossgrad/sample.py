@@ -19,6 +19,8 @@ import lossgrad  # names are looked up at call time, as in evaluation.py
 from lossgrad.evaluation.problems import FileError
 from lossgrad.evaluation.save import read_whole, reason, write_whole
 
+__all__ = ["Sample", "digits", "load_digits", "save"]
+
 TRAINING_ROWS = 1200
 
 Vector = NDArray[np.float64]

@@ -13,9 +13,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 import lossgrad
-from lossgrad.cli import calibrate, compare, conformal, evaluate, merge, ood
+from lossgrad._core.config import in_use
+from lossgrad.cli import calibrate, compare, completion, conformal, evaluate, merge, ood
 from lossgrad.evaluation.problems import FileError, InputError, InputWarning, visible
+
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,10 +51,13 @@ def _warnings_in_lines() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", InputWarning)
         show = warnings.showwarning
+        said = set()  # what is read several times is warned of once
 
         def line(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, InputWarning):
-                print(f"lossgrad: warning: {visible(str(message))}", file=sys.stderr)
+                if str(message) not in said:
+                    print(f"lossgrad: warning: {visible(str(message))}", file=sys.stderr)
+                said.add(str(message))
             else:
                 show(message, category, *where, **more)
 
@@ -79,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="lossgrad",
         description="Losses of saved logits, computed fast and exactly.",
     )
-    parser.add_argument("--version", action="version", version=f"lossgrad {lossgrad.__version__}")
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     evaluate.add_to(commands)
     compare.add_to(commands)
@@ -95,4 +103,10 @@ def _parser() -> argparse.ArgumentParser:
         lossgrad.show_config()
 
     info.set_defaults(run=run)
+    completion.add_to(commands, parser)
     return parser
+
+
+def _version() -> str:
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"lossgrad {lossgrad.__version__} ({in_use()}, NumPy {np.__version__}, Python {python})"

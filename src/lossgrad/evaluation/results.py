@@ -75,7 +75,7 @@ class Result:
         (p - target)**2.
     ece, mce : float
         Expected and maximum calibration error: the mean, weighted by the bins' rows, and the
-        largest of |confidence - accuracy| over the reliability bins.
+        largest of ``|confidence - accuracy|`` over the reliability bins.
     bin_edges, bin_weight, bin_confidence, bin_accuracy : ndarray
         The reliability bins (edges[k], edges[k+1]]: rows, mean confidence, and the part that was
         right (binary task: mean probability of a positive, and mean target).
