@@ -125,8 +125,8 @@ def bound(op: Op) -> str:
     bounds = kernels.bounds() if kernels else {}
     name = "prelu" if op.name == "rrelu" else op.name  # it is that, with the slopes that it drew
     stated = [*bounds.get(name, ())[: 2 if op.gradient else 1]]
-    if op.hessian and kernels and name in kernels.OPS:
-        stated.append(kernels.OPS[name].hessian_bound)
+    if op.hessian and kernels:
+        stated.append((kernels.OPS | kernels.ROW_OPS)[name].hessian_bound)
     text = ", ".join(f"{ulp:g}" for ulp in stated)
     soft = bounds.get(f"{name}_soft")
     return f"{text} ({soft[1]:g} with soft targets)" if soft else text
@@ -138,7 +138,9 @@ def functions() -> str:
     rows = []
     for op in OPS:
         hessian = f"`{op.hessian}`" if op.hessian else ""
-        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", hessian, bound(op), dtypes])
+        rows.append(
+            [f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", hessian, bound(op), dtypes]
+        )
     heads = ["function", "formula", "gradient", "diagonal of the Hessian"]
     return table([*heads, "ULP: value, derivatives", "dtypes"], rows)
 
