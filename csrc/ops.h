@@ -525,7 +525,7 @@ INLINE power power_(pair x) {
 /* 0 where t is: of its logarithm alone something would be left, for an infinity to multiply */
 INLINE power unless_none(power a, V t) {
     const M none = eq_(t, ZERO);
-    return (power){{drop_(none, a.of.h), drop_(none, a.of.l)}, a.n};
+    return (power){{without_(none, a.of.h), without_(none, a.of.l)}, a.n};
 }
 INLINE power ratio_of(V a) {
     V n, m = mantissa_(a, &n);
@@ -646,7 +646,7 @@ INLINE slope bend_(power w, power z, pair c, pair v, pair least, M linear) {
  * a m^a - b t m^b. */
 OP(half_tweedie_loss) {
     const pair a = sum_(set1(2), set1(-p[0])), b = sum_(ONE, set1(-p[0])), l = log_pair(in[1]);
-    const V far = set1(C_(0x1p100f, 0x1p1000)), x = clamp_(in[0], -far, far); /* 0 x is 0 */
+    const V far = HUGE_, x = clamp_(in[0], -far, far); /* 0 x is 0 */
     const pair v = log_over(in[1], in[0]), least = {clamp_(v.h, -far, far), v.l};
     pair shift = times_(b, x), both = sum_(shift.h, l.h);
     both.l = both.l + (shift.l + l.l);
