@@ -18,7 +18,7 @@ typedef struct {
     int direction;
 } operands;
 typedef void careful_fn(const operands *w, ptrdiff_t i, ptrdiff_t k);
-typedef ptrdiff_t run_fn(const operands *w, ptrdiff_t i, ptrdiff_t n);
+typedef ptrdiff_t run_fn(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream);
 
 /* (g w) d, and the bits that tell whether a product on the way is far from 1. */
 INLINE V usual_product(V g, V weight, slope d, int weighted, I *far) {
@@ -132,14 +132,17 @@ INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, slope d[][LG_MAX_
 INLINE void get_many(V v[][LG_MAX_INPUTS + 1], int j, const void *at, ptrdiff_t i, int many, ptrdiff_t k, int storage) {
     for (int g = 0; g < many; g++) v[g][j] = get(at, i + g * VL, k, storage);
 }
-INLINE void put_many(void *at, ptrdiff_t i, const V *result, int many, ptrdiff_t k, int storage) {
-    for (int g = 0; g < many; g++) put(at, i + g * VL, result[g], k, storage);
+INLINE void put_many(void *at, ptrdiff_t i, const V *result, int many, ptrdiff_t k, int stream, int storage) {
+    if (stream)
+        for (int g = 0; g < many; g++) put_past(at, i + g * VL, result[g], storage);
+    else
+        for (int g = 0; g < many; g++) put(at, i + g * VL, result[g], k, storage);
 }
 
 /* `many` vectors side by side, so that their chains overlap; all are read before any is written. Nothing is, and the
  * answer is 0, if any element may be lost. */
 INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, int plain, const operands *w, ptrdiff_t i,
-                    int many, ptrdiff_t k) {
+                    int many, ptrdiff_t k, int stream) {
     const int first = direction != LG_FORWARD, slopes = lg_slopes(direction);
     V v[ABREAST][LG_MAX_INPUTS + 1], result[1 + LG_MAX_SLOPES][ABREAST], weight[ABREAST];
     slope d[ABREAST][LG_MAX_SLOPES];
@@ -157,7 +160,8 @@ INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, int plai
     if (multiply(v, weight, d, inside, result, direction, weighted, many)) return 0;
     for (int j = 0; j < 1 + LG_MAX_SLOPES; j++)
         if (j ? j <= slopes : lg_gives_value(direction))
-            BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result[j], many, k);
+            BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result[j], many, k,
+                       stream && j == slopes);
     return 1;
 }
 
@@ -166,28 +170,33 @@ INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, int plai
 enum { USUAL, WEIGHTED, CONVERTED, WAYS };
 
 /* Elements from the i-th on; up to which they are done, which is n if none may be lost. */
-INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int way, const operands *given, ptrdiff_t i,
-                         ptrdiff_t n) {
+INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int way, const operands *given, ptrdiff_t i, ptrdiff_t n,
+                         int stream) {
     const operands w = *given; /* which no store can change */
     const int weighted = way == WEIGHTED, plain = way != CONVERTED;
+    if (way == USUAL && stream) /* a loop of its own: asked inside, the results would wait in memory */
+        for (; i + ABREAST * VL <= n; i += ABREAST * VL)
+            if (!map_step(op, inputs, direction, 0, 1, &w, i, ABREAST, VL, 1)) return i;
     for (; i + ABREAST * VL <= n; i += ABREAST * VL)
-        if (!map_step(op, inputs, direction, weighted, plain, &w, i, ABREAST, VL)) return i;
+        if (!map_step(op, inputs, direction, weighted, plain, &w, i, ABREAST, VL, !plain && stream)) return i;
     for (; i < n; i += VL)
-        if (!map_step(op, inputs, direction, weighted, plain, &w, i, 1, n - i < VL ? n - i : VL)) return i;
+        if (!map_step(op, inputs, direction, weighted, plain, &w, i, 1, n - i < VL ? n - i : VL, 0)) return i;
     return n;
 }
 /* The same of one vector at a time, for all directions, with weights and without, asked for at every step: a copy of an
  * op is much to compile, and what is seldom asked for, or costs little beside its memory, has this one alone. */
-INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t i, ptrdiff_t n) {
+INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t i, ptrdiff_t n, int stream) {
     const operands w = *given;
-    for (; i < n; i += VL)
-        if (!map_step(op, inputs, w.direction, w.weight != NULL, 1, &w, i, 1, n - i < VL ? n - i : VL)) return i;
+    for (; i < n; i += VL) {
+        const ptrdiff_t k = n - i < VL ? n - i : VL;
+        if (!map_step(op, inputs, w.direction, w.weight != NULL, 1, &w, i, 1, k, stream && k == VL)) return i;
+    }
     return n;
 }
 
 #define DEFINE_RUN(name, inputs, direction, way)                                                                       \
-    static ptrdiff_t name##_##way##_##direction(const operands *w, ptrdiff_t i, ptrdiff_t n) {                         \
-        return map_run(op_##name, inputs, direction, way, w, i, n);                                                    \
+    static ptrdiff_t name##_##way##_##direction(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {             \
+        return map_run(op_##name, inputs, direction, way, w, i, n, stream);                                            \
     }
 #define DEFINE_RUNS_0(name, inputs, way)                                                                               \
     DEFINE_RUN(name, inputs, LG_FORWARD, way)                                                                          \
@@ -198,8 +207,8 @@ INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t
 #define WHEN_0(...)
 #define WHEN_1(...) __VA_ARGS__
 #define DEFINE_ANY(name, inputs, is_loss)                                                                              \
-    static ptrdiff_t name##_any(const operands *w, ptrdiff_t i, ptrdiff_t n) {                                         \
-        return map_any(op_##name, inputs, w, i, n);                                                                    \
+    static ptrdiff_t name##_any(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                             \
+        return map_any(op_##name, inputs, w, i, n, stream);                                                            \
     }
 #define DEFINE_OWN(name, inputs, is_loss)                                                                              \
     DEFINE_RUNS_##is_loss(name, inputs, USUAL) WHEN_##is_loss(DEFINE_RUNS_1(name, inputs, WEIGHTED))
@@ -244,51 +253,45 @@ static const struct {
 enum { LG_OPS(OP_INDEX) };
 
 /* Where all are stored as S, or half types are for the op's own loop. */
-static void map_operands(int op, const operands *w, ptrdiff_t n, int way) {
+static void map_operands(int op, const operands *w, ptrdiff_t n, int way, int stream) {
     const int all = w->shift || w->up != 0; /* are done with care */
     run_fn *own = maps[op].run[way][w->direction], *run = own ? own : maps[op].any;
-    for (ptrdiff_t i = 0; i < n;) {
-        if (!all) i = run(w, i, n);
+    /* A part may end with fewer elements than come before the first that can be written past the cache. */
+    const int ahead = stream && n >= 2 * VL;
+    const ptrdiff_t lead = ahead ? elements_before(w->out[lg_slopes(w->direction)]) : -1;
+    if (lead > 0) maps[op].again(w, 0, lead);
+    for (ptrdiff_t i = lead > 0 ? lead : 0; i < n;) {
+        if (!all) i = run(w, i, n, lead >= 0);
         for (const ptrdiff_t end = i + ABREAST * VL; i < n && i < end; i += VL)
             maps[op].again(w, i, n - i < VL ? n - i : VL);
     }
+    if (lead >= 0) fence_();
 }
 
-INLINE void store_past(void *at, ptrdiff_t n, const S *from, int storage) {
-    ptrdiff_t i = 0;
-    for (; i + VL <= n; i += VL) put_past(at, i, ld(from + i), storage);
-    if (i < n) put(at, i, ld_n(from + i, n - i, 0), n - i, storage);
-}
-/* By way of tiles that stay in L1: half types are converted, and the last output goes past the cache if it streams. */
-static void map_tiles(int op, const operands *w, ptrdiff_t n, int stream) {
+/* Half types converted before and after, by tiles that stay in L1. */
+static void map_tiles(int op, const operands *w, ptrdiff_t n) {
     enum { TILE = 512 };
     _Alignas(64) S in[LG_MAX_INPUTS + 1][TILE], out[1 + LG_MAX_SLOPES][TILE];
     const int inputs = maps[op].inputs + (w->direction != LG_FORWARD), last = lg_slopes(w->direction);
-    const int first = !lg_gives_value(w->direction);
-    const ptrdiff_t lead = stream ? elements_before(w->out[last]) : -1;
-    for (ptrdiff_t i = 0, k; i < n; i += k) {
-        k = i || lead <= 0 ? TILE : lead;
-        k = n - i < k ? n - i : k;
+    for (ptrdiff_t i = 0; i < n; i += TILE) {
+        const ptrdiff_t k = n - i < TILE ? n - i : TILE;
         operands tile = *w;
         if (w->weight) tile.weight += i;
         if (w->shift) tile.shift += i;
         for (int j = 0; j < inputs; j++) {
-            const lg_run x = from(w->in[j], i);
-            tile.in[j] = x.storage == COMPUTED ? x : run_of(in[j]);
-            if (x.storage != COMPUTED) load_run(x.at, lg_size(x.storage), k, x.storage, in[j]);
+            tile.in[j] = from(w->in[j], i);
+            if (tile.in[j].storage == COMPUTED) continue;
+            load_run(tile.in[j].at, lg_size(tile.in[j].storage), k, tile.in[j].storage, in[j]);
+            tile.in[j] = run_of(in[j]);
         }
-        for (int j = first; j <= last; j++) {
-            tile.out[j] = from(w->out[j], i);
-            if (tile.out[j].storage != COMPUTED || (lead >= 0 && j == last)) tile.out[j] = run_of(out[j]);
-        }
-        map_operands(op, &tile, k, w->weight ? WEIGHTED : USUAL);
-        for (int j = first; j <= last; j++) {
+        for (int j = !lg_gives_value(w->direction); j <= last; j++)
+            tile.out[j] = w->out[j].storage == COMPUTED ? from(w->out[j], i) : run_of(out[j]);
+        map_operands(op, &tile, k, w->weight ? WEIGHTED : USUAL, 0);
+        for (int j = !lg_gives_value(w->direction); j <= last; j++) {
             const lg_run y = from(w->out[j], i);
-            if (lead >= 0 && j == last && (i || lead == 0)) BY_STORAGE(y.storage, store_past, y.at, k, out[j]);
-            else if (tile.out[j].at != y.at) store_run(y.at, lg_size(y.storage), k, y.storage, out[j]);
+            if (y.storage != COMPUTED) store_run(y.at, lg_size(y.storage), k, y.storage, out[j]);
         }
     }
-    if (lead >= 0) fence_();
 }
 
 static void map(int op, int direction, const lg_run *in, const lg_run *out, ptrdiff_t n, const double *param,
@@ -309,9 +312,9 @@ static void map(int op, int direction, const lg_run *in, const lg_run *out, ptrd
         w.shift = weights->shift;
         w.up = (S)weights->up;
     }
-    if (plain && !stream) map_operands(op, &w, n, weights ? WEIGHTED : USUAL);
-    else if (!stream && maps[op].run[CONVERTED][direction] && !weights) map_operands(op, &w, n, CONVERTED);
-    else map_tiles(op, &w, n, stream);
+    if (plain) map_operands(op, &w, n, weights ? WEIGHTED : USUAL, stream);
+    else if (!weights && maps[op].run[CONVERTED][direction]) map_operands(op, &w, n, CONVERTED, stream);
+    else map_tiles(op, &w, n);
 }
 
 /* Sums of a block in W are exact while its magnitudes lie within a factor of each other that lets
