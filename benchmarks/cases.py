@@ -37,8 +37,11 @@ DATA: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = 
     "log-probabilities": lambda rng, shape: -abs(rng.normal(scale=2, size=shape)),
     "probabilities": lambda rng, shape: rng.random(shape),
     "distribution": lambda rng, shape: rng.dirichlet(np.ones(shape[-1]), shape[:-1]),
+    "log-means": lambda rng, shape: rng.normal(size=shape),
+    "amounts": lambda rng, shape: rng.gamma(2, size=shape) + 0.01,
     "slopes": lambda rng, shape: rng.random(shape[-1]),
     "binary targets": lambda rng, shape: rng.integers(0, 2, shape).astype(float),
+    "binary labels": lambda rng, shape: rng.integers(0, 2, shape).astype(float),
 }
 
 
@@ -95,6 +98,10 @@ class Case:
     @property
     def is_fused(self) -> bool:
         return self.function.endswith("_value_and_grad")
+
+    @property
+    def gives_hessian(self) -> bool:
+        return self.function.endswith("_and_hess")
 
     def call(self) -> tuple[Callable[..., Any], list[Any]]:
         """The function of lossgrad and its arguments."""

@@ -51,9 +51,13 @@ def cases() -> Iterator[Case]:
 
 def provides(case: Case) -> bool:
     """SciPy and NumPy have no gradients; those of scikit-learn and of the textbook come with the
-    value. Jacobians of a batch are a composition that every user writes otherwise."""
+    value. Jacobians of a batch are a composition that every user writes otherwise. Only
+    scikit-learn has Hessians, without the value, and takes those that are 0 to be 1."""
     if "jacobian" in case.op.name:
         return False
+    if case.gives_hessian:
+        without = case.function == f"{case.op.name}_grad_and_hess"
+        return case.library == "sklearn" and without and case.op.hessian != "0"
     if case.library == "sklearn" or (case.library == "numpy" and case.op.name in TEXTBOOK):
         return not case.is_backward
     if case.library in ("scipy", "numpy"):
@@ -184,6 +188,8 @@ def sklearn_step(case: Case, path: str) -> Step:
     given = {"y_true": targets.astype(x.dtype), "raw_prediction": x}
     if case.function == case.op.name:
         return lambda: loss.loss(**given).mean()
+    if case.gives_hessian:
+        return lambda: loss.gradient_hessian(**given)
 
     def value_and_grad() -> tuple[Any, Any]:
         values, gradient = loss.loss_gradient(**given)
@@ -247,7 +253,7 @@ def agree(case: Case, results: Any) -> None:
     pairs = zip(results, expected, strict=True) if several else [(results, expected)]
     for k, (got, want) in enumerate(pairs):
         got = np.asarray(got.detach() if hasattr(got, "detach") else got)
-        if k == 1 and case.library == "sklearn":
+        if case.library == "sklearn" and (k == 1 or case.gives_hessian):
             got = got / case.inputs[1].size
         scale = np.abs(want).max() or 1.0
         np.testing.assert_allclose(got / scale, want / scale, rtol=1e-4, atol=1e-5)

@@ -120,10 +120,14 @@ def peers(record: Record) -> str:
 
 
 def bound(op: Op) -> str:
-    """What C states of its largest error, in ULP: of the value, and of the derivative."""
-    bounds = backend.kernels.bounds() if backend.kernels else {}
+    """What C states of its largest error, in ULP: of the value, and of the derivatives."""
+    kernels = backend.kernels
+    bounds = kernels.bounds() if kernels else {}
     name = "prelu" if op.name == "rrelu" else op.name  # it is that, with the slopes that it drew
-    text = ", ".join(f"{ulp:g}" for ulp in bounds.get(name, ())[: 2 if op.gradient else 1])
+    stated = [*bounds.get(name, ())[: 2 if op.gradient else 1]]
+    if op.hessian and kernels and name in kernels.OPS:
+        stated.append(kernels.OPS[name].hessian_bound)
+    text = ", ".join(f"{ulp:g}" for ulp in stated)
     soft = bounds.get(f"{name}_soft")
     return f"{text} ({soft[1]:g} with soft targets)" if soft else text
 
@@ -131,10 +135,12 @@ def bound(op: Op) -> str:
 def functions() -> str:
     """The registry, with the bounds that C states."""
     dtypes = ", ".join(arguments.SUPPORTED)
-    rows = [
-        [f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", bound(op), dtypes] for op in OPS
-    ]
-    return table(["function", "formula", "gradient", "ULP: value, derivative", "dtypes"], rows)
+    rows = []
+    for op in OPS:
+        hessian = f"`{op.hessian}`" if op.hessian else ""
+        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", hessian, bound(op), dtypes])
+    heads = ["function", "formula", "gradient", "diagonal of the Hessian"]
+    return table([*heads, "ULP: value, derivatives", "dtypes"], rows)
 
 
 def answers(record: Record) -> str:

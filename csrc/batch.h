@@ -9,6 +9,7 @@ typedef struct {
     lg_run x[LG_ROWS], g[LG_ROWS]; /* logits, and incoming gradient if there is one */
     S *term[LG_ROWS];
     lg_run to[LG_ROWS];    /* where the results go: the output, or the terms' place */
+    lg_run hess[LG_ROWS];  /* and Hessians */
     factor scale[LG_ROWS]; /* of the terms */
     double value[LG_ROWS];
     S rounded[LG_ROWS]; /* the values, weighted */
@@ -20,6 +21,7 @@ typedef struct {
 
 typedef struct plan plan;
 typedef void step(const plan *p, rows_batch *t);
+typedef void bender(lg_batch *b, ptrdiff_t n, double param);
 
 enum { BY_ITSELF, VALUES, SHARES, LABEL_SHARES, LOGARITHMS, SOFTMAX_GRADIENTS, LOG_SOFTMAX_GRADIENTS };
 /* What a pass makes of a row (row_ops.h). */
@@ -32,16 +34,34 @@ typedef struct {
     int always;   /* also its value needs the last step, which is else for outputs */
     int writes;   /* that step writes the output as well */
     int abreast;  /* what rows of few classes are made into by few.h, or 0 */
+    bender *bend; /* of a labelled one: its loss as another function of the label's, or NULL */
     step *finish; /* from sums and factors to values and results */
 } result;
+
+/* What those losses are, with the weights of their classes, and what their gradients have more. */
+INLINE const double *bend_losses(const lg_rows_job *j, const result *r, lg_batch *b, ptrdiff_t many,
+                                 const int64_t *label, const int *skip) {
+    if (!r->bend) return NULL;
+    const S *weight = j->weight;
+    r->bend(b, many, j->param);
+    for (ptrdiff_t k = 0; k < many; k++) {
+        const double w = weight && !skip[k] ? (double)weight[label[k]] : 1;
+        if (weight) b->loss[k] = w == 0 ? 0 * b->rest[k] : w * b->loss[k];
+        b->more[k] = w * b->bend[k];
+    }
+    return b->more;
+}
+INLINE besides besides_of(const result *r, const lg_batch *b, ptrdiff_t k) {
+    return (besides){.bend = r->bend ? b->bend[k] : 1};
+}
 
 struct plan {
     const lg_rows_job *job;
     const result *result;
     ptrdiff_t n, pitch, batch;
-    S *terms, *x_tile, *g_tile;
-    int x_runs, g_runs, out_runs; /* rows that are read, or written, where they are */
-    int has_out, keeps, whole;    /* whole: rows are copied before they are summed, if they are no runs */
-    int by_class, stream, scales; /* scales: terms get their factors on their way out */
+    S *terms, *x_tile, *g_tile, *h_tile;
+    int x_runs, g_runs, out_runs, hess_runs; /* rows that are read, or written, where they are */
+    int has_out, keeps, whole;               /* whole: rows are copied before they are summed, if they are no runs */
+    int by_class, stream, scales;            /* scales: terms get their factors on their way out */
     step *sum;
 };

@@ -19,6 +19,7 @@ INLINE int lies_beside(const lg_view *view, const lg_rows_job *j) {
 INLINE int rows_beside(const lg_rows_job *j, const result *r) {
     const int reads = lies_beside(&j->x, j) && (!j->grad.at || lies_beside(&j->grad, j));
     if (!r->abreast || !reads || j->lse_given || (j->out.at && !lies_beside(&j->out, j))) return 0;
+    if (j->hess.at && !lies_beside(&j->hess, j)) return 0;
     return (j->inner == 1 ? j->outer : j->inner) >= VL;
 }
 
@@ -90,7 +91,8 @@ typedef struct {
     ptrdiff_t many, pitch;
     V *column, *grad;
     S *row;
-    int keeps, terms, stream; /* terms: they are what is kept */
+    int keeps, terms, stream,
+        hess; /* terms: they are what is kept; hess: Hessians take the place of incoming gradients */
     columns_sum sum[LG_ROWS / VL];
     slopes slope[LG_ROWS / VL];
 } beside;
@@ -219,8 +221,8 @@ static void put_entries(beside *w, ptrdiff_t c, ptrdiff_t n) {
 static void results_beside(beside *w, const result *r, ptrdiff_t c, ptrdiff_t n) {
     for (ptrdiff_t at = 0; at < w->many; at += VL) {
         const slopes *s = &w->slope[at / VL];
-        V *v = w->column + at / VL * w->pitch + c;
-        const V *g = w->grad + at / VL * w->pitch + c;
+        V *v = w->column + at / VL * w->pitch + c, *g = w->grad + at / VL * w->pitch + c;
+        if (w->hess) hessians_abreast(v, g, n, &w->f, at);
         switch (r->abreast) {
         case SOFTMAX_GRADIENTS: softmax_slopes(s, v, g, n); break;
         case LOG_SOFTMAX_GRADIENTS: log_softmax_slopes(s, v, g, n); break;
@@ -240,9 +242,10 @@ static void finish_beside(beside *w, const lg_rows_job *j, const result *r) {
         const ptrdiff_t k = n - c < piece ? n - c : piece;
         results_beside(w, r, c, k);
         for (ptrdiff_t at = 0; otherwise && at < many; at += VL)
-            mend_gradients(&w->f, j, r->labelled, at, many - at < VL ? many - at : VL, w->slope[at / VL].otherwise,
-                           w->column + at / VL * w->pitch, w->row);
+            mend_gradients(&w->f, j, r, at, many - at < VL ? many - at : VL, w->slope[at / VL].otherwise,
+                           w->column + at / VL * w->pitch, w->grad + at / VL * w->pitch, w->row);
         write_beside(&j->out, j, w->f.row, many, c, k, w->stream, w->column + c, w->pitch);
+        if (w->hess) write_beside(&j->hess, j, w->f.row, many, c, k, w->stream, w->grad + c, w->pitch);
     }
 }
 
@@ -264,6 +267,7 @@ static void walk_beside(const lg_rows_job *j, const result *r, ptrdiff_t begin, 
     w.pitch = PITCH(w.keeps || n < FIRST ? n : FIRST);
     w.column = j->scratch;
     w.terms = w.keeps && r->terms;
+    w.hess = j->hess.at != NULL;
     w.grad = w.column + batch / VL * PITCH(n);
     w.row = (S *)(w.grad + batch / VL * PITCH(n));
     w.stream = w.keeps && (size_t)(j->outer * j->inner * n * lg_size(j->out.storage)) >= STREAM_BYTES;

@@ -3,12 +3,13 @@
 #define LG_TABLE_ONLY
 #include "ops.h"
 
-#define ROW(name, inputs, parameters, is_loss, bound, derivative_bound)                                                \
-    {#name, inputs, parameters, is_loss, bound, derivative_bound},
+#define ROW(name, inputs, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)                \
+    {#name, inputs, parameters, is_loss, bound, derivative_bound, hessian_bound},
 const lg_op lg_ops[] = {LG_OPS(ROW)};
 const int lg_op_count = (int)(sizeof lg_ops / sizeof *lg_ops);
 
-#define ROW_OP(name, forward, backward, bound, derivative_bound) {#name, forward, backward, bound, derivative_bound},
+#define ROW_OP(name, forward, backward, bound, derivative_bound, hessian_bound)                                        \
+    {#name, forward, backward, bound, derivative_bound, hessian_bound},
 const lg_row_op lg_row_ops[] = {LG_ROW_OPS(ROW_OP)};
 const int lg_row_op_count = (int)(sizeof lg_row_ops / sizeof *lg_row_ops);
 

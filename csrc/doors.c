@@ -59,11 +59,13 @@ static int takes_elements(const lg_elements *call) {
     const int storage = call->in[0].storage;
     int good = is_storage(storage) && (call->param || !op->parameters) && fits(&call->grad, storage);
     good &= op->is_loss || call->direction != LG_VALUE_AND_GRAD;
+    good &= op->hessian_bound > 0 || lg_slopes(call->direction) < 2;
     for (int k = 1; k < op->inputs; k++) good &= fits(&call->in[k], storage);
     if (is_empty(call->shape)) return good;
     good &= call->in[0].at != NULL;
-    if (call->direction != LG_BACKWARD) good &= is_stored(&call->value, storage);
-    if (call->direction != LG_FORWARD) good &= is_stored(&call->slope, storage);
+    if (lg_gives_value(call->direction)) good &= is_stored(&call->value, storage);
+    if (lg_slopes(call->direction) > 0) good &= is_stored(&call->slope, storage);
+    if (lg_slopes(call->direction) > 1) good &= is_stored(&call->hessian, storage);
     return good;
 }
 
@@ -78,8 +80,9 @@ static ptrdiff_t elements(const lg_elements *call) {
     memcpy(job.shape, call->shape, sizeof job.shape);
     if (call->direction != LG_FORWARD) job.in[job.inputs++] = or_one(call->grad, way.computed);
     for (int k = 0; k < inputs; k++) job.in[job.inputs++] = or_one(call->in[k], way.computed);
-    if (call->direction != LG_BACKWARD) job.out[job.outputs++] = call->value;
-    if (call->direction != LG_FORWARD) job.out[job.outputs++] = call->slope;
+    if (lg_gives_value(call->direction)) job.out[job.outputs++] = call->value;
+    if (lg_slopes(call->direction) > 0) job.out[job.outputs++] = call->slope;
+    if (lg_slopes(call->direction) > 1) job.out[job.outputs++] = call->hessian;
     return answer(lg_map(&way, &job));
 }
 
@@ -141,6 +144,7 @@ static int by_row(const lg_rows_of *call) { return call->what == LG_ROWS_LOGSUME
 
 static int takes_rows(const lg_rows_of *call) {
     if (call->what < 0 || call->what >= LG_ROW_CALLS || !is_direction(call->direction)) return 0;
+    if (lg_slopes(call->direction) > 1) return 0;
     const int storage = call->x.storage, fused = call->direction == LG_VALUE_AND_GRAD;
     int good = is_shape(call->shape) && is_storage(storage) && fits(&call->grad, storage) && (!fused || is_loss(call));
     if (!call->shape[0] || !call->shape[2]) return good;

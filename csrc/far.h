@@ -84,22 +84,31 @@ INLINE M far_sums(V sum, V most) {
 INLINE double row_grad(const lg_rows_job *j, ptrdiff_t row) {
     return j->row_grad.at ? load_double(at_row(&j->row_grad, row, j->inner), j->row_grad.storage) : 1;
 }
-/* scale / over times the row's weight and gradient, for rows [row, row + n), and which of them leave the usual range:
- * whether any does. */
-INLINE int row_factors(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, double *up, int *is_far) {
+/* scale / over times the row's weight, its gradient and, unless that is NULL, `more`, for rows [row, row + n), and which of
+ * them leave the usual range: whether any does. */
+INLINE int row_factors(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, const double *more, double *up, int *is_far) {
     const double scale = j->scale / j->over, size = fabs(scale);
     const int extreme = !(size >= LEAST_UP && size <= MOST_UP) && scale == scale && j->scale != 0;
     int any = extreme;
     for (ptrdiff_t k = 0; k < n; k++) up[k] = scale;
     for (ptrdiff_t k = 0; k < n; k++) is_far[k] = extreme;
-    if (!j->sample_weight && !j->row_grad.at) return any;
+    if (!j->sample_weight && !j->row_grad.at && !more) return any;
     for (ptrdiff_t k = 0; j->sample_weight && k < n; k++) up[k] *= j->sample_weight[row + k];
     for (ptrdiff_t k = 0; j->row_grad.at && k < n; k++) up[k] *= row_grad(j, row + k);
+    for (ptrdiff_t k = 0; more && k < n; k++) up[k] *= more[k];
     for (ptrdiff_t k = 0; k < n; k++) any |= is_far[k] |= leaves(up[k]) | (fabs(up[k]) < LEAST_UP);
     for (ptrdiff_t k = 0; any && k < n; k++)
         if (is_far[k] && up[k] == 0) is_far[k] = j->scale != 0 && row_grad(j, row + k) != 0;
     return any;
 }
+/* What a row's gradient has besides them: what multiplies it, what is added to the mass of its targets, and the slopes of
+ * capped logits, or NULL. */
+typedef struct {
+    double bend, tilt;
+    const S *slopes;
+} besides;
+#define NOTHING_BESIDES ((besides){.bend = 1})
+
 /* The same as one number; over nothing it is NaN. */
 static far far_factor(const lg_rows_job *j, ptrdiff_t row) {
     const far over = LG_NAME(far_of)(j->over, 0);
@@ -143,17 +152,19 @@ static double class_weight(const lg_rows_job *j, ptrdiff_t c) {
     const S *weight = j->weight;
     return weight ? (double)weight[c] : 1;
 }
+INLINE double smoothing_of(const lg_rows_job *j) { return j->what == LG_CROSS_ENTROPY ? j->param : 0; }
 static far far_incoming(const far_row *w, ptrdiff_t c) {
     const lg_rows_job *j = w->j;
     if (j->grad.at) return LG_NAME(far_of)(far_read(w, &j->grad, c), 0);
     double t = j->soft.at ? far_read(w, &j->soft, c) : c == w->label;
-    t = (1 - j->param) * t + (j->param != 0 ? j->param / (double)j->classes : 0); /* label_smoothing */
+    const double smoothing = smoothing_of(j);
+    t = (1 - smoothing) * t + (smoothing != 0 ? smoothing / (double)j->classes : 0);
     if (w->label >= 0 && t == 0) return (far){0, 0}; /* the weight of another class is not read */
     return far_share(LG_NAME(far_of)(-t, 0), LG_NAME(far_of)(class_weight(j, c), 0));
 }
 
 /* The sums over a row; those of a that come in alone are exact. */
-static void far_measure(far_row *w) {
+static void far_measure(far_row *w, double tilt) {
     const int is_softmax = w->j->what == LG_SOFTMAX_BACKWARD, is_exact = w->j->what == LG_LOG_SOFTMAX_BACKWARD;
     far_sum rest = FAR_NOTHING, sum = FAR_NOTHING;
     far own = {0, 0};
@@ -187,6 +198,9 @@ static void far_measure(far_row *w) {
     const double all = lg_sum_scaled(&exact, &exponent);
     w->sum = is_exact ? LG_NAME(far_of)(all, exponent) : far_difference(w->others, far_minus(own));
     if (is_softmax) w->sum = far_over(w->sum, w->total);
+    if (tilt == 0) return;
+    w->sum = far_difference(w->sum, LG_NAME(far_of)(tilt, 0));
+    w->others = far_difference(w->others, LG_NAME(far_of)(tilt, 0));
 }
 
 /* Before it is multiplied: what is infinite decides, as far as it counts. */
@@ -201,21 +215,46 @@ static far far_slope(const far_row *w, ptrdiff_t c, int is_softmax) {
     if (up || down) return (far){up && down ? NAN : up ? INFINITY : -INFINITY, 0};
     if (plus || minus) a.m = 0;
     if (is_softmax) return far_times(p, far_difference(a, w->sum));
-    if (c == w->apart) return far_difference(far_times(a, far_over(w->rest, w->total)), far_times(p, w->others));
-    return far_difference(a, far_times(p, w->sum));
+    if (c == w->apart) return far_difference(far_times(a, far_over(w->rest, w->total)), far_share(p, w->others));
+    return far_difference(a, far_share(p, w->sum));
 }
 
-/* The gradient of a row to out, which may be what it is read from; max and known as in lg_row. */
+/* The entry of a Hessian's diagonal beside the slope of a class, from what all others have; `others` is that of the class
+ * of the largest logit, top. Of capped logits both by the capped ones. */
+static far far_curvature(const far_row *w, ptrdiff_t c, ptrdiff_t top, far others, far slope, besides b) {
+    const far one = {1, 0}, p = far_over(far_term(w, c), w->total);
+    const far rest = c == top ? far_over(others, w->total) : far_difference(one, p),
+              z = LG_NAME(far_of)(-2 * w->j->z, 0);
+    far mass = far_minus(w->sum);
+    if (w->plus || w->minus) mass = (far){w->plus && w->minus ? NAN : w->minus ? INFINITY : -INFINITY, 0};
+    const far bent = far_difference(far_share(far_times(p, rest), mass), far_share(far_times(p, p), z));
+    if (w->nan) return (far){NAN, 0};
+    if (!b.slopes) return bent;
+    const double cap = w->j->cap, x = far_read(w, &w->j->x, c), t = (x < -cap ? -cap : x) / cap;
+    const far s = LG_NAME(far_of)((double)b.slopes[c], 0), twice = LG_NAME(far_of)(2 * t / cap, 0);
+    return far_difference(far_share(bent, far_times(s, s)), far_share(far_times(s, twice), slope));
+}
+
+/* The gradient of a row to out and, unless that is none, the diagonal of its Hessian to hess; either may be what it is
+ * read from. max and known as in lg_row. */
 static NOINLINE void far_gradient(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t label, double max, int known,
-                                  lg_run out) {
+                                  besides b, lg_run out, lg_run hess) {
     far_row w = {.j = j, .row = row, .label = label, .max = max, .known = known};
-    const far up = far_factor(j, row);
-    far_measure(&w);
+    const far up = far_times(far_factor(j, row), LG_NAME(far_of)(b.bend, 0));
+    far_sum others = FAR_NOTHING;
+    ptrdiff_t top = -1;
+    far_measure(&w, b.tilt);
+    for (ptrdiff_t c = 0; hess.at && c < j->classes; c++)
+        if (top < 0 && far_read(&w, &j->x, c) == max) top = c;
+        else far_add(&others, far_term(&w, c));
     for (ptrdiff_t c = 0; c < j->classes; c++) {
-        const far slope = j->what == LG_LOGSUMEXP_BACKWARD ? far_over(far_term(&w, c), w.total)
-                                                           : far_slope(&w, c, j->what == LG_SOFTMAX_BACKWARD);
+        far slope = j->what == LG_LOGSUMEXP_BACKWARD ? far_over(far_term(&w, c), w.total)
+                                                     : far_slope(&w, c, j->what == LG_SOFTMAX_BACKWARD);
         if (c && c % PIECE == 0 && lg_stopped()) break;
+        const far bent = hess.at ? far_curvature(&w, c, top, far_total(others), slope, b) : (far){0, 0};
+        if (b.slopes) slope = far_share(slope, LG_NAME(far_of)((double)b.slopes[c], 0));
         set_element(out, c, (S)LG_NAME(far_value)(far_share(slope, up)));
+        if (hess.at) set_element(hess, c, (S)LG_NAME(far_value)(far_share(bent, up)));
     }
 }
 

@@ -185,6 +185,10 @@ INLINE void leave_out_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t a
     const M kept = ne_(ld(live), set1(0));
     for (ptrdiff_t c = 0; c < n; c++) e[c] = keep_(kept, e[c]);
 }
+static NOINLINE void hessians_abreast(const V *e, V *h, ptrdiff_t n, const few_batch *f, ptrdiff_t at) {
+    curvature_abreast(e, h, n, &f->b, at, f->first + at, f->extreme ? f->second + at : NULL);
+    if (f->skips) leave_out_abreast(h, n, f, at);
+}
 /* Terms times their row's factors; the label's is what was found for it, and of a row to be skipped all are 0. */
 INLINE void shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t at) {
     const V first = ld(f->first + at), second = ld(f->second + at);
@@ -206,16 +210,21 @@ INLINE void label_shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_
     if (f->skips) leave_out_abreast(e, n, f, at);
 }
 
-/* The gradients of rows whose factors are extreme, in their lanes; by way of `out`, which a row fits in. */
-static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, int labelled, ptrdiff_t at,
-                                    ptrdiff_t many, M otherwise, V *v, S *out) {
+/* The gradients, in v, and Hessians, in h, of rows whose factors are extreme, in their lanes; by way of `out`, which a row
+ * of both fits in. */
+static NOINLINE void mend_gradients(const few_batch *f, const lg_rows_job *j, const result *of, ptrdiff_t at,
+                                    ptrdiff_t many, M otherwise, V *v, V *h, S *out) {
+    const int labelled = of->labelled;
+    const lg_run hess = j->hess.at ? run_of(out + j->classes) : NO_RUN;
     S is_far[VL];
     st(is_far, keep_(otherwise, set1(1)));
     for (ptrdiff_t r = 0; r < many; r++) {
         const ptrdiff_t k = at + r;
         if (!(is_far[r] != 0 || f->is_far[k]) || f->b.total[k] != f->b.total[k] || (labelled && f->skip[k])) continue;
-        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, run_of(out));
+        far_gradient(j, f->row + k, labelled ? (ptrdiff_t)f->label[k] : -1, f->b.max[k], 0, besides_of(of, &f->b, k),
+                     run_of(out), hess);
         for (ptrdiff_t c = 0; c < j->classes; c++) ((S *)(v + c))[r] = out[c];
+        for (ptrdiff_t c = 0; hess.at && c < j->classes; c++) ((S *)(h + c))[r] = out[j->classes + c];
     }
 }
 
@@ -240,9 +249,10 @@ static NOINLINE M log_softmax_gradients(V *v, const V *g, ptrdiff_t n, const lg_
 INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *r, int group, V *v) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
     V g[FEW];
-    S out[FEW];
+    S out[2 * FEW];
     M otherwise = lt_(set1(0), set1(0)); /* none */
     if (j->grad.at) read_abreast(&j->grad, j, f->row + at, many, g);
+    if (j->hess.at) hessians_abreast(v, g, n, f, at);
     switch (r->abreast) {
     case SOFTMAX_GRADIENTS: otherwise = softmax_gradients(v, g, n, &f->b, at); break;
     case LOG_SOFTMAX_GRADIENTS: otherwise = log_softmax_gradients(v, g, n, &f->b, at); break;
@@ -250,14 +260,16 @@ INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *
     case LABEL_SHARES: label_shares_abreast(v, n, f, at, many); break;
     default: shares_abreast(v, n, f, at);
     }
-    if (f->any_far || count_(otherwise)) mend_gradients(f, j, r->labelled, at, many, otherwise, v, out);
+    if (f->any_far || count_(otherwise)) mend_gradients(f, j, r, at, many, otherwise, v, g, out);
     write_abreast(&j->out, j, f->row + at, many, v);
+    if (j->hess.at) write_abreast(&j->hess, j, f->row + at, many, g);
 }
 
 /* The values of a batch, whose sums are done. */
 static void values_abreast(few_batch *f, const lg_rows_job *j, const result *r, ptrdiff_t many) {
     lg_batch *b = &f->b;
     LG_NAME(finish)(b, many);
+    bend_losses(j, r, b, many, f->label, f->skip);
     for (ptrdiff_t k = 0; f->skips && k < many; k++)
         if (f->skip[k]) b->lse[k] = b->loss[k] = 0;
     if (j->lse) memcpy(j->lse + f->row, b->lse, (size_t)many * sizeof *b->lse);
@@ -271,10 +283,11 @@ static void values_abreast(few_batch *f, const lg_rows_job *j, const result *r, 
 /* And the factors of what goes to its output. */
 static void factors_abreast(few_batch *f, const lg_rows_job *j, const result *r, ptrdiff_t many) {
     lg_batch *b = &f->b;
-    f->any_far = row_factors(j, f->row, many, b->up, f->is_far);
+    f->any_far = row_factors(j, f->row, many, r->bend ? b->more : NULL, b->up, f->is_far);
     if (r->labelled) LG_NAME(label_shares)(b, many);
     else
         for (ptrdiff_t k = 0; k < many; k++) b->slope[k] = b->up[k] / b->total[k];
+    for (ptrdiff_t k = 0; j->hess.at && k < many; k++) f->any_far |= f->is_far[k] |= b->total[k] > (double)MOST_TOTAL;
     f->extreme = factors(b->up, b->total, b->slope, many, f->first, f->second);
 }
 

@@ -4,7 +4,7 @@
 #define LG_KERNELS_H
 #include "lossgrad.h"
 
-enum { LG_MAX_INPUTS = 4, LG_MAX_OUTPUTS = 2, LG_BLOCK = 1024 };
+enum { LG_MAX_INPUTS = 4, LG_MAX_OUTPUTS = 3, LG_MAX_SLOPES = 2, LG_BLOCK = 1024 };
 enum {
     LG_PER_ROW = 32,       /* what a row costs besides its elements, in elements */
     LG_LONG_ROW = 1 << 16, /* elements: a longer row is reduced in parts */
@@ -58,7 +58,7 @@ typedef struct {
     lg_view in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
     lg_view weight; /* of a loss, .at may be NULL: multiplies the value and the gradient */
     lg_view shift;  /* and so does 2^shift, if .at is given beside that of weight */
-    double up;      /* multiplies the gradient by 2^up, beside a weight */
+    double up;      /* multiplies the gradient, and the Hessian, by 2^up, beside a weight */
     const double *param;
     lg_sum *sum; /* if given, the values are summed, not stored (out[0] is not used) */
 } lg_map_job;
@@ -90,6 +90,7 @@ typedef struct {
     lg_view row_grad; /* logsumexp and cross_entropy backward: one a row, .at may be NULL (then 1) */
     lg_view factor;   /* logsumexp: what multiplies each exponential; .at may be NULL */
     lg_view out;      /* of x's shape (softmax_jacobian: classes of them); .at may be NULL */
+    lg_view hess;     /* of x's shape, beside out: the diagonal of cross_entropy's Hessian; .at may be NULL */
     lg_view value;    /* one a row: logsumexp or loss; .at may be NULL */
     double *lse;      /* one a row, contiguous, in row order; may be NULL */
     int lse_given;    /* lse is an input: the pass that computes it is left out */
@@ -100,9 +101,10 @@ typedef struct {
     lg_view soft;                /* probability targets; .at may be NULL */
     const void *weight;          /* class weights, contiguous, of the computed type; may be NULL */
     const double *sample_weight; /* one a row, contiguous, not negative; 0 leaves the row out. May be NULL */
-    double param;                /* what a loss is given besides: label_smoothing of cross_entropy */
-    double scale, over;          /* of the gradient, besides row_grad: scale / over */
-    lg_sum *sum;                 /* if given, the row values are added to it */
+    double param;                /* what a loss is given besides: label_smoothing of cross_entropy, gamma, epsilon */
+    double z, cap;      /* cross_entropy: z lse^2 is added to a loss; of logits that are capped, unless cap is 0 */
+    double scale, over; /* of the gradient, besides row_grad: scale / over */
+    lg_sum *sum;        /* if given, the row values are added to it */
     lg_statistics statistics;
     lg_pairs pairs;
     int *strange;  /* set where a label is no class any more, whose row is then left out */
@@ -146,6 +148,8 @@ typedef struct {
     double total[LG_ROWS], log_rest[LG_ROWS], lse[LG_ROWS], loss[LG_ROWS]; /* loss: of a label, unweighted */
     double up[LG_ROWS], own[LG_ROWS];      /* what multiplies the gradient, and the label's term */
     double slope[LG_ROWS], entry[LG_ROWS]; /* up / total, and the gradient's entry for the label */
+    double bend[LG_ROWS], more[LG_ROWS]; /* of a loss that bends (row_ops.h): what its gradient has more than a label's,
+                                              and that times the class's weight */
 } lg_batch;
 /* What their statistics need besides (statistics.h), and what becomes of it. */
 typedef struct {
@@ -198,7 +202,7 @@ typedef struct {
 
 /* ---- the table ---- */
 typedef struct {
-    /* Runs of n elements. in: LG_BACKWARD and LG_VALUE_AND_GRAD take the incoming gradient first, then the
+    /* Runs of n elements. in: all directions but LG_FORWARD take the incoming gradient first, then the
      * op's own. stream: the last output is stored past the cache. weights may be NULL. */
     void (*map)(int op, int direction, const lg_run *in, const lg_run *out, ptrdiff_t n, const double *param,
                 int stream, const lg_weights *weights);
@@ -232,7 +236,7 @@ extern const int lg_op_count;
 typedef struct {
     const char *name;
     int forward, backward;
-    double bound, derivative_bound;
+    double bound, derivative_bound, hessian_bound;
 } lg_row_op;
 extern const lg_row_op lg_row_ops[];
 extern const int lg_row_op_count;

@@ -5,19 +5,20 @@
  * from 1 something may have been lost, and such elements are done again, to be `careful`, by mantissas and exponents.
  * Which they are depends on the element alone. */
 
-#define ABREAST (VBYTES >= 32 ? 3 : 1) /* vectors of a step: 4 do not fit the registers of the longest */
+#define ABREAST (VBYTES >= 32 ? 3 : 1)   /* vectors of a step: 4 do not fit the registers of the longest */
+#define UNROLLED _Pragma("GCC unroll 4") /* compilers give up on long bodies */
 typedef void op_fn(const V *in, const S *p, outcome r);
 
 /* What a loop walks over. A weight, if there is one, times 2^shift, if that is given, multiplies values and gradients;
  * gradients are multiplied by 2^up as well. */
 typedef struct {
-    lg_run in[LG_MAX_INPUTS + 1], out[LG_MAX_OUTPUTS];
+    lg_run in[LG_MAX_INPUTS + 1], out[1 + LG_MAX_SLOPES]; /* out: of the value, the gradient, the Hessian */
     const S *weight, *shift;
     S p[4], up;
-    int plain; /* whether all are stored as S: else their storage is asked for at every step */
+    int direction;
 } operands;
-typedef void careful_fn(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k);
-typedef ptrdiff_t run_fn(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream);
+typedef void careful_fn(const operands *w, ptrdiff_t i, ptrdiff_t k);
+typedef ptrdiff_t run_fn(const operands *w, ptrdiff_t i, ptrdiff_t n);
 
 /* (g w) d, and the bits that tell whether a product on the way is far from 1. */
 INLINE V usual_product(V g, V weight, slope d, int weighted, I *far) {
@@ -52,130 +53,166 @@ INLINE V any_product(V g, V weight, V shift, slope d, V x) {
     return select_(and_(numbers, none), from_bits(sign), product);
 }
 
-/* One vector, of which any element may be lost: those are asked for again. All is read before any is written. */
-INLINE void careful_step(op_fn *op, int inputs, const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {
-    const int first = direction != LG_FORWARD;
-    const V zero = set1(0), one = set1(1);
-    V v[LG_MAX_INPUTS + 1] = {one};
-    for (int j = 0; j < inputs; j++) v[j + 1] = get(w->in[j + first].at, i, k, w->in[j + first].storage);
-    const V g = first ? get(w->in[0].at, i, k, w->in[0].storage) : one,
-            weight = w->weight ? ld_k(w->weight + i, k) : one;
-    const V shift = w->shift ? ld_k(w->shift + i, k) : zero, up = shift + set1(w->up);
-    V y, careful_y, n = zero;
-    slope d, careful_d;
-    I far, inside = iset1(0), unused;
-    op(v + 1, w->p, (outcome){&y, NULL, &d, &inside, 0});
-    op(v + 1, w->p, (outcome){&careful_y, &n, &careful_d, &unused, 1});
-    V product = usual_product(g, weight, d, 1, &far);
-    const M lost = (M)(is_lost(g, weight, d, product, far) | ne_(up, zero));
-    product = select_(lost, any_product(g, weight, up, careful_d, v[1]), product);
-    if (w->weight) {
-        const V weighed = y * weight;
-        far = far_bits(weighed) | far_bits(y) | inside;
-        const M few = (M)(is_lost(one, weight, rounded_(y), weighed, far) | ne_(shift, zero));
-        y = select_(few, any_product(one, weight, shift, shifted_(careful_y, n), zero), weighed);
+/* One vector, of which any element may be lost: those are asked for again. All is read before any is written. What is
+ * the same for all ops stands out of line, since this is seldom run. */
+typedef struct {
+    V g, x[LG_MAX_INPUTS], weight, shift;
+    V y, careful_y, n;
+    slope d[LG_MAX_SLOPES], careful_d[LG_MAX_SLOPES];
+    I inside;
+} again;
+static NOINLINE void read_again(again *a, int inputs, const operands *w, ptrdiff_t i, ptrdiff_t k) {
+    const int first = w->direction != LG_FORWARD;
+    for (int j = 0; j < inputs; j++) a->x[j] = get(w->in[j + first].at, i, k, w->in[j + first].storage);
+    a->g = first ? get(w->in[0].at, i, k, w->in[0].storage) : set1(1);
+    a->weight = w->weight ? ld_k(w->weight + i, k) : set1(1);
+    a->shift = w->shift ? ld_k(w->shift + i, k) : set1(0);
+    a->n = set1(0);
+    a->inside = iset1(0);
+}
+static NOINLINE void write_again(const again *a, const operands *w, ptrdiff_t i, ptrdiff_t k) {
+    const V zero = set1(0), one = set1(1), up = a->shift + set1(w->up);
+    I far;
+    if (lg_gives_value(w->direction)) {
+        V y = a->y;
+        if (w->weight) {
+            const V weighed = y * a->weight;
+            far = far_bits(weighed) | far_bits(y) | a->inside;
+            const M few = (M)(is_lost(one, a->weight, rounded_(y), weighed, far) | ne_(a->shift, zero));
+            const slope careful = shifted_(a->careful_y, a->n);
+            y = select_(few, any_product(one, a->weight, a->shift, careful, zero), weighed);
+        }
+        put(w->out[0].at, i, y, k, w->out[0].storage);
     }
-    const lg_run *to = &w->out[direction == LG_VALUE_AND_GRAD];
-    if (direction != LG_BACKWARD) put(w->out[0].at, i, y, k, w->out[0].storage);
-    if (first) put(to->at, i, product, k, to->storage);
+    for (int s = 0; s < lg_slopes(w->direction); s++) {
+        const V product = usual_product(a->g, a->weight, a->d[s], 1, &far);
+        const M lost = (M)(is_lost(a->g, a->weight, a->d[s], product, far) | ne_(up, zero));
+        const V careful = any_product(a->g, a->weight, up, a->careful_d[s], a->x[0]);
+        put(w->out[1 + s].at, i, select_(lost, careful, product), k, w->out[1 + s].storage);
+    }
+}
+INLINE void careful_step(op_fn *op, int inputs, const operands *w, ptrdiff_t i, ptrdiff_t k) {
+    again a;
+    I unused;
+    read_again(&a, inputs, w, i, k);
+    op(a.x, w->p, (outcome){&a.y, NULL, a.d, &a.inside, 0});
+    op(a.x, w->p, (outcome){&a.careful_y, &a.n, a.careful_d, &unused, 1});
+    write_again(&a, w, i, k);
 }
 
-/* Values and products of `many` vectors; whether any of their elements may be lost. */
-INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, V *y, const slope *d, const I *inside, V *product,
-                    int direction, int weighted, int many) {
+/* The products of slopes of `many` vectors; whether any of their elements may be lost. */
+INLINE int multiply_slopes(V v[][LG_MAX_INPUTS + 1], const V *weight, slope d[][LG_MAX_SLOPES], int s, V *product,
+                           int weighted, int many) {
     I far[ABREAST], all = iset1(0);
     int lost = 0;
-    for (int g = 0; g < many && weighted && direction != LG_BACKWARD; g++) {
+    for (int g = 0; g < many; g++) {
+        product[g] = usual_product(v[g][0], weight[g], d[g][s], weighted, &far[g]);
+        all = all | far[g];
+    }
+    if ((d[0][s].kind == PLAIN && !weighted) || !any_(far_(all))) return 0;
+    for (int g = 0; g < many; g++) lost |= any_(is_lost(v[g][0], weight[g], d[g][s], product[g], far[g]));
+    return lost;
+}
+/* The same of values and slopes. */
+INLINE int multiply(V v[][LG_MAX_INPUTS + 1], const V *weight, slope d[][LG_MAX_SLOPES], const I *inside,
+                    V result[][ABREAST], int direction, int weighted, int many) {
+    V *y = result[0];
+    I all = iset1(0);
+    for (int g = 0; g < many && weighted && lg_gives_value(direction); g++) {
         all = all | far_bits(y[g]) | inside[g];
         y[g] = y[g] * weight[g];
         all = all | far_bits(y[g]);
     }
-    if (weighted && direction != LG_BACKWARD && any_(far_(all))) return 1;
-    if (direction == LG_FORWARD) return 0;
-    for (int g = 0; g < many; g++) {
-        product[g] = usual_product(v[g][0], weight[g], d[g], weighted, &far[g]);
-        all = all | far[g];
-    }
-    if ((d[0].kind == PLAIN && !weighted) || !any_(far_(all))) return 0;
-    for (int g = 0; g < many; g++) lost |= any_(is_lost(v[g][0], weight[g], d[g], product[g], far[g]));
-    return lost;
+    if (weighted && lg_gives_value(direction) && any_(far_(all))) return 1;
+    if (direction != LG_FORWARD && multiply_slopes(v, weight, d, 0, result[1], weighted, many)) return 1;
+    return lg_slopes(direction) > 1 && multiply_slopes(v, weight, d, 1, result[2], weighted, many);
 }
 
 /* The j-th inputs of `many` vectors, and a result of them. */
 INLINE void get_many(V v[][LG_MAX_INPUTS + 1], int j, const void *at, ptrdiff_t i, int many, ptrdiff_t k, int storage) {
     for (int g = 0; g < many; g++) v[g][j] = get(at, i + g * VL, k, storage);
 }
-INLINE void put_many(void *at, ptrdiff_t i, const V *result, int many, ptrdiff_t k, int stream, int storage) {
-    if (stream)
-        for (int g = 0; g < many; g++) put_past(at, i + g * VL, result[g], storage);
-    else
-        for (int g = 0; g < many; g++) put(at, i + g * VL, result[g], k, storage);
+INLINE void put_many(void *at, ptrdiff_t i, const V *result, int many, ptrdiff_t k, int storage) {
+    for (int g = 0; g < many; g++) put(at, i + g * VL, result[g], k, storage);
 }
 
 /* `many` vectors side by side, so that their chains overlap; all are read before any is written. Nothing is, and the
  * answer is 0, if any element may be lost. */
 INLINE int map_step(op_fn *op, int inputs, int direction, int weighted, int plain, const operands *w, ptrdiff_t i,
-                    int many, ptrdiff_t k, int stream) {
-    const int first = direction != LG_FORWARD, both = direction == LG_VALUE_AND_GRAD;
-    V v[ABREAST][LG_MAX_INPUTS + 1], y[ABREAST], product[ABREAST], weight[ABREAST];
-    slope d[ABREAST];
+                    int many, ptrdiff_t k) {
+    const int first = direction != LG_FORWARD, slopes = lg_slopes(direction);
+    V v[ABREAST][LG_MAX_INPUTS + 1], result[1 + LG_MAX_SLOPES][ABREAST], weight[ABREAST];
+    slope d[ABREAST][LG_MAX_SLOPES];
     I inside[ABREAST];
     for (int j = 0; j < inputs + first; j++)
         BY_STORAGE(plain ? COMPUTED : w->in[j].storage, get_many, v, j, w->in[j].at, i, many, k);
+    UNROLLED
     for (int g = 0; g < many; g++) {
         weight[g] = weighted ? ld_k(w->weight + i + g * VL, k) : set1(1);
         inside[g] = iset1(0);
+        result[1][g] = result[2][g] = set1(0);
     }
-    for (int g = 0; g < many; g++) op(v[g] + first, w->p, (outcome){&y[g], NULL, &d[g], &inside[g], 0});
-    if (multiply(v, weight, y, d, inside, product, direction, weighted, many)) return 0;
-    for (int j = 0; j < 1 + both; j++) {
-        const V *result = direction == LG_FORWARD || (both && j == 0) ? y : product;
-        BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result, many, k,
-                   stream && j == both);
-    }
+    UNROLLED
+    for (int g = 0; g < many; g++) op(v[g] + first, w->p, (outcome){&result[0][g], NULL, d[g], &inside[g], 0});
+    if (multiply(v, weight, d, inside, result, direction, weighted, many)) return 0;
+    for (int j = 0; j < 1 + LG_MAX_SLOPES; j++)
+        if (j ? j <= slopes : lg_gives_value(direction))
+            BY_STORAGE(plain ? COMPUTED : w->out[j].storage, put_many, w->out[j].at, i, result[j], many, k);
     return 1;
 }
 
+/* Ways of walking: what is stored as S, alone or with weights, or also half types, asked for at every step. Each has
+ * its functions, so that it shares no registers with the others. */
+enum { USUAL, WEIGHTED, CONVERTED, WAYS };
+
 /* Elements from the i-th on; up to which they are done, which is n if none may be lost. */
-INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int weighted, int plain, const operands *given,
-                         ptrdiff_t i, ptrdiff_t n, int stream) {
+INLINE ptrdiff_t map_run(op_fn *op, int inputs, int direction, int way, const operands *given, ptrdiff_t i,
+                         ptrdiff_t n) {
     const operands w = *given; /* which no store can change */
-    const ptrdiff_t step = ABREAST * VL;
-    if (plain && !weighted && stream) /* a loop of its own: asked inside, the results would wait in memory */
-        for (; i + step <= n; i += step)
-            if (!map_step(op, inputs, direction, 0, 1, &w, i, ABREAST, VL, 1)) return i;
-    for (; i + step <= n; i += step)
-        if (!map_step(op, inputs, direction, weighted, plain, &w, i, ABREAST, VL, !plain && !weighted && stream))
-            return i;
-    for (; plain && i + VL <= n; i += VL)
-        if (!map_step(op, inputs, direction, weighted, 1, &w, i, 1, VL, 0)) return i;
+    const int weighted = way == WEIGHTED, plain = way != CONVERTED;
+    for (; i + ABREAST * VL <= n; i += ABREAST * VL)
+        if (!map_step(op, inputs, direction, weighted, plain, &w, i, ABREAST, VL)) return i;
     for (; i < n; i += VL)
-        if (!map_step(op, inputs, direction, weighted, plain, &w, i, 1, n - i < VL ? n - i : VL, 0)) return i;
+        if (!map_step(op, inputs, direction, weighted, plain, &w, i, 1, n - i < VL ? n - i : VL)) return i;
+    return n;
+}
+/* The same of one vector at a time, for all directions, with weights and without, asked for at every step: a copy of an
+ * op is much to compile, and what is seldom asked for, or costs little beside its memory, has this one alone. */
+INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t i, ptrdiff_t n) {
+    const operands w = *given;
+    for (; i < n; i += VL)
+        if (!map_step(op, inputs, w.direction, w.weight != NULL, 1, &w, i, 1, n - i < VL ? n - i : VL)) return i;
     return n;
 }
 
-/* Apart: what is stored as S shares no registers with the conversions. */
-#define DEFINE_RUN(name, inputs, direction, weighted, which)                                                           \
-    static NOINLINE ptrdiff_t name##_##which##_plain(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {        \
-        return map_run(op_##name, inputs, direction, weighted, 1, w, i, n, stream);                                    \
-    }                                                                                                                  \
-    static ptrdiff_t name##_##which(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                         \
-        if (LG_DOUBLE || w->plain) return name##_##which##_plain(w, i, n, stream);                                     \
-        return map_run(op_##name, inputs, direction, weighted, 0, w, i, n, stream);                                    \
+#define DEFINE_RUN(name, inputs, direction, way)                                                                       \
+    static ptrdiff_t name##_##way##_##direction(const operands *w, ptrdiff_t i, ptrdiff_t n) {                         \
+        return map_run(op_##name, inputs, direction, way, w, i, n);                                                    \
     }
-#define DEFINE_LOSS_0(name, inputs)
-#define DEFINE_LOSS_1(name, inputs)                                                                                    \
-    DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 0, both)                                                               \
-    DEFINE_RUN(name, inputs, LG_FORWARD, 1, weighted_forward)                                                          \
-    DEFINE_RUN(name, inputs, LG_BACKWARD, 1, weighted_backward)                                                        \
-    DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, 1, weighted_both)
-#define DEFINE_MAPS(name, inputs, parameters, is_loss, bound, derivative_bound)                                        \
-    static void name##_again(const operands *w, int direction, ptrdiff_t i, ptrdiff_t k) {                             \
-        careful_step(op_##name, inputs, w, direction, i, k);                                                           \
+#define DEFINE_RUNS_0(name, inputs, way)                                                                               \
+    DEFINE_RUN(name, inputs, LG_FORWARD, way)                                                                          \
+    DEFINE_RUN(name, inputs, LG_BACKWARD, way)
+#define DEFINE_RUNS_1(name, inputs, way)                                                                               \
+    DEFINE_RUNS_0(name, inputs, way)                                                                                   \
+    DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, way)
+#define WHEN_0(...)
+#define WHEN_1(...) __VA_ARGS__
+#define DEFINE_ANY(name, inputs, is_loss)                                                                              \
+    static ptrdiff_t name##_any(const operands *w, ptrdiff_t i, ptrdiff_t n) {                                         \
+        return map_any(op_##name, inputs, w, i, n);                                                                    \
+    }
+#define DEFINE_OWN(name, inputs, is_loss)                                                                              \
+    DEFINE_RUNS_##is_loss(name, inputs, USUAL) WHEN_##is_loss(DEFINE_RUNS_1(name, inputs, WEIGHTED))
+#define DEFINE_BOTH(name, inputs, is_loss)                                                                             \
+    DEFINE_OWN(name, inputs, is_loss)                                                                                  \
+    DEFINE_ANY(name, inputs, is_loss)                                                                                  \
+    DEFINE_RUN(name, inputs, LG_GRAD_AND_HESS, USUAL)                                                                  \
+    DEFINE_RUN(name, inputs, LG_VALUE_GRAD_AND_HESS, USUAL)
+#define DEFINE_MAPS(name, inputs, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)        \
+    static void name##_again(const operands *w, ptrdiff_t i, ptrdiff_t k) {                                            \
+        careful_step(op_##name, inputs, w, i, k);                                                                      \
     }                                                                                                                  \
-    DEFINE_RUN(name, inputs, LG_FORWARD, 0, forward)                                                                   \
-    DEFINE_RUN(name, inputs, LG_BACKWARD, 0, backward)                                                                 \
-    DEFINE_LOSS_##is_loss(name, inputs)
+    DEFINE_##loops(name, inputs, is_loss) WHEN_##is_cheap(C_(DEFINE_RUNS_##is_loss(name, inputs, CONVERTED), ))
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -186,54 +223,95 @@ LG_OPS(DEFINE_MAPS)
 LG_OPS(DEFINE_MAPS)
 #endif
 
-#define MAPS_0(name)                                                                                                   \
-    {                                                                                                                  \
-        {name##_forward, name##_backward, NULL}, { NULL, NULL, NULL }                                                  \
-    }
-#define MAPS_1(name)                                                                                                   \
-    {                                                                                                                  \
-        {name##_forward, name##_backward, name##_both}, {                                                              \
-            name##_weighted_forward, name##_weighted_backward, name##_weighted_both                                    \
-        }                                                                                                              \
-    }
-#define MAPS_ROW(name, inputs, parameters, is_loss, bound, derivative_bound)                                           \
-    {inputs, name##_again, MAPS_##is_loss(name)},
+#define RUN(name, way, direction) .run[way][direction] = name##_##way##_##direction
+#define RUNS_0(name, way) RUN(name, way, LG_FORWARD), RUN(name, way, LG_BACKWARD)
+#define RUNS_1(name, way) RUNS_0(name, way), RUN(name, way, LG_VALUE_AND_GRAD)
+#define ANY(name, is_loss) .any = name##_any
+#define OWN(name, is_loss) RUNS_##is_loss(name, USUAL) WHEN_##is_loss(, RUNS_1(name, WEIGHTED))
+#define BOTH(name, is_loss)                                                                                            \
+    OWN(name, is_loss), ANY(name, is_loss), RUN(name, USUAL, LG_GRAD_AND_HESS), RUN(name, USUAL, LG_VALUE_GRAD_AND_HESS)
+#define MAPS_ROW(name, inputs_, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)          \
+    {.inputs = inputs_,                                                                                                \
+     .again = name##_again,                                                                                            \
+     loops(name, is_loss),                                                                                             \
+     WHEN_##is_cheap(C_(RUNS_##is_loss(name, CONVERTED), ))},
 static const struct {
     int inputs;
     careful_fn *again;
-    run_fn *run[2][LG_DIRECTIONS]; /* without weights and with */
+    run_fn *run[WAYS][LG_DIRECTIONS], *any; /* what has no run of its own goes by any */
 } maps[] = {LG_OPS(MAPS_ROW)};
-#define OP_INDEX(name, inputs, parameters, is_loss, bound, derivative_bound) OP_##name,
+#define OP_INDEX(name, inputs, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound) OP_##name,
 enum { LG_OPS(OP_INDEX) };
+
+/* Where all are stored as S, or half types are for the op's own loop. */
+static void map_operands(int op, const operands *w, ptrdiff_t n, int way) {
+    const int all = w->shift || w->up != 0; /* are done with care */
+    run_fn *own = maps[op].run[way][w->direction], *run = own ? own : maps[op].any;
+    for (ptrdiff_t i = 0; i < n;) {
+        if (!all) i = run(w, i, n);
+        for (const ptrdiff_t end = i + ABREAST * VL; i < n && i < end; i += VL)
+            maps[op].again(w, i, n - i < VL ? n - i : VL);
+    }
+}
+
+INLINE void store_past(void *at, ptrdiff_t n, const S *from, int storage) {
+    ptrdiff_t i = 0;
+    for (; i + VL <= n; i += VL) put_past(at, i, ld(from + i), storage);
+    if (i < n) put(at, i, ld_n(from + i, n - i, 0), n - i, storage);
+}
+/* By way of tiles that stay in L1: half types are converted, and the last output goes past the cache if it streams. */
+static void map_tiles(int op, const operands *w, ptrdiff_t n, int stream) {
+    enum { TILE = 512 };
+    _Alignas(64) S in[LG_MAX_INPUTS + 1][TILE], out[1 + LG_MAX_SLOPES][TILE];
+    const int inputs = maps[op].inputs + (w->direction != LG_FORWARD), last = lg_slopes(w->direction);
+    const int first = !lg_gives_value(w->direction);
+    const ptrdiff_t lead = stream ? elements_before(w->out[last]) : -1;
+    for (ptrdiff_t i = 0, k; i < n; i += k) {
+        k = i || lead <= 0 ? TILE : lead;
+        k = n - i < k ? n - i : k;
+        operands tile = *w;
+        if (w->weight) tile.weight += i;
+        if (w->shift) tile.shift += i;
+        for (int j = 0; j < inputs; j++) {
+            const lg_run x = from(w->in[j], i);
+            tile.in[j] = x.storage == COMPUTED ? x : run_of(in[j]);
+            if (x.storage != COMPUTED) load_run(x.at, lg_size(x.storage), k, x.storage, in[j]);
+        }
+        for (int j = first; j <= last; j++) {
+            tile.out[j] = from(w->out[j], i);
+            if (tile.out[j].storage != COMPUTED || (lead >= 0 && j == last)) tile.out[j] = run_of(out[j]);
+        }
+        map_operands(op, &tile, k, w->weight ? WEIGHTED : USUAL);
+        for (int j = first; j <= last; j++) {
+            const lg_run y = from(w->out[j], i);
+            if (lead >= 0 && j == last && (i || lead == 0)) BY_STORAGE(y.storage, store_past, y.at, k, out[j]);
+            else if (tile.out[j].at != y.at) store_run(y.at, lg_size(y.storage), k, y.storage, out[j]);
+        }
+    }
+    if (lead >= 0) fence_();
+}
 
 static void map(int op, int direction, const lg_run *in, const lg_run *out, ptrdiff_t n, const double *param,
                 int stream, const lg_weights *weights) {
-    operands w = {.weight = weights ? weights->weight : NULL, .plain = 1};
+    operands w = {.weight = weights ? weights->weight : NULL, .direction = direction};
+    const int first = !lg_gives_value(direction);
+    int plain = 1;
     for (int j = 0; j < maps[op].inputs + (direction != LG_FORWARD); j++) {
         w.in[j] = in[j];
-        w.plain &= in[j].storage == COMPUTED;
+        plain &= in[j].storage == COMPUTED;
     }
-    for (int j = 0; j < 1 + (direction == LG_VALUE_AND_GRAD); j++) {
-        w.out[j] = out[j];
-        w.plain &= out[j].storage == COMPUTED;
+    for (int j = first; j <= lg_slopes(direction); j++) {
+        w.out[j] = out[j - first];
+        plain &= w.out[j].storage == COMPUTED;
     }
     for (int j = 0; j < 4; j++) w.p[j] = param ? (S)param[j] : 0;
     if (weights) {
         w.shift = weights->shift;
         w.up = (S)weights->up;
     }
-    const int all = w.shift || w.up != 0; /* are done with care */
-    /* A part may end with fewer elements than come before the first that can be written past the cache. */
-    const int ahead = stream && n >= 2 * VL;
-    const ptrdiff_t lead = ahead ? elements_before(w.out[direction == LG_VALUE_AND_GRAD]) : -1;
-    stream = lead >= 0;
-    if (lead > 0) maps[op].again(&w, direction, 0, lead);
-    for (ptrdiff_t i = lead > 0 ? lead : 0; i < n;) {
-        if (!all) i = maps[op].run[weights != NULL][direction](&w, i, n, stream);
-        for (const ptrdiff_t end = i + ABREAST * VL; i < n && i < end; i += VL)
-            maps[op].again(&w, direction, i, n - i < VL ? n - i : VL);
-    }
-    if (stream) fence_();
+    if (plain && !stream) map_operands(op, &w, n, weights ? WEIGHTED : USUAL);
+    else if (!stream && maps[op].run[CONVERTED][direction] && !weights) map_operands(op, &w, n, CONVERTED);
+    else map_tiles(op, &w, n, stream);
 }
 
 /* Sums of a block in W are exact while its magnitudes lie within a factor of each other that lets

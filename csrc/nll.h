@@ -47,7 +47,7 @@ static void nll_rows(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n) {
     if (j->value.at)
         store_run(at_row(&j->value, row, j->inner), lg_row_stride(&j->value, j->inner), n, j->value.storage, rounded);
     if (!j->out.at) return;
-    row_factors(j, row, n, up, is_far);
+    row_factors(j, row, n, NULL, up, is_far);
     char *out = at_row(&j->out, row, j->inner);
     const ptrdiff_t line = lg_row_stride(&j->out, j->inner);
     clear_rows(&j->out, out, line, n, j->classes);

@@ -1,7 +1,7 @@
 /* Every elementwise op and loss term: formula, derivative, error bounds, and its row in the table.
  *
  * An op maps inputs in[0..], the first of them the variable of the derivative, and parameters p[0..]
- * to its value y and derivative d; the compiler drops whichever a loop does not store. What leaves the range may be
+ * to its value y, derivative d[0] and, if it has a Hessian, the second d[1]; the compiler drops what a loop does not store. What leaves the range may be
  * brought back by what multiplies it, a gradient or a weight: a loop that finds a product far from 1 asks again, to be
  * `careful`, and the op then gives both with their exponents.
  * Bounds are ULP of the result, over all inputs, on every level (tests/test_accuracy.py holds them). */
@@ -84,16 +84,17 @@ OP(log_sigmoid) {
     *r.d = shifted_(select_(negative_(x), fnma_(q, a.least, ONE), q), drop_(negative_(x), a.n));
 }
 
-/* log(1 + exp(x)); derivative s(x). */
+/* log(1 + exp(x)); derivative s(x), the second s(x) s(-x). */
 OP(softplus_one) {
     UNUSED;
     const logistic_tail a = logistic_tail_(exact_(min_(set1(FADED), abs_(in[0]))), 1);
     V q = fma_(a.q, a.rest, a.q);
     *r.y = softplus_(in[0]);
-    *r.d = shifted_(select_(negative_(in[0]), q, fnma_(q, a.least, ONE)), keep_(negative_(in[0]), a.n));
+    r.d[0] = shifted_(select_(negative_(in[0]), q, fnma_(q, a.least, ONE)), keep_(negative_(in[0]), a.n));
+    r.d[1] = shifted_(fnma_(q, q * a.least, q), a.n);
 }
 
-/* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x). */
+/* log(1 + exp(b x)) / b = max(x, 0) + log(1 + exp(-|b x|)) / b; derivative s(b x), the second b s(b x) s(-b x). */
 OP(softplus) {
     V x = in[0], m = max_(ZERO, x);
     V k, b = mantissa_(set1(p[0]), &k); /* beta = b 2^k, u = 2^k x */
@@ -105,7 +106,8 @@ OP(softplus) {
     l = div_(pick_(tiny, a.p, l), exact_(b));
     V sum = round_(plus_(max_(ZERO, u), l)), n = keep_(tiny, a.n) - k;
     *r.y = select_(lt_(HUGE_, scaled.h), m, scale_(select_(tiny, round_(l), sum), n));
-    *r.d = shifted_(select_(negative_(x), round_(a.small), round_(a.large)), keep_(negative_(x), a.n));
+    r.d[0] = shifted_(select_(negative_(x), round_(a.small), round_(a.large)), keep_(negative_(x), a.n));
+    r.d[1] = shifted_(round_(times_(mul_(a.small, a.large), b)), a.n + k);
 }
 
 /* x s(-a) where x is below 0, else x s(a) = x - x s(-a), rounded once; near is x within what s does not round. */
@@ -360,6 +362,7 @@ INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q
     r.d->n = align_(&small, select_(below, j, i) + e.n, &large, at);
     r.d->of = small + large;
     const V shift = align_(&p, i, &n, j);
+    r.d[1] = shifted_(without_(end, (p + n) * fnma_(q, scale_(q, e.n), q)), shift + e.n);
     V rest = without_(end, (p + n) * select_(tail, ONE + e.t, log1p_of(e)));
     *r.n = align_(&rest, shift + keep_(tail, e.n), &most, at + k);
     *r.y = rest + most;
@@ -367,7 +370,7 @@ INLINE void binary_cross_entropy_far(V x, V p, V i, V n, V j, exponential e, V q
 
 /* Binary cross-entropy of a logit x with target t and weight w of the positive term, p = w t and n = 1 - t:
  * p softplus(-x) + n softplus(x) = (p + n) log(1 + exp(-|x|)) + |x| (p where x < 0, n elsewhere).
- * Derivative n s(x) - p s(-x). NaN where t is infinite. */
+ * Derivative n s(x) - p s(-x), the second (p + n) s(x) s(-x). NaN where t is infinite. */
 OP(binary_cross_entropy_with_logits) {
     UNUSED;
     V i = ZERO, j = ZERO, k = ZERO, t = in[1], w = in[2], negative = fma_(t, ZERO, ONE - t);
@@ -385,7 +388,10 @@ OP(binary_cross_entropy_with_logits) {
     const exponential e = exp_minus(a);
     const V q = logistic_of(e), small = scale_down_(q, e.n), large = ONE - small;
     *r.y = fma_(positive + negative, log1p_of(e), weighted(select_(below, positive, negative), a));
-    *r.d = summed_(negative * select_(below, small, large) - positive * select_(below, large, small), size);
+    r.d[0] = summed_(negative * select_(below, small, large) - positive * select_(below, large, small), size);
+    /* q (1 - small) is not rounded before it meets p + n. */
+    const V curve = fnma_(q, small, q), rest = fnma_(q, small, q - curve), mass = positive + negative;
+    r.d[1] = shifted_(fma_(mass, curve, mass * rest), e.n);
     if (r.careful) binary_cross_entropy_far(x, positive, i + j, negative, k, e, q, r);
 }
 
@@ -405,22 +411,284 @@ OP(binary_cross_entropy) {
     r.d->n = drop_(none, -k);
 }
 
-/* (x - t)^2; derivative 2 (x - t). */
+/* x - t over 2^n, not rounded; unless careful n is 0, and what is beyond the range infinite. */
+INLINE pair gap_of(const V *in, V *n, int careful) {
+    const pair gap = sum_(in[0], -in[1]);
+    *n = ZERO;
+    if (!careful) return (pair){gap.h, keep_(lt_(abs_(gap.h), set1((S)INFINITY)), gap.l)};
+    const M far = lt_(set1(C_(0x1p126f, 0x1p1022)), abs_(gap.h));
+    V k, m = mantissa_(select_(far, set1(0.5) * in[0] - set1(0.5) * in[1], gap.h), &k);
+    *n = k + keep_(far, ONE);
+    return (pair){m, drop_(far, scale_(gap.l, -k))};
+}
+INLINE V sign_of(V a) { return select_(positive_(a), ONE, select_(negative_(a), -ONE, a)); } /* 0 and NaN stay */
+/* a^2 */
+INLINE V square_(pair a) { return select_(lt_(abs_(a.h), set1(C_(0x1p60f, 0x1p500))), round_(mul_(a, a)), a.h * a.h); }
+
+/* (x - t)^2; derivative 2 (x - t), the second 2. */
 OP(mse_loss) {
     UNUSED;
-    const pair gap = sum_(in[0], -in[1]);
-    const V plain = gap.h * gap.h;
-    *r.y = select_(lt_(abs_(gap.h), set1(C_(0x1p60f, 0x1p500))), round_(mul_(gap, gap)), plain);
-    *r.d = exactly_(gap.h + gap.h);
+    V n;
+    const pair gap = gap_of(in, &n, r.careful);
+    *r.y = square_(gap);
+    r.d[0] = exactly_(gap.h + gap.h);
+    r.d[1] = plain_(number_(gap.h, set1(2)));
     if (!r.careful) return;
-    const M far = lt_(set1(C_(0x1p126f, 0x1p1022)), abs_(gap.h));
-    const V halves = set1(0.5) * in[0] - set1(0.5) * in[1], number = select_(far, halves, gap.h);
-    V k, m = mantissa_(number, &k);
-    const pair root = {m, drop_(far, scale_(gap.l, -k))};
-    *r.y = select_(lt_(abs_(m), set1(2)), round_(mul_(root, root)), m * m);
-    k = k + keep_(far, ONE);
-    *r.n = k + k;
-    *r.d = shifted_(number, ONE + keep_(far, ONE));
+    *r.n = n + n;
+    r.d[0] = shifted_(gap.h, ONE + n);
+}
+/* |x - t|; derivative its sign, 0 at t, the second 0. */
+OP(l1_loss) {
+    UNUSED;
+    V n;
+    const pair gap = gap_of(in, &n, r.careful);
+    *r.y = abs_(gap.h);
+    r.d[0] = plain_(sign_of(gap.h));
+    r.d[1] = plain_(number_(gap.h, ZERO));
+    if (r.careful) *r.n = n;
+}
+/* (1 - q) (x - t) above t, q (t - x) below; derivative 1 - q and -q, 0 at t, the second 0. */
+OP(pinball_loss) {
+    V n;
+    const pair gap = gap_of(in, &n, r.careful);
+    const V c = select_(negative_(gap.h), set1(-p[0]), set1(1 - p[0]));
+    *r.y = fma_(c, gap.h, c * gap.l);
+    r.d[0] = plain_(select_(eq_(gap.h, ZERO), gap.h, number_(gap.h, c)));
+    r.d[1] = plain_(number_(gap.h, ZERO));
+    if (r.careful) *r.n = n;
+}
+/* |x - t| - d over 2^n, rounded to the right sign */
+INLINE V beyond_(pair gap, V d) { return (abs_(gap.h) - d) + select_(negative_(gap.h), -gap.l, gap.l); }
+/* |gap| - d / 2, for more than d */
+INLINE pair linear_(pair gap, V d) {
+    const pair sum = sum_(abs_(gap.h), set1(-0.5) * d);
+    return (pair){sum.h, keep_(lt_(sum.h, set1((S)INFINITY)), sum.l) + select_(negative_(gap.h), -gap.l, gap.l)};
+}
+/* a / b */
+INLINE slope over_(V a, V b, int careful) {
+    V i = ZERO, j = ZERO;
+    if (careful) {
+        a = mantissa_(a, &i);
+        b = mantissa_(b, &j);
+    }
+    slope d = rounded_(a / b);
+    d.n = i - j;
+    return d;
+}
+/* (x - t)^2 / 2 up to |x - t| = d, then d (|x - t| - d / 2); derivative x - t within [-d, d], the second 1 up to there. */
+OP(huber_loss) {
+    V n, j = ZERO, d = set1(p[0]);
+    const pair gap = gap_of(in, &n, r.careful);
+    if (r.careful) d = mantissa_(d, &j);
+    const V at = scale_(d, j - n);
+    const M outside = lt_(ZERO, beyond_(gap, at));
+    const pair linear = linear_(gap, at);
+    *r.y = select_(outside, fma_(d, linear.h, d * linear.l), set1(0.5) * square_(gap));
+    r.d[0] = exactly_(select_(outside, sign_of(gap.h) * d, gap.h));
+    r.d[1] = plain_(number_(gap.h, drop_(outside, ONE)));
+    if (!r.careful) return;
+    *r.n = select_(outside, n + j, n + n);
+    r.d[0].n = select_(outside, j, n);
+}
+/* (x - t)^2 / (2 b) up to |x - t| = b, then |x - t| - b / 2; derivative (x - t) / b within [-1, 1], the second 1 / b
+ * below b. */
+OP(smooth_l1_loss) {
+    V n, j = ZERO, b = set1(p[0]);
+    const pair gap = gap_of(in, &n, r.careful);
+    if (r.careful) b = mantissa_(b, &j);
+    const V at = scale_(b, j - n);
+    const M outside = nlt_(beyond_(gap, at), ZERO);
+    const pair part = div_(gap, exact_(b)), half = {set1(0.5) * gap.h, set1(0.5) * gap.l};
+    *r.y = select_(outside, round_(linear_(gap, at)), round_(mul_(part, half)));
+    r.d[0] = rounded_(select_(outside, sign_of(gap.h), round_(part)));
+    r.d[1] = over_(ONE, b, 0);
+    r.d[1].of = number_(gap.h, drop_(outside, r.d[1].of));
+    if (!r.careful) return;
+    *r.n = select_(outside, n, n + n - j);
+    r.d[0].n = drop_(outside, n - j);
+    r.d[1].n = -j;
+}
+
+/* ---- losses whose input is the logarithm of what is expected, m = exp(x) ---- */
+
+/* p 2^k. Of exp the argument may be of any size. */
+typedef struct {
+    pair of;
+    V n;
+} power;
+INLINE power power_(pair x) {
+    const V far = set1(-DEAD);
+    power a;
+    a.of = exp_pair((pair){clamp_(x.h, -far, far), keep_(lt_(abs_(x.h), far), x.l)}, 0, &a.n);
+    return a;
+}
+/* 0 where t is: of its logarithm alone something would be left, for an infinity to multiply */
+INLINE power unless_none(power a, V t) {
+    const M none = eq_(t, ZERO);
+    return (power){{drop_(none, a.of.h), drop_(none, a.of.l)}, a.n};
+}
+INLINE power ratio_of(V a) {
+    V n, m = mantissa_(a, &n);
+    return (power){exact_(m), n};
+}
+INLINE power times_power(power a, pair b) { /* 0 times an infinity is 0 */
+    const pair product = mul_(a.of, b);
+    const M none = eq_(a.of.h, ZERO);
+    return (power){{drop_(none, product.h), drop_(none, product.l)}, a.n};
+}
+/* a - b */
+INLINE power minus_(power a, power b) {
+    V x = a.of.h, y = b.of.h;
+    const V n = align_(&x, a.n, &y, b.n);
+    const pair sum = sum_(x, -y);
+    const V low = sum.l + (scale_(a.of.l, a.n - n) - scale_(b.of.l, b.n - n));
+    return (power){{sum.h, keep_(lt_(abs_(sum.h), set1((S)INFINITY)), low)}, n};
+}
+INLINE slope less_(power a, power b) {
+    const power difference = minus_(a, b);
+    return shifted_(round_(difference.of), difference.n);
+}
+INLINE void give_(slope a, outcome r) {
+    *r.y = r.careful ? a.of : scale_(a.of, a.n);
+    if (r.careful) *r.n = a.n;
+}
+/* (exp(w) - 1 - w) / w^2 for w in [-1, 1]: its Taylor series. */
+INLINE V curve_(V w) {
+    enum { degree = C_(9, 17) };
+    static const S c[] = {1 / (S)2,
+                          1 / (S)6,
+                          1 / (S)24,
+                          1 / (S)120,
+                          1 / (S)720,
+                          1 / (S)5040,
+                          1 / (S)40320,
+                          1 / (S)362880,
+                          1 / (S)3628800,
+                          1 / (S)39916800,
+                          1 / (S)479001600,
+                          1 / (S)6227020800,
+                          1 / (S)87178291200,
+                          1 / (S)1307674368e3,
+                          1 / (S)20922789888e3,
+                          1 / (S)355687428096e3,
+                          1 / (S)6402373705728e3,
+                          1 / (S)121645100408832e3};
+    return horner(c, degree, w);
+}
+/* log t - x, of which log t is 0.1 ulp of 1 off */
+INLINE pair log_over(V t, V x) {
+    const pair l = log_pair(t), v = plus_(-x, l);
+    const M usual = lt_(abs_(v.h), set1((S)INFINITY));
+    const V h = v.h + v.l; /* of the logarithm much may be left */
+    return (pair){select_(usual, h, v.h), keep_(usual, (v.h - h) + v.l)};
+}
+
+/* m - t x, for t above 1 with Stirling's t (log t - 1) + log(2 pi t) / 2 if `full`; derivative m - t, the second m. */
+INLINE void poisson_nll(const V *in, int full, outcome r) {
+    const power m = power_(exact_(in[0])), t = ratio_of(in[1]), x = ratio_of(min_(set1(-DEAD), in[0]));
+    power product = {mul_(t.of, x.of), t.n + x.n};
+    const M none = eq_(in[1], ZERO), usual = lt_(abs_(product.of.h), set1((S)INFINITY));
+    product.of = (pair){drop_(none, product.of.h), keep_(usual, product.of.l)};
+    const power difference = minus_(m, product);
+    slope y = shifted_(round_(difference.of), difference.n);
+    if (full) {
+        const pair l = log_pair(in[1]), less = plus_(-ONE, l);
+        V more = scale_(fma_(set1(0.5), l.h, set1(C_(0.91893853f, 0.9189385332046728))), -t.n);
+        more = keep_(lt_(ONE, in[1]), fma_(t.of.h, less.h, fma_(t.of.h, less.l, more)));
+        V h = difference.of.h;
+        y.n = align_(&h, difference.n, &more, t.n);
+        const pair sum = sum_(h, more);
+        y.of = sum.h + (sum.l + scale_(difference.of.l, difference.n - y.n));
+    }
+    give_(y, r);
+    r.d[0] = less_(m, t);
+    r.d[1] = shifted_(round_(m.of), m.n);
+}
+OP(poisson_nll_loss) {
+    UNUSED;
+    poisson_nll(in, 0, r);
+}
+OP(poisson_nll_loss_full) {
+    UNUSED;
+    poisson_nll(in, 1, r);
+}
+
+/* Half the gamma deviance, t / m - 1 - v with v = log(t / m), near 0 v^2 (1/2 + v / 6 + ...); derivative 1 - t / m, the
+ * second t / m. */
+OP(half_gamma_loss) {
+    UNUSED;
+    const pair v = log_over(in[1], in[0]), square = mul_(v, v);
+    const power q = unless_none(power_(v), in[1]), more = {plus_(ONE, (pair){min_(set1(-DEAD), v.h), v.l}), ZERO};
+    const M near = lt_(abs_(v.h), ONE);
+    const V c = curve_(v.h);
+    slope y = less_(q, more);
+    y.of = select_(near, fma_(square.h, c, square.l * c), y.of);
+    y.n = drop_(near, y.n);
+    give_(y, r);
+    r.d[0] = less_((power){exact_(ONE), ZERO}, q);
+    r.d[1] = shifted_(round_(q.of), q.n);
+}
+
+/* (w - z) / c with w = z exp(-c v) and, if `linear`, less the linear term of that in v: near 0 z c v^2 (1/2 - c v / 6 ...).
+ * v may be infinite, `least` not. */
+INLINE slope bend_(power w, power z, pair c, pair v, pair least, M linear) {
+    const pair cv = mul_(c, least), square = mul_(cv, least);
+    const pair rest = plus_(ONE, (pair){-keep_(linear, c.h * v.h), -keep_(linear, cv.l + (cv.h - c.h * least.h))});
+    const M near = lt_(abs_(cv.h), ONE);
+    const V curve = curve_(-cv.h), bent = fma_(square.h, curve, square.l * curve);
+    slope y = less_(w, times_power(z, rest));
+    y.of = select_(near, fma_(z.of.h, bent, z.of.l * bent), y.of / c.h);
+    y.n = select_(near, z.n, y.n);
+    return y;
+}
+/* Half the Tweedie deviance of power p, m^a / a - t m^b / b + t^a / (a b) with a = 2 - p and b = 1 - p: the first two
+ * terms each bend_ed from t^a, so that nothing cancels near t, nor where p is 1 or 2. Derivative m^a - t m^b, the second
+ * a m^a - b t m^b. */
+OP(half_tweedie_loss) {
+    const pair a = sum_(set1(2), set1(-p[0])), b = sum_(ONE, set1(-p[0])), l = log_pair(in[1]);
+    const V far = set1(C_(0x1p100f, 0x1p1000)), x = clamp_(in[0], -far, far); /* 0 x is 0 */
+    const pair v = log_over(in[1], in[0]), least = {clamp_(v.h, -far, far), v.l};
+    pair shift = times_(b, x), both = sum_(shift.h, l.h);
+    both.l = both.l + (shift.l + l.l);
+    const power first = power_(times_(a, x)), second = unless_none(power_(both), in[1]);
+    power z = power_(mul_(a, (pair){max_(-far, l.h), l.l}));
+    if (p[0] < 2) z = unless_none(z, in[1]);
+    const M linear = (M)(lt_(abs_(a.h * least.h), ONE) | lt_(abs_(b.h * least.h), ONE));
+    slope y = bend_(first, z, a, v, least, linear);
+    const slope less = bend_(second, z, b, v, least, linear);
+    y = less_((power){exact_(y.of), y.n}, (power){exact_(less.of), less.n});
+    give_(y, r);
+    r.d[0] = less_(first, second);
+    r.d[1] = less_(times_power(first, a), times_power(second, b));
+}
+
+/* Focal loss of a label with weight a and exponent g. With s = x for the label 0 and -x for 1, m = s(s), the probability that
+ * is missing, and c = -log(1 - m) it is a m^g c; its derivative by s a m^g (m + g c (1 - m)), the second
+ * a m^g (1 - m) (m (1 + 2 g) + g c (g (1 - m) - m)), which cancels. p: a of the label 1, of 0, and g. */
+OP(sigmoid_focal_loss) {
+    const M positive = lt_(set1(0.5), in[1]);
+    const V s = select_(positive, -in[0], in[0]), g = set1(p[2]), alpha = select_(positive, set1(p[0]), set1(p[1]));
+    const V a = min_(set1(FADED), abs_(s));
+    const logistic l = logistic_(exact_(a), 1);
+    const M below = negative_(s), tail = and_(below, lt_(l.n, set1(-60)));
+    const V n = keep_(tail, l.n); /* of m and c; that of 1 - m is k */
+    const V k = drop_(below, l.n);
+    const pair lost = log1p_unit(l.z), far = plus_(a, lost), small = shift_(l.small, l.n);
+    const pair c = pick_(below, pick_(tail, l.p, lost), far), log_m = pick_(below, far, lost);
+    const pair m = pick_(below, pick_(tail, l.small, small), l.large), rest = pick_(below, l.large, small);
+    const power w = power_(times_(log_m, -g));
+    const pair more = times_(mul_(c, rest), g);
+    pair first = sum_(m.h, more.h), inner = sum_(g * rest.h, -select_(below, small.h, l.large.h));
+    first.l = first.l + (m.l + more.l);
+    inner.l = inner.l + (near_fma_(g, rest.h, -(g * rest.h)) + fma_(g, rest.l, -select_(below, small.l, l.large.l)));
+    const pair mass = times_(m, set1(1 + 2 * p[2])), bend = times_(mul_(c, inner), g);
+    pair second = sum_(mass.h, bend.h);
+    second.l = second.l + (mass.l + bend.l);
+    second = mul_(second, pick_(below, l.large, l.small));
+    give_(shifted_(weighted(alpha, select_(lt_(set1(FADED), s), s, round_(mul_(w.of, c)))), w.n + n), r);
+    const V slope = alpha * round_(mul_(w.of, first));
+    r.d[0] = shifted_(select_(positive, -slope, slope), w.n + n);
+    r.d[1] = shifted_(alpha * round_(mul_(w.of, second)), w.n + (n + k));
 }
 
 /* t (log t - x), x a log-probability; derivative -t. */
@@ -458,16 +726,6 @@ INLINE V mass_in_base(V x, pair a, const S *p) {
     const M far = lt_(up, x), finite = and_(lt_(abs_(a.h), HUGE_), lt_(x, set1((S)INFINITY)));
     const V sum = round_(times_(mul_(a, PER_LOG), select_(far, x * down, x)));
     return select_(finite, select_(far, sum * up, sum), weighted(x, set1(p[0]) * a.h));
-}
-INLINE slope over_(V a, V b, int careful) {
-    V i = ZERO, j = ZERO;
-    if (careful) {
-        a = mantissa_(a, &i);
-        b = mantissa_(b, &j);
-    }
-    slope d = rounded_(a / b);
-    d.n = i - j;
-    return d;
 }
 /* -c x / q, 0 where x is */
 INLINE slope share_over(V x, V q, const S *p, int careful) {
@@ -514,35 +772,47 @@ OP(relative_entropy_q) {
 }
 #endif
 
-/*  X(name, inputs, parameters, is a loss, bound, derivative's bound) */
+/* An op may be so cheap that half types are converted in loops of their own, not before and after. Loops: OWN ones for
+ * every direction (of a loss with weights and without), ANY that is for all, or BOTH, which a Hessian without weights has
+ * OWN ones of, too. An op has a Hessian if its last bound is not 0.
+ *  X(name, inputs, parameters, is a loss, is cheap, loops, bound, derivative's bound, second derivative's bound) */
 #define LG_OPS(X)                                                                                                      \
-    X(sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                      \
-    X(log_sigmoid, 1, 0, 0, 1.0, 2.0)                                                                                  \
-    X(softplus_one, 1, 0, 0, 1.0, 2.0)                                                                                 \
-    X(softplus, 1, 1, 0, 1.0, 2.0)                                                                                     \
-    X(silu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(gelu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(gelu_tanh, 1, 0, 0, 2.0, 2.0)                                                                                    \
-    X(tanh, 1, 0, 0, 1.0, 2.0)                                                                                         \
-    X(mish, 1, 0, 0, 1.0, 2.0)                                                                                         \
-    X(relu, 1, 0, 0, 1.0, 1.0)                                                                                         \
-    X(leaky_relu, 1, 1, 0, 1.0, 1.0)                                                                                   \
-    X(prelu, 2, 0, 0, 1.0, 1.0)                                                                                        \
-    X(prelu_weight, 2, 0, 0, 1.0, 1.0)                                                                                 \
-    X(elu, 1, 1, 0, 1.0, 2.0)                                                                                          \
-    X(selu, 1, 0, 0, 2.0, 2.0)                                                                                         \
-    X(celu, 1, 1, 0, 1.0, 2.0)                                                                                         \
-    X(hardsigmoid, 1, 0, 0, 2.0, 2.0)                                                                                  \
-    X(hardswish, 1, 0, 0, 2.0, 2.0)                                                                                    \
-    X(softsign, 1, 0, 0, 2.0, 2.0)                                                                                     \
-    X(binary_cross_entropy_with_logits, 3, 0, 1, 2.0, 2.0)                                                             \
-    X(binary_cross_entropy, 2, 2, 1, 2.0, 2.0)                                                                         \
-    X(mse_loss, 2, 0, 1, 1.0, 1.0)                                                                                     \
-    X(kl_div, 2, 0, 1, 2.0, 1.0)                                                                                       \
-    X(kl_div_log_target, 2, 0, 1, 2.0, 2.0)                                                                            \
-    X(information_content, 1, 2, 0, 2.0, 2.0)                                                                          \
-    X(entropy, 1, 2, 0, 2.0, 2.0)                                                                                      \
-    X(cross_entropy_of_distributions, 2, 2, 0, 2.0, 2.0)                                                               \
-    X(cross_entropy_of_distributions_q, 2, 2, 0, 2.0, 2.0)                                                             \
-    X(relative_entropy, 2, 2, 0, 2.0, 2.0)                                                                             \
-    X(relative_entropy_q, 2, 2, 0, 2.0, 2.0)
+    X(sigmoid, 1, 0, 0, 1, OWN, 1.0, 2.0, 0)                                                                           \
+    X(log_sigmoid, 1, 0, 0, 0, OWN, 1.0, 2.0, 0)                                                                       \
+    X(softplus_one, 1, 0, 0, 0, BOTH, 1.0, 2.0, 2.0)                                                                   \
+    X(softplus, 1, 1, 0, 0, BOTH, 1.0, 2.0, 2.0)                                                                       \
+    X(silu, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                              \
+    X(gelu, 1, 0, 0, 0, OWN, 2.0, 2.0, 0)                                                                              \
+    X(gelu_tanh, 1, 0, 0, 0, OWN, 2.0, 2.0, 0)                                                                         \
+    X(tanh, 1, 0, 0, 1, OWN, 1.0, 2.0, 0)                                                                              \
+    X(mish, 1, 0, 0, 0, OWN, 1.0, 2.0, 0)                                                                              \
+    X(relu, 1, 0, 0, 1, OWN, 1.0, 1.0, 0)                                                                              \
+    X(leaky_relu, 1, 1, 0, 1, OWN, 1.0, 1.0, 0)                                                                        \
+    X(prelu, 2, 0, 0, 1, OWN, 1.0, 1.0, 0)                                                                             \
+    X(prelu_weight, 2, 0, 0, 0, OWN, 1.0, 1.0, 0)                                                                      \
+    X(elu, 1, 1, 0, 1, OWN, 1.0, 2.0, 0)                                                                               \
+    X(selu, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                              \
+    X(celu, 1, 1, 0, 1, OWN, 1.0, 2.0, 0)                                                                              \
+    X(hardsigmoid, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                       \
+    X(hardswish, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                         \
+    X(softsign, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                          \
+    X(binary_cross_entropy_with_logits, 3, 0, 1, 0, BOTH, 2.0, 2.0, 2.0)                                               \
+    X(binary_cross_entropy, 2, 2, 1, 0, OWN, 2.0, 2.0, 0)                                                              \
+    X(mse_loss, 2, 0, 1, 1, BOTH, 1.0, 1.0, 1.0)                                                                       \
+    X(l1_loss, 2, 0, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                         \
+    X(pinball_loss, 2, 1, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                    \
+    X(huber_loss, 2, 1, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                      \
+    X(smooth_l1_loss, 2, 1, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                  \
+    X(poisson_nll_loss, 2, 0, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                \
+    X(poisson_nll_loss_full, 2, 0, 1, 0, ANY, 2.0, 1.0, 1.0)                                                           \
+    X(half_gamma_loss, 2, 0, 1, 0, ANY, 2.0, 1.0, 1.0)                                                                 \
+    X(half_tweedie_loss, 2, 1, 1, 0, ANY, 2.0, 2.0, 2.0)                                                               \
+    X(sigmoid_focal_loss, 2, 3, 1, 0, ANY, 2.0, 2.0, 2.0)                                                              \
+    X(kl_div, 2, 0, 1, 1, OWN, 2.0, 1.0, 0)                                                                            \
+    X(kl_div_log_target, 2, 0, 1, 0, OWN, 2.0, 2.0, 0)                                                                 \
+    X(information_content, 1, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                               \
+    X(entropy, 1, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                                           \
+    X(cross_entropy_of_distributions, 2, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                    \
+    X(cross_entropy_of_distributions_q, 2, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                  \
+    X(relative_entropy, 2, 2, 0, 0, OWN, 2.0, 2.0, 0)                                                                  \
+    X(relative_entropy_q, 2, 2, 0, 0, OWN, 2.0, 2.0, 0)

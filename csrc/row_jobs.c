@@ -31,7 +31,7 @@ size_t lg_rows_scratch(const lg_rows_job *job, ptrdiff_t rows, size_t itemsize) 
     const ptrdiff_t most = lg_rows_batch(job), batch = rows < most ? rows : most;
     const ptrdiff_t least = job->classes * (ptrdiff_t)itemsize <= 512 ? LINE : 1; /* few.h: a whole vector of them */
     const ptrdiff_t whole = most % LINE ? batch : (batch + LINE - 1) / LINE * LINE;
-    const size_t tiles = job->what == LG_PAIRS ? 4 : 3;
+    const size_t tiles = job->what == LG_PAIRS || job->hess.at ? 4 : 3;
     return tiles * (size_t)(whole < least ? least : whole) * (size_t)lg_pitch(job->classes, itemsize) * itemsize;
 }
 

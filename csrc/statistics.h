@@ -16,36 +16,44 @@
 #define LEAST_REST C_(0x1p-50, 0x1p-450)
 
 /* Index of the first element that equals value, which occurs; in a group without a branch, as it is anywhere. */
-INLINE ptrdiff_t first_of_group(const S *x, ptrdiff_t n, S value) {
+INLINE ptrdiff_t first_of_group(lg_run x, ptrdiff_t n, S value) {
     static const S lanes[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const V wanted = set1(value), step = set1((S)VL);
     ptrdiff_t i = (n - 1) / VL * VL;
     V at = set1((S)i), first = set1((S)(GROUP * LANES));
     for (; i >= 0; i -= VL) {
-        first = select_(eq_(n - i < VL ? ld_n(x + i, n - i, (S)NAN) : ld(x + i), wanted), at, first);
+        first = select_(eq_(get_or(x.at, i, n - i < VL ? n - i : VL, x.storage, (S)NAN), wanted), at, first);
         at = at - step;
     }
     return (ptrdiff_t)-fold_max(-(first + ld(lanes)));
 }
-INLINE ptrdiff_t first_of(const S *x, ptrdiff_t n, S value) {
+INLINE int occurs(const S *x, V wanted) { /* in GROUP vectors */
+    M found = eq_(ld(x), wanted);
+    UNROLL(8)
+    for (int g = 1; g < GROUP; g++) found = (M)(found | eq_(ld(x + g * VL), wanted));
+    return any_(found);
+}
+INLINE ptrdiff_t first_of(lg_run x, ptrdiff_t n, S value) {
+    const V wanted = set1(value);
     ptrdiff_t i = 0;
-    while (n - i > VL && !count_(eq_(ld(x + i), set1(value)))) i += VL;
-    return i + first_of_group(x + i, n - i < VL ? n - i : VL, value);
+    while (x.storage == COMPUTED && n - i > GROUP * VL && !occurs((const S *)x.at + i, wanted)) i += GROUP * VL;
+    while (n - i > VL && !any_(eq_(get(x.at, i, VL, x.storage), wanted))) i += VL;
+    return i + first_of_group(from(x, i), n - i < VL ? n - i : VL, value);
 }
 
 /* The same, from `at`, where its group begins. */
 INLINE double seek(const S *x, ptrdiff_t n, ptrdiff_t at, S value) {
-    return (double)first_of_group(x + at, n - at < GROUP * LANES ? n - at : GROUP * LANES, value);
+    return (double)first_of_group(run_of(x + at), n - at < GROUP * LANES ? n - at : GROUP * LANES, value);
 }
 
 /* How many logits come before the label's: larger ones, and equal ones of classes before it. */
-static ptrdiff_t rank_of(const S *x, ptrdiff_t n, ptrdiff_t label) {
-    const V own = set1(x[label]);
+static ptrdiff_t rank_of(lg_run x, ptrdiff_t n, ptrdiff_t label) {
+    const V own = set1(element(x, label));
     N before = n_zero();
     for (ptrdiff_t i = 0; i < n; i += VL)
-        before = n_add(before, lt_(own, n - i < VL ? ld_n(x + i, n - i, (S)NAN) : ld(x + i)));
+        before = n_add(before, lt_(own, get_or(x.at, i, n - i < VL ? n - i : VL, x.storage, (S)NAN)));
     for (ptrdiff_t i = 0; i < label; i += VL)
-        before = n_add(before, eq_(own, label - i < VL ? ld_n(x + i, label - i, (S)NAN) : ld(x + i)));
+        before = n_add(before, eq_(own, get_or(x.at, i, label - i < VL ? label - i : VL, x.storage, (S)NAN)));
     return n_total(before);
 }
 
@@ -74,8 +82,8 @@ static lg_row careful_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_found *to
     lg_row row = sum_row(run_of(x), 1, n, NULL, NULL);
     const S max = (S)row.max, shift = shift_of(max);
     if (row.rest != row.rest) return row;
-    to->rank[k] = (double)rank_of(x, n, label);
-    to->predicted[k] = (double)(to->rank[k] != 0 ? first_of(x, n, max) : label);
+    to->rank[k] = (double)rank_of(run_of(x), n, label);
+    to->predicted[k] = (double)(to->rank[k] != 0 ? first_of(run_of(x), n, max) : label);
     to->gaps[k] = to->others[k] = to->own[k] = 0;
     if (!isfinite(max)) return row;
     const unit u = unit_of(max - shift, BIAS);
@@ -161,14 +169,14 @@ static NOINLINE int quick_row(const S *x, ptrdiff_t n, ptrdiff_t label, lg_row *
     to->others[k] = value_of(fold_(f.squares)) / (row->unit * row->unit) + (row->count - 1);
     to->own[k] = one_term(own, &u);
     ptrdiff_t rank;
-    if (floored && own <= FLOOR) rank = rank_of(x, n, label);
+    if (floored && own <= FLOOR) rank = rank_of(run_of(x), n, label);
     else {
         rank = n_total(f.before);
         for (ptrdiff_t i = f.turn; i < label; i += VL)
             rank += count_(eq_(label - i < VL ? ld_n(x + i, label - i, (S)NAN) : ld(x + i), set1(own)));
     }
     to->rank[k] = (double)rank;
-    if (n <= GROUP * LANES) to->predicted[k] = (double)(rank ? first_of_group(x, n, max) : label);
+    if (n <= GROUP * LANES) to->predicted[k] = (double)(rank ? first_of_group(run_of(x), n, max) : label);
     else to->predicted[k] = (double)(rank ? first_group(&f, &all, max) : label);
     return 1;
 }
@@ -289,8 +297,8 @@ static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
         if (!skip && !plain) {
             const lg_row row = get_row(b, k);
             const ptrdiff_t label = (ptrdiff_t)t->label[k];
-            t->rounded[k] =
-                (S)cross_entropy_row(j, &row, (const S *)t->x[k].at, NULL, NO_RUN, t->row + k, label, 1, 0, 0);
+            row_targets q = targets_of(j, t->row + k, label);
+            t->rounded[k] = (S)mixture_loss(j, &row, (const S *)t->x[k].at, t->row + k, label, &q);
         }
         if (!skip && t->rounded[k] == t->rounded[k] && b->rest[k] == b->rest[k]) continue;
         f->predicted[k] = f->rank[k] = -1;

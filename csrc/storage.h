@@ -63,8 +63,9 @@ INLINE H to_f16(V v) { return (H)_mm512_cvtps_ph(v, _MM_FROUND_NO_EXC); }
 INLINE V from_f16(H h) { return _mm256_cvtph_ps((__m128i)h); }
 INLINE H to_f16(V v) { return (H)_mm256_cvtps_ph(v, _MM_FROUND_NO_EXC); }
 #else
-/* The exponent moves by multiplication, so subnormals come out right. */
-INLINE V from_f16(H h) {
+/* Out of line: a dozen operations or two, in many places. The exponent moves by multiplication, so subnormals come out
+ * right. */
+static NOINLINE V from_f16(H h) {
     const U u = from_16_bits(h), sign = (u & 0x8000u) << 16, magnitude = (u & 0x7fffu) << 13;
     const V small = from_bits((I)magnitude), infinity = set1(0x1p-96f);
     const I quiet = bits_(keep_(lt_(infinity, small), from_bits(iset1(0x00400000))));
@@ -72,7 +73,7 @@ INLINE V from_f16(H h) {
     return from_bits(bits_(select_(lt_(small, infinity), small * set1(0x1p112f), special)) | (I)sign);
 }
 /* Rounded to nearest even; below the normal numbers a float addition does it. */
-INLINE H to_f16(V v) {
+static NOINLINE H to_f16(V v) {
     const V size = abs_(v), half = set1(0.5f);
     const U a = (U)bits_(size), sign = (U)(bits_(v) ^ bits_(size)) >> 16;
     const U tiny = (U)(bits_(size + half) - bits_(half)), usual = (a - 0x38000000u + 0xfffu + (a >> 13 & 1u)) >> 13;

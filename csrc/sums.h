@@ -283,6 +283,43 @@ void LG_NAME(label_shares)(lg_batch *b, ptrdiff_t n) {
         st(b->entry + i, -select_(lt_(one, abs_(up)), others * slope, others / total * up));
     }
 }
+/* 1 - p = -expm1(-loss) of the label's probability p, and its logarithm; 0 and -inf where nothing is left of it. Below -40
+ * the pair's lower half is all of exp(-loss). */
+INLINE pair missing_(V loss) {
+    const pair e = expm1_pair(exact_(-min_(set1(700), loss)), 1);
+    return (pair){-e.h, -e.l};
+}
+INLINE pair log_missing(pair q) {
+    pair l = log_pair(q.h);
+    l.l = l.l + drop_(eq_(q.h, set1(0)), q.l / q.h);
+    return l;
+}
+/* (1 - p)^g times the loss, as exp(g log(1 - p)); its derivative by log p is -(1 - p)^g (1 + g p loss / (1 - p)), where
+ * that quotient is 1 at p = 1. The loss's relative error comes in g + 1 times. */
+void LG_NAME(focal)(lg_batch *b, ptrdiff_t n, double gamma) {
+    const V one = set1(1), g = set1(gamma);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        const V loss = ld(b->loss + i);
+        const pair q = missing_(loss), l = times_(log_missing(q), g);
+        const M dead = lt_(l.h, set1(DEAD));
+        V k, kept = round_(exp_pair((pair){max_(set1(DEAD), l.h), drop_(dead, l.l)}, 0, &k));
+        kept = gamma == 0 ? one : scale_(kept, k);
+        const V p = (one - q.h) - q.l, ratio = min_(set1(700), loss) / q.h;
+        st(b->bend + i, fma_(g * p, select_(eq_(q.h, set1(0)), one, ratio), one) * kept);
+        st(b->loss + i, kept * loss);
+    }
+}
+/* The loss + e (1 - p), whose derivative by log p is -(1 + e p), or -((1 + e) - e (1 - p)) where p is close to 1. */
+void LG_NAME(poly)(lg_batch *b, ptrdiff_t n, double epsilon) {
+    const V one = set1(1), e = set1(epsilon);
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        const V loss = ld(b->loss + i);
+        const pair q = missing_(loss);
+        const M most = lt_(q.h, set1(0.5));
+        st(b->bend + i, select_(most, fnma_(e, q.h, set1(1 + epsilon)), fma_(e, (one - q.h) - q.l, one)));
+        st(b->loss + i, fma_(e, q.h, loss));
+    }
+}
 double LG_NAME(exp_of)(double x, double exponent) { /* over 2^exponent */
     V n, p = round_(exp_pair(exact_(set1(x)), 1, &n));
     return first_(p * pow2_(n - set1(exponent)));
@@ -292,6 +329,8 @@ double LG_NAME(log1p_of)(double x) { return first_(round_(log1p_pair(set1(x))));
 #else
 void LG_NAME(finish)(lg_batch *b, ptrdiff_t n);
 void LG_NAME(label_shares)(lg_batch *b, ptrdiff_t n);
+void LG_NAME(focal)(lg_batch *b, ptrdiff_t n, double gamma);
+void LG_NAME(poly)(lg_batch *b, ptrdiff_t n, double epsilon);
 double LG_NAME(exp_of)(double x, double exponent);
 double LG_NAME(log_of)(double x);
 double LG_NAME(log1p_of)(double x);

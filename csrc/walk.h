@@ -9,6 +9,7 @@ INLINE void start_batch(rows_batch *t) {
     memset(t->label, 0, sizeof t->label);
     memset(t->g, 0, sizeof t->g);
     memset(t->term, 0, sizeof t->term);
+    memset(t->hess, 0, sizeof t->hess);
 }
 /* Rows that are left out, by their label or their weight. */
 INLINE void find_skips(const lg_rows_job *j, rows_batch *t) {
@@ -40,6 +41,8 @@ INLINE void rows_of(S *tile, ptrdiff_t pitch, const rows_batch *t, lg_run *to) {
 INLINE void read_batch(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
     if (p->whole) gather(&j->x, j, t->row, t->many, 0, p->n, p->x_tile, p->pitch);
+    for (ptrdiff_t k = 0, at = 0; j->cap != 0 && k < t->many; k++, at += p->pitch)
+        cap_run(p->x_tile + at, p->g_tile + at, p->n, (S)j->cap);
     if (j->grad.at && !p->g_runs) gather(&j->grad, j, t->row, t->many, 0, p->n, p->g_tile, p->pitch);
     if (j->factor.at) read_factors(p, t);
     find_skips(j, t);
@@ -51,16 +54,15 @@ INLINE void read_batch(const plan *p, rows_batch *t) {
         t->term[k] = p->terms + k * p->pitch;
     if (p->out_runs) rows_there(&j->out, j, t, t->to);
     else rows_of(p->terms, p->pitch, t, t->to);
+    if (p->hess_runs) rows_there(&j->hess, j, t, t->hess);
+    else if (j->hess.at) rows_of(p->h_tile, p->pitch, t, t->hess);
 }
 
 /* ---- sum ---- */
 
-/* The logits of the labels. */
-INLINE void read_targets(const lg_rows_job *j, rows_batch *t) {
-    EACH_ROW(k, t) {
-        const char *at = at_row(&j->x, t->row + k, j->inner) + t->label[k] * j->x.stride[1];
-        t->of.target[k] = load_double(at, j->x.storage);
-    }
+/* The logits of the labels, of rows that lie in their own place or in a tile. */
+INLINE void read_targets(rows_batch *t) {
+    EACH_ROW(k, t) t->of.target[k] = (double)element(t->x[k], (ptrdiff_t)t->label[k]);
 }
 INLINE void sum_one(const plan *p, rows_batch *t, ptrdiff_t k, int storage) {
     const lg_run x = {t->x[k].at, storage};
@@ -78,7 +80,7 @@ static void sum_each(const plan *p, rows_batch *t) {
         if (t->x[k].storage == COMPUTED) sum_one(p, t, k, COMPUTED);
         else sum_half(p, t, k);
     }
-    if (j->label.at && !alone) read_targets(j, t);
+    if (j->label.at && !alone) read_targets(t);
 }
 static void sum_known(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
@@ -89,7 +91,7 @@ static void sum_known(const plan *p, rows_batch *t) {
                 isfinite((S)lse) ? known_row(x, p->n, lse, (ptrdiff_t)t->label[k], t->term[k])
                                  : sum_row(run_of(x), p->x_runs, p->n, p->keeps ? t->term[k] : NULL, NULL));
     }
-    if (j->label.at) read_targets(j, t);
+    if (j->label.at) read_targets(t);
 }
 /* Reads rows from k on abreast: how many. */
 INLINE ptrdiff_t read_few(const plan *p, const rows_batch *t, ptrdiff_t k, V *logit) {
@@ -109,14 +111,17 @@ static void sum_few(const plan *p, rows_batch *t) {
         mend_abreast(&a, p->n, seen, &t->of, k, here, t->skips ? t->skip + k : NULL);
         if (p->keeps) write_lines((char *)t->term[k], apart, here, p->n, a.term);
     }
-    if (j->label.at) read_targets(j, t);
+    if (j->label.at) read_targets(t);
 }
 static void sum_in_blocks(const plan *p, rows_batch *t) {
     const ptrdiff_t side = p->by_class ? t->many : 1;
     for (ptrdiff_t k = 0; k < t->many; k += side)
         if (side > 1 || !t->skip[k])
             sum_blocks(p->job, t->row + k, side, p->keeps ? t->term[k] : NULL, p->x_tile, &t->of, k);
-    if (p->job->label.at) read_targets(p->job, t);
+    if (p->job->label.at) EACH_ROW(k, t) {
+            const char *at = at_row(&p->job->x, t->row + k, p->job->inner) + t->label[k] * p->job->x.stride[1];
+            t->of.target[k] = load_double(at, p->job->x.storage);
+        }
 }
 
 /* ---- finish ---- */
@@ -127,15 +132,17 @@ INLINE void leave_out(const plan *p, rows_batch *t) {
         t->of.lse[k] = t->of.loss[k] = 0;
         t->scale[k] = (factor){1, 1};
         if (p->has_out) memset(t->to[k].at, 0, (size_t)(p->n * lg_size(t->to[k].storage)));
+        if (t->hess[k].at) memset(t->hess[k].at, 0, (size_t)(p->n * lg_size(t->hess[k].storage)));
     }
 }
 INLINE void finish_batch(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
     LG_NAME(finish)(&t->of, t->many);
+    const double *more = bend_losses(j, p->result, &t->of, t->many, t->label, t->skip);
     if (t->skips) leave_out(p, t);
     if (j->lse && !j->lse_given) memcpy(j->lse + t->row, t->of.lse, (size_t)t->many * sizeof *t->of.lse);
     memcpy(t->value, p->result->labelled ? t->of.loss : t->of.lse, (size_t)t->many * sizeof *t->value);
-    row_factors(j, t->row, t->many, t->of.up, t->is_far);
+    row_factors(j, t->row, t->many, more, t->of.up, t->is_far);
     if (p->has_out || p->result->always) p->result->finish(p, t);
     weigh_values(j, t->row, t->many, t->value, t->rounded);
 }
@@ -146,6 +153,7 @@ INLINE void write_batch(const plan *p, const rows_batch *t) {
     const lg_rows_job *j = p->job;
     for (ptrdiff_t k = 0, many = j->value.at ? t->many : 0; k < many; k++)
         store_run(at_row(&j->value, t->row + k, j->inner), 0, 1, j->value.storage, &t->rounded[k]);
+    if (j->hess.at && !p->hess_runs) scatter(&j->hess, j, t->row, t->many, p->h_tile, NULL);
     if (!p->has_out || p->out_runs || p->result->writes) return;
     scatter(&j->out, j, t->row, t->many, p->terms, p->scales ? t->scale : NULL);
     if (p->scales && p->result->labelled) EACH_ROW(k, t) {
@@ -164,16 +172,19 @@ static plan plan_of(const lg_rows_job *j, ptrdiff_t rows) {
     p.terms = j->scratch;
     p.x_tile = p.terms + p.batch * p.pitch;
     p.g_tile = p.x_tile + p.batch * p.pitch;
-    p.x_runs = is_run(&j->x, n) && (computed(&j->x) || (p.result->any && !j->lse_given)) && !j->factor.at;
+    p.h_tile = p.g_tile + p.batch * p.pitch;
+    const int changed = j->factor.at || j->cap != 0; /* logits, in a tile */
+    p.x_runs = is_run(&j->x, n) && (computed(&j->x) || (p.result->any && !j->lse_given)) && !changed;
     p.g_runs = j->grad.at && is_run(&j->grad, n) && (computed(&j->grad) || p.result->any);
     p.has_out = j->out.at != NULL;
-    p.out_runs = p.has_out && !p.result->writes && is_run(&j->out, n);
+    p.out_runs = p.has_out && !p.result->writes && is_run(&j->out, n) && j->cap == 0;
     p.keeps = p.result->terms && (p.has_out || j->factor.at || j->what == LG_PAIRS);
     const int few = n <= FEWEST && !j->lse_given;
     p.whole = !p.x_runs && (few || j->lse_given || !p.result->once);
     p.by_class = lg_by_class(&j->x, j->inner);
+    p.hess_runs = j->hess.at && p.out_runs && runs(&j->hess, n);
     p.stream = p.out_runs && n >= ROW_BLOCK / 2 && bytes >= STREAM_BYTES;
-    p.scales = p.result->shares && p.has_out && !p.out_runs && lg_by_class(&j->out, j->inner);
+    p.scales = p.result->shares && p.has_out && !p.out_runs && !j->hess.at && lg_by_class(&j->out, j->inner);
     p.sum = few ? sum_few : j->lse_given ? sum_known : sum_each;
     if (!p.x_runs && !p.whole && (p.by_class || n > LONG)) p.sum = sum_in_blocks;
     return p;

@@ -31,6 +31,8 @@ class Call:
     def __call__(self, module, arrays=None, **options):
         """All results, as arrays."""
         given = {**self.arrays, **(arrays or {})}
+        if self.gives_hessian and "out" in options:  # which is the last of the results here
+            options["out"] = (None, options["out"])
         results = getattr(module, self.function)(**given, **self.options, **options)
         return [np.asarray(r) for r in (results if isinstance(results, tuple) else (results,))]
 
@@ -39,8 +41,12 @@ class Call:
         """Whether the last result may be written to `out` (prelu_backward's `out` is its first)."""
         if "out" not in parameters_of(self.function):
             return False
-        fused = self.function.endswith(("_backward", "_and_grad"))
+        fused = self.function.endswith(("_backward", "_and_grad", "_and_hess"))
         return self.function != "prelu_backward" and (fused or not self.is_reduced)
+
+    @property
+    def gives_hessian(self):
+        return self.function.endswith("_and_hess")
 
     @property
     def axis(self):
@@ -83,6 +89,10 @@ def inputs(domain, rng, shape, dtype):
         return rng.uniform(0.2, 0.9, shape).astype(dtype)
     if domain == "log-probabilities":
         return -abs(logits(rng, shape, dtype))
+    if domain == "log-means":
+        return rng.normal(size=shape).astype(dtype)
+    if domain == "amounts":
+        return rng.uniform(0.1, 4, shape).astype(dtype)
     return logits(rng, shape, dtype)
 
 
@@ -122,6 +132,12 @@ def _pair(name, grad, arrays, options, out_like, value_like=None):
     ]
 
 
+def _fused(op, arrays, options, out_like):
+    """The calls of several results, for an incoming gradient of 1."""
+    names = [name for name in op.functions if name.endswith(("_and_grad", "_and_hess"))]
+    return [Call(name, arrays, options, out_like) for name in names]
+
+
 def _elementwise(op, shape, dtype, rng, axis, brief):
     key = "x" if op.inputs == ("real",) else "p"
     arrays = {key: inputs(op.inputs[0], rng, shape, dtype)}
@@ -129,7 +145,7 @@ def _elementwise(op, shape, dtype, rng, axis, brief):
     return [
         call
         for options in _options(op, brief)
-        for call in _pair(op.name, g, arrays, options, key, key)
+        for call in _pair(op.name, g, arrays, options, key, key) + _fused(op, arrays, options, key)
     ]
 
 
@@ -172,19 +188,20 @@ def _distribution(op, shape, dtype, rng, axis, brief):
 def _norm(op, shape, dtype, rng, axis, brief):
     row = np.asarray(rng.normal(size=_rows(shape, axis)), dtype)
     arrays, options = {"x": logits(rng, shape, dtype)}, {"axis": axis}
-    fused = Call(f"{op.name}_value_and_grad", arrays, options, "x")
-    return [*_pair(op.name, row, arrays, options, "x"), fused]
+    return _pair(op.name, row, arrays, options, "x") + _fused(op, arrays, options, "x")
 
 
 def _loss_elementwise(op, shape, dtype, rng, axis, brief):
     parameters = parameters_of(op.name)
     x_name, t_name = parameters[:2]
     x, t = (inputs(domain, rng, shape, dtype) for domain in op.inputs)
-    if op.inputs[1] != "real":
+    has_labels = op.inputs[1] in ("probabilities", "binary targets", "binary labels")
+    if has_labels:
         t = rng.uniform(size=shape).astype(dtype)
         labels = (rng.uniform(size=shape) < 0.5).astype(dtype)
+        t = labels if op.inputs[1] == "binary labels" else t
     arrays = {x_name: x, t_name: t}
-    variants = [({**arrays, t_name: labels} if op.inputs[1] != "real" else arrays, {})]
+    variants = [({**arrays, t_name: labels} if has_labels else arrays, {})]
     heavy = {
         key: weights(rng, shape, dtype) for key in ("weight", "pos_weight") if key in parameters
     }
@@ -219,6 +236,9 @@ def _loss_rows(op, shape, dtype, rng, axis, brief):
         smooth, soft = {"label_smoothing": 0.1}, {name: x, "targets": q}
         variants += [(weighted, smooth), ({**soft, "weight": w}, {}), (soft, {}), (labels, smooth)]
         some += [(3, "none"), (4, "mean")]
+    for options in op.variants:
+        some.append((len(variants), "mean" if "label_smoothing" in options else "none"))
+        variants.append((weighted if len(variants) % 2 else labels, options))
     every = [(v, r) for v in variants for r in ("none", "mean", "sum")]
     chosen = [(variants[k], r) for k, r in some] if brief else every
     row = np.asarray(rng.normal(size=rows), dtype)
@@ -231,7 +251,7 @@ def _losses(op, chosen, plain, incoming, name, value_like):
         options = {**plain, **options, "reduction": reduction}
         grad = incoming if reduction == "none" else np.asarray(1.5, incoming.dtype)
         result += _pair(op.name, grad, arrays, options, name, value_like)
-        result.append(Call(f"{op.name}_value_and_grad", arrays, options, name))
+        result += _fused(op, arrays, options, name)
     return result
 
 

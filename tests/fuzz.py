@@ -292,12 +292,14 @@ def _same_bits(fresh, count):
     return found
 
 
-def bound(call, which):
-    """ULP that a result of a call may be from its exact value."""
+def bound(call, order):
+    """ULP that a result of a call, a derivative of some order, may be from its exact value."""
     stated = kernels.bounds() if kernels else {}
     name = call.op.name
+    if order == 2 and kernels and name in kernels.OPS:
+        return kernels.OPS[name].hessian_bound + ("pos_weight" in call.arrays)
     pairs = [pair for key, pair in stated.items() if key == name or key.startswith(f"{name}_")]
-    return max((pair[which] for pair in pairs), default=4.0)
+    return max((pair[order] for pair in pairs), default=4.0)
 
 
 def _near(case, fresh, count):
@@ -305,10 +307,11 @@ def _near(case, fresh, count):
     call, exact = case.call, wanted(case.call)
     found = []
     for k, want in enumerate(fresh["reference"]):
-        slope = call.function.endswith("_backward") or k == 1
+        without = call.function.endswith(("_backward", "_grad_and_hess"))  # the value, that is
+        order = k + (without and "_value" not in call.function)
         weights = sum(name in call.arrays for name in WEIGHTS)
-        scaled = SCALED * bool(slope or call.is_reduced or weights) + max(weights - 1, 0)
-        limit = bound(call, int(slope)) + scaled + ORDINARY
+        scaled = SCALED * bool(order or call.is_reduced or weights) + max(weights - 1, 0)
+        limit = bound(call, order) + scaled + ORDINARY
         pair = exact[k] if exact is not None and k < len(exact) else None
         for name, results in fresh.items():
             count["exact" if pair else "kinds"] += 1

@@ -133,6 +133,12 @@ def softplus_derivative(x, beta=1):
 
 
 @_quiet
+def softplus_hessian(x, beta=1):
+    x, beta = _with(x, beta)
+    return beta * _sigmoid(x * beta) * _sigmoid(-x * beta)
+
+
+@_quiet
 def tanh(x):
     x = wide(x)
     m = expm1(-2 * abs(x))
@@ -395,6 +401,14 @@ def binary_cross_entropy_with_logits_derivative(x, t, weight=1, pos_weight=1):
     x, t = _binary(x, t)
     up, down = (1 - t) * _sigmoid(x), pos_weight * t * _sigmoid(-x)
     return weight * (up - down), abs(weight * np.maximum(abs(up), abs(down)))
+
+
+@_quiet
+def binary_cross_entropy_with_logits_hessian(x, t, pos_weight=1):
+    """(the second derivative, the larger of the two parts of its factor times the rest)."""
+    x, t = _binary(x, t)
+    positive, rest = pos_weight * t, _sigmoid(x) * _sigmoid(-x)
+    return (positive + (1 - t)) * rest, rest * np.maximum(abs(positive), abs(1 - t))
 
 
 # ---- rows of logits: x is (rows, classes) --------------------------------------------------------

@@ -1,6 +1,7 @@
 """Commands of several passes say what the functions of their names find."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ def files(tmp_path):
     np.savez(tmp_path / "both.npz", logits=x, targets=y)
     np.save(tmp_path / "t.npy", (x > random.standard_normal(x.shape)).astype(int))
     np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    np.save(tmp_path / "z.npy", np.round(x))
     np.save(tmp_path / "other.npy", random.standard_normal((50, 6)))
     return lambda name: str(tmp_path / name)
 
@@ -82,7 +85,7 @@ def test_conformal(run, files, method):
     lines = run("conformal", *how, *first, "--on", *second).splitlines()
     assert lines[0] == f"threshold   {threshold.threshold:.12g}  ({method}, from 150 rows)"
     assert lines[1] == "asked for   80 % coverage"
-    assert lines[2].startswith(f"coverage    {100 * sets.coverage:.2f} %, ")
+    assert lines[2].startswith(f"coverage    {100 * sets.coverage:.2f} ± ")
     assert lines[3].startswith(f"classes     {sets.mean_size:.4g} a set: ")
     assert run("conformal", *first, *how).splitlines() == lines[:2]
     both = json.loads(run("conformal", files("both.npz"), "--on", files("both.npz"), "--json"))
@@ -124,17 +127,139 @@ def test_exact(run, files, tmp_path):
     weight = str(tmp_path / "weight.npy")
     pair = files("x.npy"), files("t.npy")
     options = ("--task", "binary", "--sample-weight", weight, "--ranking", "--exact")
-    found = json.loads(run("evaluate", *pair, *options, "--json"))["ranking"]
-    expected = lossgrad.exact_ranking(*pair, task="binary", sample_weight=weight)
-    assert found["macro"] == expected.to_dict()["macro"]
-    auroc = found["micro"]["auroc"]
-    assert auroc["lower"] == auroc["upper"] == auroc["value"]
+    clusters = ("--clusters", files("y.npy"), "--selection", "--quantiles")
+    found = json.loads(run("evaluate", *pair, *options, *clusters, "--json"))
+    expected = lossgrad.evaluate(
+        *pair,
+        task="binary",
+        sample_weight=weight,
+        clusters=files("y.npy"),
+        figures=["ranking", "selection", "quantiles"],
+        exact=True,
+    ).to_dict()
+    for name in ("ranking", "selection", "quantiles"):
+        assert found[name] == expected[name]
+    for name in ("auroc", "average_precision", "fpr95"):
+        figure = found["ranking"]["micro"][name]
+        assert figure["lower"] == figure["upper"] == figure["value"]
+    assert json.loads(run("evaluate", "--sample", "digits", "--ranking", "--exact", "--json"))
+
+
+def test_exact_comparisons_and_rows_from_elsewhere(run, files):
+    found = json.loads(run("compare", files("x.npy"), files("z.npy"), "--exact", "--json"))
+    expected = lossgrad.compare(files("x.npy"), files("z.npy"), exact=True)
+    assert found["quantiles"] == expected.to_dict()["quantiles"]
+    assert found["quantiles"]["kl"]["0.5"]["lower"] == found["quantiles"]["kl"]["0.5"]["upper"]
+    pair = files("x-*.npy"), files("other.npy")
+    found = json.loads(run("ood", *pair, "--exact", "--json"))
+    expected = lossgrad.out_of_distribution(*pair, exact=True)
+    assert found["average_precision"] == expected.to_dict()["average_precision"]
+
+
+def forms(x, y, names):
+    """The same rows in other words: arrays, and what says how to read them."""
+    p = lossgrad.softmax(x)
+    log_p = lossgrad.log_softmax(x)
+    yield (x, np.array(names)[y]), {"class_names": names}
+    yield (x, y.astype(np.float32)), {}
+    yield (x, y[:, np.newaxis]), {}
+    yield (x, np.eye(6, dtype=int)[y]), {}
+    yield (p, y), {"input": "probabilities"}
+    yield (log_p, np.array(names)[y]), {"input": "log-probabilities", "class_names": names}
+
+
+def options_of(how, directory):
+    """As the command has them."""
+    found = ["--input", how["input"]] if "input" in how else []
+    if "class_names" in how:
+        (directory / "names").write_text("\n".join(how["class_names"]))
+        found += ["--class-names", directory / "names"]
+    return found
+
+
+@pytest.mark.parametrize("form", range(6))
+def test_passes_read_what_evaluations_read(run, files, tmp_path, form):
+    """Labels of every kind, probabilities for logits: in the functions and in the commands."""
+    x, y = np.load(files("x.npy")).astype(np.float64), np.load(files("y.npy"))
+    (logits, targets), how = [*forms(x, y, [*"abcdef"])][form]
+    np.save(tmp_path / "l.npy", logits)
+    np.save(tmp_path / "t.npy", targets)
+    given, options = (tmp_path / "l.npy", tmp_path / "t.npy"), options_of(how, tmp_path)
+    wanted = lossgrad.fit_temperature(x, y)
+    threshold = lossgrad.conformal_threshold(x, y, method="aps")
+    close = {"rel": 1e-9}
+    for source in ((logits, targets), given):
+        found = lossgrad.fit_temperature(*source, **how)
+        assert found.temperature == pytest.approx(wanted.temperature, **close)
+        found = lossgrad.conformal_threshold(*source, method="aps", **how)
+        assert found.threshold == pytest.approx(threshold.threshold, **close)
+        sets = lossgrad.conformal_sets(*source, threshold=found, **how)
+        assert sets.coverage >= 0.9
+    found = json.loads(run("calibrate", *given, *options, "--json"))
+    assert found["temperature"] == pytest.approx(wanted.temperature, **close)
+    found = json.loads(run("conformal", *given, *options, "--on", *given, "--json"))
+    assert found["sets"]["coverage"] >= 0.9
+
+
+def test_probabilities_of_rows_from_elsewhere(run, files, tmp_path):
+    x, z = np.load(files("x.npy")).astype(float), np.load(files("other.npy"))
+    for name, of in (("x.npy", x), ("z.npy", z)):
+        np.save(tmp_path / name, lossgrad.softmax(of))
+    pair = tmp_path / "x.npy", tmp_path / "z.npy"
+    how = {"score": "entropy", "input": "probabilities"}
+    wanted = lossgrad.out_of_distribution(x, z, score="entropy", exact=True).ranks.auroc
+    assert lossgrad.out_of_distribution(*pair, exact=True, **how).ranks.auroc == wanted
+    found = json.loads(
+        run("ood", *pair, "--score", "entropy", "--input", "probabilities", "--json")
+    )
+    assert found["auroc"]["lower"] <= wanted.value <= found["auroc"]["upper"]
+
+
+def test_probabilities_are_warned_of_once(files, tmp_path, capsys):
+    p = lossgrad.softmax(np.load(files("x.npy")).astype(float))
+    np.save(tmp_path / "p.npy", p)
+    assert cli.main(["calibrate", str(tmp_path / "p.npy"), files("y.npy")]) == 0
+    assert capsys.readouterr().err.count("as probabilities are") == 1
+
+
+def test_files_that_change_between_passes(files, tmp_path):
+    """Which no two passes are of the same rows of."""
+    x, y = np.load(files("x.npy")), np.load(files("y.npy"))
+    np.save(tmp_path / "x.npy", x)
+
+    def rewrite(done, rows):
+        np.save(tmp_path / "x.npy", x + 1)
+        os.utime(tmp_path / "x.npy", ns=(1, 1))
+
+    for function in (lossgrad.fit_temperature, lossgrad.conformal_threshold):
+        np.save(tmp_path / "x.npy", x)
+        with pytest.raises(lossgrad.FileError, match="changed while it was read"):
+            function(tmp_path / "x.npy", y, progress=rewrite)
+
+
+def test_a_mask_of_the_rows_of_a_temperature(run, files, tmp_path):
+    mask = np.arange(300) % 3 > 0
+    np.save(tmp_path / "mask.npy", mask)
+    x, y = np.load(files("x.npy")), np.load(files("y.npy"))
+    found = json.loads(
+        run(
+            "calibrate",
+            files("x.npy"),
+            files("y.npy"),
+            "--sample-weight",
+            tmp_path / "mask.npy",
+            "--json",
+        )
+    )
+    assert found["temperature"] == lossgrad.fit_temperature(x[mask], y[mask]).temperature
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["evaluate", "a", "b", "--exact"], "--exact goes with --ranking"),
+        (["evaluate", "a", "b", "--exact"], "--exact goes with --ranking or --selection"),
+        (["compare", "a", "b", "--exact", "--groups", "c"], "--exact does not go with --groups"),
+        (["conformal", "a", "b", "--report", "c"], "it goes with --on"),
         (
             ["evaluate", "a", "b", "--exact", "--ranking", "--groups", "c"],
             "--exact does not go with --groups",

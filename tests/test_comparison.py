@@ -119,7 +119,9 @@ def test_a_model_with_itself(data, dtype):
 def test_swapping_the_models_swaps_the_figures(data):
     base, other, labels, _ = data
     one, two = lossgrad.compare(base, other, labels), lossgrad.compare(other, base, labels)
-    assert (one.kl, one.js, one.base_loss) == (two.kl_reverse, two.js, two.other_loss)
+    assert one.base_loss == two.other_loss
+    for found, swapped in ((one.kl, two.kl_reverse), (one.kl_reverse, two.kl), (one.js, two.js)):
+        assert found == pytest.approx(swapped, rel=2**-20)  # each within 2**-21
     assert one.loss_difference.value == pytest.approx(-two.loss_difference.value, rel=1e-6)
     assert (one.wins, one.base_right, one.mcnemar) == (two.losses, two.other_right, two.mcnemar)
 
@@ -269,7 +271,7 @@ def test_what_is_wrong_is_said_with_its_place(data):
         lossgrad.compare(*shaped, labels.reshape(50, 10))
     with pytest.raises(ValueError, match="comparisons of different top_k do not merge"):
         Comparison(top_k=1).merge(Comparison(top_k=2))
-    with pytest.raises(ValueError, match="no figure 'ranking'; there are clusters"):
+    with pytest.raises(ValueError, match="no figure 'ranking'; there are bits_per_byte, clusters"):
         Comparison(figures=["ranking"])
     state = Comparison()
     state.update(base, other)
@@ -435,3 +437,35 @@ def test_wrong_use_of_the_command(files, capsys):
     assert "give BASE, OTHER and perhaps TARGETS" in capsys.readouterr().err
     assert main(["compare", str(folder / "base.npy"), str(folder / "labels.npy")]) == 2
     assert "differs from the logits'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bits_per_byte(weighted, tmp_path, capsys):
+    """Of each model what an evaluation of it alone finds."""
+    random = np.random.default_rng(8)
+    base, labels = random.standard_normal((90, 5)), random.integers(0, 5, 90)
+    other, lengths = np.round(base), random.integers(0, 9, 90)
+    how = {"bytes": lengths, "sample_weight": random.random(90) if weighted else None}
+    found = lossgrad.compare(base, other, labels, **how).figures["bits_per_byte"]
+    for logits, bits in (
+        (base, found.base_bits_per_byte),
+        (other, found.other_bits_per_byte),
+    ):
+        alone = lossgrad.evaluate(logits, labels, **how).figures["bits_per_byte"]
+        assert bits == pytest.approx(alone.bits_per_byte, rel=1e-12)
+        assert found.bytes == alone.bytes
+    with pytest.raises(lossgrad.InputError, match="bits a byte are of losses"):
+        lossgrad.compare(base, other, bytes=lengths)
+    with pytest.raises(lossgrad.InputError, match="bytes: -1 is not a finite number"):
+        lossgrad.compare(base, other, labels, bytes=lengths - 1 - lengths.min())
+    parts = [lossgrad.Comparison(figures=["bits_per_byte"]) for _ in range(2)]
+    for part, rows in zip(parts, (slice(0, 40), slice(40, 90)), strict=True):
+        part.update(base[rows], other[rows], labels[rows], bytes=lengths[rows])
+    parts[0].merge(lossgrad.Comparison.from_bytes(parts[1].to_bytes()))
+    whole = lossgrad.compare(base, other, labels, bytes=lengths)
+    assert parts[0].result().figures == whole.figures
+    for name, array in zip("xzyb", (base, other, labels, lengths), strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+    files = [str(tmp_path / f"{name}.npy") for name in "xzyb"]
+    assert main(["compare", *files[:3], "--bytes", files[3]]) == 0
+    assert whole.figures["bits_per_byte"].lines()[0][1] in capsys.readouterr().out

@@ -18,16 +18,19 @@ import lossgrad
 from lossgrad import (
     activations,
     distributions,
+    focal_losses,
     losses,
     norms,
     reference,
     registry,
+    regression,
     row_losses,
     softmax_family,
 )
 
 OPS = registry.OPS
-MODULES = (activations, distributions, losses, norms, row_losses, softmax_family)
+MODULES = (activations, distributions, focal_losses, losses, norms, regression)
+MODULES += (row_losses, softmax_family)
 compiled = pytest.mark.skipif(kernels is None, reason="needs the compiled kernels")
 ops = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 

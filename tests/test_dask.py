@@ -1,5 +1,6 @@
 """On dask: the bytes of a single process, also when a worker dies under way."""
 
+import json
 import os
 import pickle
 import signal
@@ -20,8 +21,9 @@ from lossgrad import (
     fit_temperature,
     out_of_distribution,
 )
-from lossgrad.evaluation.passes.conformal import LabelScores
-from lossgrad.evaluation.passes.ood import Scores
+from lossgrad.evaluation.histogram import PROBABILITIES
+from lossgrad.evaluation.passes.conformal import ConformalThreshold, Sizes
+from lossgrad.evaluation.passes.ood import Scores, Spread
 from lossgrad.evaluation.passes.probe import Probe
 from lossgrad.evaluation.passes.temperature import Scaled, Slopes
 
@@ -77,11 +79,12 @@ def test_states_of_single_passes_travel(data):
     """As from one process to another."""
     x, y, s = data
     block = {"logits": x, "targets": y, "sample_weight": s}
+    threshold, spread = ConformalThreshold(0.5, "lac", 0.9, 9), partial(Spread, PROBABILITIES)
     for state, found in (
         (Probe(partial(Slopes, [0.5])), lambda one: one.part.result()),
-        (Probe(partial(LabelScores, "lac")), lambda one: one.part.result().to_bytes()),
+        (Probe(partial(Sizes, threshold)), lambda one: one.part.result().to_dict()),
         (Scaled(0.5, bins=3), lambda one: one.result()),
-        (Scores("entropy"), lambda one: one.to_bytes()),
+        (Scores("probability", True, spread), lambda one: one.counter.ranked().positive.tolist()),
     ):
         share = state.share()
         share.add(block, strict=False, source="", number=int)
@@ -192,6 +195,24 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
     assert cli.main(["evaluate", *files, "--state", many, "--dask", cluster.scheduler_address]) == 0
     assert Path(one).read_bytes() == Path(many).read_bytes()
     capsys.readouterr()
+    address = cluster.scheduler_address
+    passes = {
+        "calibrate": files,
+        "conformal": [*files, "--on", *files],
+        "ood": files[:1] * 2,
+        "evaluate": [*files, "--ranking", "--selection", "--quantiles", "--exact"],
+        "compare": [files[0], *files, "--exact"],
+    }
+    for command, given in passes.items():
+        said = []
+        for where in ([], ["--dask", address]):
+            assert cli.main([command, *given, "--json", *where]) == 0
+            found = json.loads(capsys.readouterr().out)
+            said.append({name: one for name, one in found.items() if "second" not in name})
+        assert said[0] == said[1]
+    assert evaluate(*files, dask=address) == evaluate(*files)
+    with pytest.raises(TypeError, match="a cluster that reads files; these are none"):
+        evaluate(x, y, dask=address)
     y[800] = 99
     np.save(tmp_path / "y2.npy", y[251:])
     assert cli.main(["evaluate", *files, "--dask", cluster.scheduler_address]) == 2

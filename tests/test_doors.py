@@ -455,7 +455,7 @@ def test_another_abi_is_an_import_error(columns):
     folder = Path(columns.__file__).parent
     done = run_python("-c", OF_ANOTHER_ABI, cwd=folder)
     assert done.returncode == 1
-    assert "ImportError: built with lossgrad.h of ABI 1" in done.stderr
+    assert "ImportError: built with lossgrad.h of ABI 2" in done.stderr
     assert "the lossgrad installed has 12345: build it again" in done.stderr
 
 

@@ -11,7 +11,7 @@ from lossgrad import cli
 from lossgrad.evaluation import evaluate, grouped, histogram, state
 from lossgrad.evaluation.comparison import compare
 from lossgrad.evaluation.comparison import state as comparison
-from lossgrad.evaluation.passes import conformal, exact, ood, temperature
+from lossgrad.evaluation.passes import conformal, ood, temperature
 
 PAGE = Path(__file__).parent.parent / "docs" / "evaluation.md"
 
@@ -44,7 +44,6 @@ MODULES = [
     temperature,
     conformal,
     ood,
-    exact,
 ]
 
 

@@ -15,6 +15,7 @@ from lossgrad.registry import OPS
 
 STEP = 1e-5
 SHAPES = [((3, 4), -1), ((4, 3), 0), ((2, 3, 2), 1)]
+HESSIANS = [op for op in OPS if op.hessian]
 
 
 def _doubles(call):
@@ -62,21 +63,51 @@ def test_gradients_are_slopes(lg, dtype, op):
             assert direction @ got == pytest.approx(want, rel=0, abs=room), str(call)
 
 
-@pytest.mark.parametrize("op", [op for op in OPS if op.is_loss], ids=lambda op: op.name)
+@pytest.mark.parametrize("op", HESSIANS, ids=lambda op: op.name)
+def test_hessians_are_slopes_of_gradients(lg, dtype, op):
+    """Element by element, and for the reduced loss as for each."""
+    for shape, axis in SHAPES:
+        rng = np.random.default_rng([*op.name.encode(), *shape])
+        for call in calls(op, shape, np.float32, rng, axis):
+            if not call.function.endswith("_grad_and_hess") or "_value" in call.function:
+                continue
+            exact, (key, x) = _doubles(call), next(iter(_doubles(call).arrays.items()))
+            got = (exact if dtype == np.float64 else call)(lg)[1]
+            room = (1e-8 if dtype == np.float64 else 2e-6) * max(1.0, abs(got).max())
+            for part in _apart(op, x, axis):
+                step = np.zeros_like(x)
+                step[part] = STEP
+                high, low = (exact(reference, {key: end})[0] for end in (x + step, x - step))
+                want = (high - low)[part] / (2 * STEP)
+                np.testing.assert_allclose(got[part], want, 0, room, err_msg=str(call))
+
+
+def _apart(op, x, axis):
+    """Elements of which none is in another's gradient: all, or one class of each row."""
+    if op.kind != "loss_rows":
+        return [...]
+    return [(slice(None),) * (axis % x.ndim) + (c,) for c in range(x.shape[axis])]
+
+
+@pytest.mark.parametrize("op", [op for op in OPS if len(op.functions) > 2], ids=lambda op: op.name)
 def test_fused_is_forward_and_backward(lg, dtype, op, rng):
     """Bit for bit, with an incoming gradient of 1."""
     shapes = [((5, 7), 1), ((70, 3), 1), ((4, 600), 1), ((3, 5, 2), 1)]
     for shape, axis in few(lg, shapes, shapes[-1:]):
         for fused in calls(op, shape, dtype, rng, axis):
-            if not fused.function.endswith("_value_and_grad"):
+            if not fused.function.endswith(("_and_grad", "_and_hess")):
                 continue
-            name = fused.function.removesuffix("_value_and_grad")
-            value, grad = fused(lg)
-            forward = dataclasses.replace(fused, function=name)
-            same_bits([value], forward(lg), str(fused))
-            backward = dataclasses.replace(fused, function=f"{name}_backward")
-            ones = np.ones(value.shape, dtype)
+            results = fused(lg)
+            value = dataclasses.replace(fused, function=op.name)(lg)
+            if "_value" in fused.function:
+                same_bits(results[:1], value, str(fused))
+            backward = dataclasses.replace(fused, function=f"{op.name}_backward")
+            ones = np.ones(value[0].shape, dtype)
+            grad = results[1 if "_value" in fused.function else 0]
             same_bits([grad], backward(lg, {"grad": ones}), str(fused))
+            if fused.gives_hessian:
+                both = dataclasses.replace(fused, function=f"{op.name}_grad_and_hess")
+                same_bits(results[-2:], both(lg), str(fused))
 
 
 def test_saved_lse_gives_the_same_gradient(lg, dtype, rng):

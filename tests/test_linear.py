@@ -1,17 +1,32 @@
-"""The linear models: objective, gradient, memory, and the optimum that scikit-learn finds."""
+"""The linear models: objective, gradient, Hessian products, memory, and the optimum that
+scikit-learn finds."""
 
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from lossgrad import _functions, linear, logistic_regression_loss, sample, softmax_regression_loss
+from lossgrad import (
+    _functions,
+    _linear,
+    logistic_regression_hessp,
+    logistic_regression_loss,
+    sample,
+    softmax_regression_hessp,
+    softmax_regression_loss,
+)
 
 NAN, INF = float("nan"), float("inf")
 FUSED = (
     "binary_cross_entropy_with_logits_value_and_grad",
     "cross_entropy_value_and_grad",
+    "sigmoid_backward",
+    "softmax_backward",
 )
+PRODUCTS = {
+    logistic_regression_loss: logistic_regression_hessp,
+    softmax_regression_loss: softmax_regression_hessp,
+}
 MODELS = pytest.mark.parametrize(
     "model", [logistic_regression_loss, softmax_regression_loss], ids=["logistic", "softmax"]
 )
@@ -27,8 +42,8 @@ def backend(lg, monkeypatch):
 @pytest.fixture
 def blocks(monkeypatch):
     """Blocks of few rows, so that small problems have many, the last one incomplete."""
-    monkeypatch.setattr(linear, "BLOCK_BYTES", 400)
-    monkeypatch.setattr(linear, "BLOCK_PARAMETERS", 1)
+    monkeypatch.setattr(_linear, "BLOCK_BYTES", 400)
+    monkeypatch.setattr(_linear, "BLOCK_PARAMETERS", 1)
 
 
 class Problem:
@@ -124,14 +139,163 @@ def test_gradient_is_the_slope_of_the_value(model, rng, l2, intercept, weighted,
         assert (up - down) / 2e-5 == pytest.approx(slope, abs=1e-9)
 
 
+# ---- products with the Hessian -------------------------------------------------------------------
+
+
+def hessian(problem, theta, X, y, l2, *, fit_intercept, sample_weight):
+    """The matrix, by its definition: sums of kron(p_c ([c = k] - p_k), x x^T) over the rows."""
+    s = np.ones(len(X)) if sample_weight is None else sample_weight
+    if y.ndim == 2:
+        s = s * y.sum(axis=1)
+    W, b = problem.split(theta)
+    z = X @ W.T + (b if fit_intercept else 0)
+    if problem.classes == 1:
+        bends = np.exp(-np.logaddexp(0, z) - np.logaddexp(0, -z))[:, :, None]
+    else:
+        p = np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
+        bends = p[:, :, None] * (np.eye(problem.classes) - p[:, None, :])
+    weights = np.sum(1.0 * len(X) if sample_weight is None else sample_weight)
+    inputs = np.hstack([X, np.ones((len(X), int(fit_intercept)))])
+    found = np.einsum("n,nck,ni,nj->cikj", s / weights, bends, inputs, inputs)
+    k, features = problem.classes, X.shape[1]
+    found[:, :features, :, :features] += l2 * np.einsum("ck,ij->cikj", np.eye(k), np.eye(features))
+    # as theta has them: the weights of all classes, then the intercepts
+    order = np.arange(k * inputs.shape[1]).reshape(k, -1)
+    order = np.concatenate([order[:, :features].ravel(), order[:, features:].ravel()])
+    return found.reshape(len(order), -1)[np.ix_(order, order)]
+
+
+@MODELS
+@OPTIONS
+def test_products_are_those_of_the_whole_hessian(
+    backend, blocks, model, dtype, rng, l2, intercept, weighted, soft
+):
+    for rows in (1, 2, 37):
+        p = Problem(model, rng, rows, dtype=dtype, intercept=intercept)
+        y = p.distributions.astype(dtype) if soft else p.y
+        if soft and p.classes > 1:
+            y *= rng.uniform(0.5, 2, (rows, 1)).astype(dtype)  # masses other than 1
+        options = {"fit_intercept": intercept, "sample_weight": p.weights if weighted else None}
+        matrix = hessian(p, p.theta, p.X.astype(np.float64), y, l2, **options)
+        tolerance = 1e-13 if dtype == np.float64 else 3e-6
+        for vector in (rng.normal(size=p.theta.size), np.eye(p.theta.size)[0]):
+            found = PRODUCTS[model](p.theta, vector, p.X, y, l2, **options)
+            assert found.dtype == np.float64
+            np.testing.assert_allclose(found, matrix @ vector, rtol=0, atol=tolerance * 10)
+
+
+@MODELS
+@OPTIONS
+def test_products_are_differences_of_gradients(model, rng, l2, intercept, weighted, soft):
+    p = Problem(model, rng, intercept=intercept)
+    y = p.distributions if soft else p.y
+    options = {"fit_intercept": intercept, "sample_weight": p.weights if weighted else None}
+    vector = rng.normal(size=p.theta.size)
+    step = 1e-5 * vector
+    _, up = model(p.theta + step, p.X, y, l2, **options)
+    _, down = model(p.theta - step, p.X, y, l2, **options)
+    found = PRODUCTS[model](p.theta, vector, p.X, y, l2, **options)
+    np.testing.assert_allclose(found, (up - down) / 2e-5, rtol=0, atol=1e-8)
+
+
+@MODELS
+def test_products_count_rows_as_they_are_weighted(backend, blocks, model, rng):
+    """Blocks do not matter, weight 2 is a row twice, weight 0 no row, whatever it holds."""
+    p = Problem(model, rng)
+    hessp, vector = PRODUCTS[model], rng.normal(size=p.theta.size)
+    counts = rng.integers(0, 4, len(p.y))
+    counts[10:25] = 0
+    repeated = np.repeat(np.arange(len(p.y)), counts)
+    X = p.X.copy()
+    X[counts == 0] = rng.choice([NAN, INF, -INF, 1.0], (np.sum(counts == 0), X.shape[1]))
+    want = hessp(p.theta, vector, p.X[repeated], p.y[repeated], 0.1)
+    found = hessp(p.theta, vector, X, p.y, 0.1, sample_weight=counts)
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-13)
+    for s in (None, np.zeros(len(p.y))):
+        rows = slice(0) if s is None else slice(None)
+        found = hessp(p.theta, vector, p.X[rows], p.y[rows], 0.5, sample_weight=s)
+        W, b = p.split(vector)
+        np.testing.assert_array_equal(found, np.concatenate([0.5 * W.ravel(), 0 * b]))
+
+
+@MODELS
+def test_products_of_confident_rows_keep_their_accuracy(backend, model):
+    p = 2.0611536181902037e-09  # sigmoid(-20)
+    theta = [1.0] if model is logistic_regression_loss else [0.0, 1.0]
+    vector = [1.0] if model is logistic_regression_loss else [0.0, 1.0]
+    for x in (20.0, -20.0):
+        found = PRODUCTS[model](theta, vector, [[x]], [1], fit_intercept=False)
+        assert found[-1] == pytest.approx(400 * p * (1 - p), rel=1e-14)
+
+
+@MODELS
+def test_products_have_the_type_of_theta(model, rng):
+    p = Problem(model, rng)
+    small, vector = p.theta.astype(np.float32), rng.normal(size=p.theta.size)
+    want = PRODUCTS[model](small.astype(np.float64), vector, p.X, p.y, 0.1)
+    found = PRODUCTS[model](small, vector.tolist(), p.X, p.y, 0.1)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, want.astype(np.float32))
+
+
+@MODELS
+def test_products_pass_nan_and_infinity_without_a_warning(backend, model, rng):
+    p = Problem(model, rng)
+    vector = rng.normal(size=p.theta.size)
+    with np.errstate(all="raise"):
+        X = p.X.copy()
+        X[20, 2] = NAN
+        assert np.isnan(PRODUCTS[model](p.theta, vector, X, p.y)).all()
+        huge = np.zeros(p.theta.size)
+        huge[0] = 1e308
+        far = np.zeros((1, p.X.shape[1]))
+        far[0, 0] = 100  # logits that overflow: no curvature is left
+        assert not PRODUCTS[model](huge, vector, far, p.y[:1]).any()
+
+
+@MODELS
+def test_errors_of_products(model, rng):
+    p = Problem(model, rng)
+    with pytest.raises(ValueError, match=rf"vector has shape \(3,\), but theta.*{p.theta.size}"):
+        PRODUCTS[model](p.theta, np.zeros(3), p.X, p.y)
+    with pytest.raises(TypeError, match="vector has dtype complex128"):
+        PRODUCTS[model](p.theta, p.theta + 0j, p.X, p.y)
+    with pytest.raises(ValueError, match=r"X has shape \(37,\)"):
+        PRODUCTS[model](p.theta, p.theta, p.X[:, 0], p.y)
+    with pytest.raises(ValueError, match=r"l2 .* got -1"):
+        PRODUCTS[model](p.theta, p.theta, p.X, p.y, -1)
+
+
+@pytest.mark.parametrize("method", ["trust-ncg", "trust-krylov", "Newton-CG"])
+def test_newtons_method_takes_a_tenth_of_the_iterations(method):
+    """Of those that L-BFGS takes on the digits; the first of them down to a gradient of 1e-10."""
+    optimize = pytest.importorskip("scipy.optimize")
+    X, y = digits()
+    problem = {"x0": np.zeros(10 * 65), "args": (X, y, 1 / len(y)), "jac": True}
+    tight = {"gtol": 1e-10, "ftol": 0, "maxiter": 20_000, "maxfun": 50_000}
+    usual = optimize.minimize(softmax_regression_loss, method="L-BFGS-B", options=tight, **problem)
+    tight = {"xtol": 1e-12} if method == "Newton-CG" else {"gtol": 1e-10}
+    found = optimize.minimize(
+        softmax_regression_loss,
+        method=method,
+        hessp=softmax_regression_hessp,
+        options=tight,
+        **problem,
+    )
+    assert 10 * found.nit <= usual.nit
+    assert found.fun == pytest.approx(usual.fun, rel=1e-9)
+    _, gradient = softmax_regression_loss(found.x, *problem["args"])
+    assert np.abs(gradient).max() < (1e-10 if method == "trust-ncg" else 1e-7)
+
+
 @MODELS
 def test_blocks_do_not_matter(model, monkeypatch, rng):
     p = Problem(model, rng, 501)
     options = {"l2": 0.2, "sample_weight": p.weights}
     want = model(p.theta, p.X, p.y, **options)
-    monkeypatch.setattr(linear, "BLOCK_PARAMETERS", 0)
+    monkeypatch.setattr(_linear, "BLOCK_PARAMETERS", 0)
     for size in (1, 100, 1000, 5000):
-        monkeypatch.setattr(linear, "BLOCK_BYTES", size)
+        monkeypatch.setattr(_linear, "BLOCK_BYTES", size)
         agree(model(p.theta, p.X, p.y, **options), want, 1e-13)
 
 
@@ -408,12 +572,22 @@ def test_memory_is_that_of_a_block(compiled, dtype, weighted, rng):
     s = rng.integers(0, 3, rows).astype(dtype) if weighted else None
     theta = rng.normal(size=classes * (features + 1))
     used = peak(lambda: softmax_regression_loss(theta, X, y, 0.1, sample_weight=s))
-    allowed = linear.BLOCK_BYTES * (2 if weighted else 1) + rows + 8 * theta.nbytes
+    allowed = _linear.BLOCK_BYTES * (2 if weighted else 1) + rows + 8 * theta.nbytes
     assert used < allowed + 20_000 < rows * classes * X.itemsize / 6
     y = (y % 2).astype(dtype)
     theta = theta[: features + 1]
     used = peak(lambda: logistic_regression_loss(theta, X, y, 0.1, sample_weight=s))
-    assert used < linear.BLOCK_BYTES * (1.5 if weighted else 0.5) + 4 * rows
+    assert used < _linear.BLOCK_BYTES * (1.5 if weighted else 0.5) + 4 * rows
+
+
+def test_memory_of_a_product_is_that_of_two_blocks(compiled, dtype, rng):
+    rows, features, classes = 80_000, 8, 64
+    X = rng.normal(size=(rows, features)).astype(dtype)
+    y = rng.integers(0, classes, rows)
+    theta = rng.normal(size=classes * (features + 1))
+    used = peak(lambda: softmax_regression_hessp(theta, theta, X, y, 0.1))
+    allowed = 2 * _linear.BLOCK_BYTES + rows + 12 * theta.nbytes
+    assert used < allowed + 20_000 < rows * classes * X.itemsize / 6
 
 
 def test_memory_of_many_parameters(compiled, rng):

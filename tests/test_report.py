@@ -424,6 +424,25 @@ def test_rows_from_elsewhere(tmp_path):
     assert ["AUROC", result.ranks.auroc.text()] in found.rows
 
 
+def test_conformal_sets(tmp_path):
+    base, _, labels = pair_of_models()
+    threshold = lossgrad.conformal_threshold(base, labels, coverage=0.8)
+    result = lossgrad.conformal_sets(base, labels, threshold=threshold)
+    names = ["<one>", "two", "three", "four", "five"]
+    found = of(tmp_path, result, class_names=names)
+    rows = {row[0]: row[1:] for row in found.rows}
+    assert rows["asked for"] == ["80 % coverage"]
+    assert rows["coverage"][0].startswith(f"{100 * result.coverage:.2f} \N{PLUS-MINUS SIGN}")
+    worst = int(result.class_coverage.argmin())
+    share = f"{100 * result.class_coverage[worst]:.2f} %"
+    assert rows[names[worst]] == [str(result.class_rows[worst]), share]
+    some = np.flatnonzero(result.sizes)
+    assert rows[str(some[-1])][-1] == "100.00 %"
+    assert {"Sizes of sets", "Coverage by class"} <= set(found.drawn())
+    nothing = lossgrad.conformal_sets(base, np.full(400, -100), threshold=threshold)
+    assert of(tmp_path, nothing).images == []
+
+
 def test_what_is_no_result():
     with pytest.raises(TypeError, match="int is no result"):
         report.html(1, (), None, {})
@@ -445,6 +464,7 @@ def saved(tmp_path, monkeypatch):
         "evaluate base.npy labels.npy --groups labels.npy --ranking",
         "calibrate base.npy labels.npy",
         "ood base.npy other.npy",
+        "conformal base.npy labels.npy --on base.npy labels.npy",
     ],
 )
 def test_reports_of_all_commands(saved, capsys, command):

@@ -34,7 +34,8 @@ def close(got, want, kind, scale=1.0):
 
 
 def functions(lg, op):
-    return [getattr(lg, name) for name in op.functions]
+    """Forward, backward, and value and gradient."""
+    return [getattr(lg, name) for name in op.functions[:3]]
 
 
 def targets_of(op, rng, shape, kind):
@@ -61,7 +62,8 @@ def divisor_of(op, s, y, options):
     """What the mean is divided by."""
     if op.kind == "loss_elementwise":
         s = np.broadcast_to(s.reshape(s.shape + (1,) * (y.ndim - s.ndim)), y.shape)
-        return (s * options["weight"]).sum() if op.name == "mse_loss" and options else s.sum()
+        own = "axis" in op.parameters and "weight" in options
+        return (s * options["weight"]).sum() if own else s.sum()
     if y.dtype.kind == "f":
         return s.sum()
     weight = options.get("weight")

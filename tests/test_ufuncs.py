@@ -20,7 +20,8 @@ ufuncs = pytest.importorskip("lossgrad.ufuncs") if kernels else None
 ALL = ufuncs.__all__ if kernels else ()
 bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
 DTYPES = [np.float16, bfloat16, np.float32, np.float64]
-NONE_OF_ITS_OWN = {"rrelu", "softmax_jacobian", "l2_norm", "cross_entropy", "nll_loss"}
+NONE_OF_ITS_OWN = {"rrelu", "softmax_jacobian", "l2_norm"}
+NONE_OF_ITS_OWN |= {op.name for op in OPS if op.kind == "loss_rows"}
 WITH_UFUNCS = [op for op in OPS if op.name not in NONE_OF_ITS_OWN]
 ops = pytest.mark.parametrize("op", WITH_UFUNCS, ids=lambda op: op.name)
 dtypes = pytest.mark.parametrize("kind", DTYPES, ids=lambda kind: np.dtype(kind).name)
@@ -32,7 +33,8 @@ def as_ufunc(call):
     """(the ufunc, its operands, its options) of a call of a function; None if it has no such."""
     name, options, back = call.op.name, dict(call.options), call.function.endswith("_backward")
     given = [*call.arrays.values()]
-    if call.function.endswith("_value_and_grad") or options.pop("reduction", "none") != "none":
+    several = call.function.endswith(("_and_grad", "_and_hess"))
+    if several or options.pop("reduction", "none") != "none":
         return None
     if name == "prelu":
         slopes = given.pop() if "weight" in call.arrays else options.pop("weight")
@@ -40,14 +42,17 @@ def as_ufunc(call):
         given.append(np.reshape(slopes, (-1, *(1,) * (given[-1].ndim - axis - 1))))
     elif {key for key in (*options, *call.arrays) if key in OTHERS}:
         return None
+    if name == "sigmoid_focal_loss" and options:
+        return None
     if options.pop("approximate", "none") == "tanh":
         name = "gelu_tanh"
     if options.pop("log_target", False):
         name = "kl_div_log_target"
-    own = {"leaky_relu": ("negative_slope", 0.01), "elu": ("alpha", 1), "celu": ("alpha", 1)}
-    own |= {"softplus": ("beta", 1)}
-    if name in own:
-        given.append(options.pop(*own[name]))
+    if options.pop("full", False):
+        name = "poisson_nll_loss_full"
+    own = [key for key, value in call.op.parameters.items() if type(value) is float]
+    if name in kernels.OPS and kernels.OPS[name].parameters == 1:
+        given.append(options.pop(own[0], call.op.parameters[own[0]]))
     if name == "binary_cross_entropy_with_logits":
         given.append(1)
     return getattr(ufuncs, f"{name}_backward" if back else name), given, options
@@ -70,8 +75,9 @@ def called(ufunc, operands, **options):
 
 def test_each_op_has_one_for_each_direction():
     names = {name for op in WITH_UFUNCS for name in (op.name, f"{op.name}_backward")}
-    forms = {"gelu_tanh", "gelu_tanh_backward", "kl_div_log_target", "kl_div_log_target_backward"}
-    assert set(ufuncs.__all__) == names | forms
+    forms = ("gelu_tanh", "kl_div_log_target", "poisson_nll_loss_full")
+    backward = {f"{name}_backward" for name in forms}
+    assert set(ufuncs.__all__) == names | {*forms} | backward
     for name in ufuncs.__all__:
         ufunc = getattr(ufuncs, name)
         assert isinstance(ufunc, np.ufunc)

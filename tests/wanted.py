@@ -75,8 +75,13 @@ def _floats(call):
 def _elementwise(call):
     arrays, options = _doubles(call), _floats(call)
     x, name = arrays[call.main], call.op.name
-    if not call.function.endswith("_backward"):
-        return [_known(getattr(oracle, name)(x, **options), None, x)]
+    value = [_known(getattr(oracle, name)(x, **options), None, x)]
+    if call.function == name:
+        return value
+    if call.gives_hessian:
+        grad = _known(getattr(oracle, f"{name}_derivative")(x, **options), None, x)
+        hessian = _known(getattr(oracle, f"{name}_hessian")(x, **options), None, x)
+        return [*(value if "_value" in call.function else []), grad, hessian]
     g = long(arrays["grad"])
     slope = long(getattr(oracle, f"{name}_derivative")(x, **options))
     larger = slope
@@ -112,20 +117,21 @@ def _loss_elementwise(call):
         least = np.ldexp(LONG(1), np.frexp(s.max(initial=0))[1] - 1074)
         s = np.where(s > 0, np.maximum(s, least), s)
     w = s * arrays.get("weight", LONG(1))
-    value, slope = form(x, t, arrays.get("pos_weight", LONG(1)), call.options)
-    value, slope = ([w * term for term in terms] for terms in (value, slope))
+    found = form(x, t, arrays.get("pos_weight", LONG(1)), _floats(call))
+    value, *slopes = ([w * term for term in terms] for terms in found)
     count = {"mean": s.sum(), "batchmean": x.shape[0]}.get(reduction, 1)
-    if call.op.name == "mse_loss" and reduction == "mean":
+    if "axis" in call.op.parameters and reduction == "mean":
         count = w.sum()
     used = x + t + w + arrays.get("pos_weight", 0)
-    if not call.function.endswith("_backward"):
+    if call.function == call.op.name or "_value" in call.function:
         exact, larger = _known(value[0], value[1], used)
         if reduction != "none":
             exact, larger = _total(exact, _dtype(call)) / count, larger.sum() / count
         result.append((exact, larger))
     if call.function != call.op.name:
         g = arrays.get("grad", LONG(1)) / count
-        result.append(_known(g * slope[0], g * slope[1], used, g + 0 * x))
+        for slope in slopes[: 2 if call.gives_hessian else 1]:
+            result.append(_known(g * slope[0], g * slope[1], used, g + 0 * x))
     return result
 
 
@@ -137,16 +143,80 @@ def _total(terms, dtype):
 
 
 def _mse(x, t, positive, options):
-    return ((x - t) ** 2, (x - t) ** 2), (2 * (x - t), 2 * (x - t))
+    return _alone((x - t) ** 2, 2 * (x - t), 2 + 0 * x)
+
+
+def _alone(*found):
+    """Each in units of its own."""
+    return [(a, a) for a in found]
+
+
+def _absolute(x, t, positive, options):
+    return _alone(abs(x - t), np.sign(x - t), 0 * x)
+
+
+def _pinball(x, t, positive, options):
+    q = LONG(options.get("quantile", 0.5))
+    factor = np.where(x < t, -q, 1 - q)
+    return _alone(factor * (x - t), np.where(x == t, 0, factor), 0 * x)
+
+
+def _huber(x, t, positive, options):
+    d, gap = LONG(options.get("delta", 1)), x - t
+    near = abs(gap) <= d
+    value = np.where(near, gap * gap / 2, d * (abs(gap) - d / 2))
+    return _alone(value, np.where(near, gap, np.sign(gap) * d), LONG(1) * near)
+
+
+def _smooth(x, t, positive, options):
+    b, gap = LONG(options.get("beta", 1)), x - t
+    near = abs(gap) < b
+    value = np.where(near, gap / b * gap / 2, abs(gap) - b / 2)
+    return _alone(value, np.where(near, gap / b, np.sign(gap)), near / b)
+
+
+def _poisson(x, t, positive, options):
+    m = np.exp(x)
+    value, larger = m - t * x, np.maximum(m, abs(t * x))
+    if options.get("full"):
+        more = np.where(t > 1, t * np.log(t) - t + np.log(2 * LONG(np.pi) * t) / 2, 0)
+        value, larger = value + more, np.maximum(larger, abs(more))
+    return (value, larger), (m - t, np.maximum(m, abs(t))), (m, m)
+
+
+def _gamma(x, t, positive, options):
+    return _tweedie(x, t, positive, {"power": 2})
+
+
+def _tweedie(x, t, positive, options):
+    """In units of the gradient's terms and, where the value's cancel everywhere, of these."""
+    p = LONG(options.get("power", 1.5))
+    first, second = np.exp((2 - p) * x), t * np.exp((1 - p) * x)
+    v = np.log(t) - x
+    if p == 2:
+        value = np.expm1(v) - v
+    elif p == 1:
+        value = first - t + np.where(t == 0, 0, t * v)
+    else:
+        terms = first / (2 - p), -second / (1 - p), t ** (2 - p) / ((1 - p) * (2 - p))
+        value = sum(terms)
+    size = np.maximum(abs(first), abs(second))
+    if p < 1 or p > 2:
+        size = np.maximum(size, np.max(np.abs(terms), axis=0))
+    below = t < 0  # which is no target
+    return (
+        (np.where(below, UNKNOWN, value), np.maximum(size, abs(value))),
+        (np.where(below, UNKNOWN, first - second), size),
+        (np.where(below, UNKNOWN, (2 - p) * first - (1 - p) * second), size * max(1, abs(2 - p))),
+    )
 
 
 def _binary(x, t, positive, options):
     x = x.astype(np.float64)
     loss = oracle.binary_cross_entropy_with_logits(x, t, LONG(1), positive)
     larger = oracle.binary_cross_entropy_with_logits_larger(x, t, LONG(1), positive)
-    return (loss, larger), oracle.binary_cross_entropy_with_logits_derivative(
-        x, t, LONG(1), positive
-    )
+    slope = oracle.binary_cross_entropy_with_logits_derivative(x, t, LONG(1), positive)
+    return (loss, larger), slope, oracle.binary_cross_entropy_with_logits_hessian(x, t, positive)
 
 
 def _probabilities(p, t, positive, options):
@@ -165,8 +235,29 @@ def _divergence(x, t, positive, options):
     return (log - t * x, np.maximum(abs(log), abs(t * x))), (-t, t)
 
 
+def _focal(x, t, positive, options):
+    a, g = options.get("alpha", 0.25), LONG(options.get("gamma", 2.0))
+    a = np.where(t == 1, a, 1 - a).astype(LONG) if a >= 0 else LONG(1)
+    s = np.where(t == 1, -x, x)
+    z = np.exp(-abs(s))
+    c, log_m = np.maximum(s, 0) + np.log1p(z), -np.maximum(-s, 0) - np.log1p(z)
+    m, rest = np.where(s < 0, z, 1) / (1 + z), np.where(s < 0, 1, z) / (1 + z)
+    w = a * np.exp(g * log_m)
+    slope = np.where(t == 1, -w, w) * (m + g * c * rest)
+    terms = w * rest * m * (1 + 2 * g), w * rest * g * c * g * rest, -w * rest * g * c * m
+    return (w * c, w * c), (slope, slope), (sum(terms), np.max(np.abs(terms), axis=0))
+
+
 LOSSES = {
+    "sigmoid_focal_loss": _focal,
     "mse_loss": _mse,
+    "l1_loss": _absolute,
+    "pinball_loss": _pinball,
+    "huber_loss": _huber,
+    "smooth_l1_loss": _smooth,
+    "poisson_nll_loss": _poisson,
+    "half_gamma_loss": _gamma,
+    "half_tweedie_loss": _tweedie,
     "binary_cross_entropy_with_logits": _binary,
     "binary_cross_entropy": _probabilities,
     "kl_div": _divergence,
@@ -239,7 +330,7 @@ def _loss_rows(call):
     x, y = _matrix(arrays[call.main], axis), call.arrays["targets"]
     if (
         call.op.name != "cross_entropy"
-        or call.options.get("label_smoothing")
+        or {"label_smoothing", "z_loss", "softcap"} & {*call.options}
         or y.dtype.kind not in "iu"
     ):
         return None

@@ -69,18 +69,19 @@ def bend(a):
     return exp_tail(-a)
 
 
-def even_bend(w):
-    """q in cosh(u) = 1 + w q(w) with w = u^2."""
-    if w < mp.mpf(2) ** -60:
-        return mp.mpf(1) / 2 + w / 24
-    return (mp.cosh(mp.sqrt(w)) - 1) / w
+def reverse_share(u):
+    """q in u exp(u) - exp(u) + 1 = u^2 q(u)."""
+    if abs(u) < mp.mpf(2) ** -60:
+        return mp.mpf(1) / 2 + u / 3
+    return (u * mp.exp(u) - mp.expm1(u)) / u**2
 
 
-def odd_bend(w):
-    """q in sinh(u) = u + u w q(w) with w = u^2."""
-    if w < mp.mpf(2) ** -60:
-        return mp.mpf(1) / 6 + w / 120
-    return (mp.sinh(mp.sqrt(w)) - mp.sqrt(w)) / (w * mp.sqrt(w))
+def both_share(u):
+    """q in (exp(u) (u - m) - m) / 2 = u^2 q(u), m = log((1 + exp(u)) / 2)."""
+    if abs(u) < mp.mpf(2) ** -60:
+        return mp.mpf(1) / 8 + u / 16
+    m = mp.log((1 + mp.exp(u)) / 2)
+    return (mp.exp(u) * (u - m) - m) / (2 * u**2)
 
 
 def middle(w):
@@ -222,12 +223,10 @@ for dtype, degree in (("f32", 7), ("f64", 13)):
     fit("bend", bend, [0, mp.mpf(2)], degree, dtype, lambda a: 1 / bend(a))
 for dtype, degree in (("f32", 7), ("f64", 15)):
     fit("middle", middle, [0, mp.mpf(4)], degree, dtype, lambda w: 1 / middle(w))
-for dtype, degree in (("f32", 2), ("f64", 5)):
-    fit("even", even_bend, [0, mp.mpf("0.25")], degree, dtype, lambda w: 1 / even_bend(w))
-for dtype, degree in (("f32", 2), ("f64", 5)):
-    fit("odd", odd_bend, [0, mp.mpf("0.25")], degree, dtype, lambda w: 2 * mp.sqrt(w))
-for dtype, degree in (("f32", 3), ("f64", 7)):
-    fit("small", middle, [0, mp.mpf("0.25")], degree, dtype, lambda w: 1 / middle(w))
+small = [-mp.mpf(15) / 16, mp.mpf(15) / 16]
+for dtype, degree in (("f32", 7), ("f64", 15)):
+    for name, share in (("forward", exp_tail), ("reverse", reverse_share), ("both", both_share)):
+        fit(name, share, small, degree, dtype, lambda u, share=share: 1 / share(u))
 most = mp.exp(mp.mpf(-2)) * mp.mpf("1.0001")
 for dtype, degree in (("f32", 4), ("f64", 9)):
     fit("entropy", entropy_tail, [0, most], degree, dtype, lambda z: z / mp.mpf("0.36"))

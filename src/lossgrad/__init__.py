@@ -10,7 +10,17 @@ from pathlib import Path
 from ._core import backend as _backend  # noqa: F401
 
 # isort: split
-from . import activations, distributions, linear, losses, norms, row_losses, softmax_family
+from . import (
+    activations,
+    distributions,
+    focal_losses,
+    linear,
+    losses,
+    norms,
+    regression,
+    row_losses,
+    softmax_family,
+)
 from ._core import config as _config
 from ._functions import *  # noqa: F403
 from ._kernels.threads import get_num_threads, set_num_threads
@@ -27,7 +37,6 @@ from .evaluation import (
 from .evaluation.comparison.compare import compare
 from .evaluation.evaluate import evaluate
 from .evaluation.passes.conformal import conformal_sets, conformal_threshold
-from .evaluation.passes.exact import exact_ranking
 from .evaluation.passes.ood import out_of_distribution
 from .evaluation.passes.temperature import fit_temperature
 from .linear import *  # noqa: F403
@@ -48,7 +57,6 @@ __all__ = [
     "conformal_sets",
     "conformal_threshold",
     "evaluate",
-    "exact_ranking",
     "fit_temperature",
     "get_include",
     "get_num_threads",
@@ -57,9 +65,11 @@ __all__ = [
     "show_config",
     *activations.__all__,
     *distributions.__all__,
+    *focal_losses.__all__,
     *linear.__all__,
     *losses.__all__,
     *norms.__all__,
+    *regression.__all__,
     *row_losses.__all__,
     *softmax_family.__all__,
 ]

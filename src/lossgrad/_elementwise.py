@@ -57,6 +57,30 @@ def backward(
     return mapped(name, check.gradient(grad, x), x, None, out, parameters, num_threads)
 
 
+def fused(
+    name: str,
+    direction: int,
+    x: ArrayLike,
+    out: check.Outs,
+    parameters: tuple[float, ...],
+    num_threads: int | None,
+) -> tuple[Array, ...]:
+    """Several results at once, for an incoming gradient of 1."""
+    x = check.floating(x)
+    places = check.places(out, direction, x.shape, x.dtype)
+    kernels.elementwise(
+        OPS[name],
+        direction,
+        x,
+        out=places[0],
+        out_grad=places[1],
+        out_hess=places[2],
+        parameters=parameters,
+        num_threads=num_threads,
+    )
+    return tuple(check.all_finished(places, out, direction))
+
+
 def by_ufunc(
     name: str,
     operands: tuple[Any, ...],

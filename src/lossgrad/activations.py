@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
 from ._core.backend import kernels
+from ._core.directions import GRAD_AND_HESS, VALUE_GRAD_AND_HESS
 from ._core.environment import arithmetic
-from ._elementwise import OPS, backward, by_ufunc, cross, documented, forward, mapped
+from ._elementwise import OPS, backward, by_ufunc, cross, documented, forward, fused, mapped
+from ._families import Example, made
 from .registry import elementwise
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "silu_backward",
     "softplus",
     "softplus_backward",
+    "softplus_grad_and_hess",
+    "softplus_value_grad_and_hess",
     "softsign",
     "softsign_backward",
     "tanh",
@@ -389,6 +393,7 @@ def selu_backward(
     {"beta": 0.1},
     {"beta": 3.7},
     peers="torch.nn.functional.softplus jax.nn.softplus",
+    hessian="g beta sigmoid(beta x) sigmoid(-beta x)",
 )
 @documented
 def softplus(
@@ -427,6 +432,27 @@ def softplus_backward(
     array([0.5])
     """
     return backward("softplus", grad, x, out, num_threads, check.positive(beta, "beta", x))
+
+
+def _softplus(
+    direction: int,
+    grad: Any,
+    x: ArrayLike,
+    beta: float = 1.0,
+    *,
+    out: check.Outs = None,
+    num_threads: int | None = None,
+) -> tuple[Array, ...]:
+    return fused("softplus", direction, x, out, (check.positive(beta, "beta", x),), num_threads)
+
+
+softplus_grad_and_hess, softplus_value_grad_and_hess = made(
+    _softplus,
+    "softplus",
+    Example("[0.0], 2.0", "array([0.34657359])", "array([0.5])", "array([0.5])"),
+    GRAD_AND_HESS,
+    VALUE_GRAD_AND_HESS,
+)
 
 
 @elementwise(

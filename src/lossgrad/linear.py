@@ -1,35 +1,28 @@
-"""Linear models: value and gradient in their parameters, ready for an optimiser.
+"""Linear models: value, gradient and Hessian products in the parameters, for an optimiser."""
 
-A call walks over the rows in blocks that stay in the cache: BLAS makes a block's logits, the fused
-kernel turns them into their own gradient, BLAS takes that back to the parameters. X is read from
-memory once, and no array of the size of all logits is ever made.
-"""
+from typing import Any
 
-import math
-import operator
-from collections.abc import Callable
-from typing import Any, Final
-
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _functions as functions
-from ._core import arguments as check
-from ._core.environment import arithmetic
+from ._linear import (
+    binary,
+    binary_slopes,
+    hessian_product,
+    logistic_problem,
+    multiclass,
+    multiclass_slopes,
+    objective,
+    softmax_problem,
+)
 
-__all__ = ["logistic_regression_loss", "softmax_regression_loss"]
+__all__ = [
+    "logistic_regression_hessp",
+    "logistic_regression_loss",
+    "softmax_regression_hessp",
+    "softmax_regression_loss",
+]
 
 Array = NDArray[Any]
-# (logits, targets, weights): the sum of the weighted losses; their gradient is left in the logits
-Fused = Callable[[Array, Array, Array | None], float]
-
-# Rows of X and their logits in a block stay in a second-level cache, and products of matrices so
-# small that BLAS does not repack them, which gains a third; but a block is several times the
-# parameters, which it reads and writes as well.
-BLOCK_BYTES: Final = 1 << 20
-BLOCK_PRODUCTS: Final = 1 << 19  # multiplications
-BLOCK_PARAMETERS: Final = 8
-FLOAT32_BLOCK_ROWS: Final = 4096  # BLAS adds up a block in float32, which drifts over more rows
 
 
 def logistic_regression_loss(
@@ -90,6 +83,7 @@ def logistic_regression_loss(
     --------
     binary_cross_entropy_with_logits : The loss, with its accuracy.
     softmax_regression_loss : More than two classes.
+    logistic_regression_hessp : Products with its Hessian.
 
     Notes
     -----
@@ -115,7 +109,8 @@ def logistic_regression_loss(
     (0.6931471805599453, array([-0.5,  0. ]))
 
     Some steps down the gradient; ``scipy.optimize.minimize(lossgrad.logistic_regression_loss,
-    theta, args=(X, y, 0.1), jac=True)`` takes fewer:
+    theta, args=(X, y, 0.1), jac=True, hessp=lossgrad.logistic_regression_hessp,
+    method="trust-ncg")`` takes fewer:
 
     >>> for _ in range(1000):
     ...     value, gradient = lossgrad.logistic_regression_loss(theta, X, y, l2=0.1)
@@ -123,17 +118,70 @@ def logistic_regression_loss(
     >>> print(round(value, 4), theta.round(3))
     0.356 [ 1.508 -2.262]
     """
-    x = _samples(X)
-    targets = check.converted(y, x.dtype, "y")
-    _one_a_row(targets, "y", x)
-    if (bad := (targets < 0) | (targets > 1)).any():
-        row = int(bad.argmax())
-        raise ValueError(
-            f"y is {targets[row]} in row {row}: labels are 0 and 1, probabilities between them"
-        )
-    flat, _ = _parameters(theta, x, fit_intercept, 1)
-    weights = _row_weights(sample_weight, x)
-    return _objective(flat, x, targets[:, None], l2, weights, 1, _binary)
+    problem = logistic_problem(theta, X, y, l2, fit_intercept, sample_weight)
+    return objective(problem, binary)
+
+
+def logistic_regression_hessp(
+    theta: ArrayLike,
+    vector: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    l2: float = 0.0,
+    *,
+    fit_intercept: bool = True,
+    sample_weight: ArrayLike | None = None,
+) -> Array:
+    r"""
+    Product of the Hessian of `logistic_regression_loss` with a vector.
+
+    With logits :math:`z_i = w \cdot x_i + b` and a vector :math:`(v, c)` of the parameters' parts
+
+    .. math::
+
+        H_w = \frac1S \sum_i s_i\, \sigma(z_i)\, \sigma(-z_i)\, (v \cdot x_i + c)\, x_i
+              + \lambda v, \qquad
+        H_b = \frac1S \sum_i s_i\, \sigma(z_i)\, \sigma(-z_i)\, (v \cdot x_i + c)
+
+    Parameters
+    ----------
+    theta : array_like of shape (d + 1,)
+        Where the Hessian is taken.
+    vector : array_like of shape (d + 1,)
+        What it is multiplied by: like `theta`.
+    X, y, l2, fit_intercept, sample_weight
+        As in `logistic_regression_loss`.
+
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `theta` (float64 for integers).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `logistic_regression_loss`, and if `vector` has another shape than `theta`.
+
+    See Also
+    --------
+    logistic_regression_loss : Value and gradient, with what is said there of types and memory.
+
+    Notes
+    -----
+    The product is exact, in one pass over X as the gradient is; rows that are far on either side
+    keep the accuracy of :math:`\sigma(z)\,\sigma(-z)`.
+
+    Examples
+    --------
+    What `scipy.optimize.minimize` takes as ``hessp`` beside ``jac=True`` and the same ``args``:
+
+    >>> import numpy as np, lossgrad
+    >>> X, y = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])
+    >>> lossgrad.logistic_regression_hessp(np.zeros(2), [0.0, 1.0], X, y)
+    array([0.375, 0.25 ])
+    """
+    problem = logistic_problem(theta, X, y, l2, fit_intercept, sample_weight)
+    return hessian_product(problem, vector, binary_slopes)
 
 
 def softmax_regression_loss(
@@ -204,6 +252,7 @@ def softmax_regression_loss(
     --------
     cross_entropy : The loss, with its accuracy.
     logistic_regression_loss : Two classes with half the parameters.
+    softmax_regression_hessp : Products with its Hessian.
 
     Notes
     -----
@@ -230,7 +279,8 @@ def softmax_regression_loss(
     1.0986 [ 0.333  0.    -0.333  0.     0.     0.   ]
 
     Some steps down the gradient; ``scipy.optimize.minimize(lossgrad.softmax_regression_loss,
-    theta, args=(X, y, 0.1), jac=True)`` takes fewer:
+    theta, args=(X, y, 0.1), jac=True, hessp=lossgrad.softmax_regression_hessp,
+    method="trust-ncg")`` takes fewer:
 
     >>> for _ in range(1000):
     ...     value, gradient = lossgrad.softmax_regression_loss(theta, X, y, l2=0.1)
@@ -239,158 +289,72 @@ def softmax_regression_loss(
     >>> print((X @ W.T + b).argmax(axis=1))
     [0 1 2]
     """
-    x = _samples(X)
-    flat, count = _parameters(theta, x, fit_intercept, classes)
-    targets = _class_targets(y, x, count)
-    return _objective(flat, x, targets, l2, _row_weights(sample_weight, x), count, _multiclass)
+    problem = softmax_problem(theta, X, y, l2, fit_intercept, sample_weight, classes)
+    return objective(problem, multiclass)
 
 
-# ---- arguments -----------------------------------------------------------------------------------
+def softmax_regression_hessp(
+    theta: ArrayLike,
+    vector: ArrayLike,
+    X: ArrayLike,
+    y: ArrayLike,
+    l2: float = 0.0,
+    *,
+    fit_intercept: bool = True,
+    sample_weight: ArrayLike | None = None,
+    classes: int | None = None,
+) -> Array:
+    r"""
+    Product of the Hessian of `softmax_regression_loss` with a vector.
 
+    With :math:`p_i = \mathrm{softmax}(W x_i + b)`, a vector :math:`(V, c)` of the parameters' parts
+    and :math:`u_i = V x_i + c`
 
-def _samples(X: ArrayLike) -> Array:
-    """X as a matrix in the type to compute in."""
-    a = np.asanyarray(X)
-    single = a.dtype.kind != "b" and a.dtype.name in ("float16", "bfloat16", "float32")
-    x = check.converted(a, np.dtype(np.float32 if single else np.float64), "X")
-    if x.ndim != 2:
-        raise ValueError(f"X has shape {x.shape}, but must be a matrix of rows and features")
-    return x
+    .. math::
 
+        H_W = \frac1S \sum_i s_i\, r_i x_i^T + \lambda V, \qquad
+        H_b = \frac1S \sum_i s_i\, r_i, \qquad
+        r_{ic} = p_{ic} \Big(u_{ic} - \sum_k p_{ik} u_{ik}\Big)
 
-def _parameters(
-    theta: ArrayLike, x: Array, fit_intercept: bool, classes: int | None
-) -> tuple[Array, int]:
-    """theta and the number of classes, which is that of its parts unless it is given."""
-    flat = check.floating(theta, "theta")
-    if flat.ndim != 1:
-        raise ValueError(
-            f"theta has shape {flat.shape}, but must be flat: the weights, then the intercepts"
-        )
-    part = x.shape[1] + bool(fit_intercept)
-    count = flat.size // max(1, part) if classes is None else operator.index(classes)
-    if count < 1 or flat.size != count * part:
-        wanted = f"a multiple of {part}" if classes is None else f"{count} * {part}"
-        intercept = "an intercept" if fit_intercept else "no intercept (fit_intercept=False)"
-        raise ValueError(
-            f"theta has {flat.size} numbers, but needs {wanted}: for each class, "
-            f"{x.shape[1]} weights (X has shape {x.shape}) and {intercept}"
-        )
-    return flat, count
+    and for target distributions :math:`t_i` with :math:`r_i` times :math:`\sum_c t_{ic}`.
 
+    Parameters
+    ----------
+    theta : array_like of shape (C * d + C,)
+        Where the Hessian is taken.
+    vector : array_like of shape (C * d + C,)
+        What it is multiplied by: like `theta`.
+    X, y, l2, fit_intercept, sample_weight, classes
+        As in `softmax_regression_loss`.
 
-def _one_a_row(a: Array, name: str, x: Array) -> None:
-    if a.shape != (len(x),):
-        raise ValueError(f"{name} has shape {a.shape}, but X of shape {x.shape} needs ({len(x)},)")
+    Returns
+    -------
+    ndarray
+        Of the shape and dtype of `theta` (float64 for integers).
 
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `softmax_regression_loss`, and if `vector` has another shape than `theta`.
 
-def _row_weights(sample_weight: ArrayLike | None, x: Array) -> Array | None:
-    if sample_weight is None:
-        return None
-    weights = check.converted(sample_weight, x.dtype, "sample_weight")
-    _one_a_row(weights, "sample_weight", x)
-    if (bad := weights < 0).any():
-        row = int(bad.argmax())
-        raise ValueError(f"sample_weight is {weights[row]} in row {row}: weights are 0 or more")
-    return weights
+    See Also
+    --------
+    softmax_regression_loss : Value and gradient, with what is said there of types and memory.
 
+    Notes
+    -----
+    The product is exact, in one pass over X as the gradient is; no matrix of classes by classes is
+    made, for no row. Without a penalty it is 0 along vectors that move all classes alike.
 
-def _class_targets(targets: ArrayLike, x: Array, classes: int) -> Array:
-    """Labels, all of them good, or probabilities."""
-    a = np.asanyarray(targets)
-    y = check.converted(a, a.dtype, "y")
-    rows = len(x)
-    if y.dtype.kind in "iu":
-        _one_a_row(y, "y", x)
-        if rows and (y.min() < 0 or y.max() >= classes):
-            row = int(((y < 0) | (y >= classes)).argmax())
-            raise IndexError(f"label {y[row]} in row {row} is outside [0, {classes})")
-    elif y.shape == (rows,):
-        raise TypeError(
-            f"y has dtype {y.dtype} and the shape of labels, {y.shape}: "
-            f"use integers (y.astype(np.int64))"
-        )
-    elif y.shape != (rows, classes):
-        raise ValueError(
-            f"y has dtype {y.dtype} and shape {y.shape}: labels are integers of shape ({rows},), "
-            f"probabilities need a shape of {(rows, classes)}"
-        )
-    return y
+    Examples
+    --------
+    What `scipy.optimize.minimize` takes as ``hessp`` beside ``jac=True`` and the same ``args``:
 
-
-# ---- computation ---------------------------------------------------------------------------------
-
-
-def _binary(logits: Array, targets: Array, weights: Array | None) -> float:
-    column = None if weights is None else weights[:, None]
-    total, _ = functions.binary_cross_entropy_with_logits_value_and_grad(
-        logits, targets, column, reduction="sum", out=logits
-    )
-    return float(total)
-
-
-def _multiclass(logits: Array, targets: Array, weights: Array | None) -> float:
-    reduction = "sum" if weights is None else "none"
-    loss, _ = functions.cross_entropy_value_and_grad(
-        logits, targets, reduction=reduction, out=logits
-    )
-    if weights is None:
-        return float(loss)
-    logits *= weights[:, None]
-    return float(np.dot(loss.astype(np.float64), weights.astype(np.float64)))
-
-
-@arithmetic()
-def _objective(
-    theta: Array,
-    x: Array,
-    targets: Array,
-    l2: float,
-    weights: Array | None,
-    classes: int,
-    fused: Fused,
-) -> tuple[float, Array]:
-    """The mean of the losses plus the penalty, and the gradient of both."""
-    if not 0.0 <= l2 < math.inf:
-        raise ValueError(f"l2 must be a finite number of 0 or more, got {l2}")
-    rows, features = x.shape
-    split = classes * features
-    parameters = theta.astype(np.float64)
-    linear = parameters[:split].reshape(classes, features)
-    w = linear.T.astype(x.dtype, order="C")  # BLAS is faster at a product without a transpose
-    b = parameters[split:].astype(x.dtype, copy=False)  # empty without intercept
-
-    gradient = np.zeros(theta.size)
-    of_w, of_b = gradient[:split].reshape(classes, features), gradient[split:]
-    width = features + classes
-    block = min(BLOCK_BYTES // (width * x.itemsize), BLOCK_PRODUCTS // max(1, w.size))
-    block = max(1, block, BLOCK_PARAMETERS * w.size // width)
-    if x.dtype == np.float32:
-        block = min(block, FLOAT32_BLOCK_ROWS)
-    memory = np.empty((min(block, rows), classes), x.dtype)
-    ones = np.ones(len(memory), x.dtype)
-    totals = []
-    for start in range(0, rows, block):
-        part = slice(start, start + block)
-        samples, y, s = x[part], targets[part], None if weights is None else weights[part]
-        if s is not None and not s.all():
-            kept = s != 0
-            samples, y, s = samples[kept], y[kept], s[kept]
-        logits = np.dot(samples, w, out=memory[: len(samples)])
-        if b.size:
-            logits += b
-        totals.append(fused(logits, y, s))
-        of_w += np.dot(logits.T, samples)
-        if b.size:
-            of_b += np.dot(ones[: len(logits)], logits)  # in a fifth of the time of sum(axis=0)
-
-    count = float(rows if weights is None else weights.sum(dtype=np.float64))
-    if count == 0.0:  # the mean over nothing has no value and no slope
-        value = math.nan
-    else:
-        value = float(np.sum(totals)) / count
-        gradient /= count
-    if l2:
-        value += 0.5 * l2 * float(np.vdot(linear, linear))
-        of_w += l2 * linear
-    return value, gradient.astype(theta.dtype, copy=False)
+    >>> import numpy as np, lossgrad
+    >>> X, y = np.array([[0.0], [1.0], [2.0]]), np.array([0, 1, 2])
+    >>> vector = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    >>> lossgrad.softmax_regression_hessp(np.zeros(6), vector, X, y, l2=0.1).round(3)
+    array([ 0.47 , -0.185, -0.185,  0.222, -0.111, -0.111])
+    """
+    problem = softmax_problem(theta, X, y, l2, fit_intercept, sample_weight, classes)
+    return hessian_product(problem, vector, multiclass_slopes)

@@ -10,7 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
 from ._core.backend import kernels
+from ._core.directions import (
+    BACKWARD,
+    FORWARD,
+    GRAD_AND_HESS,
+    VALUE_AND_GRAD,
+    VALUE_GRAD_AND_HESS,
+    gives_value,
+    slopes,
+)
 from ._core.environment import arithmetic
+from ._families import Example, made
 
 __all__ = [
     "binary_cross_entropy",
@@ -18,13 +28,17 @@ __all__ = [
     "binary_cross_entropy_value_and_grad",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_backward",
+    "binary_cross_entropy_with_logits_grad_and_hess",
     "binary_cross_entropy_with_logits_value_and_grad",
+    "binary_cross_entropy_with_logits_value_grad_and_hess",
     "kl_div",
     "kl_div_backward",
     "kl_div_value_and_grad",
     "mse_loss",
     "mse_loss_backward",
+    "mse_loss_grad_and_hess",
     "mse_loss_value_and_grad",
+    "mse_loss_value_grad_and_hess",
 ]
 
 Array = NDArray[Any]
@@ -34,44 +48,38 @@ OPS = kernels.OPS if kernels else {}
 
 def exact_sum(a: Array) -> float:
     """The sum of all elements, rounded once."""
-    identity = OPS["leaky_relu"], kernels.FORWARD, a  # of slope 1
+    identity = OPS["leaky_relu"], FORWARD, a  # of slope 1
     total: float = kernels.elementwise(*identity, parameters=(1.0,))
     return total
 
 
 def _loss(
     op: str,
-    upstream: ArrayLike | None,
+    direction: int,
+    upstream: Any,
     x: Array,
     targets: Array,
     weights: check.Weights,
     extra: Array | None,
     reduction: str,
     divisor: float,
-    out: Array | None,
-    value: bool,
+    out: check.Outs,
     num_threads: int | None,
     parameters: tuple[float, ...] = (),
     left_out: Array | None = None,
-) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None); the sum is over divisor.
+) -> tuple[Any, ...]:
+    """What the direction asks for; the sum is over divisor.
 
     Elements that are left out have a weight of 0; no gradient of theirs is read.
     """
     dtype, shape = x.dtype, x.shape
     reduced = reduction != "none"
-    direction, losses_out, gradient, losses = kernels.FORWARD, None, None, None
     g: Any = 1.0
-    if upstream is not None:
-        direction = kernels.VALUE_AND_GRAD if value else kernels.BACKWARD
-        if not value:
-            g = check.upstream(upstream, reduction, shape, dtype)
-        gradient = check.output(out, shape, dtype)
-    else:
+    if direction == BACKWARD:
+        g = check.upstream(upstream, reduction, shape, dtype)
+    elif direction == FORWARD:
         check.loss_out(out, reduction)
-        losses_out = out
-    if value and not reduced:
-        losses = check.output(losses_out, shape, dtype)
+    places = check.places(out, direction, shape, dtype, not reduced)
     slope = g if type(g) is np.ndarray else None
     loss: Any = kernels.elementwise(
         OPS[op],
@@ -82,21 +90,19 @@ def _loss(
         grad=slope,
         weight=weights[0],
         shift=weights[1],
-        out=losses,
-        out_grad=gradient,
+        out=places[0],
+        out_grad=places[1],
+        out_hess=places[2],
         up=1.0 if slope is not None else g,
         divisor=divisor if reduced else 1.0,
         parameters=parameters,
         num_threads=num_threads,
     )
-    for result in (losses, gradient):
-        if result is not None and left_out is not None:
-            np.copyto(result, 0, where=left_out)
-    if losses is not None:
-        loss = check.finished(losses, losses_out)
-    elif loss is not None:
-        loss = kernels.quotient(loss, divisor)
-    return loss, None if gradient is None else check.finished(gradient, out)
+    for place in places:
+        if place is not None and left_out is not None:
+            np.copyto(place, 0, where=left_out)
+    total = () if loss is None else (kernels.quotient(loss, divisor),)
+    return (*total, *check.all_finished(places, out, direction))
 
 
 def row_sums(
@@ -118,57 +124,59 @@ def row_sums(
 
 def _loss_of_rows(
     op: str,
-    upstream: ArrayLike | None,
+    direction: int,
+    upstream: Any,
     x: Array,
     targets: Array,
     samples: check.Samples,
     classes: check.Classes,
     terms: int,
-    out: Array | None,
-    value: bool,
+    out: check.Outs,
     num_threads: int | None,
-) -> tuple[Any, Any]:
+    parameters: tuple[float, ...] = (),
+) -> tuple[Any, ...]:
     """The same with one loss a row: the sum over its classes, divided by `terms`."""
-    loss: Any = None
-    if value:
-        losses_out = out if upstream is None else None
-        losses = check.row_output(losses_out, classes.rows_shape(), x.dtype)
-        sums = row_sums(op, x, targets, classes, (), num_threads)
+    found: tuple[Any, ...] = ()
+    if gives_value(direction):
+        own = check.outs(out, direction)[0]
+        losses = check.row_output(own, classes.rows_shape(), x.dtype)
+        sums = row_sums(op, x, targets, classes, parameters, num_threads)
         with arithmetic():
             losses[...] = sums / terms * samples.of_rows(sums.shape)
-        loss = check.finished(losses, losses_out)
-    if upstream is None:
-        return loss, None
-    given = np.ones((), x.dtype) if value else upstream
-    shape = () if value else classes.rows_shape()
-    g = check.upstream(given, "none", shape, x.dtype)
-    if not value:
+        found = (check.finished(losses, own),)
+    if direction == FORWARD:
+        return found
+    if direction == BACKWARD:
+        g = check.upstream(upstream, "none", classes.rows_shape(), x.dtype)
         g = np.reshape(g, classes.rows_shape(keepdims=True))
+    else:
+        g = np.ones((), x.dtype)
     wide, share = np.broadcast_to(g, x.shape), check.element_weight(1 / terms, x.shape, x.dtype)
     weights = samples.times(share, x.dtype)
-    gradient = _loss(
-        *(op, wide, x, targets, weights, None, "none", 1.0, out, False, num_threads),
+    only = GRAD_AND_HESS if slopes(direction) > 1 else BACKWARD
+    return found + _loss(
+        *(op, only, wide, x, targets, weights, None, "none", 1.0, out, num_threads, parameters),
         left_out=samples.left_out,
-    )[1]
-    return loss, gradient
+    )
 
 
 def _with_logits(
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: Any,
     logits: ArrayLike,
     targets: ArrayLike,
-    weight: ArrayLike | None,
-    pos_weight: ArrayLike | None,
-    reduction: str,
-    out: Array | None,
-    sample_weight: ArrayLike | None,
-    value: bool,
-    num_threads: int | None,
-) -> tuple[Any, Any]:
+    weight: ArrayLike | None = None,
+    *,
+    pos_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    out: check.Outs = None,
+    sample_weight: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
     name = "binary_cross_entropy_with_logits"
     if weight is None and pos_weight is None and sample_weight is None:
-        plain = kernels.plain_loss(
-            OPS[name], upstream, logits, targets, reduction, out, value, (), num_threads
+        plain: tuple[Any, ...] | None = kernels.plain_loss(
+            OPS[name], direction, grad, logits, targets, reduction, out, (), num_threads
         )
         if plain is not None:
             return plain
@@ -182,7 +190,7 @@ def _with_logits(
     p = None if p is None else samples.read(p)
     divisor = samples.total(x.size, exact_sum) if reduction == "mean" else 1.0
     return _loss(
-        *(name, upstream, x, t, w, p, reduction, divisor, out, value, num_threads),
+        *(name, direction, grad, x, t, w, p, reduction, divisor, out, num_threads),
         left_out=samples.left_out,
     )
 
@@ -249,7 +257,16 @@ def binary_cross_entropy_with_logits(
     array([6.93147181e-01, 2.06115362e-09])
     """
     return _with_logits(
-        None, logits, targets, weight, pos_weight, reduction, out, sample_weight, True, num_threads
+        FORWARD,
+        None,
+        logits,
+        targets,
+        weight,
+        pos_weight=pos_weight,
+        reduction=reduction,
+        out=out,
+        sample_weight=sample_weight,
+        num_threads=num_threads,
     )[0]
 
 
@@ -301,8 +318,17 @@ def binary_cross_entropy_with_logits_backward(
     array([-2.06115362e-09])
     """
     gradient: Array = _with_logits(
-        grad, logits, targets, weight, pos_weight, reduction, out, sample_weight, False, num_threads
-    )[1]
+        BACKWARD,
+        grad,
+        logits,
+        targets,
+        weight,
+        pos_weight=pos_weight,
+        reduction=reduction,
+        out=out,
+        sample_weight=sample_weight,
+        num_threads=num_threads,
+    )[0]
     return gradient
 
 
@@ -351,12 +377,39 @@ def binary_cross_entropy_with_logits_value_and_grad(
     (0.6931471805599453, array([ 0.25, -0.25]))
     """
     return _with_logits(
-        1.0, logits, targets, weight, pos_weight, reduction, out, sample_weight, True, num_threads
+        VALUE_AND_GRAD,
+        None,
+        logits,
+        targets,
+        weight,
+        pos_weight=pos_weight,
+        reduction=reduction,
+        out=out,
+        sample_weight=sample_weight,
+        num_threads=num_threads,
     )
 
 
+(
+    binary_cross_entropy_with_logits_grad_and_hess,
+    binary_cross_entropy_with_logits_value_grad_and_hess,
+) = made(
+    _with_logits,
+    "binary_cross_entropy_with_logits",
+    Example(
+        "[0.0, 0.0], [0, 1]",
+        "0.6931471805599453",
+        "array([ 0.25, -0.25])",
+        "array([0.125, 0.125])",
+    ),
+    GRAD_AND_HESS,
+    VALUE_GRAD_AND_HESS,
+)
+
+
 def _binary_cross_entropy(
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: Any,
     probs: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -364,9 +417,8 @@ def _binary_cross_entropy(
     log_floor: float | None,
     out: Array | None,
     sample_weight: ArrayLike | None,
-    value: bool,
     num_threads: int | None,
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     x = check.floating(probs, "probs")
     t = check.binary_targets(targets, x, "probs")
     reduction = check.reduction_name(reduction)
@@ -380,7 +432,7 @@ def _binary_cross_entropy(
         samples.total(x.size, exact_sum) if reduction == "mean" else 1.0,
     )
     return _loss(
-        *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads, floors),
+        *(name, direction, grad, x, t, w, None, reduction, divisor, out, num_threads, floors),
         left_out=samples.left_out,
     )
 
@@ -445,7 +497,7 @@ def binary_cross_entropy(
     50.346573590279974
     """
     return _binary_cross_entropy(
-        None, probs, targets, weight, reduction, log_floor, out, sample_weight, True, num_threads
+        FORWARD, None, probs, targets, weight, reduction, log_floor, out, sample_weight, num_threads
     )[0]
 
 
@@ -497,8 +549,17 @@ def binary_cross_entropy_backward(
     array([-1.,  2.])
     """
     gradient: Array = _binary_cross_entropy(
-        grad, probs, targets, weight, reduction, log_floor, out, sample_weight, False, num_threads
-    )[1]
+        BACKWARD,
+        grad,
+        probs,
+        targets,
+        weight,
+        reduction,
+        log_floor,
+        out,
+        sample_weight,
+        num_threads,
+    )[0]
     return gradient
 
 
@@ -546,26 +607,38 @@ def binary_cross_entropy_value_and_grad(
     (0.6931471805599453, array([-2.]))
     """
     return _binary_cross_entropy(
-        1.0, probs, targets, weight, reduction, log_floor, out, sample_weight, True, num_threads
+        VALUE_AND_GRAD,
+        None,
+        probs,
+        targets,
+        weight,
+        reduction,
+        log_floor,
+        out,
+        sample_weight,
+        num_threads,
     )
 
 
-def _mse_loss(
-    upstream: ArrayLike | None,
+def weighted_loss(
+    name: str,
+    parameters: tuple[float, ...],
+    direction: int,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
-    weight: ArrayLike | None,
-    reduction: str,
-    axis: check.Axis,
-    out: Array | None,
-    sample_weight: ArrayLike | None,
-    value: bool,
-    num_threads: int | None,
-) -> tuple[Any, Any]:
-    name = "mse_loss"
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    axis: check.Axis = None,
+    out: check.Outs = None,
+    sample_weight: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
+    """A loss of a prediction and what it should be, whose mean is over the sum of the weights."""
     if weight is None and sample_weight is None and axis is None:
-        plain = kernels.plain_loss(
-            OPS[name], upstream, input, target, reduction, out, value, (), num_threads
+        plain: tuple[Any, ...] | None = kernels.plain_loss(
+            OPS[name], direction, grad, input, target, reduction, out, parameters, num_threads
         )
         if plain is not None:
             return plain
@@ -579,16 +652,39 @@ def _mse_loss(
         terms = classes.shape[classes.axis]
         if reduction == "none":
             return _loss_of_rows(
-                name, upstream, x, t, samples, classes, terms, out, value, num_threads
+                *(
+                    name,
+                    direction,
+                    grad,
+                    x,
+                    t,
+                    samples,
+                    classes,
+                    terms,
+                    out,
+                    num_threads,
+                    parameters,
+                )
             )
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     divisor: float = terms
     if reduction == "mean":
         w, divisor = check.mean_weights(w, x.size, exact_sum)
     return _loss(
-        *(name, upstream, x, t, w, None, reduction, divisor, out, value, num_threads),
+        *(name, direction, grad, x, t, w, None, reduction, divisor, out, num_threads, parameters),
         left_out=samples.left_out,
     )
+
+
+def _mse_loss(
+    direction: int,
+    grad: Any,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    **options: Any,
+) -> tuple[Any, ...]:
+    return weighted_loss("mse_loss", (), direction, grad, input, target, weight, **options)
 
 
 def mse_loss(
@@ -656,7 +752,16 @@ def mse_loss(
     1.75
     """
     return _mse_loss(
-        None, input, target, weight, reduction, axis, out, sample_weight, True, num_threads
+        FORWARD,
+        None,
+        input,
+        target,
+        weight,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+        num_threads=num_threads,
     )[0]
 
 
@@ -708,8 +813,17 @@ def mse_loss_backward(
     array([ 1., -2.])
     """
     gradient: Array = _mse_loss(
-        grad, input, target, weight, reduction, axis, out, sample_weight, False, num_threads
-    )[1]
+        BACKWARD,
+        grad,
+        input,
+        target,
+        weight,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+        num_threads=num_threads,
+    )[0]
     return gradient
 
 
@@ -757,25 +871,44 @@ def mse_loss_value_and_grad(
     (2.5, array([ 1., -2.]))
     """
     return _mse_loss(
-        1.0, input, target, weight, reduction, axis, out, sample_weight, True, num_threads
+        VALUE_AND_GRAD,
+        None,
+        input,
+        target,
+        weight,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+        num_threads=num_threads,
     )
 
 
+mse_loss_grad_and_hess, mse_loss_value_grad_and_hess = made(
+    _mse_loss,
+    "mse_loss",
+    Example("[1.0, 2.0], [0.0, 4.0]", "2.5", "array([ 1., -2.])", "array([1., 1.])"),
+    GRAD_AND_HESS,
+    VALUE_GRAD_AND_HESS,
+    rest=weighted_loss,
+)
+
+
 def _kl_div(
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     reduction: str,
     axis: check.Axis,
     log_target: bool,
     out: Array | None,
-    value: bool,
     num_threads: int | None,
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     name = "kl_div_log_target" if log_target else "kl_div"
     if axis is None:
-        plain = kernels.plain_loss(
-            OPS[name], upstream, input, target, reduction, out, value, (), num_threads
+        plain: tuple[Any, ...] | None = kernels.plain_loss(
+            OPS[name], direction, grad, input, target, reduction, out, (), num_threads
         )
         if plain is not None:
             return plain
@@ -784,10 +917,10 @@ def _kl_div(
     classes = None if axis is None else check.Classes(x, axis, "input")
     if classes is not None and reduction == "none":
         samples = check.Samples(None, x.shape, reduction)
-        return _loss_of_rows(name, upstream, x, t, samples, classes, 1, out, value, num_threads)
+        return _loss_of_rows(name, direction, grad, x, t, samples, classes, 1, out, num_threads)
     divisor = check.divergence_divisor(reduction, x, classes)
     return _loss(
-        *(name, upstream, x, t, (None, None), None, reduction, divisor, out, value, num_threads)
+        *(name, direction, grad, x, t, (None, None), None, reduction, divisor, out, num_threads)
     )
 
 
@@ -843,7 +976,7 @@ def kl_div(
     >>> lossgrad.kl_div([-1.0, -float('inf')], [0.5, 0.0], reduction="sum")
     0.15342640972002736
     """
-    return _kl_div(None, input, target, reduction, axis, log_target, out, True, num_threads)[0]
+    return _kl_div(FORWARD, None, input, target, reduction, axis, log_target, out, num_threads)[0]
 
 
 def kl_div_backward(
@@ -891,8 +1024,8 @@ def kl_div_backward(
     array([-0.5, -0.5])
     """
     gradient: Array = _kl_div(
-        grad, input, target, reduction, axis, log_target, out, False, num_threads
-    )[1]
+        BACKWARD, grad, input, target, reduction, axis, log_target, out, num_threads
+    )[0]
     return gradient
 
 
@@ -936,4 +1069,6 @@ def kl_div_value_and_grad(
     >>> lossgrad.kl_div_value_and_grad([-1.0], [1.0])
     (1.0, array([-1.]))
     """
-    return _kl_div(1.0, input, target, reduction, axis, log_target, out, True, num_threads)
+    return _kl_div(
+        VALUE_AND_GRAD, None, input, target, reduction, axis, log_target, out, num_threads
+    )

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
+from ._core.directions import SUFFIXES
+
 __all__ = ["COMMON", "DOMAINS", "KINDS", "OPS", "Kind", "Op"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -32,8 +34,11 @@ DOMAINS: Mapping[str, str] = MappingProxyType(
         "logits": "any numbers, classes along one axis",
         "labels": "an integer in [0, C) for each row, or ignore_index",
         "binary targets": "any number, usually in [0, 1]",
+        "binary labels": "0 or 1",
         "log-probabilities": "numbers, usually at most 0, classes along one axis",
         "distribution": "numbers that are at least 0, along one axis; they need not sum to 1",
+        "log-means": "logarithms of what is expected",
+        "amounts": "numbers above 0, of some functions 0 as well",
     }
 )
 
@@ -53,6 +58,7 @@ class Op:
     # Values of parameters to test besides the defaults.
     variants: tuple[Mapping[str, Any], ...] = ()
     peers: tuple[str, ...] = ()
+    hessian: str = ""  # its diagonal, for an incoming gradient g; "": there are no functions for it
 
     @property
     def is_loss(self) -> bool:
@@ -60,10 +66,10 @@ class Op:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """Names of the public functions: forward, backward, and the fused one of a loss."""
-        back = (f"{self.name}_backward",) if self.gradient else ()
-        fused = (f"{self.name}_value_and_grad",) if self.is_loss else ()
-        return (self.name, *back, *fused)
+        """Names of the public functions, by what they give: the fused ones are of losses, and of
+        what has a Hessian."""
+        given = (True, self.gradient, self.is_loss, self.hessian, self.hessian)
+        return tuple(self.name + suffix for suffix, has in zip(SUFFIXES, given, strict=True) if has)
 
 
 def _registered(
@@ -74,6 +80,7 @@ def _registered(
     gradient: str,
     variants: tuple[Mapping[str, Any], ...],
     peers: str,
+    hessian: str = "",
 ) -> Function:
     """Make a function a row of the table, after those of its kind and of the kinds before it."""
     options = [*inspect.signature(function).parameters.values()][len(inputs) :]
@@ -87,6 +94,7 @@ def _registered(
         parameters,
         variants=variants,
         peers=tuple(peers.split()),
+        hessian=hessian,
     )
     before = KINDS[: KINDS.index(kind) + 1]
     OPS.insert(max((k + 1 for k, op in enumerate(OPS) if op.kind in before), default=0), row)
@@ -99,6 +107,7 @@ def elementwise(
     *variants: Mapping[str, Any],
     peers: str = "",
     inputs: tuple[str, ...] = ("real",),
+    hessian: str = "",
 ) -> Callable[[Function], Function]:
     """A decorator that makes a function a row of the table: an op of one input.
 
@@ -106,7 +115,9 @@ def elementwise(
     """
 
     def register(function: Function) -> Function:
-        return _registered(function, "elementwise", inputs, formula, gradient, variants, peers)
+        return _registered(
+            function, "elementwise", inputs, formula, gradient, variants, peers, hessian
+        )
 
     return register
 
@@ -117,11 +128,31 @@ def row_loss(
     *variants: Mapping[str, Any],
     peers: str = "",
     inputs: tuple[str, ...] = ("logits", "labels"),
+    hessian: str = "",
 ) -> Callable[[Function], Function]:
     """The same for a loss of rows."""
 
     def register(function: Function) -> Function:
-        return _registered(function, "loss_rows", inputs, formula, gradient, variants, peers)
+        return _registered(
+            function, "loss_rows", inputs, formula, gradient, variants, peers, hessian
+        )
+
+    return register
+
+
+def element_loss(
+    formula: str,
+    gradient: str,
+    hessian: str,
+    *variants: Mapping[str, Any],
+    peers: str = "",
+    inputs: tuple[str, ...] = ("real", "real"),
+) -> Callable[[Function], Function]:
+    """The same for a loss of elements."""
+
+    def register(function: Function) -> Function:
+        kind: Kind = "loss_elementwise"
+        return _registered(function, kind, inputs, formula, gradient, variants, peers, hessian)
 
     return register
 
@@ -239,6 +270,7 @@ OPS: list[Op] = [
             "optax.sigmoid_binary_cross_entropy",
             "sklearn._loss.HalfBinomialLoss",
         ),
+        hessian="g w (1 - t + pos_weight t) sigmoid(x) sigmoid(-x)",
     ),
     Op(
         name="binary_cross_entropy",
@@ -270,6 +302,7 @@ OPS: list[Op] = [
             "sample_weight": None,
         },
         peers=("torch.nn.functional.mse_loss", "optax.squared_error"),
+        hessian="2 g w",
     ),
     Op(
         name="kl_div",

@@ -3,22 +3,29 @@ value and gradient in one pass over the logits."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core import arguments as check
-from ._core.backend import kernels
-from ._core.environment import arithmetic
+from ._core.directions import (
+    BACKWARD,
+    FORWARD,
+    GRAD_AND_HESS,
+    VALUE_AND_GRAD,
+    VALUE_GRAD_AND_HESS,
+)
+from ._families import Example, made
 from ._kernels.defaults import LAST_AXIS
+from ._row_losses import OPS, plain, row_loss_of, usual
 from .registry import row_loss
 
 __all__ = [
     "cross_entropy",
     "cross_entropy_backward",
+    "cross_entropy_grad_and_hess",
     "cross_entropy_value_and_grad",
+    "cross_entropy_value_grad_and_hess",
     "nll_loss",
     "nll_loss_backward",
     "nll_loss_value_and_grad",
@@ -28,145 +35,13 @@ Array = NDArray[Any]
 Loss = Any  # a float; an array with reduction="none"
 
 
-OPS = kernels.ROW_OPS if kernels else {}
-# The usual call, asked for by each function where there is nothing but logits and labels: one call
-# more, with all those keywords, would take longer than the loss of eight rows.
-_plain: Any = kernels and kernels.plain_row_loss
-
-
-def _row_loss(
-    name: str,
-    logits: ArrayLike,
-    targets: ArrayLike,
-    *,
-    value: bool = True,
-    upstream: ArrayLike | None = None,
-    weight: ArrayLike | None,
-    ignore_index: int,
-    reduction: str,
-    label_smoothing: float = 0.0,
-    axis: int,
-    out: Array | None = None,
-    lse: Array | None = None,
-    sample_weight: ArrayLike | None,
-    where: ArrayLike | None,
-    num_threads: int | None,
-) -> tuple[Any, Any]:
-    """(loss if value is asked for, gradient unless upstream is None), of any arguments."""
-    argument = "log_probs" if name == "nll_loss" else "logits"
-    x = check.floating(logits, argument)
-    axis = check.loss_axis(x, axis, targets, argument)
-    ignore_index = check.ignored_label(ignore_index)
-    t = check.class_targets(targets, x, axis, ignore_index)
-    if name == "nll_loss":
-        check.labels_only(t)
-    rows_shape = check.rows_shape(x.shape, axis)
-    entries, of = _targets(
-        *(t, x, axis, weight, ignore_index, reduction),
-        *(label_smoothing, sample_weight, where, num_threads),
-    )
-    lse_result, saved = _saved(lse, value, rows_shape, x.dtype)
-    g: Any = 1.0
-    if upstream is not None and not value:
-        g = check.upstream(upstream, reduction, rows_shape, x.dtype)
-    gradient, losses = _outputs(out, upstream is not None, value, reduction, x, axis)
-
-    each = type(g) is np.ndarray
-    bad, loss = kernels.row_loss(
-        OPS[name],
-        check.filled(x, entries, -math.inf),
-        axis,
-        of,
-        up=1.0 if each else g,
-        row_grad=g if each else None,
-        mean=reduction == "mean",
-        reduced=value and losses is None,
-        out=gradient,
-        value=losses,
-        lse=saved,
-        lse_given=saved is not None and not value,
-        num_threads=num_threads,
-    )
-    if bad >= 0:
-        raise check.bad_label(t, bad, x.shape[axis], ignore_index)
-    if lse_result is not None:
-        with arithmetic():
-            lse_result[...] = saved.reshape(rows_shape)
-            check.finished(lse_result, lse)
-    if losses is not None:
-        loss = check.finished(losses, out if gradient is None else None)
-    if gradient is None:
-        return loss, None
-    check.clear(gradient, entries)
-    return loss, check.finished(gradient, out)
-
-
-def _outputs(
-    out: Array | None, graded: bool, value: bool, reduction: str, x: Array, axis: int
-) -> tuple[Array | None, Array | None]:
-    """Where the gradient goes, and each row's loss; out is for the first if there is one."""
-    gradient = losses = None
-    if graded:
-        gradient = check.output(out, x.shape, x.dtype, axis=axis)
-    else:
-        check.loss_out(out, reduction)
-    if value and reduction == "none":
-        rows = check.rows_shape(x.shape, axis)
-        losses = check.row_output(None if graded else out, rows, x.dtype)
-    return gradient, losses
-
-
-def _saved(
-    lse: Array | None, value: bool, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> tuple[Array | None, Any]:
-    """Where each row's log-sum-exp goes if there are values, and in float64, from or to C."""
-    if lse is None:
-        return None, None
-    if value:
-        result = check.lse_output(lse, shape, dtype)
-        return result, np.empty(math.prod(shape))
-    with arithmetic():
-        given = np.ascontiguousarray(check.lse_input(lse, shape, dtype), np.float64)
-    return None, given.reshape(-1)
-
-
-def _targets(
-    t: Array,
-    x: Array,
-    axis: int,
-    weight: ArrayLike | None,
-    ignore_index: int,
-    reduction: str,
-    label_smoothing: float,
-    sample_weight: ArrayLike | None,
-    where: ArrayLike | None,
-    num_threads: int | None,
-) -> tuple[Array | None, Any]:
-    """(which entries are read, or None for all; what the losses are of, for C)"""
-    check.reduction_name(reduction)
-    smoothing = check.smoothing(label_smoothing)
-    weights = check.class_weight(weight, x.shape[axis], x.dtype)
-    rows, entries = check.loss_mask(where, x.shape, axis)
-    rows_shape = check.rows_shape(x.shape, axis)
-    samples = check.sample_weight(sample_weight, rows, rows_shape, reduction, num_threads)
-    labelled = t.dtype.kind in "iu"
-    if labelled and reduction == "mean":
-        weights, samples = check.weights_of_labels(
-            weights, samples, t, ignore_index, smoothing != 0
-        )
-    return entries, kernels.Targets(
-        labels=t if labelled else None,
-        soft=None if labelled else check.class_runs(check.filled(t, entries, 0), axis),
-        weight=weights,
-        sample_weight=samples,
-        ignore_index=ignore_index,
-        param=smoothing,
-    )
-
-
 @row_loss(
     "w_y (logsumexp(x) - x_y)",
     "g w_y (softmax(x) - onehot(y))",
+    {"z_loss": 1e-3},
+    {"softcap": 3.0},
+    {"z_loss": 1e-2, "softcap": 20.0, "label_smoothing": 0.1},
+    hessian="g w_y p (1 - p), p = softmax(x)",
     peers="torch.nn.functional.cross_entropy optax.softmax_cross_entropy_with_integer_labels "
     "sklearn._loss.HalfMultinomialLoss",
 )
@@ -178,6 +53,8 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
@@ -213,6 +90,12 @@ def cross_entropy(
         with probabilities sum(s l) / sum(s), and the sum is sum(s w_y l).
     label_smoothing : float, default 0
         In [0, 1].
+    z_loss : float, default 0
+        Weight :math:`\zeta` of :math:`\zeta (\log \sum_c e^{x_c})^2`, which every row that is
+        kept has besides; class weights do not weigh it.
+    softcap : float, optional
+        Logits are taken as :math:`k \tanh(x / k)` with this :math:`k`, in the type that they are
+        computed in. A logit of -inf stays: it masks a class. `lse` is of capped logits.
     axis : int, default -1
         The class axis; 1 for logits of shape (N, C, d1, ...). It has to be given where labels fit
         the last axis and the one before, beside those of the batch.
@@ -253,7 +136,9 @@ def cross_entropy(
     A row's loss is within 4 ULP at any gap between logits: it is
     :math:`(m - x_y) + \log(1 + \sum_{c \ne m} e^{x_c - m})` with the maximum :math:`m` left out of
     the sum, so that confident rows keep their relative accuracy. Sums over rows are exact before
-    they are rounded once.
+    they are rounded once. With a `z_loss` it is 5 ULP, or of the larger of :math:`m` and the
+    logarithm where they cancel; with a `softcap` that holds for the capped logits, which are
+    within 4 ULP themselves.
 
     Examples
     --------
@@ -262,6 +147,11 @@ def cross_entropy(
     2.061153620314381e-09
     >>> lossgrad.cross_entropy(np.zeros((2, 4)), [3, -100])
     1.3862943611198906
+
+    As large language models are trained, capped at 30 and with their log-sum-exp drawn to 0:
+
+    >>> lossgrad.cross_entropy([[90.0, -90.0]], [1], z_loss=1e-4, softcap=30.0)
+    59.79239727785894
 
     Class weights say how much the rows of a class count, sample weights how much a row does:
 
@@ -276,8 +166,8 @@ def cross_entropy(
     >>> round(lossgrad.cross_entropy(x, y, weight=[2, 1], sample_weight=s), 12)
     1.065215884735
     """
-    if weight is lse is sample_weight is where is None:
-        plain = _plain(
+    if weight is lse is sample_weight is where is softcap is None and not z_loss:
+        found = plain(
             OPS["cross_entropy"],
             None,
             logits,
@@ -290,16 +180,20 @@ def cross_entropy(
             True,
             num_threads,
         )
-        if plain is not None:
-            return plain[0]
-    return _row_loss(
+        if found is not None:
+            return found[0]
+    return row_loss_of(
         "cross_entropy",
+        FORWARD,
+        None,
         logits,
         targets,
-        weight=weight,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
         axis=axis,
         out=out,
         lse=lse,
@@ -318,6 +212,8 @@ def cross_entropy_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
@@ -329,14 +225,15 @@ def cross_entropy_backward(
     Gradient of `cross_entropy` with respect to the logits, times `grad`.
 
     For a row with label :math:`y` it is :math:`w_y (p_c - [c = y])`, :math:`p` = softmax(x), and in
-    general :math:`p_c \sum_k q_k - q_c`.
+    general :math:`p_c \sum_k q_k - q_c`. A `z_loss` adds :math:`2 \zeta p_c \log \sum_k e^{x_k}`, a
+    `softcap` multiplies by :math:`1 - \tanh^2(x_c / k)`.
 
     Parameters
     ----------
     grad : array_like
         Gradient with respect to the loss: a number, or an array of the row losses' shape with
         ``reduction="none"``.
-    logits, targets, weight, ignore_index, reduction, label_smoothing, axis
+    logits, targets, weight, ignore_index, reduction, label_smoothing, z_loss, softcap, axis
         As in `cross_entropy`.
     out : ndarray, optional
         Array of the shape and dtype of the logits to write to; may be the logits themselves.
@@ -356,7 +253,8 @@ def cross_entropy_backward(
         Of the shape and dtype of the logits. Rows that are ignored have gradient 0. Entries are
         within 4 ULP, the label's own included: it is minus the sum of the other probabilities, not
         p - 1. Where it is a difference by nature (smoothing, probability targets) they are within
-        5 ULP of the larger term.
+        5 ULP of the larger term; those of a `z_loss`, too. A `softcap` adds 3 ULP, and what capped
+        logits are rounded by.
 
     Raises
     ------
@@ -369,8 +267,8 @@ def cross_entropy_backward(
     >>> lossgrad.cross_entropy_backward(1.0, [[0.0, 0.0]], [0])
     array([[-0.5,  0.5]])
     """
-    if weight is lse is sample_weight is where is None:
-        plain = _plain(
+    if weight is lse is sample_weight is where is softcap is None and not z_loss:
+        found = plain(
             OPS["cross_entropy"],
             grad,
             logits,
@@ -383,25 +281,28 @@ def cross_entropy_backward(
             False,
             num_threads,
         )
-        if plain is not None:
-            return plain[1]
-    return _row_loss(
+        if found is not None:
+            return found[1]
+    gradient: Array = row_loss_of(
         "cross_entropy",
+        BACKWARD,
+        grad,
         logits,
         targets,
-        value=False,
-        upstream=grad,
-        weight=weight,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
         axis=axis,
         out=out,
         lse=lse,
         sample_weight=sample_weight,
         where=where,
         num_threads=num_threads,
-    )[1]
+    )[0]
+    return gradient
 
 
 def cross_entropy_value_and_grad(
@@ -412,6 +313,8 @@ def cross_entropy_value_and_grad(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
     axis: int = LAST_AXIS,
     out: Array | None = None,
     lse: Array | None = None,
@@ -424,7 +327,7 @@ def cross_entropy_value_and_grad(
 
     Parameters
     ----------
-    logits, targets, weight, ignore_index, reduction, label_smoothing, axis
+    logits, targets, weight, ignore_index, reduction, label_smoothing, z_loss, softcap, axis
         As in `cross_entropy`.
     out : ndarray, optional
         Array for the gradient; may be the logits themselves.
@@ -456,8 +359,8 @@ def cross_entropy_value_and_grad(
     >>> loss, grad
     (2.061153620314381e-09, array([[-2.06115362e-09,  2.06115362e-09]]))
     """
-    if weight is lse is sample_weight is where is None:
-        plain = _plain(
+    if weight is lse is sample_weight is where is softcap is None and not z_loss:
+        found = plain(
             OPS["cross_entropy"],
             1.0,
             logits,
@@ -470,17 +373,61 @@ def cross_entropy_value_and_grad(
             True,
             num_threads,
         )
-        if plain is not None:
-            return plain
-    return _row_loss(
+        if found is not None:
+            return found
+    loss, gradient = row_loss_of(
         "cross_entropy",
+        VALUE_AND_GRAD,
+        None,
         logits,
         targets,
-        upstream=1.0,
-        weight=weight,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
+        axis=axis,
+        out=out,
+        lse=lse,
+        sample_weight=sample_weight,
+        where=where,
+        num_threads=num_threads,
+    )
+    return loss, gradient
+
+
+def _with_hessian(
+    direction: int,
+    grad: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    axis: int = LAST_AXIS,
+    out: check.Outs = None,
+    lse: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
+    return row_loss_of(
+        "cross_entropy",
+        direction,
+        grad,
+        logits,
+        targets,
+        weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
         axis=axis,
         out=out,
         lse=lse,
@@ -490,9 +437,23 @@ def cross_entropy_value_and_grad(
     )
 
 
+cross_entropy_grad_and_hess, cross_entropy_value_grad_and_hess = made(
+    _with_hessian,
+    "cross_entropy",
+    Example(
+        "[[0.0, 0.0]], [0]",
+        "0.6931471805599453",
+        "array([[-0.5,  0.5]])",
+        "array([[0.25, 0.25]])",
+    ),
+    GRAD_AND_HESS,
+    VALUE_GRAD_AND_HESS,
+)
+
+
 def _nll_loss(
-    value: bool,
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: ArrayLike | None,
     log_probs: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -503,30 +464,21 @@ def _nll_loss(
     sample_weight: ArrayLike | None,
     where: ArrayLike | None,
     num_threads: int | None,
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     if weight is sample_weight is where is None:
-        plain = _plain(
-            OPS["nll_loss"],
-            upstream,
-            log_probs,
-            targets,
-            ignore_index,
-            reduction,
-            0.0,
-            axis,
-            out,
-            value,
-            num_threads,
+        found = usual(
+            *("nll_loss", direction, grad, log_probs, targets, ignore_index, reduction, 0.0),
+            *(axis, out, num_threads),
         )
-        if plain is not None:
-            return plain
-    return _row_loss(
+        if found is not None:
+            return found
+    return row_loss_of(
         "nll_loss",
+        direction,
+        grad,
         log_probs,
         targets,
-        value=value,
-        upstream=upstream,
-        weight=weight,
+        weight,
         ignore_index=ignore_index,
         reduction=reduction,
         axis=axis,
@@ -602,7 +554,7 @@ def nll_loss(
     0.1875
     """
     return _nll_loss(
-        True,
+        FORWARD,
         None,
         log_probs,
         targets,
@@ -669,8 +621,8 @@ def nll_loss_backward(
     array([[-0.5,  0. ],
            [ 0. , -0.5]])
     """
-    return _nll_loss(
-        False,
+    gradient: Array = _nll_loss(
+        BACKWARD,
         grad,
         log_probs,
         targets,
@@ -682,7 +634,8 @@ def nll_loss_backward(
         sample_weight,
         where,
         num_threads,
-    )[1]
+    )[0]
+    return gradient
 
 
 def nll_loss_value_and_grad(
@@ -732,9 +685,9 @@ def nll_loss_value_and_grad(
     >>> lossgrad.nll_loss_value_and_grad([[-0.25, -1.5]], [0])
     (0.25, array([[-1.,  0.]]))
     """
-    return _nll_loss(
-        True,
-        1.0,
+    loss, gradient = _nll_loss(
+        VALUE_AND_GRAD,
+        None,
         log_probs,
         targets,
         weight,
@@ -746,3 +699,4 @@ def nll_loss_value_and_grad(
         where,
         num_threads,
     )
+    return loss, gradient

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy import ufunc
 
-from . import distributions, losses, softmax_family
+from . import distributions, focal_losses, losses, softmax_family
 from ._core.backend import kernels
 from ._core.environment import arithmetic
 
@@ -115,9 +115,22 @@ kl_div, kl_div_backward = _pair("kl_div", 2)
 kl_div_log_target, kl_div_log_target_backward = _pair("kl_div_log_target", 2)
 mse_loss, mse_loss_backward = _pair("mse_loss", 2)
 
+half_gamma_loss, half_gamma_loss_backward = _pair("half_gamma_loss", 2)
+half_tweedie_loss, half_tweedie_loss_backward = _pair("half_tweedie_loss", 2)
+huber_loss, huber_loss_backward = _pair("huber_loss", 2)
+l1_loss, l1_loss_backward = _pair("l1_loss", 2)
+pinball_loss, pinball_loss_backward = _pair("pinball_loss", 2)
+poisson_nll_loss, poisson_nll_loss_backward = _pair("poisson_nll_loss", 2)
+poisson_nll_loss_full, poisson_nll_loss_full_backward = _pair("poisson_nll_loss_full", 2)
+smooth_l1_loss, smooth_l1_loss_backward = _pair("smooth_l1_loss", 2)
+
 binary_cross_entropy = _of(losses.binary_cross_entropy, "(),()->()", reduction="none")
 binary_cross_entropy_backward = _of(
     losses.binary_cross_entropy_backward, "(),(),()->()", reduction="none"
+)
+sigmoid_focal_loss = _of(focal_losses.sigmoid_focal_loss, "(),()->()", reduction="none")
+sigmoid_focal_loss_backward = _of(
+    focal_losses.sigmoid_focal_loss_backward, "(),(),()->()", reduction="none"
 )
 information_content = in_base("information_content", None)
 information_content_backward = in_base("information_content_backward", None)

@@ -7,8 +7,10 @@ cdef extern from "kernels.h":
     int lg_computed(int) nogil
     Py_ssize_t lg_size(int) nogil
     enum: LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD
+    int lg_gives_value(int) nogil
+    int lg_slopes(int) nogil
     enum: LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64
-    enum: LG_LOGSUMEXP, LG_SOFTMAX_JACOBIAN, LG_STATISTICS, LG_PAIRS
+    enum: LG_LOGSUMEXP, LG_CROSS_ENTROPY, LG_SOFTMAX_JACOBIAN, LG_STATISTICS, LG_PAIRS
     ctypedef struct lg_sum:
         pass
     void lg_sum_clear(lg_sum *) nogil
@@ -27,7 +29,7 @@ cdef extern from "kernels.h":
         int op, direction, inputs, outputs
         Py_ssize_t shape[3]
         lg_view inp "in"[5]
-        lg_view out[2]
+        lg_view out[3]
         lg_view weight, shift
         double up
         const double *param
@@ -55,14 +57,14 @@ cdef extern from "kernels.h":
     ctypedef struct lg_rows_job:
         int what
         Py_ssize_t outer, classes, inner
-        lg_view x, grad, row_grad, factor, out, value, label, soft
+        lg_view x, grad, row_grad, factor, out, hess, value, label, soft
         double *lse
         int lse_given
         int label_type
         int64_t ignore_index
         const void *weight
         const double *sample_weight
-        double param, scale, over
+        double param, z, cap, scale, over
         lg_sum *sum
         lg_statistics statistics
         lg_pairs pairs
@@ -71,7 +73,7 @@ cdef extern from "kernels.h":
     ctypedef struct lg_op:
         const char *name
         int inputs, parameters, is_loss
-        double bound, derivative_bound
+        double bound, derivative_bound, hessian_bound
     ctypedef int (*lg_available)() noexcept nogil
     ctypedef struct lg_level:
         const char *name
@@ -82,7 +84,7 @@ cdef extern from "kernels.h":
     ctypedef struct lg_row_op:
         const char *name
         int forward, backward
-        double bound, derivative_bound
+        double bound, derivative_bound, hessian_bound
     const lg_row_op *lg_row_ops
     int lg_row_op_count
     const lg_level *lg_levels

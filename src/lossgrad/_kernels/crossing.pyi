@@ -19,12 +19,14 @@ class Op:
     is_loss: bool
     bound: float
     derivative_bound: float
+    hessian_bound: float
     unit: Op | None
 
 class RowOp:
     name: str
     bound: float
     derivative_bound: float
+    hessian_bound: float
 
 class Targets:
     def __init__(
@@ -36,6 +38,8 @@ class Targets:
         sample_weight: NDArray[np.float64] | None = None,
         ignore_index: int = -100,
         param: float = 0.0,
+        z: float = 0.0,
+        cap: float = 0.0,
     ) -> None: ...
 
 def element_ufunc(name: str, doc: str, op: Op, direction: int, leads: int = 1) -> np.ufunc: ...
@@ -77,15 +81,15 @@ def plain_row_loss(
 ) -> tuple[float | None, NDArray[Any] | None] | None: ...
 def plain_loss(
     op: Op,
+    direction: int,
     upstream: object,
     x: object,
     targets: object,
     reduction: str,
     out: object,
-    value: bool,
     parameters: tuple[float, ...],
     num_threads: int | None,
-) -> tuple[float | None, NDArray[Any] | None] | None: ...
+) -> tuple[Any, ...] | None: ...
 def run_within(x: NDArray[Any], most: float, num_threads: int | None) -> bool: ...
 def plain_norm(
     upstream: object,
@@ -108,6 +112,7 @@ def elementwise(
     shift: NDArray[Any] | None = None,
     out: NDArray[Any] | None = None,
     out_grad: NDArray[Any] | None = None,
+    out_hess: NDArray[Any] | None = None,
     up: float = 1.0,
     divisor: float = 1.0,
     parameters: tuple[float, ...] = (),
@@ -160,6 +165,7 @@ def row_loss(
     mean: bool = False,
     reduced: bool = False,
     out: NDArray[Any] | None = None,
+    hess: NDArray[Any] | None = None,
     value: NDArray[Any] | None = None,
     lse: NDArray[np.float64] | None = None,
     lse_given: bool = False,

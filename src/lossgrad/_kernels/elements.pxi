@@ -64,7 +64,7 @@ cdef int start_elements(Elements *e, Op op, int direction, int storage, tuple pa
     e.computed = lg_computed(storage)
     e.runs, e.reads.number = False, 0
     e.job.op, e.job.direction, e.job.inputs = applied(op, parameters, e.param), direction, op.inputs
-    e.job.outputs = 2 if direction == LG_VALUE_AND_GRAD else 1
+    e.job.outputs = lg_gives_value(direction) + lg_slopes(direction)
     e.job.shape[0] = -1
     e.job.param = e.param
     return 0
@@ -148,6 +148,7 @@ cdef struct Roles:
     PyObject *shift
     PyObject *out
     PyObject *out_grad
+    PyObject *out_hess
     double up, divisor
 
 
@@ -160,11 +161,13 @@ cdef inline PyObject *role(object player) noexcept:
 
 
 cdef object map_elements(Op op, int direction, const Roles *of, tuple parameters, num_threads):
-    """Any op: the values to out, gradients to out_grad; the values' sum if there is no out."""
+    """Any op: the values to out, gradients to out_grad, second derivatives to out_hess; the values' sum if there is no
+    out."""
     cdef Elements e
     cdef lg_map_job *job = &e.job
     a, b, c, grad = player(of.a), player(of.b), player(of.c), player(of.grad)
-    weight, shift, out, out_grad = player(of.weight), player(of.shift), player(of.out), player(of.out_grad)
+    weight, shift = player(of.weight), player(of.shift)
+    out, out_grad, out_hess = player(of.out), player(of.out_grad), player(of.out_hess)
     cdef double up = of.up
     cdef int k = 0, storage = storage_of(a)
     start_elements(&e, op, direction, storage, parameters)
@@ -189,27 +192,32 @@ cdef object map_elements(Op op, int direction, const Roles *of, tuple parameters
         shift = beside(&e, shift, &job.shift)
     value = None if out is None else place_for(out, &e.reads)
     slope = None if out_grad is None else place_for(out_grad, &e.reads)
-    if direction != LG_BACKWARD and value is None:
+    second = None if out_hess is None else place_for(out_hess, &e.reads)
+    if lg_gives_value(direction) and value is None:
         sum_values(&e)
     values = None if value is None else box(&e, value, True, &job.out[0], storage)
-    k = 0 if direction == LG_BACKWARD else 1
+    k = lg_gives_value(direction)
     slopes = None if slope is None else box(&e, slope, True, &job.out[k], storage)
+    seconds = None if second is None else box(&e, second, True, &job.out[k + 1], storage)
     run_map(&e.job, storage, num_threads)
     deliver(out, value)
     deliver(out_grad, slope)
+    deliver(out_hess, second)
     return lg_sum_value(&e.sum) if job.sum != NULL else None
 
 
 def elementwise(Op op, int direction, a, b=None, c=None, *, grad=None, weight=None, shift=None, out=None, out_grad=None,
-                double up=1.0, double divisor=1.0, tuple parameters=(), num_threads=None):
-    """Any op of a, b, c: the values to out, gradients to out_grad; the values' sum if out is None.
+                out_hess=None, double up=1.0, double divisor=1.0, tuple parameters=(), num_threads=None):
+    """Any op of a, b, c: the values to out, gradients to out_grad, second derivatives to out_hess; the values' sum if
+    out is None.
 
     An input that is None is 1 throughout, an incoming gradient that is None is up / divisor. Weights are
     those of a loss, times 2**shift if that is given. Outputs of more than three axes are in C order.
     """
     cdef Roles of
     of.a, of.b, of.c, of.grad = role(a), role(b), role(c), role(grad)
-    of.weight, of.shift, of.out, of.out_grad = role(weight), role(shift), role(out), role(out_grad)
+    of.weight, of.shift = role(weight), role(shift)
+    of.out, of.out_grad, of.out_hess = role(out), role(out_grad), role(out_hess)
     of.up, of.divisor = up, divisor
     return map_elements(op, direction, &of, parameters, num_threads)
 

@@ -42,7 +42,7 @@ cdef class Op:
     cdef readonly str name
     cdef readonly int inputs, parameters
     cdef readonly bint is_loss
-    cdef readonly double bound, derivative_bound
+    cdef readonly double bound, derivative_bound, hessian_bound  # the last is 0 where there is no Hessian
     cdef readonly Op unit  # the op to use where the parameter, then a positive number, is 1; None if there is none
     cdef Op each           # that of which the parameter is an input, one for each element; None if there is none
     cdef int index
@@ -52,7 +52,7 @@ cdef class RowOp:
     """An operation over rows: what goes over them forward, and backward."""
 
     cdef readonly str name
-    cdef readonly double bound, derivative_bound
+    cdef readonly double bound, derivative_bound, hessian_bound  # the last is 0 where there is no Hessian
     cdef int forward, backward
 
 
@@ -64,6 +64,7 @@ cdef dict of_elements():
         op.index, op.name, op.is_loss = k, lg_ops[k].name.decode(), lg_ops[k].is_loss
         op.inputs, op.parameters = lg_ops[k].inputs, lg_ops[k].parameters
         op.bound, op.derivative_bound = lg_ops[k].bound, lg_ops[k].derivative_bound
+        op.hessian_bound = lg_ops[k].hessian_bound
         found[op.name] = op
     (<Op> found["softplus"]).unit, (<Op> found["celu"]).unit = found["softplus_one"], found["elu"]
     (<Op> found["leaky_relu"]).each = found["prelu"]
@@ -77,6 +78,7 @@ cdef dict of_rows():
         op = RowOp()
         op.name, op.forward, op.backward = lg_row_ops[k].name.decode(), lg_row_ops[k].forward, lg_row_ops[k].backward
         op.bound, op.derivative_bound = lg_row_ops[k].bound, lg_row_ops[k].derivative_bound
+        op.hessian_bound = lg_row_ops[k].hessian_bound
         found[op.name] = op
     return found
 

@@ -126,7 +126,9 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, param
             return None
     if axis is LAST_AXIS and along > 1 and PyArray_DIM(x, along) == PyArray_DIM(x, along - 1):
         return None  # they fit another axis as well
-    if type(ignore_index) is not int or type(param) is not float or not 0 <= <double> param <= 1:
+    if type(ignore_index) is not int or type(param) is not float:
+        return None
+    if op.forward == LG_CROSS_ENTROPY and not 0 <= <double> param <= 1:
         return None
     cdef int64_t ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
     if overflow or not (mean or each or reduction == "sum"):
@@ -148,22 +150,37 @@ def plain_row_loss(RowOp op, upstream, x, labels, ignore_index, reduction, param
     return losses, gradient
 
 
-def plain_loss(Op op, upstream, x, targets, reduction, out, bint value, tuple parameters, num_threads):
-    """(loss if value is asked for, gradient unless upstream is None) of elements; None if it is for others to say."""
+def plain_loss(Op op, int direction, upstream, x, targets, reduction, out, tuple parameters, num_threads):
+    """What the direction asks of a loss of elements; None if it is for others to say."""
     cdef bint mean = reduction == "mean"
+    cdef int slopes = lg_slopes(direction)
     if not is_plain(x) or PyArray_NDIM(x) == 0 or not is_alike(targets, x) or not (mean or reduction == "sum"):
         return None
-    gradient = result_like(x, out) if type(upstream) is float else None
-    if gradient is None and (upstream is not None or out is not None):
+    if out is not None and not slopes or direction == LG_BACKWARD and type(upstream) is not float:
+        return None
+    if slopes < 2:
+        gradient, hessian = result_like(x, out) if slopes else None, None
+    elif out is None:
+        gradient, hessian = result_like(x, None), result_like(x, None)
+    elif type(out) is tuple and len(out) == 2:
+        gradient, hessian = result_like(x, out[0]), result_like(x, out[1])
+    else:
+        return None
+    if slopes and gradient is None or slopes > 1 and (hessian is None or not is_free(gradient, hessian, False)):
         return None
     cdef double n = PyArray_SIZE(x)
     cdef Roles of
     memset(&of, 0, sizeof(Roles))
-    of.a, of.b, of.out_grad = <PyObject *> x, <PyObject *> targets, role(gradient)
-    of.up, of.divisor = 1.0 if upstream is None else upstream, n if mean else 1.0
-    loss = map_elements(
-        op, LG_FORWARD if gradient is None else LG_VALUE_AND_GRAD if value else LG_BACKWARD, &of, parameters, num_threads)
-    return quotient(loss, n) if value and mean else loss, gradient
+    of.a, of.b, of.out_grad, of.out_hess = <PyObject *> x, <PyObject *> targets, role(gradient), role(hessian)
+    of.up, of.divisor = upstream if direction == LG_BACKWARD else 1.0, n if mean else 1.0
+    loss = map_elements(op, direction, &of, parameters, num_threads)
+    if direction == LG_BACKWARD:
+        return gradient,
+    if mean and loss is not None:
+        loss = quotient(loss, n)
+    if slopes < 2:
+        return (loss, gradient) if slopes else (loss,)
+    return (gradient, hessian) if loss is None else (loss, gradient, hessian)
 
 
 def plain_norm(upstream, x, axis, keepdims, out, bint value, num_threads):

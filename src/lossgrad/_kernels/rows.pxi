@@ -57,15 +57,21 @@ cdef int row_storage(ndarray values, int storage) except -1:
     return lg_computed(storage) if storage_of(values) == lg_computed(storage) else storage
 
 
-cdef int deliver_rows(Rows *rows, object out, object value, object num_threads) except -1:
-    """Run, when all that is read is known: results of the logits' shape go to out, one a row to value; either may be None."""
+cdef int deliver_rows(Rows *rows, object out, object value, object num_threads, object hess=None) except -1:
+    """Run, when all that is read is known: results of the logits' shape go to out, and hess, one a row to value; each may
+    be None.
+    """
     to = None if out is None else place_for(out, &rows.reads)
+    to_hess = None if hess is None else place_for(hess, &rows.reads)
     to_value = None if value is None else place_for(value, &rows.reads)
     outs = None if to is None else grid(to, rows.axis, True, &rows.job.out, rows.shape, rows.storage, &rows.reads)
+    hessians = None if hess is None else grid(
+        to_hess, rows.axis, True, &rows.job.hess, rows.shape, rows.storage, &rows.reads)
     values = None if to_value is None else row_grid(
         to_value, True, &rows.job.value, rows.shape, row_storage(to_value, rows.storage), &rows.reads)
     run_rows(rows, num_threads)
     deliver(out, to)
+    deliver(hess, to_hess)
     return deliver(value, to_value)
 
 
@@ -135,17 +141,17 @@ cdef class Targets:
     """What a row loss is of: labels, or distributions of the logits' shape (soft), and what they weigh.
 
     Class weights are of the computed type, sample weights finite, not negative and one a row. param is what the
-    loss is given besides: label_smoothing of cross_entropy.
+    loss is given besides: label_smoothing of cross_entropy. z and cap are its z_loss and softcap, 0 for none.
     """
 
     cdef object labels, soft, weight, sample_weight
     cdef int64_t ignore_index
-    cdef double param
+    cdef double param, z, cap
 
     def __init__(self, *, labels=None, soft=None, weight=None, sample_weight=None, int64_t ignore_index=-100,
-                 double param=0.0):
+                 double param=0.0, double z=0.0, double cap=0.0):
         self.labels, self.soft, self.weight, self.sample_weight = labels, soft, weight, sample_weight
-        self.ignore_index, self.param = ignore_index, param
+        self.ignore_index, self.param, self.z, self.cap = ignore_index, param, z, cap
 
     cdef list join(self, Rows *rows):
         """Take part in a call: what holds the memory."""
@@ -158,7 +164,7 @@ cdef class Targets:
             held.append(beside_logits(rows, self.soft, &rows.job.soft, lg_computed(rows.storage)))
         else:
             held.append(take_labels(rows, self.labels, self.ignore_index))
-        rows.job.param = self.param
+        rows.job.param, rows.job.z, rows.job.cap = self.param, self.z, self.cap
         return held
 
     cdef double divisor(self, Rows *rows) except? -1:
@@ -170,26 +176,28 @@ cdef class Targets:
         return lg_sum_value(&rows.found.weights)
 
 
-cdef object losses_of(Rows *rows, bint mean, double divisor, bint reduced, object out, object value, object num_threads):
-    """Run a row loss, with gradients over divisor to out unless that is None: value, to which each row's loss goes, or
-    reduced their sum or mean.
+cdef object losses_of(Rows *rows, bint mean, double divisor, bint reduced, object out, object value, object num_threads,
+                      object hess=None):
+    """Run a row loss, with gradients over divisor to out, and Hessians to hess, unless that is None: value, to which each
+    row's loss goes, or reduced their sum or mean.
     """
     rows.job.over = divisor
     if reduced:
         lg_sum_clear(&rows.sum)
         rows.job.sum = &rows.sum
-    deliver_rows(rows, out, value, num_threads)
+    deliver_rows(rows, out, value, num_threads, hess)
     if not reduced:
         return value
     return lg_sum_mean(&rows.sum, divisor) if mean else lg_sum_value(&rows.sum)
 
 
 def row_loss(RowOp op, x, int axis, Targets targets, *, double up=1.0, row_grad=None, bint mean=False,
-             bint reduced=False, out=None, value=None, lse=None, bint lse_given=False, num_threads=None):
+             bint reduced=False, out=None, hess=None, value=None, lse=None, bint lse_given=False, num_threads=None):
     """A row loss: (first row whose label is bad or -1, the losses: value, or their sum or mean if they are reduced).
 
     Nothing is written if there is a bad row. Losses of each row go to value, gradients (times up and
-    row_grad, over the weights if mean) to out, log-sum-exps to lse, from where they come if they are given.
+    row_grad, over the weights if mean) to out, Hessians beside them to hess, log-sum-exps to lse, from where they come
+    if they are given.
     """
     cdef Rows rows
     held = [start_rows(&rows, op.forward, x, axis), targets.join(&rows)]
@@ -203,7 +211,7 @@ def row_loss(RowOp op, x, int axis, Targets targets, *, double up=1.0, row_grad=
         rows.job.lse, rows.job.lse_given = one_a_row(&rows, lse), lse_given
     if row_grad is not None:
         held.append(row_grid(row_grad, False, &rows.job.row_grad, rows.shape, rows.storage, &rows.reads))
-    return -1, losses_of(&rows, mean, divisor, reduced, out, value, num_threads)
+    return -1, losses_of(&rows, mean, divisor, reduced, out, value, num_threads, hess)
 
 
 def row_statistics(x, Targets targets, *, loss, lse, int64_t[::1] predicted, int64_t[::1] rank, double[:, ::1] figures,

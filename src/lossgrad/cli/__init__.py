@@ -51,10 +51,13 @@ def _warnings_in_lines() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("always", InputWarning)
         show = warnings.showwarning
+        said = set()  # what is read several times is warned of once
 
         def line(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, InputWarning):
-                print(f"lossgrad: warning: {visible(str(message))}", file=sys.stderr)
+                if str(message) not in said:
+                    print(f"lossgrad: warning: {visible(str(message))}", file=sys.stderr)
+                said.add(str(message))
             else:
                 show(message, category, *where, **more)
 

@@ -4,8 +4,13 @@ import argparse
 import math
 from typing import Any
 
+from lossgrad.cli.jobs import pair_job
 from lossgrad.cli.options import (
+    add_class_names,
+    add_columns,
+    add_dask,
     add_ignored,
+    add_input,
     add_json,
     add_pair,
     add_reading,
@@ -15,7 +20,7 @@ from lossgrad.cli.options import (
     reading,
     take_pair,
 )
-from lossgrad.cli.outputs import check_report, write_report
+from lossgrad.cli.outputs import check_report, class_names, write_report
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
 from lossgrad.evaluation.passes.temperature import Temperature, fit_temperature
@@ -43,9 +48,13 @@ def add_to(commands: Any) -> None:
     add = calibrate.add_argument
     add_pair(add)
     add_task(add)
+    add_columns(add, "--groups", "--clusters", "--bytes")
     add("--bins", type=positive, default=15, metavar="N", help="reliability bins (default: 15)")
     add_ignored(add)
+    add_input(add)
     add_reading(add)
+    add_dask(add)
+    add_class_names(add)
     add_report(add)
     add_json(add)
 
@@ -53,12 +62,14 @@ def add_to(commands: Any) -> None:
 def _calibrate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad calibrate`."""
     check_report(arguments)
+    names = class_names(arguments, pair_job(arguments).classes)
     with progress_bar() as progress:
         found = fit_temperature(
             arguments.logits,
             arguments.targets,
             task=arguments.task,
             bins=arguments.bins,
+            class_names=names,
             progress=progress,
             **reading(arguments),
         )

@@ -5,22 +5,26 @@ import time
 from typing import Any
 
 from lossgrad.cli.evaluate import WORST
-from lossgrad.cli.jobs import Job, file_job
+from lossgrad.cli.jobs import Job, file_job, source_of
 from lossgrad.cli.options import (
     add_columns,
     add_dask,
+    add_exact,
     add_ignored,
     add_input,
     add_outputs,
     add_reading,
+    check_exact,
     columns,
     more_files,
+    of_columns,
     whole,
 )
 from lossgrad.cli.outputs import check_outputs, show
-from lossgrad.cli.run import add_rows
+from lossgrad.cli.run import add_rows, progress_bar
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.comparison import Comparison
+from lossgrad.evaluation.comparison.exact import exactly
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.grouped import Grouped
 from lossgrad.evaluation.problems import FileError
@@ -51,6 +55,7 @@ def add_to(commands: Any) -> None:
         files = [*filter(None, given), *more_files(compare, rest)]
         if not 2 <= len(files) <= 3:
             compare.error("give BASE, OTHER and perhaps TARGETS; put patterns in quotes")
+        check_exact(compare, arguments)
         arguments.base, arguments.other, arguments.targets = (*files, None)[:3]
         _compare(arguments)
 
@@ -61,12 +66,13 @@ def add_to(commands: Any) -> None:
     add("targets", nargs="?", metavar="TARGETS", help="integer labels: (rows,)")
     for name in ("base", "other", "targets"):
         add(f"--{name}-key", metavar="NAME", help=f"array or column in {name.upper()}")
-    add_columns(add, "--bytes")
+    add_columns(add)
     add_ignored(add)
     add_input(add)
     add_reading(add)
     add_dask(add)
     add("--top-k", type=whole, default=5, metavar="K", help="first choices compared (default: 5)")
+    add_exact(add)
     add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
 
 
@@ -88,7 +94,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         ignore_index=arguments.ignore_index,
         top_k=arguments.top_k,
         worst=WORST,
-        figures=["clusters"] if arguments.clusters is not None else [],
+        figures=of_columns(arguments),
     )
     if arguments.groups is not None:
         state = Grouped(state)
@@ -102,6 +108,9 @@ def _compare(arguments: argparse.Namespace) -> None:
         raise FileError(job.targets, "every row is ignored or undefined, none is left")
     if arguments.state is not None:
         checkpoint.save(arguments.state, state)
+    if arguments.exact:
+        with progress_bar() as progress:
+            result = exactly(result, state, source_of(job, arguments, progress))
     done = job.rows - before
     speed = Speed(max(time.perf_counter() - start, 1e-9), done, job.bytes * done / max(job.rows, 1))
     about = {"base" if use == "logits" else use: said for use, said in job.about.items()}

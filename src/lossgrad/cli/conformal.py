@@ -3,20 +3,24 @@
 import argparse
 from typing import Any
 
-import numpy as np
-
+from lossgrad.cli.jobs import pair_job
 from lossgrad.cli.options import (
+    add_class_names,
+    add_dask,
     add_ignored,
+    add_input,
     add_json,
     add_pair,
     add_reading,
+    add_report,
     probability,
     reading,
     take_pair,
 )
+from lossgrad.cli.outputs import check_report, class_names, write_report
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
-from lossgrad.evaluation.passes.conformal import ConformalSets, conformal_sets, conformal_threshold
+from lossgrad.evaluation.passes.conformal import conformal_sets, conformal_threshold
 from lossgrad.evaluation.problems import FileError
 
 
@@ -35,6 +39,8 @@ def add_to(commands: Any) -> None:
             conformal.error("give LOGITS and TARGETS")
         if len(arguments.on) > 2:
             conformal.error("--on takes LOGITS and TARGETS; put patterns in quotes")
+        if arguments.report is not None and not arguments.on:
+            conformal.error("--report is of the sets of other rows: it goes with --on")
         _conformal(arguments)
 
     conformal.set_defaults(run=run)
@@ -55,13 +61,20 @@ def add_to(commands: Any) -> None:
         help="lac: least ambiguous; aps: adaptive, of more equal coverage (default: lac)",
     )
     add_ignored(add)
+    add_input(add)
     add_reading(add)
+    add_dask(add)
+    add_class_names(add)
+    add_report(add)
     add_json(add)
 
 
 def _conformal(arguments: argparse.Namespace) -> None:
     """Run `lossgrad conformal`."""
-    how, sets = reading(arguments), None
+    check_report(arguments)
+    job = pair_job(arguments)
+    names = class_names(arguments, job.classes) or job.class_names
+    how, sets = {**reading(arguments), "class_names": names}, None
     with progress_bar() as progress:
         found = conformal_threshold(
             arguments.logits,
@@ -75,22 +88,12 @@ def _conformal(arguments: argparse.Namespace) -> None:
             raise FileError(arguments.logits, "no row has a loss")
         if arguments.on:
             sets = conformal_sets(*arguments.on, threshold=found, progress=progress, **how)
+    about: dict[str, object] = {"logits": arguments.logits}
+    if sets is not None:
+        shown = {"logits": arguments.on[0], "threshold from": arguments.logits}
+        write_report(arguments, sets, shown, class_names=names)
     if arguments.json:
         figures = found.to_dict() if sets is None else {**found.to_dict(), "sets": sets.to_dict()}
-        say(json_text(figures, {"logits": arguments.logits}, None))
+        say(json_text(figures, about, None))
         return
-    lines = [
-        ("threshold", f"{found.threshold:.12g}  ({found.method}, from {found.rows} rows)"),
-        ("asked for", f"{100 * found.coverage:g} % coverage"),
-    ]
-    say(table(lines if sets is None else lines + _lines(sets)))
-
-
-def _lines(sets: ConformalSets) -> list[tuple[str, str]]:
-    common = np.argsort(-sets.sizes, kind="stable")[:5]
-    sizes = (f"{sets.sizes[k]} of {k}" for k in sorted(common) if sets.sizes[k])
-    worst = f"{100 * np.nanmin(sets.class_coverage):.2f} % of the class of least"
-    return [
-        ("coverage", f"{100 * sets.coverage:.2f} %, {worst}  ({sets.rows} rows)"),
-        ("classes", f"{sets.mean_size:.4g} a set: {', '.join(sizes)}"),
-    ]
+    say(table([*found.lines(), *(sets.lines() if sets is not None else [])]))

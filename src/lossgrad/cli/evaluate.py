@@ -1,11 +1,10 @@
 """`lossgrad evaluate`: its arguments, and from them to a printed result."""
 
 import argparse
-import dataclasses
 import time
 from typing import Any
 
-from lossgrad.cli.jobs import Job, file_job, sample_job
+from lossgrad.cli.jobs import pair_job, sample_job, source_of
 from lossgrad.cli.options import (
     add_columns,
     add_dask,
@@ -17,11 +16,11 @@ from lossgrad.cli.options import (
     add_reading,
     add_task,
     add_top_k,
+    check_exact,
     columns,
     figures_of,
     positive,
     probability,
-    reading,
     take_pair,
 )
 from lossgrad.cli.outputs import check_outputs, show
@@ -30,14 +29,11 @@ from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.figures import Speed
 from lossgrad.evaluation.formats import holds_both
 from lossgrad.evaluation.grouped import Grouped
-from lossgrad.evaluation.parts.ranking import Ranking
-from lossgrad.evaluation.passes.exact import exact_ranking
+from lossgrad.evaluation.passes.exact import EXACT, exactly
 from lossgrad.evaluation.problems import FileError
-from lossgrad.evaluation.reading import Reading
 from lossgrad.evaluation.state import Evaluation
 
 WORST = 20  # rows that a state remembers: the same for all, so that all can be merged
-_ONE_READ = "sample", "groups", "dask"  # what leaves no files, or no single ranking, to read again
 _EXAMPLES = """\
 examples:
   lossgrad evaluate --sample digits
@@ -112,16 +108,9 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
     elif arguments.targets is None and not holds_both(arguments.logits):
         parser.error("TARGETS is missing")
     if arguments.exact:
-        if not arguments.ranking:
-            parser.error("--exact goes with --ranking")
-        if given := [name for name in _ONE_READ if getattr(arguments, name)]:
-            parser.error(f"--exact does not go with --{given[0]}")
-
-
-def _file_job(arguments: argparse.Namespace) -> Job:
-    files = {"logits": arguments.logits, "targets": arguments.targets, **columns(arguments)}
-    keys = {"logits": arguments.logits_key, "targets": arguments.targets_key}
-    return file_job(files, keys, arguments.task, arguments.axis, Reading(input=arguments.input))
+        if not any(getattr(arguments, name) for name in EXACT):
+            parser.error(f"--exact goes with {' or '.join(f'--{name}' for name in EXACT)}")
+        check_exact(parser, arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -136,7 +125,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     if arguments.groups is not None:
         state = Grouped(state)
-    job = sample_job(arguments.save) if arguments.sample else _file_job(arguments)
+    job = sample_job(arguments.save) if arguments.sample else pair_job(arguments)
     names = check_outputs(arguments, job.classes) or job.class_names
     job.name_classes(names)
     start = time.perf_counter()
@@ -148,22 +137,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.state is not None:
         checkpoint.save(arguments.state, state)
     if arguments.exact:
-        result = dataclasses.replace(
-            result, figures={**result.figures, "ranking": _exact(arguments)}
-        )
+        with progress_bar() as progress:
+            result = exactly(result, state, source_of(job, arguments, progress))
     done = job.rows - before
     speed = Speed(max(time.perf_counter() - start, 1e-9), done, job.bytes * done / max(job.rows, 1))
     show(arguments, result, speed, names, job.about, job.headline, job.footer)
-
-
-def _exact(arguments: argparse.Namespace) -> Ranking:
-    """Read the files again, a few times."""
-    with progress_bar() as progress:
-        return exact_ranking(
-            arguments.logits,
-            arguments.targets,
-            task=arguments.task,
-            sample_weight=arguments.sample_weight,
-            progress=progress,
-            **reading(arguments),
-        )

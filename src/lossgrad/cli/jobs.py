@@ -1,5 +1,6 @@
 """What `lossgrad evaluate` has to do: read files, or fit the sample."""
 
+import argparse
 import shlex
 import time
 from collections.abc import Iterable, Sequence
@@ -7,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lossgrad import sample
+from lossgrad.cli.options import columns
+from lossgrad.evaluation.feed import Source
 from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.shard import Shard
@@ -59,6 +62,27 @@ def file_job(
         about["shards"] = len(shards)
     named = first.get("targets", first["logits"])
     return Job(shards, rows, shards.classes, shards.bytes, named, about)
+
+
+def pair_job(arguments: argparse.Namespace) -> Job:
+    """What is in the files of a command that takes logits and targets."""
+    files = {"logits": arguments.logits, "targets": arguments.targets, **columns(arguments)}
+    keys = {"logits": arguments.logits_key, "targets": arguments.targets_key}
+    task: Task = getattr(arguments, "task", "multiclass")
+    return file_job(files, keys, task, arguments.axis, Reading(input=arguments.input))
+
+
+def source_of(job: Job, arguments: argparse.Namespace, progress: Any = None) -> Source:
+    """The rows of a job, to be read in passes."""
+    return Source(
+        job.shards,
+        job.rows,
+        axis=arguments.axis,
+        strict=arguments.strict,
+        num_threads=arguments.threads,
+        progress=progress,
+        dask=arguments.dask,
+    )
 
 
 def sample_job(directory: str | None) -> Job:

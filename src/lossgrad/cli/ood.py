@@ -3,7 +3,15 @@
 import argparse
 from typing import Any, get_args
 
-from lossgrad.cli.options import add_json, add_reading, add_report, reading
+from lossgrad.cli.options import (
+    add_dask,
+    add_exact,
+    add_input,
+    add_json,
+    add_reading,
+    add_report,
+    reading,
+)
 from lossgrad.cli.outputs import check_report, write_report
 from lossgrad.cli.run import progress_bar
 from lossgrad.cli.tables import json_text, say, table
@@ -31,7 +39,10 @@ def add_to(commands: Any) -> None:
     add("outside", metavar="OUTSIDE", help="logits of rows outside")
     add("--logits-key", metavar="NAME", help="array or column in both (default: logits)")
     add("--score", choices=get_args(Score), default="energy", help="(default: energy)")
+    add_exact(add)
+    add_input(add)
     add_reading(add)
+    add_dask(add)
     add_report(add)
     add_json(add)
 
@@ -42,7 +53,11 @@ def _ood(arguments: argparse.Namespace) -> None:
     files = arguments.inside, arguments.outside
     with progress_bar() as progress:
         found = out_of_distribution(
-            *files, score=arguments.score, progress=progress, **reading(arguments)
+            *files,
+            score=arguments.score,
+            exact=arguments.exact,
+            progress=progress,
+            **reading(arguments),
         )
     for path, rows in zip(files, (found.inside, found.outside), strict=True):
         if not rows:

@@ -78,14 +78,33 @@ def add_figures(add: Any) -> None:
     """What is to be counted, too."""
     for name, text in FIGURES.items():
         add(f"--{name}", action="store_true", help=text)
-    add("--exact", action="store_true", help="with --ranking: read again until AUROC is exact")
+    add_exact(add)
+
+
+def add_exact(add: Any) -> None:
+    """Whether figures may have bounds."""
+    add(
+        "--exact",
+        action="store_true",
+        help="read again, a few times, until rankings, risk and quantiles have no bounds",
+    )
+
+
+def check_exact(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Whether figures can be exact."""
+    if arguments.exact and arguments.groups is not None:
+        parser.error("--exact does not go with --groups: evaluate a group's rows alone")
 
 
 def figures_of(arguments: argparse.Namespace) -> list[str]:
     """What an evaluation has to count for its options and columns."""
+    return of_columns(arguments) + [name for name in FIGURES if getattr(arguments, name)]
+
+
+def of_columns(arguments: argparse.Namespace) -> list[str]:
+    """The figures that columns are given for."""
     needed = {"clusters": arguments.clusters, "bits_per_byte": arguments.bytes}
-    columns = [name for name, column in needed.items() if column is not None]
-    return columns + [name for name in FIGURES if getattr(arguments, name)]
+    return [name for name, column in needed.items() if column is not None]
 
 
 def add_reading(add: Any) -> None:
@@ -128,7 +147,8 @@ def add_dask(add: Any) -> None:
 
 def reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was given for it, as `lossgrad.evaluate` takes it."""
-    names = "axis", "strict", "logits_key", "targets_key", "ignore_index"
+    names = ["axis", "strict", "logits_key", "targets_key", "input", "dask"]
+    names += ["ignore_index", "sample_weight"]
     found = {name: one for name, one in vars(arguments).items() if name in names}
     given = {name: one for name, one in found.items() if one is not None}
     return {**given, "num_threads": arguments.threads}
@@ -137,13 +157,18 @@ def reading(arguments: argparse.Namespace) -> dict[str, Any]:
 def add_outputs(add: Any, state: str) -> None:
     """Where the result goes; `state` says what the state is for."""
     add("--state", metavar="FILE", help=state)
+    add_class_names(add)
+    add_report(add)
+    add_json(add)
+
+
+def add_class_names(add: Any) -> None:
+    """What the classes are called."""
     add(
         "--class-names",
         metavar="FILE",
         help="names of the classes, one a line; also those of labels",
     )
-    add_report(add)
-    add_json(add)
 
 
 def add_report(add: Any) -> None:

@@ -21,6 +21,11 @@ def check_outputs(arguments: argparse.Namespace, classes: int) -> list[str] | No
         check_place(arguments.state)
         if os.path.lexists(arguments.state):
             checkpoint.load(arguments.state)  # nothing but a state is ever overwritten
+    return class_names(arguments, classes)
+
+
+def class_names(arguments: argparse.Namespace, classes: int) -> list[str] | None:
+    """What the classes are called, if that was given."""
     if arguments.class_names is None:
         return None
     return tables.read_names(arguments.class_names, classes)

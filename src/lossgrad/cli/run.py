@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lossgrad import get_num_threads
-from lossgrad.cli.jobs import Job
+from lossgrad.cli.jobs import Job, source_of
 from lossgrad.evaluation import checkpoint
 from lossgrad.evaluation.shards import FileShards
 from lossgrad.evaluation.states import State
@@ -35,10 +35,7 @@ def add_rows(job: Job, state: State, arguments: argparse.Namespace) -> tuple[Sta
         identity, rows = _identity(job, state, arguments)
         resumed, start = checkpoint.resume(arguments.state, state, identity, rows)
     if arguments.dask is not None:
-        from lossgrad.evaluation.dask import add_files
-
-        assert isinstance(job.shards, FileShards)
-        add_files(state, job.shards, arguments.dask, axis=arguments.axis, strict=arguments.strict)
+        source_of(job, arguments).add_to(state)
         return state, 0  # all of it: a cluster takes the pieces in no order to go on in
     before = resumed.rows
     with _stop_signals(identity is not None) as asked, progress_bar() as progress:

@@ -6,10 +6,10 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from lossgrad._kernels.defaults import LAST_AXIS
-from lossgrad.evaluation.feed import Progress, add_all
+from lossgrad.evaluation.feed import Progress, source
 from lossgrad.evaluation.grouped import Grouped
+from lossgrad.evaluation.passes.exact import check_exact, exactly
 from lossgrad.evaluation.probabilities import Input
-from lossgrad.evaluation.reading import Reading
 from lossgrad.evaluation.results import Result, Task
 from lossgrad.evaluation.state import Evaluation
 
@@ -28,6 +28,7 @@ def evaluate(
     clusters: Any = None,
     bytes: Any = None,
     figures: Sequence[str] = (),
+    exact: bool = False,
     bins: int = 15,
     threshold: float = 0.5,
     confusion_limit: int = 256,
@@ -40,6 +41,7 @@ def evaluate(
     num_threads: int | None = None,
     block_bytes: int | None = None,
     progress: Progress | None = None,
+    dask: str | None = None,
     state: Evaluation | Grouped | None = None,
 ) -> Result:
     """Evaluate logits against targets in one pass over both.
@@ -75,6 +77,9 @@ def evaluate(
         The bytes of each row's text, for ``Result.figures["bits_per_byte"]``.
     figures : sequence of {"ranking", "selection", "quantiles", "calibration"}
         What else is wanted, in `Result.figures`; as in `Evaluation`.
+    exact : bool
+        Read the rows again, a few times, until the figures of "ranking" and "selection" have no
+        bounds, nor those quantiles that `to_dict` has. Not with `groups`.
     strict : bool
         A row whose loss is nan is an error, not counted as undefined and left out.
     input : {"logits", "log-probabilities", "probabilities"}
@@ -93,6 +98,8 @@ def evaluate(
     progress : callable, optional
         Called as ``progress(rows_done, rows)`` after each block; of an iterable, `rows` are those
         that it has given so far.
+    dask : str, optional
+        The address of a dask scheduler, on whose workers files are read.
     state : Evaluation, optional
         Totals to add to, in place; it brings its own options.
 
@@ -137,15 +144,21 @@ def evaluate(
         "clusters": clusters,
         "bytes": bytes,
     }
-    add_all(
-        state,
+    if exact:
+        check_exact(state)
+    rows = source(
         {"logits": logits, "targets": targets, **columns},
         {"logits": logits_key, "targets": targets_key},
-        Reading(class_names, input),
+        state.task,
+        input=input,
+        class_names=class_names,
+        again=exact,
         axis=axis,
         strict=strict,
         num_threads=num_threads,
         block_bytes=block_bytes,
         progress=progress,
+        dask=dask,
     )
-    return state.result()
+    result: Result = rows.add_to(state).result()
+    return exactly(result, state, rows) if exact else result

@@ -209,6 +209,17 @@ class ExactSums:
         sums._added = self._added
         return sums
 
+    def chosen(self, groups: ArrayLike) -> "ExactSums":
+        """The sums of some groups."""
+        self._carry()
+        which = np.asarray(groups, np.int64)
+        sums = ExactSums(which.size)
+        sums._limbs = {limb: column[which] for limb, column in self._limbs.items()}
+        if self._infinities is not None:
+            sums._infinities = self._infinities[which]
+        sums._added = _ROOM
+        return sums
+
     @property
     def infinite(self) -> bool:
         """Whether any sum is."""
@@ -247,6 +258,22 @@ class ExactSums:
                 for limb, column in self._limbs.items()
             }
         )
+
+    def numbers(self) -> list[tuple[int, int]]:
+        """Of each group the sum as `units` has it, and how many infinities there are."""
+        infinite = np.zeros(self.size, int) if self._infinities is None else self._infinities
+        return [(self.units(group), int(infinite[group])) for group in range(self.size)]
+
+    def summed(self, at: ArrayLike, size: int) -> "ExactSums":
+        """The sums of the groups that come to each of `size` places."""
+        self._carry()
+        sums, places = ExactSums(size), np.broadcast_to(np.asarray(at, np.int64), self.size)
+        for limb, column in self._limbs.items():
+            np.add.at(sums._column(limb), places, column)
+        if self._infinities is not None:
+            np.add.at(sums._column(_INFINITE), places, self._infinities)
+        sums._added = _ROOM
+        return sums
 
     def fraction(self, group: int | None = None) -> Fraction:
         """The sum of one group, or of all, as it is. Infinities are left out."""

@@ -7,7 +7,7 @@ The sums merge exactly, whatever the shards.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -254,9 +254,10 @@ class Histogram:
         """The sum of all weights."""
         return self._sums.total()
 
-    def units(self) -> int:
-        """The same as it is, to compare it with other sums."""
-        return self._sums.units()
+    def totals(self) -> ExactSums:
+        """The sum of all weights of each group."""
+        groups = np.repeat(np.arange(self.groups), self.scale.size)
+        return self._sums.summed(groups, self.groups)
 
     def weights(self) -> Doubles:
         """The weight in each bin of each group."""
@@ -266,16 +267,21 @@ class Histogram:
         """How the scores of all groups are spread."""
         weights = self.weights().sum(axis=0)
         some = np.flatnonzero(weights)
-        return Distribution(weights[some], *(bound[some] for bound in self.scale.bounds))
+        lower, upper = (bound[some] for bound in self.scale.bounds)
+        return Distribution(weights[some], lower, upper)
 
 
 @dataclass(frozen=True, eq=False)
 class Distribution:
-    """Weights of bins in ascending order, with the least and the largest score of each."""
+    """Weights of bins in ascending order, with the least and the largest score of each.
+
+    Of some quantiles the scores themselves may be known.
+    """
 
     weight: Doubles
     lower: Doubles
     upper: Doubles
+    known: dict[float, float] = field(default_factory=dict)
 
     def quantile(self, q: float) -> Bounded:
         """The smallest score that at least q of the weight is not above; nan of nothing.
@@ -286,10 +292,16 @@ class Distribution:
             raise ValueError(f"q is {q}, not from 0 to 1")
         if not self.weight.size:
             return Bounded(math.nan, math.nan, math.nan)
-        upto = np.cumsum(self.weight)
-        at = int(np.argmax(upto >= q * upto[-1]))
+        if q in self.known:
+            return Bounded(*3 * (self.known[q],))
+        at = self.place(q)
         lower, upper = float(self.lower[at]), float(self.upper[at])
         return Bounded(float(middle(lower, upper)), lower, upper)
+
+    def place(self, q: float) -> int:
+        """The bin that a quantile is in."""
+        upto = np.cumsum(self.weight)
+        return int(np.argmax(upto >= q * upto[-1]))
 
 
 def middle(lower: Any, upper: Any) -> Any:

@@ -15,7 +15,7 @@ from lossgrad._core.environment import arithmetic_within
 from lossgrad.evaluation import frame, tallies
 from lossgrad.evaluation.exact import ExactSums
 from lossgrad.evaluation.parts import Part, new_parts
-from lossgrad.evaluation.possible import badness, check_range, check_totals, check_worst
+from lossgrad.evaluation.possible import Known, badness, check_range, check_totals, check_worst
 from lossgrad.evaluation.problems import InputError
 from lossgrad.evaluation.reading import LOGITS, Reading
 from lossgrad.evaluation.results import Result, Task, WorstRow
@@ -284,10 +284,12 @@ class Evaluation(Saved):
             rest = part.restore(rest)
         if rest:
             raise ValueError(f"{len(rest)} bytes too many")
-        binary = state.task == "binary"
-        check_totals(state._classes, state._counts, state._tallies, binary)
-        most = 0 if binary else min(state.worst, state._counts["terms"])
+        check_totals(state)
+        most = 0 if state.task == "binary" else min(state.worst, state._counts["terms"])
         check_worst(state._worst, state._classes or 0, most)
+        known = Known(state)
+        for part in state._parts.values():
+            part.check(known)
         return state
 
     # ---- reading ----

@@ -15,12 +15,16 @@
 #include <stdint.h>
 
 /* cffi: its cdef() takes what is between this line and the last of its kind. */
-#define LG_ABI 1 /* the number of what is declared here; lg_import compares it */
+#define LG_ABI 2 /* the number of what is declared here; lg_import compares it */
 
 /* How elements are stored. The halves are computed in float32 and rounded once. */
 enum { LG_F32, LG_F64, LG_F16, LG_BF16, LG_STORAGES };
-/* A backward call gives the gradient, a fused one of a loss the value and the gradient. */
-enum { LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD, LG_DIRECTIONS };
+/* What a call gives: the value, the gradient (backward), or both, and where an op has one the diagonal of the Hessian,
+ * its second derivative. Ops that are no losses are not asked for value and gradient alone. */
+enum { LG_FORWARD, LG_BACKWARD, LG_VALUE_AND_GRAD, LG_GRAD_AND_HESS, LG_VALUE_GRAD_AND_HESS, LG_DIRECTIONS };
+/* Whether that is a value, and how many slopes: none, the gradient, or it and the Hessian. */
+static inline int lg_gives_value(int direction) { return direction % 2 == 0; }
+static inline int lg_slopes(int direction) { return (direction + 1) / 2; }
 /* How labels are stored. */
 enum { LG_I8, LG_I16, LG_I32, LG_I64, LG_U8, LG_U16, LG_U32, LG_U64, LG_LABEL_TYPES };
 /* What is done with rows of classes. */
@@ -40,21 +44,21 @@ typedef struct {
     int storage;
 } lg_view;
 
-/* An op over elements. Its bounds are in ULP: of the result, of the derivative. */
+/* An op over elements. Its bounds are in ULP: of the result, of the derivative, and of the second one, 0 if it has none. */
 typedef struct {
     const char *name;
     int inputs, parameters, is_loss;
-    double bound, derivative_bound;
+    double bound, derivative_bound, hessian_bound;
 } lg_op;
 
 /* A call over elements: all operands are of one shape; inputs, outputs and grad are stored alike. */
 typedef struct {
     int op, direction, threads; /* the op's place in the table; threads: at most so many, the caller included */
     ptrdiff_t shape[3];
-    lg_view grad;         /* what multiplies the gradient; 1 if it is not given */
-    lg_view in[3];        /* as many as the op has inputs; of those after the first what is not given is 1 */
-    lg_view value, slope; /* where values and gradients go, as the direction has them */
-    const double *param;  /* as many as the op has parameters */
+    lg_view grad;                  /* what multiplies the gradient and the Hessian; 1 if it is not given */
+    lg_view in[3];                 /* as many as the op has inputs; of those after the first what is not given is 1 */
+    lg_view value, slope, hessian; /* where results go, as the direction has them */
+    const double *param;           /* as many as the op has parameters */
 } lg_elements;
 
 /* A call over rows, which are (outer, inner) pairs; classes lie along the middle axis. What has one element a row has a

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
+from .._core.directions import gives_value, slopes
 from ._double import Wide, wide
 
 Array = NDArray[Any]
@@ -67,6 +68,23 @@ def backward(
     with np.errstate(all="ignore"):
         each(result, lambda g, v: times(g, slope(v, *given), v), grad, x)
     return check.finished(result, out)
+
+
+def fused(
+    formulas: tuple[Formula, ...], direction: int, x: ArrayLike, out: check.Outs, *parameters: float
+) -> tuple[Array, ...]:
+    """Several results: of the value, the gradient for an incoming one of 1, and the Hessian."""
+    x = check.floating(x)
+    given = parameters_of(x.dtype, *parameters)
+    places = check.places(out, direction, x.shape, x.dtype)
+    asked = formulas[0 if gives_value(direction) else 1 : 1 + slopes(direction)]
+    results = [np.empty(x.shape, x.dtype) for _ in asked]
+    with np.errstate(all="ignore"):
+        for formula, result in zip(asked, results, strict=True):
+            each(result, lambda v: formula(v, *given).rounded(), x)  # noqa: B023
+    for place, result in zip([a for a in places if a is not None], results, strict=True):
+        place[...] = result
+    return tuple(check.all_finished(places, out, direction))
 
 
 def ratio(a: float, b: float) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
-from ._apply import backward, each, forward, times
+from .._core.directions import GRAD_AND_HESS, VALUE_GRAD_AND_HESS, function_of
+from ._apply import backward, each, forward, fused, times
 from ._double import (
     Wide,
     constant,
@@ -53,6 +54,8 @@ __all__ = [
     "silu_backward",
     "softplus",
     "softplus_backward",
+    "softplus_grad_and_hess",
+    "softplus_value_grad_and_hess",
     "softsign",
     "softsign_backward",
     "tanh",
@@ -97,6 +100,10 @@ def _softplus(x: Doubles, beta: float) -> Wide:
 
 def _softplus_slope(x: Doubles, beta: float) -> Wide:
     return _sigmoid(wide(x) * beta)
+
+
+def _softplus_hessian(x: Doubles, beta: float) -> Wide:
+    return beta * _sigmoid_slope(wide(x) * beta)
 
 
 def _silu(x: Doubles) -> Wide:
@@ -308,6 +315,25 @@ def softplus_backward(
 ) -> Array:
     """grad * sigmoid(beta x)."""
     return backward(_softplus_slope, grad, x, out, check.positive(beta, "beta", x))
+
+
+def _softplus_fused(
+    direction: int,
+    grad: Any,
+    x: ArrayLike,
+    beta: float = 1.0,
+    *,
+    out: check.Outs = None,
+    num_threads: int | None = None,
+) -> tuple[Array, ...]:
+    formulas = _softplus, _softplus_slope, _softplus_hessian
+    return fused(formulas, direction, x, out, check.positive(beta, "beta", x))
+
+
+softplus_grad_and_hess, softplus_value_grad_and_hess = (
+    function_of(_softplus_fused, "softplus", direction)
+    for direction in (GRAD_AND_HESS, VALUE_GRAD_AND_HESS)
+)
 
 
 def silu(x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None) -> Array:

@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
-from ._apply import each, loss_beside, parameters_of, ratio, times
+from .._core.directions import (
+    BACKWARD,
+    FORWARD,
+    GRAD_AND_HESS,
+    VALUE_AND_GRAD,
+    VALUE_GRAD_AND_HESS,
+    function_of,
+    gives_value,
+    slopes,
+)
+from ._apply import each, parameters_of, ratio, times
 from ._double import Wide, exact_sum, exp, log, log1p, select, sum_first, wide
 from .activations import _sigmoid
 from .softmax_family import doubles, flatten
@@ -23,18 +33,23 @@ __all__ = [
     "binary_cross_entropy_value_and_grad",
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits_backward",
+    "binary_cross_entropy_with_logits_grad_and_hess",
     "binary_cross_entropy_with_logits_value_and_grad",
+    "binary_cross_entropy_with_logits_value_grad_and_hess",
     "kl_div",
     "kl_div_backward",
     "kl_div_value_and_grad",
     "mse_loss",
     "mse_loss_backward",
+    "mse_loss_grad_and_hess",
     "mse_loss_value_and_grad",
+    "mse_loss_value_grad_and_hess",
 ]
 
 Array = NDArray[Any]
 Doubles = NDArray[np.float64]
 Formula = Callable[..., Wide]
+Formulas = tuple[Formula, ...]  # of the value, the gradient and, if there is one, the Hessian
 
 
 def _both(weights: check.Weights, x: Array) -> tuple[Array | None, Array]:
@@ -45,58 +60,77 @@ def _both(weights: check.Weights, x: Array) -> tuple[Array | None, Array]:
 
 @np.errstate(all="ignore")
 def _loss(
-    formula: Formula,
-    slope: Formula,
-    upstream: ArrayLike | None,
+    formulas: Formulas,
+    direction: int,
+    upstream: Any,
     reduction: str,
     divisor: float,
-    out: Array | None,
-    value: bool,
+    out: check.Outs,
     left_out: Array | None,
     weights: check.Weights,
     x: Array,
     *others: Array | None,
-) -> tuple[Any, Any]:
-    """(the loss if value is asked for, the gradient for x unless upstream is None)."""
+) -> tuple[Any, ...]:
+    """What the direction asks for."""
     factor: Any = 1.0
-    if upstream is None:
+    if direction == FORWARD:
         check.loss_out(out, reduction)
-    elif not value:
+    elif direction == BACKWARD:
         factor = check.upstream(upstream, reduction, x.shape, x.dtype)
-    result = check.output(out, x.shape, x.dtype)
     reduced = reduction != "none"
-    loss: Any = None
+    places = check.places(out, direction, x.shape, x.dtype, not reduced)
+    given: tuple[Any, ...] = *_both(weights, x), x, *others
     none = False if left_out is None else left_out
-    if value:
-        losses = np.empty(x.shape, check.computed(x.dtype))
-        each(
-            losses,
-            lambda w, n, *a: (Wide(w, 0.0, n) * formula(*a)).rounded(),
-            *_both(weights, x),
-            x,
-            *others,
-        )
-        losses = np.where(none, 0, losses)
-        loss = ratio(exact_sum(losses), divisor) if reduced else losses.astype(x.dtype)
-    if upstream is not None:
-        share = wide(1.0)
-        if divisor and math.isfinite(divisor):
-            share = share / divisor
-        else:  # over an infinite weight nothing, over none NaN
-            factor = np.asarray(factor, x.dtype) * x.dtype.type(ratio(1.0, divisor))
-        slopes = np.empty(x.shape, x.dtype)
-        given = np.broadcast_to(factor, x.shape), *_both(weights, x), x, *others
-        each(
-            slopes,
-            lambda g, w, n, *a: times(g, slope(*a), weight=Wide(w, 0.0, n) * share),
-            *given,
-        )
-        result[...] = np.where(none, 0, slopes)
-        return loss_beside(loss), check.finished(result, out)
-    if not reduced:
-        result[...] = loss
-        loss = check.finished(result, out)
-    return loss, None
+    total, found = [], []
+    if gives_value(direction):
+        losses = np.where(none, 0, _values(formulas[0], *given))
+        total = [ratio(exact_sum(losses), divisor)] if reduced else []
+        found = [] if reduced else [losses.astype(x.dtype)]
+    for slope in formulas[1 : 1 + slopes(direction)]:
+        found.append(np.where(none, 0, _slopes(slope, factor, divisor, *given)))
+    for place, result in zip([a for a in places if a is not None], found, strict=True):
+        place[...] = result
+    return (*total, *check.all_finished(places, out, direction))
+
+
+def _values(
+    formula: Formula,
+    w: Array | None,
+    shift: Array,
+    x: Array,
+    *others: Any,
+    dtype: Any = None,
+) -> Array:
+    losses = np.empty(x.shape, dtype or check.computed(x.dtype))
+    each(
+        losses,
+        lambda w, n, *a: (Wide(w, 0.0, n) * formula(*a)).rounded(),
+        *(w, shift, x, *others),
+    )
+    return losses
+
+
+def _slopes(
+    slope: Formula,
+    factor: Any,
+    divisor: float,
+    w: Array | None,
+    shift: Array,
+    x: Array,
+    *others: Any,
+) -> Array:
+    share = wide(1.0)
+    if divisor and math.isfinite(divisor):
+        share = share / divisor
+    else:  # over an infinite weight nothing, over none NaN
+        factor = np.asarray(factor, x.dtype) * x.dtype.type(ratio(1.0, divisor))
+    found = np.empty(x.shape, x.dtype)
+    each(
+        found,
+        lambda g, w, n, *a: times(g, slope(*a), weight=Wide(w, 0.0, n) * share),
+        *(np.broadcast_to(factor, x.shape), w, shift, x, *others),
+    )
+    return found
 
 
 # ---- binary cross-entropy ------------------------------------------------------------------------
@@ -120,6 +154,11 @@ def _logits_loss(x: Doubles, t: Doubles, pos_weight: Any) -> Wide:
 def _logits_slope(x: Doubles, t: Doubles, pos_weight: Any) -> Wide:
     positive, negative = _coefficients(t, pos_weight)
     return negative * _sigmoid(x) - positive * _sigmoid(-x)
+
+
+def _logits_hessian(x: Doubles, t: Doubles, pos_weight: Any) -> Wide:
+    positive, negative = _coefficients(t, pos_weight)
+    return (positive + negative) * _sigmoid(x) * _sigmoid(-x)
 
 
 def _at_least(x: Wide, floor: float) -> Wide:
@@ -151,55 +190,51 @@ def _floored_slope(floor: float) -> Formula:
 
 
 def _loss_of_rows(
-    formula: Formula,
-    slope: Formula,
-    upstream: ArrayLike | None,
+    formulas: Formulas,
+    direction: int,
+    upstream: Any,
     classes: check.Classes,
-    out: Array | None,
-    value: bool,
+    out: check.Outs,
     left_out: Array | None,
     weights: check.Weights,
     x: Array,
     *others: Array | None,
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     """The same with one loss a row: the sum over its classes."""
-    shape, loss, g = classes.rows_shape(), None, np.ones((), x.dtype)
-    if value:
-        losses = np.empty(x.shape)
+    shape, g = classes.rows_shape(), np.ones((), x.dtype)
+    found: tuple[Any, ...] = ()
+    if gives_value(direction):
+        own = check.outs(out, direction)[0]
+        result = check.row_output(own, shape, x.dtype)
         with np.errstate(all="ignore"):
-            each(
-                losses,
-                lambda w, n, *a: (Wide(w, 0.0, n) * formula(*a)).rounded(),
-                *_both(weights, x),
-                x,
-                *others,
-            )
+            losses = _values(formulas[0], *_both(weights, x), x, *others, dtype=np.float64)
             losses = np.where(False if left_out is None else left_out, 0, losses)
             sums = sum_first(doubles(flatten(classes.merged(losses), classes.axis)))
-            if upstream is None:
-                result = check.row_output(out, shape, x.dtype)
-                result[...] = sums.reshape(shape)
-                return check.finished(result, out), None
-            loss = sums.reshape(shape).astype(x.dtype)
-    elif upstream is not None:
+            result[...] = sums.reshape(shape)
+        found = (check.finished(result, own),)
+    if direction == FORWARD:
+        return found
+    if direction == BACKWARD:
         g = np.asarray(check.upstream(upstream, "none", shape, x.dtype))
         g = g.reshape(classes.rows_shape(keepdims=True))
+    only = GRAD_AND_HESS if slopes(direction) > 1 else BACKWARD
     g = np.broadcast_to(g, x.shape)
-    slopes = _loss(formula, slope, g, "none", 1.0, out, False, left_out, weights, x, *others)[1]
-    return loss_beside(loss), slopes
+    return found + _loss(formulas, only, g, "none", 1.0, out, left_out, weights, x, *others)
 
 
 def _with_logits(
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: Any,
     logits: ArrayLike,
     targets: ArrayLike,
-    weight: ArrayLike | None,
-    pos_weight: ArrayLike | None,
-    reduction: str,
-    out: Array | None,
-    sample_weight: ArrayLike | None,
-    value: bool,
-) -> tuple[Any, Any]:
+    weight: ArrayLike | None = None,
+    *,
+    pos_weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    out: check.Outs = None,
+    sample_weight: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
     x = check.floating(logits, "logits")
     t = check.binary_targets(targets, x)
     reduction = check.reduction_name(reduction)
@@ -208,15 +243,14 @@ def _with_logits(
     p = check.element_weight(pos_weight, x.shape, x.dtype, "pos_weight")
     p = None if p is None else samples.read(p)
     x, t, left_out = samples.read(x), samples.read(t), samples.left_out
-    formulas, divisor = (
-        (_logits_loss, _logits_slope),
-        samples.total(x.size, exact_sum) if reduction == "mean" else 1.0,
-    )
-    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, w, x, t, p)
+    formulas = _logits_loss, _logits_slope, _logits_hessian
+    divisor = samples.total(x.size, exact_sum) if reduction == "mean" else 1.0
+    return _loss(formulas, direction, grad, reduction, divisor, out, left_out, w, x, t, p)
 
 
 def _binary_cross_entropy(
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: Any,
     probs: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
@@ -224,8 +258,7 @@ def _binary_cross_entropy(
     log_floor: float | None,
     out: Array | None,
     sample_weight: ArrayLike | None,
-    value: bool,
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     x = check.floating(probs, "probs")
     t = check.binary_targets(targets, x, "probs")
     reduction = check.reduction_name(reduction)
@@ -233,7 +266,7 @@ def _binary_cross_entropy(
     x = check.probabilities(samples.read(x), "probs")
     t = check.probabilities(samples.read(t), "targets")
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
-    formulas: tuple[Formula, Formula] = _binary_loss(-np.inf), _binary_slope
+    formulas: Formulas = _binary_loss(-np.inf), _binary_slope
     if log_floor is not None:
         floor, least = parameters_of(x.dtype, log_floor, 1e-12)
         formulas = _binary_loss(floor), _floored_slope(least)
@@ -241,7 +274,7 @@ def _binary_cross_entropy(
         samples.total(x.size, exact_sum) if reduction == "mean" else 1.0,
         samples.left_out,
     )
-    return _loss(*formulas, upstream, reduction, divisor, out, value, left_out, w, x, t)
+    return _loss(formulas, direction, grad, reduction, divisor, out, left_out, w, x, t)
 
 
 # ---- squared error, divergence -------------------------------------------------------------------
@@ -258,6 +291,10 @@ def _mse(x: Doubles, t: Doubles) -> Wide:
 
 def _mse_slope(x: Doubles, t: Doubles) -> Wide:
     return 2.0 * _gap(x, t)
+
+
+def _mse_hessian(x: Doubles, t: Doubles) -> Wide:
+    return select(np.isnan(_gap(x, t).high), np.nan, 2.0)
 
 
 def _kl(x: Doubles, t: Doubles) -> Wide:
@@ -284,17 +321,21 @@ def _kl_log_slope(x: Doubles, t: Doubles) -> Wide:
     return select(np.isnan(x), x, -exp(t))
 
 
-def _mse_loss(
-    upstream: ArrayLike | None,
+def weighted_loss(
+    formulas: Formulas,
+    direction: int,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
-    weight: ArrayLike | None,
-    reduction: str,
-    axis: check.Axis,
-    out: Array | None,
-    sample_weight: ArrayLike | None,
-    value: bool,
-) -> tuple[Any, Any]:
+    weight: ArrayLike | None = None,
+    *,
+    reduction: str = "mean",
+    axis: check.Axis = None,
+    out: check.Outs = None,
+    sample_weight: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
+    """A loss of a prediction and what it should be, whose mean is over the sum of the weights."""
     x, t = check.input_and_target(input, target)
     reduction = check.reduction_name(reduction)
     classes = None if axis is None else check.Classes(x, axis, "input")
@@ -306,34 +347,46 @@ def _mse_loss(
         terms = classes.shape[classes.axis]
         if reduction == "none":
             w = samples.times(check.element_weight(1 / terms, x.shape, x.dtype), x.dtype)
-            return _loss_of_rows(_mse, _mse_slope, upstream, classes, out, value, left_out, w, x, t)
+            return _loss_of_rows(formulas, direction, grad, classes, out, left_out, w, x, t)
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     divisor = terms
     if reduction == "mean":
         w, divisor = check.mean_weights(w, x.size, exact_sum)
-    return _loss(_mse, _mse_slope, upstream, reduction, divisor, out, value, left_out, w, x, t)
+    return _loss(formulas, direction, grad, reduction, divisor, out, left_out, w, x, t)
+
+
+def _mse_loss(
+    direction: int,
+    grad: Any,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    **options: Any,
+) -> tuple[Any, ...]:
+    formulas = _mse, _mse_slope, _mse_hessian
+    return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 
 
 def _kl_div(
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: Any,
     input: ArrayLike,
     target: ArrayLike,
     reduction: str,
     axis: check.Axis,
     log_target: bool,
     out: Array | None,
-    value: bool,
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     x, t = check.input_and_target(input, target)
     reduction = check.batch_reduction_name(reduction)
     classes = None if axis is None else check.Classes(x, axis, "input")
     divisor = check.divergence_divisor(reduction, x, classes)
-    formulas: tuple[Formula, Formula] = (_kl, _kl_slope)
+    formulas: Formulas = (_kl, _kl_slope)
     if log_target:
         formulas = _kl_log(check.computed(x.dtype)), _kl_log_slope
     if classes is not None and reduction == "none":
-        return _loss_of_rows(*formulas, upstream, classes, out, value, None, (None, None), x, t)
-    return _loss(*formulas, upstream, reduction, divisor, out, value, None, (None, None), x, t)
+        return _loss_of_rows(formulas, direction, grad, classes, out, None, (None, None), x, t)
+    return _loss(formulas, direction, grad, reduction, divisor, out, None, (None, None), x, t)
 
 
 # ---- public functions ----------------------------------------------------------------------------
@@ -352,7 +405,15 @@ def binary_cross_entropy_with_logits(
 ) -> Any:
     """Binary cross-entropy of sigmoid(logits) with targets."""
     return _with_logits(
-        None, logits, targets, weight, pos_weight, reduction, out, sample_weight, True
+        FORWARD,
+        None,
+        logits,
+        targets,
+        weight,
+        pos_weight=pos_weight,
+        reduction=reduction,
+        out=out,
+        sample_weight=sample_weight,
     )[0]
 
 
@@ -370,8 +431,16 @@ def binary_cross_entropy_with_logits_backward(
 ) -> Array:
     """grad times the gradient of ``binary_cross_entropy_with_logits`` for logits."""
     gradient: Array = _with_logits(
-        grad, logits, targets, weight, pos_weight, reduction, out, sample_weight, False
-    )[1]
+        BACKWARD,
+        grad,
+        logits,
+        targets,
+        weight,
+        pos_weight=pos_weight,
+        reduction=reduction,
+        out=out,
+        sample_weight=sample_weight,
+    )[0]
     return gradient
 
 
@@ -388,7 +457,15 @@ def binary_cross_entropy_with_logits_value_and_grad(
 ) -> tuple[Any, Array]:
     """``binary_cross_entropy_with_logits`` and its gradient for logits."""
     return _with_logits(
-        1.0, logits, targets, weight, pos_weight, reduction, out, sample_weight, True
+        VALUE_AND_GRAD,
+        None,
+        logits,
+        targets,
+        weight,
+        pos_weight=pos_weight,
+        reduction=reduction,
+        out=out,
+        sample_weight=sample_weight,
     )
 
 
@@ -405,7 +482,7 @@ def binary_cross_entropy(
 ) -> Any:
     """-(t log(p) + (1 - t) log(1 - p)), no logarithm less than log_floor."""
     return _binary_cross_entropy(
-        None, probs, targets, weight, reduction, log_floor, out, sample_weight, True
+        FORWARD, None, probs, targets, weight, reduction, log_floor, out, sample_weight
     )[0]
 
 
@@ -423,8 +500,8 @@ def binary_cross_entropy_backward(
 ) -> Array:
     """grad times the gradient of ``binary_cross_entropy`` for probs."""
     gradient: Array = _binary_cross_entropy(
-        grad, probs, targets, weight, reduction, log_floor, out, sample_weight, False
-    )[1]
+        BACKWARD, grad, probs, targets, weight, reduction, log_floor, out, sample_weight
+    )[0]
     return gradient
 
 
@@ -441,8 +518,21 @@ def binary_cross_entropy_value_and_grad(
 ) -> tuple[Any, Array]:
     """``binary_cross_entropy`` and its gradient for probs."""
     return _binary_cross_entropy(
-        1.0, probs, targets, weight, reduction, log_floor, out, sample_weight, True
+        VALUE_AND_GRAD, None, probs, targets, weight, reduction, log_floor, out, sample_weight
     )
+
+
+(
+    binary_cross_entropy_with_logits_grad_and_hess,
+    binary_cross_entropy_with_logits_value_grad_and_hess,
+) = (
+    function_of(_with_logits, "binary_cross_entropy_with_logits", direction)
+    for direction in (GRAD_AND_HESS, VALUE_GRAD_AND_HESS)
+)
+mse_loss_grad_and_hess, mse_loss_value_grad_and_hess = (
+    function_of(_mse_loss, "mse_loss", direction, weighted_loss)
+    for direction in (GRAD_AND_HESS, VALUE_GRAD_AND_HESS)
+)
 
 
 def mse_loss(
@@ -457,7 +547,17 @@ def mse_loss(
     num_threads: int | None = None,
 ) -> Any:
     """(input - target)**2."""
-    return _mse_loss(None, input, target, weight, reduction, axis, out, sample_weight, True)[0]
+    return _mse_loss(
+        FORWARD,
+        None,
+        input,
+        target,
+        weight,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+    )[0]
 
 
 def mse_loss_backward(
@@ -474,8 +574,16 @@ def mse_loss_backward(
 ) -> Array:
     """grad times the gradient of ``mse_loss`` for input."""
     gradient: Array = _mse_loss(
-        grad, input, target, weight, reduction, axis, out, sample_weight, False
-    )[1]
+        BACKWARD,
+        grad,
+        input,
+        target,
+        weight,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+    )[0]
     return gradient
 
 
@@ -491,7 +599,17 @@ def mse_loss_value_and_grad(
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``mse_loss`` and its gradient for input."""
-    return _mse_loss(1.0, input, target, weight, reduction, axis, out, sample_weight, True)
+    return _mse_loss(
+        VALUE_AND_GRAD,
+        None,
+        input,
+        target,
+        weight,
+        reduction=reduction,
+        axis=axis,
+        out=out,
+        sample_weight=sample_weight,
+    )
 
 
 def kl_div(
@@ -505,7 +623,7 @@ def kl_div(
     num_threads: int | None = None,
 ) -> Any:
     """target * (log(target) - input), input a log-probability."""
-    return _kl_div(None, input, target, reduction, axis, log_target, out, True)[0]
+    return _kl_div(FORWARD, None, input, target, reduction, axis, log_target, out)[0]
 
 
 def kl_div_backward(
@@ -520,7 +638,7 @@ def kl_div_backward(
     num_threads: int | None = None,
 ) -> Array:
     """grad times the gradient of ``kl_div`` for input."""
-    gradient: Array = _kl_div(grad, input, target, reduction, axis, log_target, out, False)[1]
+    gradient: Array = _kl_div(BACKWARD, grad, input, target, reduction, axis, log_target, out)[0]
     return gradient
 
 
@@ -535,4 +653,4 @@ def kl_div_value_and_grad(
     num_threads: int | None = None,
 ) -> tuple[Any, Array]:
     """``kl_div`` and its gradient for input."""
-    return _kl_div(1.0, input, target, reduction, axis, log_target, out, True)
+    return _kl_div(VALUE_AND_GRAD, None, input, target, reduction, axis, log_target, out)

@@ -1,14 +1,25 @@
 """Losses of rows: of logits with labels or target distributions, of log-probabilities."""
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._core import arguments as check
+from .._core.directions import (
+    BACKWARD,
+    FORWARD,
+    VALUE_AND_GRAD,
+    function_of,
+    gives_value,
+    slopes,
+)
 from .._kernels.defaults import LAST_AXIS
-from ._apply import loss_beside, ratio, weighted
+from . import activations
+from ._apply import parameters_of, ratio, weighted
 from ._double import Wide, exact_sum, select
 from .softmax_family import (
     Rows,
@@ -28,7 +39,9 @@ from .softmax_family import (
 __all__ = [
     "cross_entropy",
     "cross_entropy_backward",
+    "cross_entropy_grad_and_hess",
     "cross_entropy_value_and_grad",
+    "cross_entropy_value_grad_and_hess",
     "nll_loss",
     "nll_loss_backward",
     "nll_loss_value_and_grad",
@@ -97,221 +110,217 @@ def _mean(losses: Array, divisor: float) -> float:
     return ratio(total, divisor) * unit
 
 
-def _row_losses(q: Wide, rows: Rows) -> Doubles:
-    """sum_c q_c (lse - x_c), where a class without mass adds nothing even if x_c is -inf."""
-    gap = select(rows.x == rows.pivot, 0.0, Wide(rows.pivot) - Wide(rows.x))
-    total = total_of(q * (rows.log + gap))
-    return total + 0 * rows.total
+class Cap:
+    """Logits k tanh(x / k), of which -inf stays as it is; as they are if k is 0."""
+
+    def __init__(self, cap: float, dtype: np.dtype[Any]) -> None:
+        (self.cap,) = parameters_of(dtype, cap)
+
+    def __call__(self, x: Doubles) -> Doubles:
+        if not self.cap:
+            return x
+        capped = (activations._tanh(x / self.cap) * self.cap).rounded()
+        return np.where(x == -np.inf, x, capped)
+
+    def slopes(self, slope: Wide, x: Doubles) -> Wide:
+        """A gradient for capped logits, times 1 - tanh(x / k)^2."""
+        return slope * activations._tanh_slope(x / self.cap) if self.cap else slope
+
+    def hessians(self, hessian: Wide, slope: Wide, x: Doubles) -> Wide:
+        """The same of the Hessian's diagonal beside it."""
+        if not self.cap:
+            return hessian
+        first = activations._tanh_slope(x / self.cap)
+        second = -2 / self.cap * (activations._tanh(x / self.cap) * first)
+        return hessian * first * first + slope * second
 
 
-def _row_slopes(up: Wide, q: Wide, at: tuple[Any, Any], rows: Rows) -> Doubles:
-    """up * (sum(q) p - q). At one class, where p may be close to 1, from the other classes:
-    (the others' q) p - q (the others' p)."""
-    p, numbers = rows.shares(), finite(q)
-    there = np.arange(len(rows.x))[:, None] == at[0]
-    rest = sum_of(select(there, 0.0, numbers))
-    own = sum_of(select(there, numbers, 0.0))
-    slope = p * (rest + own) - numbers
-    slope = select(there, p * rest - rows.others(at) * own, slope)
-    return multiplied(with_limits(slope, -q, p), up)
+@dataclass
+class CrossEntropy:
+    """What a row's loss is, and its gradient, for a target distribution q."""
+
+    smoothing: float
+    z: float
+    cap: Cap
+    takes_distributions = True
+
+    def losses(self, q: Wide, at: tuple[Any, Any], rows: Rows) -> Doubles:
+        """sum_c q_c (lse - x_c) + z lse^2, where a class without mass adds nothing even if x_c is
+        -inf."""
+        gap = select(rows.x == rows.pivot, 0.0, Wide(rows.pivot) - Wide(rows.x))
+        total = total_of(q * (rows.log + gap))
+        if self.z:
+            lse = rows.pivot + rows.log
+            total = (self.z * (lse * lse) + total).rounded()
+        return total + 0 * rows.total
+
+    def slopes(self, q: Wide, at: tuple[Any, Any], rows: Rows) -> Wide:
+        """(sum(q) + 2 z lse) p - q. At one class, where p may be close to 1, from the other
+        classes: (the others' q + 2 z lse) p - q (the others' p)."""
+        p, numbers = rows.shares(), finite(q)
+        there = np.arange(len(rows.x))[:, None] == at[0]
+        rest = sum_of(select(there, 0.0, numbers))
+        own = sum_of(select(there, numbers, 0.0))
+        if self.z:
+            rest = rest + 2 * self.z * (rows.pivot + rows.log)
+        slope = p * (rest + own) - numbers
+        slope = select(there, p * rest - rows.others(at) * own, slope)
+        return with_limits(slope, -q, p)
+
+    def hessians(self, q: Wide, at: tuple[Any, Any], rows: Rows) -> Wide:
+        """(sum(q) + 2 z lse) p (1 - p) + 2 z p^2, 1 - p of the largest class from the others."""
+        p, top = rows.shares(), top_class(rows)
+        rest = select(np.arange(len(rows.x))[:, None] == top[0], rows.others(top), 1.0 - p)
+        signs = [(q.infinite & (sign * q.high > 0)).any(axis=0) for sign in (1, -1)]
+        mass = select(signs[0] & signs[1], np.nan, sum_of(q))
+        if not self.z:
+            return mass * p * rest
+        lse = rows.pivot + rows.log
+        return (mass + 2 * self.z * lse) * p * rest + 2 * self.z * (p * p)
+
+
+def _cross_entropy(
+    direction: int,
+    grad: ArrayLike | None,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    axis: int = LAST_AXIS,
+    out: check.Outs = None,
+    lse: Any = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
+    def form(x: Array) -> CrossEntropy:
+        cap = Cap(check.soft_cap(softcap, x), x.dtype)
+        return CrossEntropy(check.smoothing(label_smoothing), check.penalty(z_loss, "z_loss"), cap)
+
+    return loss_of_rows(
+        *(form, direction, grad, logits, targets, weight, ignore_index, reduction),
+        *(axis, out, lse, sample_weight, where),
+    )
 
 
 @np.errstate(all="ignore")
-def _cross_entropy(
+def loss_of_rows(
+    make: Callable[[Array], CrossEntropy],
+    direction: int,
+    grad: Any,
     logits: ArrayLike,
     targets: ArrayLike,
     weight: ArrayLike | None,
     ignore_index: int,
     reduction: str,
-    label_smoothing: float,
     axis: int,
-    out: Array | None,
+    out: check.Outs,
     lse: Any,
     sample_weight: ArrayLike | None,
     where: ArrayLike | None,
-    *,
-    value: bool,
-    slope: bool,
-    grad: ArrayLike | None = None,
-) -> tuple[Any, Any]:
-    """(the loss if value, the gradient if slope); grad is 1 if None."""
+) -> tuple[Any, ...]:
+    """What the direction asks for."""
     x = check.floating(logits, "logits")
     axis = check.loss_axis(x, axis, targets, "logits")
     dtype, shape, classes = x.dtype, check.rows_shape(x.shape, axis), x.shape[axis]
     reduction = check.reduction_name(reduction)
     ignore_index = check.ignored_label(ignore_index)
     t = check.class_targets(targets, x, axis, ignore_index)
-    smoothing = check.smoothing(label_smoothing)
+    form, value = make(x), gives_value(direction)
+    if not form.takes_distributions:
+        check.labels_only(t)
     weights = check.class_weight(weight, classes, dtype)
-    factor = 1.0 if grad is None else check.upstream(grad, reduction, shape, dtype)
-    if not slope:
-        check.loss_out(out, reduction)
-    result = _result(out, x, shape, slope)
+    factor: Any = 1.0
+    if direction == BACKWARD:
+        factor = check.upstream(grad, reduction, shape, dtype)
+    places = check.row_places(out, direction, reduction, x, axis)
     saved = check.lse_output(lse, shape, dtype) if value else check.lse_input(lse, shape, dtype)
 
     mask, entries = check.loss_mask(where, x.shape, axis)
     given = check.sample_weight(sample_weight, mask, shape, reduction)
     if reduction == "mean" and t.dtype.kind in "iu":
-        weights, given = check.weights_of_labels(weights, given, t, ignore_index, smoothing != 0)
+        weights, given = check.weights_of_labels(
+            weights, given, t, ignore_index, form.smoothing != 0
+        )
     samples = _ones(given, shape)
     rows = flatten(check.filled(x, entries, -np.inf), axis)
     if t.dtype.kind in "iu":
         kept = np.flatnonzero(check.check_labels(t, classes, ignore_index, samples))
-        target = _Targets(t.reshape(-1), None, weights, smoothing)
+        target = _Targets(t.reshape(-1), None, weights, form.smoothing)
     else:
         kept = np.flatnonzero(samples)
-        target = _Targets(None, flatten(check.filled(t, entries, 0), axis), weights, smoothing)
+        soft = flatten(check.filled(t, entries, 0), axis)
+        target = _Targets(None, soft, weights, form.smoothing)
     divisor = target.mean_divisor(kept, samples) if reduction == "mean" else 1.0
     up = _upstream(factor, samples, divisor)
 
     losses, logs = np.zeros(len(rows)), np.zeros(len(rows))
-    slopes = np.zeros(rows.shape, dtype) if slope else None
+    found = [np.zeros(rows.shape, dtype) for _ in range(slopes(direction))]
     for block in blocks(len(kept), classes):
         part = kept[block]
         known = None
         if saved is not None and not value:
             known = saved.reshape(-1)[part].astype(np.float64)
-        measured = measure(doubles(rows[part]), known)
+        logit = doubles(rows[part])
+        measured = measure(form.cap(logit), known)
         q, at = target.block(part, measured)
         if value:
-            losses[part], logs[part] = _held(_row_losses(q, measured), dtype), measured.lse
-        if slopes is not None:
-            slopes[part] = _row_slopes(up[part], q, at, measured).T
+            losses[part], logs[part] = _held(form.losses(q, at, measured), dtype), measured.lse
+        for result, slope in zip(found, _slopes(form, q, at, measured, logit), strict=False):
+            result[part] = multiplied(slope, up[part]).T
 
     if saved is not None and value:
         saved[...] = logs.reshape(shape)
         check.finished(saved, lse)
     losses = (losses * samples).reshape(shape)
-    return _delivered(losses, slopes, result, reduction, divisor, axis, entries, out)
+    return _delivered(losses, found, places, reduction, divisor, axis, entries, out, direction)
 
 
-def _result(out: Array | None, x: Array, rows: tuple[int, ...], slope: bool) -> Array:
-    """Where the gradient goes, or the rows' losses."""
-    return check.output(out, x.shape, x.dtype) if slope else check.row_output(out, rows, x.dtype)
+def _slopes(
+    form: CrossEntropy, q: Wide, at: tuple[Any, Any], rows: Rows, x: Doubles
+) -> Iterator[Wide]:
+    """The gradient and, if it is asked for, the Hessian's diagonal."""
+    slope = form.slopes(q, at, rows)
+    yield form.cap.slopes(slope, x)
+    yield form.cap.hessians(form.hessians(q, at, rows), slope, x)
 
 
 def _delivered(
     losses: Array,
-    slopes: Array | None,
-    result: Array,
+    found: list[Array],
+    places: list[Array | None],
     reduction: str,
     divisor: float,
     axis: int,
     entries: Array | None,
-    out: Array | None,
-) -> tuple[Any, Any]:
-    """(the loss, the gradient if there are slopes); one of them is written to the result."""
-    loss: Any = losses.astype(result.dtype) if reduction == "none" else _mean(losses, divisor)
-    if slopes is not None:
-        store(slopes, result, axis)
-        check.clear(result, entries)
-        return loss_beside(loss), check.finished(result, out)
-    if reduction == "none":
-        result[...] = loss
-        loss = check.finished(result, out)
-    return loss, None
+    out: check.Outs,
+    direction: int,
+) -> tuple[Any, ...]:
+    """The loss, and gradients that were found, where they are to be."""
+    total: tuple[Any, ...] = ()
+    if gives_value(direction) and places[0] is None:
+        total = (_mean(losses, divisor),)
+    if places[0] is not None:
+        places[0][...] = losses
+    for place, slope in zip(places[1:], found, strict=False):
+        assert place is not None
+        store(slope, place, axis)
+        check.clear(place, entries)
+    return (*total, *check.all_finished(places, out, direction))
 
 
-def cross_entropy(
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    lse: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> Any:
-    """Cross-entropy of softmax(logits) with labels or probabilities."""
-    return _cross_entropy(
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        label_smoothing,
-        axis,
-        out,
-        lse,
-        sample_weight,
-        where,
-        value=True,
-        slope=False,
-    )[0]
-
-
-def cross_entropy_backward(
-    grad: ArrayLike,
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    lse: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> Array:
-    """grad times the gradient of ``cross_entropy`` with respect to the logits."""
-    gradient: Array = _cross_entropy(
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        label_smoothing,
-        axis,
-        out,
-        lse,
-        sample_weight,
-        where,
-        value=False,
-        slope=True,
-        grad=grad,
-    )[1]
-    return gradient
-
-
-def cross_entropy_value_and_grad(
-    logits: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    lse: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> tuple[Any, Array]:
-    """``cross_entropy`` and its gradient with respect to the logits."""
-    return _cross_entropy(
-        logits,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        label_smoothing,
-        axis,
-        out,
-        lse,
-        sample_weight,
-        where,
-        value=True,
-        slope=True,
-    )
+(
+    cross_entropy,
+    cross_entropy_backward,
+    cross_entropy_value_and_grad,
+    cross_entropy_grad_and_hess,
+    cross_entropy_value_grad_and_hess,
+) = (function_of(_cross_entropy, "cross_entropy", direction) for direction in range(5))
 
 
 # ---- negative log-likelihood ---------------------------------------------------------------------
@@ -319,19 +328,20 @@ def cross_entropy_value_and_grad(
 
 @np.errstate(all="ignore")
 def _nll_loss(
-    upstream: ArrayLike | None,
+    direction: int,
+    grad: Any,
     log_probs: ArrayLike,
     targets: ArrayLike,
-    weight: ArrayLike | None,
-    ignore_index: int,
-    reduction: str,
-    axis: int,
-    out: Array | None,
-    sample_weight: ArrayLike | None,
-    where: ArrayLike | None,
-    value: bool,
-) -> tuple[Any, Any]:
-    """(the loss if value is asked for, the gradient unless upstream is None)."""
+    weight: ArrayLike | None = None,
+    *,
+    ignore_index: int = check.IGNORE_INDEX,
+    reduction: str = "mean",
+    axis: int = LAST_AXIS,
+    out: Array | None = None,
+    sample_weight: ArrayLike | None = None,
+    where: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> tuple[Any, ...]:
     x = check.floating(log_probs, "log_probs")
     axis = check.loss_axis(x, axis, targets, "log_probs")
     dtype, shape, classes = x.dtype, check.rows_shape(x.shape, axis), x.shape[axis]
@@ -340,12 +350,10 @@ def _nll_loss(
     check.labels_only(labels)
     reduction = check.reduction_name(reduction)
     weights = check.class_weight(weight, classes, dtype)
-    slope = upstream is not None
     factor: Any = 1.0
-    if upstream is None:
-        check.loss_out(out, reduction)
-    elif not value:
-        factor = check.upstream(upstream, reduction, shape, dtype)
+    if direction == BACKWARD:
+        factor = check.upstream(grad, reduction, shape, dtype)
+    places = check.row_places(out, direction, reduction, x, axis)
     mask, entries = check.loss_mask(where, x.shape, axis)
     given = check.sample_weight(sample_weight, mask, shape, reduction)
     if reduction == "mean":
@@ -354,103 +362,19 @@ def _nll_loss(
     x = check.filled(x, entries, -np.inf)
     kept = np.flatnonzero(check.check_labels(labels, classes, ignore_index, samples))
     at = kept, labels.reshape(-1)[kept].astype(np.intp)
-    result = _result(out, x, shape, slope)
 
     w = np.ones(len(kept)) if weights is None else weights.astype(np.float64)[at[1]]
     rows, losses = flatten(x, axis), np.zeros(math.prod(shape))
     losses[kept] = _held(weighted(w, -rows[at].astype(np.float64)), dtype)
     losses = (losses * samples).reshape(shape)
     divisor = exact_sum(w * samples[kept]) if reduction == "mean" else 1.0
-    slopes = np.zeros(rows.shape, dtype) if slope else None
-    if slopes is not None:
-        slopes[at] = (-w * _upstream(factor, samples, divisor)[kept]).rounded()
-    return _delivered(losses, slopes, result, reduction, divisor, axis, entries, out)
+    found = [np.zeros(rows.shape, dtype) for _ in range(slopes(direction))]
+    for result in found:
+        result[at] = (-w * _upstream(factor, samples, divisor)[kept]).rounded()
+    return _delivered(losses, found, places, reduction, divisor, axis, entries, out, direction)
 
 
-def nll_loss(
-    log_probs: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> Any:
-    """Minus the log-probability at the label."""
-    return _nll_loss(
-        None,
-        log_probs,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        True,
-    )[0]
-
-
-def nll_loss_backward(
-    grad: ArrayLike,
-    log_probs: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> Array:
-    """grad times the gradient of ``nll_loss`` with respect to the log-probabilities."""
-    gradient: Array = _nll_loss(
-        grad,
-        log_probs,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        False,
-    )[1]
-    return gradient
-
-
-def nll_loss_value_and_grad(
-    log_probs: ArrayLike,
-    targets: ArrayLike,
-    weight: ArrayLike | None = None,
-    *,
-    ignore_index: int = check.IGNORE_INDEX,
-    reduction: str = "mean",
-    axis: int = LAST_AXIS,
-    out: Array | None = None,
-    sample_weight: ArrayLike | None = None,
-    where: ArrayLike | None = None,
-    num_threads: int | None = None,
-) -> tuple[Any, Array]:
-    """``nll_loss`` and its gradient with respect to the log-probabilities."""
-    return _nll_loss(
-        1.0,
-        log_probs,
-        targets,
-        weight,
-        ignore_index,
-        reduction,
-        axis,
-        out,
-        sample_weight,
-        where,
-        True,
-    )
+nll_loss, nll_loss_backward, nll_loss_value_and_grad = (
+    function_of(_nll_loss, "nll_loss", direction)
+    for direction in (FORWARD, BACKWARD, VALUE_AND_GRAD)
+)

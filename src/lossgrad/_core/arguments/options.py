@@ -56,6 +56,25 @@ def smoothing(label_smoothing: float) -> float:
     return float(label_smoothing)
 
 
+def penalty(weight: float, name: str) -> float:
+    """The weight of a term that a loss has besides."""
+    if not 0.0 <= weight < math.inf:
+        raise ValueError(f"{name} must be finite and at least 0, got {weight}")
+    return float(weight)
+
+
+def label_weights(alpha: float) -> tuple[float, float]:
+    """The weights of the labels 1 and 0; a negative alpha gives them none."""
+    if not alpha <= 1.0:
+        raise ValueError(f"alpha must be in [0, 1], or negative for no weights, got {alpha}")
+    return (float(alpha), 1.0 - alpha) if alpha >= 0 else (1.0, 1.0)
+
+
+def soft_cap(cap: float | None, x: ArrayLike) -> float:
+    """The number that logits are softly kept below; 0 for none."""
+    return 0.0 if cap is None else positive(cap, "softcap", x)
+
+
 def ignored_label(ignore_index: int) -> int:
     """The label of rows to leave out."""
     ignore_index = operator.index(ignore_index)
@@ -82,6 +101,20 @@ def upstream(grad: ArrayLike, reduction: str, shape: Shape, dtype: np.dtype[Any]
 def gradient(grad: ArrayLike, x: Array, name: str = "x") -> Array:
     """The gradient of a result of the shape and dtype of x."""
     return same_shape(converted(grad, x.dtype, "grad"), x.shape, "grad", name)
+
+
+def finite(value: float, name: str) -> float:
+    """A parameter that must be a number."""
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return float(value)
+
+
+def between(value: float, least: float, most: float, name: str) -> float:
+    """A parameter that must lie between two numbers, neither of which it may be."""
+    if not least < value < most:
+        raise ValueError(f"{name} must be above {least:g} and below {most:g}, got {value}")
+    return float(value)
 
 
 def positive(value: float, name: str, x: ArrayLike) -> float:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..directions import FORWARD, gives_value, slopes
 from .containers import Array, as_array
 from .dtypes import FLOAT64, computed, plain
-from .shapes import Shape, grid, same_shape
+from .shapes import Shape, grid, rows_shape, same_shape
 
 
 def output(
@@ -59,6 +60,62 @@ def fitting(out: Array, shape: Shape, dtype: np.dtype[Any], name: str) -> Array:
     if not out.flags.writeable:
         raise ValueError(f"{name} is read-only")
     return np.asarray(out)  # a memory map, say, as the base class
+
+
+# One array, or, where there are a gradient and a Hessian, one for each; None is a new one.
+Outs = Any
+
+
+def outs(out: Outs, direction: int) -> tuple[Array | None, Array | None, Array | None]:
+    """What `out` has for losses, gradients and the Hessian."""
+    if direction == FORWARD:
+        return out, None, None
+    if slopes(direction) == 1 or out is None:
+        return None, out, None
+    if not isinstance(out, tuple) or len(out) != 2:
+        raise TypeError(
+            "out must be a pair, (an array for the gradient, one for the Hessian), either of which "
+            f"may be None, got {type(out).__name__}"
+        )
+    gradient, hessian = out
+    if gradient is not None and hessian is not None and np.may_share_memory(gradient, hessian):
+        raise ValueError("out has the same memory for the gradient and the Hessian")
+    return None, gradient, hessian
+
+
+def places(
+    out: Outs, direction: int, shape: Shape, dtype: np.dtype[Any], each: bool = True
+) -> list[Array | None]:
+    """Where values (if there is one for each element), gradients and the Hessian are written to.
+
+    What is not asked for is None; the values of a loss that is reduced are not, either.
+    """
+    asked = gives_value(direction) and each, slopes(direction) > 0, slopes(direction) > 1
+    return [
+        output(own, shape, dtype) if is_asked else None
+        for own, is_asked in zip(outs(out, direction), asked, strict=True)
+    ]
+
+
+def row_places(
+    out: Outs, direction: int, reduction: str, x: Array, axis: int
+) -> list[Array | None]:
+    """The same of a loss of rows: one value a row, unless they are reduced."""
+    own = outs(out, direction)
+    if direction == FORWARD:
+        loss_out(out, reduction)
+    found: list[Array | None] = [None, None, None]
+    if gives_value(direction) and reduction == "none":
+        found[0] = row_output(own[0], rows_shape(x.shape, axis), x.dtype)
+    for k in range(1, 1 + slopes(direction)):
+        found[k] = output(own[k], x.shape, x.dtype, axis=axis)
+    return found
+
+
+def all_finished(written: list[Array | None], out: Outs, direction: int) -> list[Array]:
+    """``finished`` of what was written to ``places``."""
+    own = outs(out, direction)
+    return [finished(a, to) for a, to in zip(written, own, strict=True) if a is not None]
 
 
 def finished(result: Array, out: Array | None) -> Array:

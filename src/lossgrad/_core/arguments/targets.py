@@ -109,6 +109,15 @@ def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]
     return x, same_shape(computed_alike(t, x.dtype, "target"), x.shape, "target", "input")
 
 
+def binary_labels(targets: ArrayLike, name: str) -> None:
+    """Refuse targets of which any is neither 0 nor 1."""
+    a = as_array(targets, name)
+    if (bad := (a != 0) & (a != 1)).any():
+        first = np.unravel_index(int(bad.argmax()), bad.shape)
+        place = "".join(f"[{k}]" for k in map(int, first))
+        raise ValueError(f"{name}{place} is {a[first]}: labels are 0 and 1")
+
+
 def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:
     """Targets of a binary loss: labels or probabilities of the logits' shape."""
     a = computed_alike(targets, logits.dtype, "targets")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lossgrad.evaluation.comparison.sums import Sums
 from lossgrad.evaluation.pairs import PairStatistics
 from lossgrad.evaluation.parts.clusters import ClusterSums, clustered_error
 
@@ -49,7 +50,10 @@ class PairClusters:
         """Add rows."""
         s = np.ones(len(found.kl)) if weight is None else weight
         right = (found.other_rank == 0) * 1.0 - (found.base_rank == 0)
-        values = dict(zip(_SIGNED, (np.nan_to_num(found.loss_difference), right), strict=True))
+        difference = found.loss_difference
+        values = dict(
+            zip(_SIGNED, (np.where(np.isnan(difference), 0.0, difference), right), strict=True)
+        )
         figures = {"kl": np.where(s == 0.0, 0.0, s * found.kl), "weight": s}
         for name, value in values.items():
             weighted = np.where(s == 0.0, 0.0, s * value)
@@ -68,6 +72,15 @@ class PairClusters:
     def restore(self, data: memoryview) -> memoryview:
         """Take over what `to_bytes` wrote: the bytes that follow."""
         return self._sums.restore(data)
+
+    def check(self, both: Sums, of_labels: Sums) -> None:
+        """Raise a ValueError unless all clusters together have the sums of all rows."""
+        wanted = {"kl": both.of("kl"), "weight": both.of_weight()}
+        for name in _SIGNED:
+            wanted |= {f"{sign} {name}": of_labels.of(name, sign == "-") for sign in "+-"}
+        for name, sums in self._sums.totals().items():
+            if sums.numbers() != wanted[name].numbers():
+                raise ValueError(f"sums of {name} of clusters that are not those of all rows")
 
     def result(self, labelled: bool) -> PairClustered:
         """The figures so far; differences are of rows with labels."""

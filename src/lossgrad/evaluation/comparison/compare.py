@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lossgrad._kernels.defaults import LAST_AXIS
+from lossgrad.evaluation.comparison.exact import exactly
 from lossgrad.evaluation.comparison.results import ComparisonResult
 from lossgrad.evaluation.comparison.state import Comparison
-from lossgrad.evaluation.feed import Progress, add_all
+from lossgrad.evaluation.feed import Progress, source
 from lossgrad.evaluation.grouped import Grouped
+from lossgrad.evaluation.passes.exact import check_exact
 from lossgrad.evaluation.probabilities import Input
-from lossgrad.evaluation.reading import Reading
 
 
 def compare(
@@ -22,7 +23,9 @@ def compare(
     sample_weight: Any = None,
     groups: Any = None,
     clusters: Any = None,
+    bytes: Any = None,
     figures: Sequence[str] = (),
+    exact: bool = False,
     top_k: int = 5,
     worst: int = 0,
     input: Input = "logits",
@@ -34,6 +37,7 @@ def compare(
     num_threads: int | None = None,
     block_bytes: int | None = None,
     progress: Progress | None = None,
+    dask: str | None = None,
     state: Comparison | Grouped | None = None,
 ) -> ComparisonResult:
     """Compare two models by their logits of the same rows, in one pass over both.
@@ -49,7 +53,11 @@ def compare(
         The axis of the classes.
     ignore_index, top_k, worst, figures
         As in `Comparison`.
-    sample_weight, groups, clusters, input, class_names, strict, num_threads, block_bytes, progress
+    exact : bool
+        Read the rows again, a few times, until the quantiles that `to_dict` has are exact. Not with
+        `groups`.
+    sample_weight, groups, clusters, bytes, input, class_names, strict, num_threads, block_bytes,
+    progress, dask
         As in `evaluate`.
     base_key, other_key, targets_key : str, optional
         The names in files that hold several arrays or columns.
@@ -74,28 +82,35 @@ def compare(
     '1.9e-04 0.987 1.0006'
     """
     if state is None:
-        if clusters is not None:
-            figures = [*figures, "clusters"]
+        needed = {"clusters": clusters, "bits_per_byte": bytes}
+        figures = [*figures, *(name for name, column in needed.items() if column is not None)]
         state = Comparison(ignore_index=ignore_index, top_k=top_k, worst=worst, figures=figures)
         if groups is not None:
             state = Grouped(state)
-    add_all(
-        state,
-        {
-            "logits": base,
-            "other": other,
-            "targets": targets,
-            "sample_weight": sample_weight,
-            "groups": groups,
-            "clusters": clusters,
-        },
+    if exact:
+        check_exact(state)
+    given = {
+        "logits": base,
+        "other": other,
+        "targets": targets,
+        "sample_weight": sample_weight,
+        "groups": groups,
+        "clusters": clusters,
+        "bytes": bytes,
+    }
+    rows = source(
+        given,
         {"logits": base_key, "other": other_key, "targets": targets_key},
-        Reading(class_names, input),
+        state.task,
+        input=input,
+        class_names=class_names,
+        again=exact,
         axis=axis,
         strict=strict,
         num_threads=num_threads,
         block_bytes=block_bytes,
         progress=progress,
+        dask=dask,
     )
-    result: ComparisonResult = state.result()
-    return result
+    result: ComparisonResult = rows.add_to(state).result()
+    return exactly(result, state, rows) if exact else result

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from lossgrad._core import arguments as check
 from lossgrad._core.environment import arithmetic_within
 from lossgrad.evaluation import frame
+from lossgrad.evaluation.comparison.bits import PairBitsPerByte
 from lossgrad.evaluation.comparison.clusters import PairClusters
 from lossgrad.evaluation.comparison.results import ComparisonResult, Estimate, Pair
 from lossgrad.evaluation.comparison.share import Share
@@ -48,7 +49,8 @@ _OF_LABELS = (
 )
 _MAGNITUDES = Magnitudes(-48, 16)  # of nats: below 2**-48 is what rounding leaves
 _SCALES: dict[str, Scale] = {"kl": _MAGNITUDES, "loss_difference": Signed(_MAGNITUDES)}
-_PARTS = {"clusters": PairClusters}
+SPREAD = tuple(_SCALES)  # of what there are quantiles
+_PARTS: dict[str, Any] = {"bits_per_byte": PairBitsPerByte, "clusters": PairClusters}
 _MOMENTS = 6  # sums of s, s a, s b, s a a, s b b and s a b of the losses a and b
 
 
@@ -65,7 +67,7 @@ class Comparison(Saved):
         How many first choices are compared; at most the number of classes.
     worst : int
         Remember so many rows of largest KL(base || other).
-    figures : sequence of {"clusters"}
+    figures : sequence of {"bits_per_byte", "clusters"}
         What else is to be counted.
 
     Notes
@@ -314,6 +316,7 @@ class Comparison(Saved):
         rights = sum(counts[name] for name in _COUNTS[4:8])
         if terms != counts["terms"] or {rights, sum(counts[n] for n in _COUNTS[8:])} != {of_labels}:
             raise ValueError(f"counts that no rows have: {counts}")
+        self._check_sums()
         if len(self._worst) > min(self.worst, terms) or self._worst != sorted(
             self._worst, key=_divergence
         ):
@@ -322,6 +325,27 @@ class Comparison(Saved):
             check_range("row", row.row, 0)
             if not isinstance(row.source, str) or not row.kl >= 0:
                 raise ValueError(f"a worst row {row}")
+
+    def _check_sums(self) -> None:
+        """Every sum of weights is that of all rows, or of those with labels."""
+        both, of_labels = self._sums["both"], self._sums["labels"]
+        both.check(_OF_BOTH, _OF_BOTH[-2:])
+        of_labels.check(
+            [name for name in _OF_LABELS if "difference" not in name],
+            [name for name in _OF_LABELS if name.endswith("accuracy")],
+        )
+        spread = {name: one.totals() for name, one in self._spreads.items()}
+        weight = both.of_weight() if self.labelled else ExactSums(1)
+        pairs = [(spread["kl"], both.of_weight()), (spread["loss_difference"], weight)]
+        pairs += [(of_labels.of_weight(), weight), (self._moments.chosen([0]), weight)]
+        pairs += [
+            (self._moments.chosen([k]), of_labels.of(name))
+            for k, name in ((1, "base_loss"), (2, "other_loss"))
+        ]
+        if any(one.numbers() != other.numbers() for one, other in pairs):
+            raise ValueError("sums of the same rows that differ")
+        for part in self._parts.values():
+            part.check(both, of_labels)
 
     # ---- reading ----
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lossgrad.evaluation.comparison.results import Estimate
 from lossgrad.evaluation.exact import UNITS, ExactSums
+from lossgrad.evaluation.possible import check_between, check_squares
 from lossgrad.evaluation.results import ratio, standard_error
 
 Doubles = NDArray[np.float64]
@@ -59,6 +60,30 @@ class Sums:
         self._sums, rest = ExactSums.from_bytes(self._sums.size, data)
         self._terms = terms
         return rest
+
+    def of_weight(self) -> ExactSums:
+        """The sum of the weights."""
+        return self._sums.chosen([_WEIGHT])
+
+    def of(self, name: str, negative: bool = False) -> ExactSums:
+        """The sum of what is not negative of a figure, or of what is."""
+        return self._sums.chosen([self._at[name] + (_MINUS if negative else _PLUS)])
+
+    def check(self, positive: Sequence[str], parts: Sequence[str]) -> None:
+        """Raise a ValueError if figures that are never negative are, or parts are above 1."""
+        if self.of_weight().infinite:
+            raise ValueError("an infinite sum of weights")
+        for name in positive:
+            if self.of(name, negative=True).numbers() != [(0, 0)]:
+                raise ValueError(f"negative sums of {name}")
+        values = self._sums.values()
+        check_squares("weights", values[_WEIGHT], values[_WEIGHT_SQUARE], self._terms)
+        for name, at in self._at.items():
+            plus, minus, square, *cross = values[at : at + _EACH]
+            check_squares(name, plus + minus, square, self._terms)
+            check_between(name, 0.0, cross, np.multiply([plus, minus], values[_WEIGHT]))
+        for name in parts:
+            check_between(name, 0.0, self.of(name).values(), self.weight)
 
     @property
     def weight(self) -> float:

@@ -14,6 +14,7 @@ from lossgrad.evaluation.parts.clusters import Clusters
 from lossgrad.evaluation.parts.quantiles import QuantilesPart
 from lossgrad.evaluation.parts.ranking import RankingPart
 from lossgrad.evaluation.parts.selection import SelectionPart
+from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
 
@@ -51,6 +52,15 @@ class Part(Protocol):
         ------
         ValueError, LookupError, struct.error
             The bytes are not such a part.
+        """
+
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to.
+
+        Raises
+        ------
+        ValueError
+            No rows lead to both.
         """
 
     def result(self) -> Figures:

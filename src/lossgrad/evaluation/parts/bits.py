@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossgrad.evaluation.exact import ExactSums
+from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.problems import DtypeError, InputError
 from lossgrad.evaluation.results import Task, ratio
 from lossgrad.evaluation.seen import Seen
@@ -42,16 +44,7 @@ class BitsPerByte:
 
     def add(self, seen: Seen) -> None:
         """Add terms."""
-        given = seen.column("bytes")
-        if given.dtype.kind not in "iuf":
-            raise DtypeError("bytes", f"dtype {given.dtype} where numbers are needed")
-        lengths = given.astype(np.float64)
-        bad = ~((lengths >= 0) & (lengths < math.inf))
-        if bad.any():
-            k = int(bad.argmax())
-            problem = f"{given[k]} is not a finite number >= 0"
-            raise InputError("bytes", problem, (int(seen.row[k]),))
-        self._sums.add(seen.weighted(lengths), _BYTES)
+        self._sums.add(seen.weighted(lengths_of(seen.column("bytes"), seen.row)), _BYTES)
         self._sums.add(seen.weighted(seen.loss), _LOSS)
 
     def merge(self, other: "BitsPerByte") -> None:
@@ -67,7 +60,32 @@ class BitsPerByte:
         self._sums, rest = ExactSums.from_bytes(2, data)
         return rest
 
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        known.check(loss=self._sums.chosen([_LOSS]))
+        if self._sums.numbers()[_BYTES][1]:
+            raise ValueError("an infinite number of bytes")
+
     def result(self) -> Bits:
         """The figures so far."""
         lengths, loss = map(float, self._sums.values())
         return Bits(lengths, ratio(loss, lengths) / math.log(2.0))
+
+
+def lengths_of(given: NDArray[Any], row: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Numbers of bytes, of rows that have these numbers in their block, if that is known.
+
+    Raises
+    ------
+    InputError
+        With the first that is none.
+    """
+    if given.dtype.kind not in "iuf":
+        raise DtypeError("bytes", f"dtype {given.dtype} where numbers are needed")
+    lengths: NDArray[np.float64] = given.astype(np.float64)
+    bad = ~((lengths >= 0) & (lengths < math.inf))
+    if bad.any():
+        k = int(bad.argmax())
+        place = None if row is None else (int(row[k]),)
+        raise InputError("bytes", f"{given[k]} is not a finite number >= 0", place)
+    return lengths

@@ -14,8 +14,9 @@ from lossgrad.evaluation.calibration import (
     calibration_error,
     equal_mass_error,
 )
-from lossgrad.evaluation.exact import ExactSums
+from lossgrad.evaluation.exact import UNITS, ExactSums
 from lossgrad.evaluation.histogram import PROBABILITIES, Bounded, Histogram
+from lossgrad.evaluation.possible import Known, check_between
 from lossgrad.evaluation.ranking import mean
 from lossgrad.evaluation.results import Task, ratio
 from lossgrad.evaluation.seen import Seen
@@ -145,6 +146,26 @@ class CalibrationPart:
         for name in _SUMS:
             self._bins[name], data = ExactSums.from_bytes(self._size, data)
         return data
+
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        known.check(brier=self._all.chosen([0]), weight=self._all.chosen([1]))
+        by_outcome = self._confidence.totals()
+        known.check(right=by_outcome.chosen([1]))
+        if self._confidence.totals().infinite:
+            raise ValueError("infinite weights")
+        wrong, right = by_outcome.values()
+        check_between("confidence", wrong + right, known.weight[0][0] / UNITS, wrong + right)
+        if not self._classes or not self._size:
+            return
+        of_class = np.repeat(np.arange(self._classes), BINS)
+        known.check(each=self._bins["weight"].summed(of_class, self._classes))
+        if known.task == "multiclass":
+            known.check(support=self._bins["observed"].summed(of_class, self._classes))
+        weight, probability, observed = (self._bins[name].values() for name in _SUMS)
+        edge = np.tile(np.arange(BINS), self._classes) / BINS
+        check_between("probability", weight * edge, probability, weight * (edge + 1 / BINS))
+        check_between("observed", 0.0, observed, weight)
 
     def result(self) -> Calibration:
         """The figures so far."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lossgrad.evaluation.exact import ExactSums
 from lossgrad.evaluation.keys import Numbers, checked_keys, distinct
+from lossgrad.evaluation.possible import Known, check_between
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
 
@@ -80,6 +81,10 @@ class ClusterSums:
             self._sums[name], data = ExactSums.from_bytes(len(self._keys), data)
         return data
 
+    def totals(self) -> dict[str, ExactSums]:
+        """The sums over all clusters."""
+        return {name: sums.summed(0, 1) for name, sums in self._sums.items()}
+
     def values(self) -> dict[str, Doubles]:
         """The sums of the clusters that have weight, in the order of the keys."""
         order = self._keys.order()  # the rounding of what is made of them depends on it
@@ -117,6 +122,12 @@ class Clusters:
     def restore(self, data: memoryview) -> memoryview:
         """Take over what `to_bytes` wrote: the bytes that follow."""
         return self._sums.restore(data)
+
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        known.check(**self._sums.totals())
+        found = self._sums.values()
+        check_between("correct", 0.0, found["correct"], found["weight"])
 
     def result(self) -> Clustered:
         """The figures so far."""

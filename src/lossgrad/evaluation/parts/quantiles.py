@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lossgrad.evaluation.histogram import LOSSES, PROBABILITIES, Distribution, Histogram
+from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
 
 _SCALES = {"loss": LOSSES, "confidence": PROBABILITIES, "entropy": LOSSES}
-_AT = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)  # those that are written out
+FIGURES = tuple(_SCALES)
+AT = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # those that are written out
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Quantiles:
     def to_dict(self) -> dict[str, Any]:
         """Some quantiles of each, for JSON."""
         return {
-            name: {str(q): getattr(self, name).quantile(q)._asdict() for q in _AT}
+            name: {f"{q:g}": getattr(self, name).quantile(q)._asdict() for q in AT}
             for name in _SCALES
         }
 
@@ -77,6 +79,11 @@ class QuantilesPart:
         for name, scale in _SCALES.items():
             self._spread[name], data = Histogram.from_bytes(scale, 1, data)
         return data
+
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        for spread in self._spread.values():
+            known.check(weight=spread.totals().summed(0, 1))
 
     def result(self) -> Quantiles:
         """The figures so far."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from lossgrad.evaluation.exact import ExactSums
 from lossgrad.evaluation.histogram import (
     Bounded,
     Halves,
@@ -20,6 +21,7 @@ from lossgrad.evaluation.histogram import (
     Shares,
     Signed,
 )
+from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.problems import InputError
 from lossgrad.evaluation.ranking import Curve, Ranked, over_groups
 from lossgrad.evaluation.results import Task
@@ -148,6 +150,20 @@ class RankingPart:
             scale = _scale(self._kind, classes)
             self._scores, data = Histogram.from_bytes(scale, 2 * classes, data)
         return data
+
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        if self._scores is None:
+            known.check(weight=ExactSums(1))
+            return
+        if (self._kind == "probabilities") != (known.task == "multiclass"):
+            raise ValueError(f"scores that are {self._kind} in the task {known.task}")
+        every = self._scores.totals()
+        label = np.arange(every.size)
+        known.check(
+            each=every.summed(label // 2, self._classes),
+            support=every.chosen(label[1::2]),
+        )
 
     def result(self) -> Ranking:
         """The figures so far."""

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lossgrad.evaluation.histogram import PROBABILITIES, Bounded, Histogram
+from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.ranking import Curve, Ranked
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
@@ -33,6 +35,16 @@ class Selection:
     fpr95: Bounded
     risk_coverage: Curve
 
+    @classmethod
+    def of(cls, ranked: Ranked) -> "Selection":
+        """All of it, of confidence as a score of being right."""
+        return cls(
+            aurc=ranked.aurc().item(),
+            auroc=ranked.auroc().item(),
+            fpr95=ranked.fpr_at(0.95).item(),
+            risk_coverage=ranked.risk_coverage(),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         figures = {name: getattr(self, name)._asdict() for name in ("aurc", "auroc", "fpr95")}
@@ -56,10 +68,7 @@ class SelectionPart:
 
     def add(self, seen: Seen) -> None:
         """Add terms."""
-        sure = seen.confidence
-        if seen.rows.task == "binary":
-            sure = np.where(seen.predicted > 0, sure, 1.0 - sure)
-        self._spread.add(sure, seen.correct.astype(np.int64), seen.weight)
+        self._spread.add(sureness(seen), seen.correct.astype(np.int64), seen.weight)
 
     def merge(self, other: "SelectionPart") -> None:
         """Add what another has."""
@@ -74,13 +83,21 @@ class SelectionPart:
         self._spread, data = Histogram.from_bytes(PROBABILITIES, 2, data)
         return data
 
+    def check(self, known: Known) -> None:
+        """Hold what was restored against what all terms are known to add up to."""
+        every = self._spread.totals()
+        known.check(weight=every.summed(0, 1), correct=every.chosen([1]))
+
     def result(self) -> Selection:
         """The figures so far."""
         wrong, right = self._spread.weights()
         ranked = Ranked.of(PROBABILITIES, right[np.newaxis], wrong[np.newaxis])
-        return Selection(
-            aurc=ranked.aurc().item(),
-            auroc=ranked.auroc().item(),
-            fpr95=ranked.fpr_at(0.95).item(),
-            risk_coverage=ranked.risk_coverage(),
-        )
+        return Selection.of(ranked)
+
+
+def sureness(seen: Seen) -> NDArray[np.float64]:
+    """The probability of what was predicted for each term."""
+    sure = seen.confidence
+    return (
+        sure if seen.rows.task == "multiclass" else np.where(seen.predicted > 0, sure, 1.0 - sure)
+    )

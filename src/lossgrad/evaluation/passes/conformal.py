@@ -5,8 +5,7 @@ label is at most the k-th smallest of n scores with a probability of at least k 
 k = ceil((n + 1) coverage) the set of all classes up to this threshold has the label that often
 (Vovk et al., 2005; Angelopoulos & Bates, 2021).
 
-The k-th smallest is found in two passes: a histogram tells its bin, and the scores of that bin
-alone are kept.
+The k-th smallest is found in two passes or a few (see `cells`).
 """
 
 import math
@@ -14,18 +13,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lossgrad._core.environment import arithmetic
 from lossgrad._functions import softmax
-from lossgrad._kernels.defaults import LAST_AXIS
-from lossgrad.evaluation.feed import add_all
-from lossgrad.evaluation.histogram import PROBABILITIES, Histogram
-from lossgrad.evaluation.passes.probe import Probe
-from lossgrad.evaluation.results import plain, ratio
+from lossgrad.evaluation.feed import HowPair, Source, pair
+from lossgrad.evaluation.passes import cells
+from lossgrad.evaluation.passes.cells import Parts, Scored
+from lossgrad.evaluation.passes.probe import Look, Probe
+from lossgrad.evaluation.probabilities import Input
+from lossgrad.evaluation.reading import Reading
+from lossgrad.evaluation.results import error_of, plain, ratio
 from lossgrad.evaluation.seen import Seen
 
 Doubles = NDArray[np.float64]
@@ -58,10 +59,18 @@ class ConformalThreshold:
         found: dict[str, Any] = plain(vars(self))
         return found
 
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and texts."""
+        return [
+            ("threshold", f"{self.threshold:.12g}  ({self.method}, from {self.rows} rows)"),
+            ("asked for", f"{100 * self.coverage:g} % coverage"),
+        ]
+
     @arithmetic()
-    def sets(self, logits: ArrayLike) -> NDArray[np.bool_]:
+    def sets(self, logits: ArrayLike, *, input: Input = "logits") -> NDArray[np.bool_]:
         """Whether each class (last axis) is in its row's set. A row with a nan has none."""
-        x = np.asarray(logits).astype(np.float64)
+        given = Reading(input=input).given({"logits": logits}, "multiclass", -100)
+        x = given["logits"].astype(np.float64)
         flat = scores(x.reshape(-1, x.shape[-1]), self.method) <= self.threshold
         return flat.reshape(x.shape)
 
@@ -80,31 +89,60 @@ class ConformalSets:
         Classes of a set, on average.
     sizes : ndarray of shape (classes + 1,)
         Rows by the size of their set.
+    class_rows : ndarray of shape (classes,)
+        Rows by their label.
     class_coverage : ndarray of shape (classes,)
-        The coverage of the rows of each label; nan without any.
+        Their coverage; nan without any.
+    threshold : ConformalThreshold
+        What the sets are made with.
     """
 
     rows: int
     coverage: float
     mean_size: float
     sizes: NDArray[np.int64]
+    class_rows: NDArray[np.int64]
     class_coverage: Doubles
+    threshold: ConformalThreshold
+
+    @property
+    def error(self) -> float:
+        """The standard error of the coverage, for independent rows."""
+        return math.sqrt(ratio(self.coverage * (1.0 - self.coverage), self.rows))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON; None for nan."""
-        found: dict[str, Any] = plain(vars(self))
+        found: dict[str, Any] = plain({**vars(self), "threshold": self.threshold.to_dict()})
         return found
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Names and texts."""
+        common = np.argsort(-self.sizes, kind="stable")[:5]
+        sizes = ", ".join(f"{self.sizes[k]} of {k}" for k in sorted(common) if self.sizes[k])
+        each = self.class_coverage[self.class_rows > 0]
+        worst = f", {100 * each.min():.2f} % of the class of least" if each.size else ""
+        error = f" {error_of(100 * self.error)}".rstrip()
+        return [
+            ("coverage", f"{100 * self.coverage:.2f}{error} %{worst}  ({self.rows} rows)"),
+            ("classes", f"{self.mean_size:.4g} a set: {sizes}"),
+        ]
 
 
 def conformal_threshold(
-    logits: Any, targets: Any = None, *, coverage: float = 0.9, method: Method = "lac", **how: Any
+    logits: Any,
+    targets: Any = None,
+    *,
+    coverage: float = 0.9,
+    method: Method = "lac",
+    ignore_index: int = -100,
+    **how: Unpack[HowPair],
 ) -> ConformalThreshold:
     """Find the threshold of conformal sets from rows that the model was not fitted on.
 
     Parameters
     ----------
     logits, targets
-        As in `evaluate`, for the multiclass task. They are read twice.
+        As in `evaluate`, for the multiclass task. They are read twice or a few times.
     coverage : float
         How often a set is to have the label: the decimal number that is written, 0.9 is 9/10.
     method : {"lac", "aps"}
@@ -112,9 +150,11 @@ def conformal_threshold(
         2019) 1 - p; "aps" (adaptive prediction sets, Romano et al., 2020, not randomised) the sum
         of p and of all probabilities before it in descending order, equal ones in the order of
         their classes.
+    ignore_index
+        As in `evaluate`.
     **how
-        `axis`, `ignore_index`, `strict`, `logits_key`, `targets_key`, `num_threads`,
-        `block_bytes` and `progress`, as in `evaluate`.
+        `axis`, `strict`, `input`, `class_names`, `logits_key`, `targets_key`, `num_threads`,
+        `block_bytes`, `progress` and `dask`, as in `evaluate`.
 
     Returns
     -------
@@ -132,22 +172,31 @@ def conformal_threshold(
         raise ValueError(f"method is {method!r}, not 'lac' or 'aps'")
     if not 0.0 < coverage < 1.0:
         raise ValueError(f"coverage is {coverage}, not between 0 and 1")
-    if hasattr(logits, "__next__"):
-        raise TypeError("logits can be read once only: give arrays, files or a list of pairs")
-    spread = _probe(partial(LabelScores, method), logits, targets, **how)
-    rows = round(spread.total())
-    k = math.ceil((rows + 1) * Fraction(repr(float(coverage))))
-    if k > rows:
-        return ConformalThreshold(math.inf, method, coverage, rows)
-    upto = np.cumsum(spread.weights()[0])
-    at = int(np.searchsorted(upto, k))
-    before = round(upto[at - 1]) if at else 0
-    kept = _probe(partial(ScoresOfBin, method, at), logits, targets, **how)
-    return ConformalThreshold(float(kept[k - before - 1]), method, coverage, rows)
+    rows = pair(logits, targets, **how)
+
+    def read(new: cells.New) -> list[Parts]:
+        return _passed(rows, partial(Look, partial(_label_scores, method), (), new), ignore_index)
+
+    (found,) = cells.resolve(read, [partial(_at_rank, coverage)])
+    at = np.flatnonzero(_at_rank(coverage, found))
+    threshold = float(found.lower[at[0]]) if at.size else math.inf
+    return ConformalThreshold(threshold, method, coverage, int(found.rows.sum()))
+
+
+def _at_rank(coverage: float, parts: Parts) -> NDArray[np.bool_]:
+    """The cell of the k-th smallest of n scores, k = ceil((n + 1) coverage); none if k > n."""
+    k = math.ceil((int(parts.rows.sum()) + 1) * Fraction(repr(float(coverage))))
+    upto = np.cumsum(parts.rows)
+    return (upto >= k) & (upto - parts.rows < k)
 
 
 def conformal_sets(
-    logits: Any, targets: Any = None, *, threshold: ConformalThreshold, **how: Any
+    logits: Any,
+    targets: Any = None,
+    *,
+    threshold: ConformalThreshold,
+    ignore_index: int = -100,
+    **how: Unpack[HowPair],
 ) -> ConformalSets:
     """Evaluate the conformal sets of a threshold on other rows.
 
@@ -156,7 +205,7 @@ def conformal_sets(
     logits, targets
         As in `conformal_threshold`; they are read once.
     threshold : ConformalThreshold
-    **how
+    ignore_index, **how
         As in `conformal_threshold`.
 
     Returns
@@ -172,17 +221,15 @@ def conformal_sets(
     >>> sets.coverage, sets.mean_size, sets.sizes
     (0.75, 1.25, array([0, 3, 1, 0]))
     """
-    return _probe(partial(Sizes, threshold), logits, targets, **how)
+    rows = pair(logits, targets, **how)
+    found: ConformalSets = _passed(rows, partial(Sizes, threshold), ignore_index)
+    return found
 
 
-def _probe(
-    new: Callable[[], Any], logits: Any, targets: Any, ignore_index: int = -100, **how: Any
-) -> Any:
-    """The result of one pass."""
-    keys = {name: how.pop(f"{name}_key", None) for name in ("logits", "targets")}
+def _passed(rows: Source, new: Callable[[], Any], ignore_index: int) -> Any:
+    """What one pass finds."""
     state: Probe[Any] = Probe(new, ignore_index=ignore_index, bins=1, confusion_limit=0)
-    add_all(state, {"logits": logits, "targets": targets}, keys, **{"axis": LAST_AXIS, **how})
-    return state.part.result()
+    return rows.add_to(state).part.result()
 
 
 def scores(x: Doubles, method: Method) -> Doubles:
@@ -197,53 +244,10 @@ def scores(x: Doubles, method: Method) -> Doubles:
     return found
 
 
-def _scores_of_labels(seen: Seen, method: Method) -> Doubles:
+def _label_scores(method: Method, seen: Seen) -> Scored:
     x = seen.rows.logits[seen.term].astype(np.float64)
-    return scores(x, method)[np.arange(len(x)), seen.label]
-
-
-class LabelScores:
-    """How the scores of the labels are spread."""
-
-    needs: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, method: Method) -> None:
-        self.method, self._scores = method, Histogram(PROBABILITIES)
-
-    def add(self, seen: Seen) -> None:
-        """Add rows."""
-        self._scores.add(_scores_of_labels(seen, self.method))
-
-    def merge(self, other: "LabelScores") -> None:
-        """Add what another has."""
-        self._scores.merge(other._scores)
-
-    def result(self) -> Histogram:
-        """What came of it."""
-        return self._scores
-
-
-class ScoresOfBin:
-    """The scores of the labels in one bin of the histogram."""
-
-    needs: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, method: Method, bin: int) -> None:
-        self.method, self.bin = method, bin
-        self._found: list[Doubles] = []
-
-    def add(self, seen: Seen) -> None:
-        """Add rows."""
-        found = _scores_of_labels(seen, self.method)
-        self._found.append(found[PROBABILITIES.bins(found) == self.bin])
-
-    def merge(self, other: "ScoresOfBin") -> None:
-        """Add what another has."""
-        self._found += other._found
-
-    def result(self) -> Doubles:
-        """All of them, in ascending order."""
-        return np.sort(np.concatenate(self._found))
+    own = scores(x, method)[np.arange(len(x)), seen.label]
+    return Scored(own, np.zeros(len(x), np.int64))
 
 
 class Sizes:
@@ -280,5 +284,11 @@ class Sizes:
         )
         covered = int(self._covered.sum())
         return ConformalSets(
-            rows, ratio(covered, rows), ratio(total, rows), self._sizes.copy(), by_class
+            rows=rows,
+            coverage=ratio(covered, rows),
+            mean_size=ratio(total, rows),
+            sizes=self._sizes.copy(),
+            class_rows=self._rows.copy(),
+            class_coverage=by_class,
+            threshold=self.threshold,
         )

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from functools import partial
+from typing import Any, ClassVar, Literal, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossgrad._core import arguments as check
 from lossgrad._core.environment import arithmetic
-from lossgrad._kernels.defaults import LAST_AXIS
-from lossgrad.evaluation.feed import Progress, add_all
+from lossgrad.evaluation.feed import How, source
 from lossgrad.evaluation.histogram import PROBABILITIES, Histogram, Magnitudes, Scale, Signed
 from lossgrad.evaluation.parts.ranking import Ranks
+from lossgrad.evaluation.passes import cells
+from lossgrad.evaluation.passes.cells import Scored
 from lossgrad.evaluation.problems import DtypeError, InputError
 from lossgrad.evaluation.ranking import Curve, Ranked
 from lossgrad.evaluation.results import Task, plain
@@ -74,24 +76,24 @@ def out_of_distribution(
     outside: Any,
     *,
     score: Score = "energy",
-    axis: int = LAST_AXIS,
-    strict: bool = False,
+    exact: bool = False,
     logits_key: str | None = None,
-    num_threads: int | None = None,
-    block_bytes: int | None = None,
-    progress: Progress | None = None,
+    **how: Unpack[How],
 ) -> OutOfDistribution:
     """Say how well a score of their logits tells rows outside a distribution from those inside.
 
     Parameters
     ----------
-    inside, outside : array_like, path or list of paths
+    inside, outside : array_like, path, list of paths or dask array
         Logits of a multiclass model, as in `evaluate`.
     score : {"energy", "logit", "probability", "entropy"}
         What is larger inside: logsumexp of the row (minus the energy; Liu et al., 2020), the
         largest logit, the largest probability (Hendrycks & Gimpel, 2017), minus the entropy.
-    axis, strict, logits_key, num_threads, block_bytes, progress
-        As in `evaluate`, for each of the two.
+    exact : bool
+        Read the rows again, a few times, until no figure has bounds.
+    logits_key, **how
+        `axis`, `strict`, `input`, `num_threads`, `block_bytes`, `progress` and `dask`, as in
+        `evaluate`, for each of the two.
 
     Returns
     -------
@@ -106,20 +108,26 @@ def out_of_distribution(
     """
     if score not in get_args(Score):
         raise ValueError(f"score is {score!r}, not one of {', '.join(get_args(Score))}")
-    states = Scores(score), Scores(score)
-    for state, logits in zip(states, (inside, outside), strict=True):
-        add_all(
-            state,
-            {"logits": logits},
-            {"logits": logits_key},
-            axis=axis,
-            strict=strict,
-            num_threads=num_threads,
-            block_bytes=block_bytes,
-            progress=progress,
+    keys = {"logits": logits_key}
+    pair = [
+        source({"logits": logits}, keys, "multiclass", again=exact, **how)
+        for logits in (inside, outside)
+    ]
+
+    def read(new: Callable[[], Any]) -> list[Scores]:
+        """Both in one pass, the counts of the first with those of the second."""
+        known, unknown = (
+            rows.add_to(Scores(score, positive, new))
+            for rows, positive in zip(pair, (True, False), strict=True)
         )
-    positive, negative = (state.spread.weights() for state in states)
-    ranked = Ranked.of(_SCALES[score], positive, negative)
+        known.counter.merge(unknown.counter)
+        return [known, unknown]
+
+    states = read(partial(Spread, _SCALES[score]))
+    ranked = states[0].counter.ranked()
+    if exact:
+        (parts,) = cells.resolve(lambda new: read(new)[0].counter.result(), [cells.of_ranking])
+        ranked = parts.ranked()
     known, unknown = (state.rows - state.undefined for state in states)
     return OutOfDistribution(
         score,
@@ -131,21 +139,52 @@ def out_of_distribution(
     )
 
 
+class Spread:
+    """A histogram of scores."""
+
+    def __init__(self, scale: Scale) -> None:
+        self._histogram = Histogram(scale, 2)
+
+    def add(self, scored: Scored) -> None:
+        """Add scores."""
+        positive = 0 if scored.positive is None else scored.positive
+        self._histogram.add(scored.scores, positive, scored.weight)
+
+    def merge(self, other: "Spread") -> None:
+        """Add what another has."""
+        self._histogram.merge(other._histogram)
+
+    def ranked(self) -> Ranked:
+        """The order of positives and negatives, between bounds."""
+        negative, positive = self._histogram.weights()
+        return Ranked.of(self._histogram.scale, positive[np.newaxis], negative[np.newaxis])
+
+
 class Scores:
-    """A state of rows without targets, and a share of one: how a score is spread."""
+    """A state of rows without targets, and a share of one: it counts a score.
+
+    Parameters
+    ----------
+    score : str
+    positive : bool
+        What the rows are.
+    new : callable
+        Makes the counter.
+    """
 
     positional: ClassVar[tuple[str, ...]] = ("logits",)
     task: Task = "multiclass"
     ignore_index = -100  # a state has one; here are no labels
 
-    def __init__(self, score: Score) -> None:
-        self.score, self.spread = score, Histogram(_SCALES[score])
+    def __init__(self, score: Score, positive: bool, new: Callable[[], Any]) -> None:
+        self.score, self._positive, self._new = score, positive, new
+        self.counter = new()
         self.rows = self.undefined = 0
         self.classes: int | None = None
 
     def empty(self) -> "Scores":
-        """Another of the same score, without any rows."""
-        return Scores(self.score)
+        """Another of the same options, without any rows."""
+        return Scores(self.score, self._positive, self._new)
 
     def share(self, stopped: Callable[[], bool] = bool) -> "Scores":
         """What one thread adds to."""
@@ -170,13 +209,15 @@ class Scores:
         if strict and undefined.any():
             place = np.unravel_index(int(undefined.argmax()), rows)
             raise InputError("logits", "the score is nan", tuple(map(int, place)))
-        self.spread.add(scores[~undefined])
+        some = scores[~undefined]
+        positive = np.full(len(some), self._positive)
+        self.counter.add(Scored(some, np.zeros(len(some), np.int64), positive))
         self.rows += len(x)
         self.undefined += int(np.count_nonzero(undefined))
 
     def merge(self, other: "Scores") -> None:
         """Add what another has."""
-        self.spread.merge(other.spread)
+        self.counter.merge(other.counter)
         self.rows += other.rows
         self.undefined += other.undefined
         self.classes = other.classes or self.classes
@@ -189,12 +230,12 @@ class Scores:
         return {"score": self.score}
 
     def to_bytes(self) -> bytes:
-        """The sums."""
-        return self.spread.to_bytes()
+        """None: it is never saved."""
+        raise NotImplementedError
 
-    def result(self) -> Histogram:
-        """How the score is spread."""
-        return self.spread
+    def result(self) -> Any:
+        """What was counted."""
+        return self.counter
 
 
 def _scores(x: NDArray[Any], score: Score) -> Doubles:

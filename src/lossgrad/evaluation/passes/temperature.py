@@ -14,19 +14,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lossgrad._functions import softmax
-from lossgrad._kernels.defaults import LAST_AXIS
 from lossgrad.evaluation.exact import UNITS, ExactSums
-from lossgrad.evaluation.feed import Progress, add_all
+from lossgrad.evaluation.feed import HowPair, pair
 from lossgrad.evaluation.passes.probe import Passing, Probe
 from lossgrad.evaluation.results import Result, Task, plain
 from lossgrad.evaluation.seen import Block, Seen
 from lossgrad.evaluation.share import Share
+from lossgrad.evaluation.state import Evaluation
 
 Doubles = NDArray[np.float64]
 _RISE, _FALL, _CURVE, _FAR = range(4)  # groups of sums, for each b
@@ -85,16 +85,10 @@ def fit_temperature(
     targets: Any = None,
     *,
     task: Task = "multiclass",
-    axis: int = LAST_AXIS,
     ignore_index: int = -100,
-    sample_weight: ArrayLike | None = None,
+    sample_weight: Any = None,
     bins: int = 15,
-    strict: bool = False,
-    logits_key: str | None = None,
-    targets_key: str | None = None,
-    num_threads: int | None = None,
-    block_bytes: int | None = None,
-    progress: Progress | None = None,
+    **how: Unpack[HowPair],
 ) -> Temperature:
     """Find the temperature of least mean loss (Guo et al., 2017), in a few passes over the rows.
 
@@ -103,11 +97,11 @@ def fit_temperature(
 
     Parameters
     ----------
-    logits, targets, task, axis, ignore_index, sample_weight, bins, strict, logits_key,
-    targets_key, num_threads, block_bytes
+    logits, targets, task, ignore_index, sample_weight, bins
         As in `evaluate`. What can be read only once (a generator) is an error.
-    progress : callable, optional
-        As in `evaluate`, in each pass anew.
+    **how
+        `axis`, `strict`, `input`, `class_names`, `logits_key`, `targets_key`, `num_threads`,
+        `block_bytes`, `progress` (of each pass anew) and `dask`, as in `evaluate`.
 
     Returns
     -------
@@ -123,25 +117,14 @@ def fit_temperature(
     >>> round(found.temperature, 4), round(found.before.loss, 4), round(found.after.loss, 4)
     (3.641, 1.0181, 0.5623)
     """
-    if hasattr(logits, "__next__"):
-        raise TypeError("logits can be read once only: give arrays, files or a list of pairs")
+    rows = pair(logits, targets, task, sample_weight=sample_weight, **how)
     options: dict[str, Any] = {"task": task, "ignore_index": ignore_index}
     passes = 0
 
     def read(state: Any) -> Any:
         nonlocal passes
         passes += 1
-        add_all(
-            state,
-            {"logits": logits, "targets": targets, "sample_weight": sample_weight},
-            {"logits": logits_key, "targets": targets_key},
-            axis=axis,
-            strict=strict,
-            num_threads=num_threads,
-            block_bytes=block_bytes,
-            progress=progress,
-        )
-        return state
+        return rows.add_to(state)
 
     def slope(beta: float) -> tuple[float, float]:
         cheap = {"bins": 1, "confusion_limit": 0}
@@ -259,7 +242,7 @@ def _between(low: float, high: float) -> float:
     return math.sqrt(low) * math.sqrt(high) if low else high / _STRIDE
 
 
-class Scaled(Passing):
+class Scaled(Passing, Evaluation):
     """An evaluation of logits times b, in float64."""
 
     def __init__(self, beta: float, **options: Any) -> None:

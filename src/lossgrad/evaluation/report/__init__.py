@@ -15,11 +15,11 @@ from typing import Any
 
 import lossgrad
 from lossgrad._core.environment import arithmetic
-from lossgrad.evaluation.report import comparison, elements, evaluation, ood, temperature
+from lossgrad.evaluation.report import comparison, conformal, elements, evaluation, ood, temperature
 from lossgrad.evaluation.report.body import body
 from lossgrad.evaluation.save import write_whole
 
-_KINDS = comparison, evaluation, ood, temperature  # each makes its page known
+_KINDS = comparison, conformal, evaluation, ood, temperature  # each makes its page known
 
 
 def write(
@@ -35,7 +35,7 @@ def write(
     Parameters
     ----------
     path : str or path-like
-    result : Result, ComparisonResult, Temperature or OutOfDistribution
+    result : Result, ComparisonResult, Temperature, ConformalSets or OutOfDistribution
     top_k : sequence of int
         The k whose top-k accuracy is shown.
     class_names : sequence of str, optional

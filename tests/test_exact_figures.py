@@ -1,0 +1,224 @@
+"""Figures that are exact after a few passes: those of peers, the same for any cut."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import lossgrad
+from lossgrad import evaluate
+from lossgrad.evaluation.comparison.results import QUANTILES
+from lossgrad.evaluation.pairs import pair_statistics
+from lossgrad.evaluation.parts.quantiles import AT
+from lossgrad.evaluation.passes import cells
+
+metrics = pytest.importorskip("sklearn.metrics")
+FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
+FIGURES = ["ranking", "selection", "quantiles"]
+
+
+def data(kind, dtype=np.float64, rows=500):
+    """(logits, targets) of the task, with scores of both signs, of every size and equal ones."""
+    random = np.random.default_rng(len(kind))
+    if kind == "multiclass":
+        x, t = 3 * random.standard_normal((rows, 4)), random.integers(0, 4, rows)
+    else:
+        x = random.standard_normal((rows, 1 if kind == "binary" else 3))
+        x *= 10.0 ** random.integers(-3, 3, x.shape)
+        t = (random.random(x.shape) < lossgrad.sigmoid(x)).astype(int)
+    x[::5] = np.round(x[::5])
+    x[1], x[2] = 0.0, -0.0
+    return x.astype(dtype), t
+
+
+def task_of(kind):
+    return "multiclass" if kind == "multiclass" else "binary"
+
+
+def exactly(x, t, **how):
+    return evaluate(x, t, figures=FIGURES, exact=True, **how).figures
+
+
+@pytest.fixture(params=[1 << 20, 40])
+def few_are_listed(request, monkeypatch):
+    """Cells are listed at once, or split first."""
+    monkeypatch.setattr(cells, "_LISTED", request.param)
+
+
+def of_peer(positive, scores, weight):
+    fpr, tpr, _ = metrics.roc_curve(positive, scores, sample_weight=weight)
+    return {
+        "auroc": metrics.auc(fpr, tpr),
+        "average_precision": metrics.average_precision_score(
+            positive, scores, sample_weight=weight
+        ),
+        "fpr95": fpr[tpr >= 0.95].min(),
+    }
+
+
+def risk(confidence, right, weight):
+    """The mean over rows of what is wrong among those of their confidence or more."""
+    found = 0.0
+    for own, w in zip(confidence, weight, strict=True):
+        some = confidence >= own
+        found += w * (weight * ~right)[some].sum() / weight[some].sum()
+    return found / weight.sum()
+
+
+@pytest.mark.usefixtures("few_are_listed")
+@pytest.mark.parametrize(("dtype", "weighted"), [*zip(FLOATS, [True, False] * 2, strict=True)])
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "labels"])
+def test_rankings(kind, dtype, weighted):
+    x, t = data(kind, dtype)
+    weight = np.random.default_rng(3).random(len(x)) if weighted else None
+    found = exactly(x, t, task=task_of(kind), sample_weight=weight)["ranking"]
+    wide = x.astype(np.float64)
+    scores = lossgrad.softmax(wide) if kind == "multiclass" else wide
+    positive = np.eye(4)[t] if kind == "multiclass" else t
+    for k in range(scores.shape[1]):
+        for name, expected in of_peer(positive[:, k], scores[:, k], weight).items():
+            for bound in getattr(found.per_class, name):
+                assert bound[k] == pytest.approx(expected, rel=1e-12)
+    w = np.repeat(np.ones(len(x)) if weight is None else weight, scores.shape[1])
+    for name, expected in of_peer(positive.ravel(), scores.ravel(), w).items():
+        for bound in getattr(found.micro, name):
+            assert bound == pytest.approx(expected, rel=1e-12)
+    rough = evaluate(x, t, task=task_of(kind), sample_weight=weight, figures=FIGURES)
+    for name in ("auroc", "average_precision", "fpr95"):
+        figure = getattr(rough.figures["ranking"].macro, name)
+        assert figure.lower - 1e-12 <= getattr(found.macro, name).value <= figure.upper + 1e-12
+    for x, y, threshold in zip(*vars(found.roc).values(), strict=True):
+        chosen = scores.ravel() >= threshold
+        assert y == pytest.approx(np.average(chosen, weights=w * positive.ravel()))
+        assert x == pytest.approx(np.average(chosen, weights=w * (1 - positive.ravel())))
+
+
+@pytest.mark.usefixtures("few_are_listed")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["multiclass", "labels"])
+def test_selections_and_quantiles(kind, weighted):
+    x, t = data(kind)
+    weight = np.random.default_rng(3).integers(0, 4, len(x)) if weighted else np.ones(len(x), int)
+    found = exactly(x, t, task=task_of(kind), sample_weight=weight)
+    if kind == "multiclass":
+        p = lossgrad.softmax(x)
+        confidence, right = p.max(axis=1), x.argmax(axis=1) == t
+        sure, losses = confidence, lossgrad.cross_entropy(x, t, reduction="none")
+    else:
+        confidence, right = lossgrad.sigmoid(x).ravel(), ((x > 0) == (t > 0)).ravel()
+        sure = np.maximum(confidence, 1 - confidence)
+        losses = lossgrad.binary_cross_entropy_with_logits(x, t.astype(float), reduction="none")
+    w = np.repeat(weight, len(right) // len(x)).astype(float)
+    expected = {"aurc": risk(sure, right, w)}
+    fpr, tpr, _ = metrics.roc_curve(right, sure, sample_weight=w)
+    expected |= {"auroc": metrics.auc(fpr, tpr), "fpr95": fpr[tpr >= 0.95].min()}
+    for name, wanted in expected.items():
+        for bound in getattr(found["selection"], name):
+            assert bound == pytest.approx(wanted, rel=1e-12)
+    repeated = {"loss": losses.ravel(), "confidence": confidence}
+    for name, values in repeated.items():
+        for q in AT:
+            wanted = np.quantile(np.repeat(values, w.astype(int)), q, method="inverted_cdf")
+            bounds = getattr(found["quantiles"], name).quantile(q)
+            assert bounds.lower == bounds.value == bounds.upper
+            assert bounds.value == pytest.approx(wanted, rel=1e-14)
+        between = getattr(found["quantiles"], name).quantile(0.37)
+        wanted = np.quantile(np.repeat(values, w.astype(int)), 0.37, method="inverted_cdf")
+        assert between.lower * (1 - 1e-14) <= wanted <= between.upper * (1 + 1e-14)
+
+
+@pytest.mark.usefixtures("few_are_listed")
+@pytest.mark.parametrize("labelled", [False, True])
+def test_comparisons(labelled):
+    random = np.random.default_rng(5)
+    base = 2 * random.standard_normal((400, 6))
+    other, weight = base + 0.1 * random.standard_normal(base.shape), random.integers(0, 3, 400)
+    other[:40] = base[:40]
+    targets = random.integers(0, 6, 400) if labelled else None
+    how = {"sample_weight": weight, "clusters": np.arange(400) // 7}
+    found = lossgrad.compare(base, other, targets, exact=True, **how)
+    rows = pair_statistics(base, other, targets, top_k=1, ignore_index=-100, num_threads=1)
+    for name in ("kl", "loss_difference")[: 1 + labelled]:
+        for q in QUANTILES:
+            wanted = np.quantile(np.repeat(getattr(rows, name), weight), q, method="inverted_cdf")
+            assert found.quantile(name, q) == (wanted, wanted, wanted)
+    rough = lossgrad.compare(base, other, targets, **how).to_dict()
+    same = found.to_dict()
+    assert rough.pop("quantiles") != same.pop("quantiles")
+    assert rough == same
+
+
+@pytest.mark.parametrize("score", ["energy", "logit", "probability", "entropy"])
+def test_rows_from_elsewhere(score):
+    random = np.random.default_rng(6)
+    inside, outside = 3 * random.standard_normal((200, 5)), random.standard_normal((150, 5))
+    found = lossgrad.out_of_distribution(inside, outside, score=score, exact=True)
+    rough = lossgrad.out_of_distribution(inside, outside, score=score)
+    assert (found.inside, found.outside, found.score) == (200, 150, score)
+    x = np.concatenate([inside, outside])
+    values = {
+        "energy": lossgrad.logsumexp(x),
+        "logit": x.max(axis=1),
+        "probability": lossgrad.softmax(x).max(axis=1),
+        "entropy": -lossgrad.entropy(lossgrad.softmax(x)),
+    }[score]
+    for name, wanted in of_peer(np.arange(350) < 200, values, None).items():
+        figure, between = getattr(found.ranks, name), getattr(rough.ranks, name)
+        assert figure.lower == figure.upper == pytest.approx(wanted, rel=1e-9)
+        assert between.lower - 1e-9 <= figure.value <= between.upper + 1e-9
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "labels"])
+def test_the_same_for_any_cut(kind, tmp_path):
+    x, t = data(kind, np.float32)
+    how = {"task": task_of(kind), "figures": FIGURES, "exact": True}
+    expected = evaluate(x, t, **how)
+    order = np.random.default_rng(4).permutation(len(x))
+    parts = np.array_split(order, 4)
+    pairs = [(x[part], t[part]) for part in parts]
+    for k, part in enumerate(parts):
+        np.savez(tmp_path / f"{k}.npz", logits=x[part], targets=t[part])
+    how["num_threads"] = 3
+    assert evaluate(pairs, **how) == expected
+    assert evaluate(x, t, block_bytes=700, **how) == expected
+    assert evaluate(str(tmp_path / "*.npz"), **how) == expected
+
+
+def test_few_passes_and_few_cells(monkeypatch):
+    """Two passes where few rows share a cell; and however few cells there is room for."""
+    passes = []
+    x, t = data("binary", np.float32)
+    how = {"task": "binary", "figures": ["ranking"], "exact": True}
+    expected = evaluate(x, t, progress=lambda *_: passes.append(0), **how)
+    assert len(passes) == 3
+    monkeypatch.setattr(cells, "_CELLS", 4)
+    monkeypatch.setattr(cells, "_LISTED", 0)
+    found = evaluate(x, t, **how)
+    assert found.figures["ranking"].micro == expected.figures["ranking"].micro
+
+
+@pytest.mark.parametrize("target", [0, 1])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_one_class_only(target, rows):
+    found = exactly(np.ones((rows, 2)), np.full((rows, 2), target), task="binary")
+    assert np.isnan(found["ranking"].macro.auroc).all()
+    assert np.isnan(found["ranking"].micro.fpr95).all()
+
+
+def test_infinite_scores():
+    x, t = np.array([np.inf, 1.0, -np.inf, np.nan]), np.array([1, 0, 0, 1])
+    found = exactly(x, t, task="binary")
+    assert found["ranking"].micro.auroc == (1, 1, 1)
+    loss = exactly(np.array([[0.0, -np.inf], [0.0, 1.0]]), [1, 0])["quantiles"].loss
+    assert loss.quantile(1.0) == (np.inf,) * 3
+
+
+def test_what_cannot_be_exact():
+    x, t = data("binary")
+    with pytest.raises(TypeError, match="read once only"):
+        evaluate(iter([(x, t)]), task="binary", exact=True)
+    with pytest.raises(ValueError, match="evaluate a group's rows alone"):
+        evaluate(x, t, task="binary", exact=True, groups=np.arange(len(x)))
+    state = lossgrad.Evaluation("binary")
+    state.update(x, t)
+    with pytest.raises(ValueError, match="the state has others"):
+        evaluate(x, t, exact=True, state=state)
