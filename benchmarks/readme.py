@@ -138,7 +138,9 @@ def functions() -> str:
     rows = []
     for op in OPS:
         hessian = f"`{op.hessian}`" if op.hessian else ""
-        rows.append([f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", hessian, bound(op), dtypes])
+        rows.append(
+            [f"`{op.name}`", f"`{op.formula}`", f"`{op.gradient}`", hessian, bound(op), dtypes]
+        )
     heads = ["function", "formula", "gradient", "diagonal of the Hessian"]
     return table([*heads, "ULP: value, derivatives", "dtypes"], rows)
 

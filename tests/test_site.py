@@ -41,7 +41,7 @@ def test_every_operation_has_its_section(generate, op, tmp_path):
     assert np.isfinite(generate.value(op, x)).all()
     text = generate.section(op)
     assert "```{math}" in text
-    assert re.search(r"largest error in ULP: value, derivative \| \d", text)
+    assert re.search(r"largest error in ULP: value, derivatives \| \d", text)
     assert len(re.findall(r"^\| `[-\w.+]+` \|", text, re.M)) == len(generate.EDGES)
 
 
