@@ -15,7 +15,16 @@ import numpy as np
 import lossgrad
 from benchmarks import readme, results
 from benchmarks.__main__ import BASELINE
-from lossgrad import activations, distributions, losses, norms, row_losses, softmax_family
+from lossgrad import (
+    activations,
+    distributions,
+    focal_losses,
+    losses,
+    norms,
+    regression,
+    row_losses,
+    softmax_family,
+)
 from lossgrad.registry import DOMAINS, OPS
 
 FOLDER = Path(__file__).parent / "generated"
@@ -24,6 +33,8 @@ FAMILIES = {
     softmax_family: "Softmax and its relatives",
     row_losses: "Losses of rows",
     losses: "Losses of elements",
+    focal_losses: "Focal losses",
+    regression: "Losses of regression",
     distributions: "Distributions",
     norms: "Norms",
 }
@@ -31,7 +42,7 @@ STYLE = {"svg.hashsalt": "lossgrad", "svg.fonttype": "none", "axes.grid": True, 
 # Where a first input of each domain is drawn, and what other inputs are.
 DRAWN = {"probabilities": (0.0, 1.0), "log-probabilities": (-4.0, 0.0), "distribution": (0.0, 1.5)}
 BESIDE = {"slopes": 0.25, "probabilities": 0.5, "binary targets": 1.0, "real": 0.0}
-BESIDE |= {"distribution": [0.5], "labels": 0}
+BESIDE |= {"distribution": [0.5], "labels": 0, "binary labels": 1, "amounts": 2.0}
 FAR = 8.0  # beyond which nothing is drawn
 EDGES = (-np.inf, -1e4, -1e-300, -0.0, 0.0, 1e-300, 1.0, 1e4, np.inf, np.nan)
 
@@ -135,7 +146,8 @@ def section(op):
     facts = {
         "formula": f"`{op.formula}`",
         "gradient, for an incoming g": op.gradient and f"`{op.gradient}`",
-        "largest error in ULP: value, derivative": readme.bound(op),
+        "diagonal of the Hessian": op.hessian and f"`{op.hessian}`",
+        "largest error in ULP: value, derivatives": readme.bound(op),
         "inputs": "; ".join(f"{domain} ({DOMAINS[domain]})" for domain in op.inputs),
         "the same elsewhere": ", ".join(f"`{peer}`" for peer in op.peers),
     }

@@ -17,15 +17,24 @@ LEVELS = kernels.available_levels() if kernels else []
 FUSED_LEVELS = [level for level in LEVELS if level not in ("portable", "sse2")]
 VECTOR_LEVELS = [level for level in LEVELS if not level.startswith("portable")]
 
-# What is run on every wheel, on machines of every kind: `pytest -m quick`, two minutes.
+# What is run on every wheel, on machines of every kind: `pytest -m quick`, two minutes. The other
+# files are not even read then, so that the extra "quick" is all they need.
 QUICK = ("config", "contract", "digests", "errors", "evaluation", "semantics", "state")
+
+
+def _is_quick(path):
+    return path.stem.removeprefix("test_") in QUICK
+
+
+def pytest_ignore_collect(collection_path, config):
+    is_left_out = collection_path.suffix == ".py" and not _is_quick(collection_path)
+    return True if config.option.markexpr == "quick" and is_left_out else None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        chosen = item.path.stem.removeprefix("test_") in QUICK
-        if chosen and not item.get_closest_marker("exhaustive"):
+        if _is_quick(item.path) and not item.get_closest_marker("exhaustive"):
             item.add_marker("quick")
 
 
