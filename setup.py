@@ -28,7 +28,8 @@ MACHINE = platform.machine() if TARGET.endswith("universal2") else TARGET.rparti
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
-# Slowest first. What no machine of today runs is compiled in half the time: the oracles, and what there was before AVX2.
+# Slowest first. What no machine of today runs, the oracles and what there was before AVX2, is
+# compiled in half the time.
 X86 = {
     "portable": ("isa_portable.c", ["-O1"]),
     "portable_fma": ("isa_portable.c", ["-O1", "-mfma", "-DLG_ISA=portable_fma"]),
