@@ -7,6 +7,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..environment import arithmetic
 from .containers import Array, as_array
 from .dtypes import SUPPORTED, computed, computed_alike, converted, plain, promoted
 from .options import IGNORE_INDEX
@@ -109,6 +110,7 @@ def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]
     return x, same_shape(computed_alike(t, x.dtype, "target"), x.shape, "target", "input")
 
 
+@arithmetic()
 def binary_labels(targets: ArrayLike, name: str) -> None:
     """Refuse targets of which any is neither 0 nor 1."""
     a = as_array(targets, name)
