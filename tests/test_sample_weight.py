@@ -40,6 +40,8 @@ def functions(lg, op):
 
 def targets_of(op, rng, shape, kind):
     """Targets of every form that the op takes: labels, and probabilities of cross_entropy."""
+    if "binary labels" in op.inputs:
+        return [rng.integers(0, 2, shape).astype(kind)]
     if op.kind == "loss_elementwise":
         return [rng.uniform(size=shape).astype(kind)]
     labels = np.asarray(rng.integers(0, shape[-1], shape[:-1]))
@@ -157,7 +159,7 @@ def test_a_row_without_weight_is_not_read(lg, op, kind, rng):
 @kinds
 def test_an_element_without_weight_is_not_read(lg, op, kind, rng):
     shape = (7, 5)
-    x, t = inputs(op.inputs[0], rng, shape, kind), rng.uniform(size=shape).astype(kind)
+    x, (t,) = inputs(op.inputs[0], rng, shape, kind), targets_of(op, rng, shape, kind)
     s = rng.uniform(0.5, 2, shape) * (rng.uniform(size=shape) < 0.6)
     want = functions(lg, op)[2](x, t, sample_weight=s)
     for bad in (NAN, INF):

@@ -364,7 +364,8 @@ def _sigmoid_focal_loss(
     alone. Its Hessian is negative where an element is far on the wrong side.
     """
     numbers = *check.label_weights(alpha), check.penalty(gamma, "gamma")
-    check.binary_labels(target, "target")
+    read = {name: options[name] for name in options.keys() - {"out"}}
+    check.labels_of_samples(input, target, **read)
     name = "sigmoid_focal_loss"
     return weighted_loss(name, numbers, direction, grad, input, target, weight, **options)
 

@@ -174,7 +174,8 @@ def _sigmoid_focal_loss(
     **options: Any,
 ) -> tuple[Any, ...]:
     numbers = *check.label_weights(alpha), check.penalty(gamma, "gamma")
-    check.binary_labels(target, "target")
+    read = {name: options[name] for name in options.keys() - {"out"}}
+    check.labels_of_samples(input, target, **read)
     formulas = _sigmoid_focal(*parameters_of(check.floating(input, "input").dtype, *numbers))
     return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 

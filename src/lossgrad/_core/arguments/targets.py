@@ -111,13 +111,15 @@ def input_and_target(input: ArrayLike, target: ArrayLike) -> tuple[Array, Array]
 
 
 @arithmetic()
-def binary_labels(targets: ArrayLike, name: str) -> None:
-    """Refuse targets of which any is neither 0 nor 1."""
-    a = as_array(targets, name)
-    if (bad := (a != 0) & (a != 1)).any():
+def binary_labels(targets: Array, name: str, left_out: Array | None = None) -> None:
+    """Refuse targets of which any, but for those that are left out, is neither 0 nor 1."""
+    bad = (targets != 0) & (targets != 1)
+    if left_out is not None:
+        bad &= ~left_out
+    if bad.any():
         first = np.unravel_index(int(bad.argmax()), bad.shape)
         place = "".join(f"[{k}]" for k in map(int, first))
-        raise ValueError(f"{name}{place} is {a[first]}: labels are 0 and 1")
+        raise ValueError(f"{name}{place} is {targets[first]}: labels are 0 and 1")
 
 
 def binary_targets(targets: ArrayLike, logits: Array, name: str = "logits") -> Array:

@@ -13,8 +13,10 @@ from .classes import Classes
 from .containers import Array
 from .dtypes import FLOAT32, FLOAT64, computed, computed_alike, converted
 from .masks import filled
+from .options import reduction_name
 from .ranges import within
-from .shapes import Shape, axis_index, same_shape
+from .shapes import Axis, Shape, axis_index, same_shape
+from .targets import binary_labels, input_and_target
 
 # Of elements, (w, shift): w * 2**shift in the computed type; None is 1, and no shift.
 Weights = tuple[Array | None, Array | None]
@@ -244,3 +246,18 @@ def mean_weights(
     with arithmetic():
         w, shift = scaled = _product([w], w.dtype, shift, comparable=True)
         return scaled, exact_sum(np.ldexp(w.astype(FLOAT64), shift.astype(np.intc)))
+
+
+def labels_of_samples(
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str = "mean",
+    axis: Axis = None,
+    sample_weight: ArrayLike | None = None,
+    num_threads: int | None = None,
+) -> None:
+    """Refuse targets, of samples that have weight, of which any is neither 0 nor 1."""
+    x, t = input_and_target(input, target)
+    classes = None if axis is None else Classes(x, axis, "input")
+    samples = Samples(sample_weight, x.shape, reduction_name(reduction), num_threads, classes)
+    binary_labels(t, "target", samples.left_out)
