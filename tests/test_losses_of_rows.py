@@ -21,7 +21,8 @@ def close(got, want, kind):
 
 def operands(op, rng, kind):
     x = inputs(op.inputs[0], rng, SHAPE, kind) / np.asarray(4, kind)
-    return x, rng.uniform(0.1, 1, SHAPE).astype(kind)
+    t = rng.uniform(0.1, 1, SHAPE)
+    return x, (t.round() if "binary labels" in op.inputs else t).astype(kind)
 
 
 def reduced(op, terms, axis):
