@@ -348,7 +348,7 @@ def _loss_rows(call):
     good = (good & np.isfinite(w) & (w != 0)) | ~kept
     w = np.where(kept, w, 0)
     result, count = [], w.sum() if reduction == "mean" else LONG(1)
-    if not call.function.endswith("_backward"):
+    if "_value" in call.function or call.function == call.op.name:
         loss = np.where(kept, w * rows.loss(label), 0)
         # one that is beyond the range by itself is infinite, and so is its mean
         loss = np.where(good & (abs(loss) <= np.finfo(np.float64).max), loss, UNKNOWN)
