@@ -41,8 +41,8 @@ FOUND = 3  # exit status of the process that searches; any other is a crash
 # What rounding adds where a gradient is multiplied by one more number: g over the sum of weights.
 SCALED = 1.5
 WEIGHTS = ("weight", "pos_weight", "sample_weight")  # each further one is rounded, and its product
-# Their results at infinite weights, overflow and underflow are still to be mended: findings there are
-# printed, but are no failure.
+# Their results at infinite weights, overflow and underflow are still to be mended: findings there
+# are printed, but are no failure.
 UNSETTLED = {
     *("pinball_loss", "huber_loss", "smooth_l1_loss", "poisson_nll_loss", "half_gamma_loss"),
     *("half_tweedie_loss", "sigmoid_focal_loss", "softmax_focal_loss", "poly_loss_cross_entropy"),
