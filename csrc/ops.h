@@ -411,13 +411,15 @@ OP(binary_cross_entropy) {
     r.d->n = drop_(none, -k);
 }
 
+/* (x - t) / 2, which is never beyond the range */
+INLINE V half_gap(const V *in) { return set1(0.5) * in[0] - set1(0.5) * in[1]; }
 /* x - t over 2^n, not rounded; unless careful n is 0, and what is beyond the range infinite. */
 INLINE pair gap_of(const V *in, V *n, int careful) {
     const pair gap = sum_(in[0], -in[1]);
     *n = ZERO;
     if (!careful) return (pair){gap.h, keep_(lt_(abs_(gap.h), set1((S)INFINITY)), gap.l)};
     const M far = lt_(set1(C_(0x1p126f, 0x1p1022)), abs_(gap.h));
-    V k, m = mantissa_(select_(far, set1(0.5) * in[0] - set1(0.5) * in[1], gap.h), &k);
+    V k, m = mantissa_(select_(far, half_gap(in), gap.h), &k);
     *n = k + keep_(far, ONE);
     return (pair){m, drop_(far, scale_(gap.l, -k))};
 }
@@ -452,7 +454,8 @@ OP(pinball_loss) {
     V n;
     const pair gap = gap_of(in, &n, r.careful);
     const V c = select_(negative_(gap.h), set1(-p[0]), set1(1 - p[0]));
-    *r.y = fma_(c, gap.h, c * gap.l);
+    const M beyond = eq_(abs_(gap.h), set1((S)INFINITY));
+    *r.y = select_(beyond, (c + c) * half_gap(in), fma_(c, gap.h, c * gap.l));
     r.d[0] = plain_(select_(eq_(gap.h, ZERO), gap.h, number_(gap.h, c)));
     r.d[1] = plain_(number_(gap.h, ZERO));
     if (r.careful) *r.n = n;
@@ -483,7 +486,9 @@ OP(huber_loss) {
     const V at = scale_(d, j - n);
     const M outside = lt_(ZERO, beyond_(gap, at));
     const pair linear = linear_(gap, at);
-    *r.y = select_(outside, fma_(d, linear.h, d * linear.l), set1(0.5) * square_(gap));
+    const V half = abs_(half_gap(in)), far = (d + d) * fma_(set1(-0.25), d, half); /* of a gap beyond the range */
+    const V line = select_(eq_(abs_(gap.h), set1((S)INFINITY)), far, fma_(d, linear.h, d * linear.l));
+    *r.y = select_(outside, line, set1(0.5) * square_(gap));
     r.d[0] = exactly_(select_(outside, sign_of(gap.h) * d, gap.h));
     r.d[1] = plain_(number_(gap.h, drop_(outside, ONE)));
     if (!r.careful) return;
@@ -511,30 +516,39 @@ OP(smooth_l1_loss) {
 
 /* ---- losses whose input is the logarithm of what is expected, m = exp(x) ---- */
 
-/* p 2^k. Of exp the argument may be of any size. */
+/* p 2^k. Of exp the argument may be of any size; at an infinity it is 0, or infinite to any weight. */
 typedef struct {
     pair of;
     V n;
 } power;
+INLINE power dropped_(M m, power a) { return (power){{drop_(m, a.of.h), drop_(m, a.of.l)}, drop_(m, a.n)}; }
 INLINE power power_(pair x) {
     const V far = set1(-DEAD);
     power a;
     a.of = exp_pair((pair){clamp_(x.h, -far, far), keep_(lt_(abs_(x.h), far), x.l)}, 0, &a.n);
-    return a;
+    a.n = select_(eq_(x.h, set1((S)INFINITY)), set1(16 * EXPONENT), a.n);
+    return dropped_(eq_(x.h, set1(-(S)INFINITY)), a);
 }
-/* 0 where t is: of its logarithm alone something would be left, for an infinity to multiply */
-INLINE power unless_none(power a, V t) {
-    const M none = eq_(t, ZERO);
-    return (power){{without_(none, a.of.h), without_(none, a.of.l)}, a.n};
-}
+/* What is expected, and a target of it: NaN where that is infinite. */
+INLINE V target_(V t) { return fma_(t, ZERO, t); }
 INLINE power ratio_of(V a) {
     V n, m = mantissa_(a, &n);
     return (power){exact_(m), n};
 }
+/* a b; careful, what is tiny loses nothing */
+INLINE power product_of(pair a, pair b, int careful) {
+    V i = ZERO, j = ZERO;
+    if (careful) {
+        a.h = mantissa_(a.h, &i), a.l = scale_(a.l, -i);
+        b.h = mantissa_(b.h, &j), b.l = scale_(b.l, -j);
+    }
+    return (power){mul_(a, b), i + j};
+}
 INLINE power times_power(power a, pair b) { /* 0 times an infinity is 0 */
-    const pair product = mul_(a.of, b);
+    V k, h = mantissa_(b.h, &k);
+    const pair product = mul_(a.of, (pair){h, scale_(b.l, -k)});
     const M none = eq_(a.of.h, ZERO);
-    return (power){{drop_(none, product.h), drop_(none, product.l)}, a.n};
+    return (power){{drop_(none, product.h), drop_(none, product.l)}, a.n + k};
 }
 /* a - b */
 INLINE power minus_(power a, power b) {
@@ -575,30 +589,39 @@ INLINE V curve_(V w) {
                           1 / (S)121645100408832e3};
     return horner(c, degree, w);
 }
-/* log t - x, of which log t is 0.1 ulp of 1 off */
+/* c x, 0 where c is, also times an infinity; NaN stays */
+INLINE pair times_any(pair c, pair x) {
+    const pair product = mul_(c, x);
+    const M none = and_(eq_(c.h, ZERO), eq_(x.h, x.h));
+    return (pair){drop_(none, product.h), drop_(none, product.l)};
+}
+/* log t - x, of which log t is 0.1 ulp of 1 off; of no target it is -inf, whatever x */
 INLINE pair log_over(V t, V x) {
     const pair l = log_pair(t), v = plus_(-x, l);
     const M usual = lt_(abs_(v.h), set1((S)INFINITY));
     const V h = v.h + v.l; /* of the logarithm much may be left */
-    return (pair){select_(usual, h, v.h), keep_(usual, (v.h - h) + v.l)};
+    const V limit = select_(eq_(t, ZERO), number_(x, set1(-(S)INFINITY)), v.h);
+    return (pair){select_(usual, h, limit), keep_(usual, (v.h - h) + v.l)};
 }
 
 /* m - t x, for t above 1 with Stirling's t (log t - 1) + log(2 pi t) / 2 if `full`; derivative m - t, the second m. */
 INLINE void poisson_nll(const V *in, int full, outcome r) {
-    const power m = power_(exact_(in[0])), t = ratio_of(in[1]), x = ratio_of(min_(set1(-DEAD), in[0]));
+    const V target = target_(in[1]);
+    const power m = power_(exact_(in[0])), t = ratio_of(target), x = ratio_of(min_(set1(-DEAD), in[0]));
     power product = {mul_(t.of, x.of), t.n + x.n};
-    const M none = eq_(in[1], ZERO), usual = lt_(abs_(product.of.h), set1((S)INFINITY));
+    const M none = eq_(target, ZERO), usual = lt_(abs_(product.of.h), set1((S)INFINITY));
     product.of = (pair){drop_(none, product.of.h), keep_(usual, product.of.l)};
     const power difference = minus_(m, product);
     slope y = shifted_(round_(difference.of), difference.n);
     if (full) {
-        const pair l = log_pair(in[1]), less = plus_(-ONE, l);
+        const pair l = log_pair(target), less = plus_(-ONE, l);
         V more = scale_(fma_(set1(0.5), l.h, set1(C_(0.91893853f, 0.9189385332046728))), -t.n);
-        more = keep_(lt_(ONE, in[1]), fma_(t.of.h, less.h, fma_(t.of.h, less.l, more)));
+        more = keep_(lt_(ONE, target), fma_(t.of.h, less.h, fma_(t.of.h, less.l, more)));
         V h = difference.of.h;
         y.n = align_(&h, difference.n, &more, t.n);
         const pair sum = sum_(h, more);
-        y.of = sum.h + (sum.l + scale_(difference.of.l, difference.n - y.n));
+        const V low = sum.l + scale_(difference.of.l, difference.n - y.n);
+        y.of = sum.h + keep_(lt_(abs_(sum.h), set1((S)INFINITY)), low);
     }
     give_(y, r);
     r.d[0] = less_(m, t);
@@ -617,45 +640,49 @@ OP(poisson_nll_loss_full) {
  * second t / m. */
 OP(half_gamma_loss) {
     UNUSED;
-    const pair v = log_over(in[1], in[0]), square = mul_(v, v);
-    const power q = unless_none(power_(v), in[1]), more = {plus_(ONE, (pair){min_(set1(-DEAD), v.h), v.l}), ZERO};
+    const pair v = log_over(target_(in[1]), in[0]);
+    const power square = product_of(v, v, r.careful);
+    const power q = power_(v), more = {plus_(ONE, (pair){min_(set1(-DEAD), v.h), v.l}), ZERO};
     const M near = lt_(abs_(v.h), ONE);
     const V c = curve_(v.h);
     slope y = less_(q, more);
-    y.of = select_(near, fma_(square.h, c, square.l * c), y.of);
-    y.n = drop_(near, y.n);
+    y.of = select_(near, fma_(square.of.h, c, square.of.l * c), y.of);
+    y.n = select_(near, square.n, y.n);
     give_(y, r);
     r.d[0] = less_((power){exact_(ONE), ZERO}, q);
     r.d[1] = shifted_(round_(q.of), q.n);
 }
 
 /* (w - z) / c with w = z exp(-c v) and, if `linear`, less the linear term of that in v: near 0 z c v^2 (1/2 - c v / 6 ...).
- * v may be infinite, `least` not. */
-INLINE slope bend_(power w, power z, pair c, pair v, pair least, M linear) {
-    const pair cv = mul_(c, least), square = mul_(cv, least);
-    const pair rest = plus_(ONE, (pair){-keep_(linear, c.h * v.h), -keep_(linear, cv.l + (cv.h - c.h * least.h))});
+ * v may be infinite, which counts where w is less than z; `least` is not. */
+INLINE slope bend_(power w, power z, pair c, pair v, pair least, M linear, int careful) {
+    const pair cv = mul_(c, least);
+    const power square = product_of(cv, least, careful);
+    const V line = select_(negative_(cv.h), cv.h, c.h * v.h);
+    const pair rest = plus_(ONE, (pair){-keep_(linear, line), -keep_(linear, cv.l)});
     const M near = lt_(abs_(cv.h), ONE);
-    const V curve = curve_(-cv.h), bent = fma_(square.h, curve, square.l * curve);
+    const V curve = curve_(-cv.h), bent = fma_(square.of.h, curve, square.of.l * curve);
     slope y = less_(w, times_power(z, rest));
     y.of = select_(near, fma_(z.of.h, bent, z.of.l * bent), y.of / c.h);
-    y.n = select_(near, z.n, y.n);
+    y.n = select_(near, z.n + square.n, y.n);
     return y;
 }
 /* Half the Tweedie deviance of power p, m^a / a - t m^b / b + t^a / (a b) with a = 2 - p and b = 1 - p: the first two
  * terms each bend_ed from t^a, so that nothing cancels near t, nor where p is 1 or 2. Derivative m^a - t m^b, the second
- * a m^a - b t m^b. */
+ * a m^a - b t m^b; where both are beyond all range the larger stands alone. */
 OP(half_tweedie_loss) {
-    const pair a = sum_(set1(2), set1(-p[0])), b = sum_(ONE, set1(-p[0])), l = log_pair(in[1]);
-    const V far = HUGE_, x = clamp_(in[0], -far, far); /* 0 x is 0 */
-    const pair v = log_over(in[1], in[0]), least = {clamp_(v.h, -far, far), v.l};
-    pair shift = times_(b, x), both = sum_(shift.h, l.h);
-    both.l = both.l + (shift.l + l.l);
-    const power first = power_(times_(a, x)), second = unless_none(power_(both), in[1]);
-    power z = power_(mul_(a, (pair){max_(-far, l.h), l.l}));
-    if (p[0] < 2) z = unless_none(z, in[1]);
+    const V far = HUGE_, t = target_(in[1]);
+    const pair a = sum_(set1(2), set1(-p[0])), b = sum_(ONE, set1(-p[0])), x = exact_(in[0]), l = log_pair(t);
+    const pair v = log_over(t, in[0]), least = {clamp_(v.h, -far, far), v.l};
+    const pair ax = times_any(a, x), bx = times_any(b, x);
+    pair both = sum_(bx.h, l.h);
+    both.l = both.l + (bx.l + l.l);
+    const M beyond = and_(lt_(set1(-DEAD), abs_(ax.h)), lt_(set1(-DEAD), abs_(both.h))), none = eq_(t, ZERO);
+    const power first = dropped_(and_(beyond, positive_(v.h)), power_(ax)), z = power_(times_any(a, l));
+    const power second = dropped_((M)(none | and_(beyond, negative_(v.h))), power_(both));
     const M linear = (M)(lt_(abs_(a.h * least.h), ONE) | lt_(abs_(b.h * least.h), ONE));
-    slope y = bend_(first, z, a, v, least, linear);
-    const slope less = bend_(second, z, b, v, least, linear);
+    slope y = bend_(first, z, a, v, least, linear, r.careful);
+    const slope less = bend_(second, z, b, v, least, linear, r.careful);
     y = less_((power){exact_(y.of), y.n}, (power){exact_(less.of), less.n});
     give_(y, r);
     r.d[0] = less_(first, second);

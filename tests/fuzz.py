@@ -41,12 +41,11 @@ FOUND = 3  # exit status of the process that searches; any other is a crash
 # What rounding adds where a gradient is multiplied by one more number: g over the sum of weights.
 SCALED = 1.5
 WEIGHTS = ("weight", "pos_weight", "sample_weight")  # each further one is rounded, and its product
-# Their results at infinite weights, overflow and underflow are still to be mended: findings there
-# are printed, but are no failure.
+# Still to be mended: infinite weights times a loss of 0, and (pinball) means over weights of both
+# signs that nearly cancel. Findings there are printed, but are no failure.
 UNSETTLED = {
-    *("pinball_loss", "huber_loss", "smooth_l1_loss", "poisson_nll_loss", "half_gamma_loss"),
-    *("half_tweedie_loss", "sigmoid_focal_loss", "softmax_focal_loss", "poly_loss_cross_entropy"),
-    *("cross_entropy_grad_and_hess", "cross_entropy_value_grad_and_hess"),
+    *("sigmoid_focal_loss", "softmax_focal_loss", "poly_loss_cross_entropy"),
+    *("cross_entropy_grad_and_hess", "cross_entropy_value_grad_and_hess", "pinball_loss_backward"),
 }
 ORDINARY = 0.02  # and to a half type by its own rounding, which a bound in float32 does not know
 

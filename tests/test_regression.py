@@ -62,8 +62,10 @@ def test_bounds(op, options, dtype, rng):
         found = both(x[part], t[part], reduction="none", **options)
         cases = zip(found, exact, bounds(op, options), strict=True)
         for got, (want, larger), bound in cases:
-            want, larger = want[part], np.abs(larger[part])
-            ulp.assert_within(bound, got, want, larger, inputs=x[part], what=f"{name} {op.name}")
+            known = ~np.isnan(want[part])
+            want, larger = want[part][known], np.abs(larger[part][known])
+            at, what = x[part][known], f"{name} {op.name}"
+            ulp.assert_within(bound, got[known], want, larger, inputs=at, what=what)
 
 
 @powers

@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import oracle
 
+from lossgrad._core import arguments
 from lossgrad.reference._apply import parameters_of
 
 LONG = np.longdouble
@@ -110,14 +111,20 @@ def _sloped(call):
 def _loss_elementwise(call):
     form = LOSSES.get(call.op.name)
     arrays = {k: long(a) for k, a in _doubles(call).items()}
-    x, t = (arrays[k] for k in [k for k in arrays if k != "grad"][:2])
+    names = [k for k in arrays if k != "grad"][:2]
+    x, t = (arrays[k] for k in names)
+    whole = False
+    if "axis" in call.op.parameters:  # of numbers beside each other: parameters are of both's type
+        both = arguments.input_and_target(*(call.arrays[k] for k in names))
+        whole = both[0].dtype == np.float64
     reduction, result = call.options.get("reduction", "mean"), []
     s = long(call.arrays.get("sample_weight", 1)) + 0 * x
     if reduction == "mean":  # which knows no smaller ones beside the largest
         least = np.ldexp(LONG(1), np.frexp(s.max(initial=0))[1] - 1074)
         s = np.where(s > 0, np.maximum(s, least), s)
     w = s * arrays.get("weight", LONG(1))
-    found = form(x, t, arrays.get("pos_weight", LONG(1)), _floats(call))
+    given = call.options if whole else _floats(call)
+    found = form(x, t, arrays.get("pos_weight", LONG(1)), given)
     value, *slopes = ([w * term for term in terms] for terms in found)
     count = {"mean": s.sum(), "batchmean": x.shape[0]}.get(reduction, 1)
     if "axis" in call.op.parameters and reduction == "mean":
@@ -165,14 +172,16 @@ def _huber(x, t, positive, options):
     d, gap = LONG(options.get("delta", 1)), x - t
     near = abs(gap) <= d
     value = np.where(near, gap * gap / 2, d * (abs(gap) - d / 2))
-    return _alone(value, np.where(near, gap, np.sign(gap) * d), LONG(1) * near)
+    hessian = np.where(abs(gap) == d, UNKNOWN, LONG(1) * near)  # of rounded gaps
+    return _alone(value, np.where(near, gap, np.sign(gap) * d), hessian)
 
 
 def _smooth(x, t, positive, options):
     b, gap = LONG(options.get("beta", 1)), x - t
     near = abs(gap) < b
     value = np.where(near, gap / b * gap / 2, abs(gap) - b / 2)
-    return _alone(value, np.where(near, gap / b, np.sign(gap)), near / b)
+    hessian = np.where(abs(gap) == b, UNKNOWN, near / b)
+    return _alone(value, np.where(near, gap / b, np.sign(gap)), hessian)
 
 
 def _poisson(x, t, positive, options):

@@ -59,9 +59,9 @@ def _functions(compute: Compute, name: str) -> tuple[Callable[..., Any], ...]:
     )
 
 
-def _parameter(input: ArrayLike, value: float) -> float:
+def _parameter(input: ArrayLike, target: ArrayLike, value: float) -> float:
     """In the precision that is computed in."""
-    return parameters_of(check.floating(input, "input").dtype, value)[0]
+    return parameters_of(check.input_and_target(input, target)[0].dtype, value)[0]
 
 
 # ---- of the gap ----------------------------------------------------------------------------------
@@ -158,46 +158,65 @@ def _times(a: Any, b: Any) -> Wide:
     return select((a.high == 0) & ~np.isnan(wide(b).high), 0.0, a * b)
 
 
+def _target(t: Doubles) -> Doubles:
+    """NaN where it is infinite."""
+    return np.where(np.isinf(t), np.nan, t)
+
+
 def _poisson(x: Doubles, t: Doubles) -> Wide:
-    limit = np.where(np.isinf(t) & (x == 0), np.nan, np.inf)
-    return select((x == np.inf) | np.isnan(limit), limit, exp(x) - _times(t, x))
+    t = _target(t)
+    return select((x == np.inf) & ~np.isnan(t), np.inf, exp(x) - _times(t, x))
 
 
 HALF_LOG_2PI = constant("0.918938533204672741780329736405617640")
 
 
 def _poisson_full(x: Doubles, t: Doubles) -> Wide:
+    t = _target(t)
     stirling = t * (log(t) - 1.0) + (0.5 * log(t) + HALF_LOG_2PI)
     return _poisson(x, t) + select(t > 1, stirling, 0.0)
 
 
 def _poisson_slope(x: Doubles, t: Doubles) -> Wide:
-    return exp(x) - t
+    return exp(x) - _target(t)
 
 
 def _poisson_hessian(x: Doubles, t: Doubles) -> Wide:
     return exp(x)
 
 
+def _log_over(x: Doubles, t: Doubles) -> Wide:
+    """log(t) - x; of no target -inf, whatever x."""
+    return select(t == 0, np.where(np.isnan(x), np.nan, -np.inf), log(_target(t)) - x)
+
+
 def _gamma(x: Doubles, t: Doubles) -> Wide:
-    v = log(t) - x
-    limit = np.where(np.isnan(x) | (t < 0), np.nan, np.inf)
-    return select((t == 0) | np.isinf(x), limit, expm1(v) - v)
+    v = _log_over(x, t)
+    return select(v.infinite, np.inf, expm1(v) - v)
 
 
 def _gamma_slope(x: Doubles, t: Doubles) -> Wide:
-    return -expm1(log(t) - x)
+    return -expm1(_log_over(x, t))
 
 
 def _gamma_hessian(x: Doubles, t: Doubles) -> Wide:
-    return exp(log(t) - x)
+    return exp(_log_over(x, t))
+
+
+FAR = 1e5  # where exponentials leave every range
 
 
 def _tweedie(power: float) -> Formulas:
     a, b = 2.0 - wide(power), 1.0 - wide(power)
 
     def terms(x: Doubles, t: Doubles) -> tuple[Wide, Wide]:
-        return exp(a * x), select(t == 0, 0.0, exp(b * x + log(t)))
+        """Of the gradient; of two that are beyond the range the smaller counts 0."""
+        v, c, d = _log_over(x, t), a * x, b * x + log(_target(t))
+        far = (abs(c.rounded()) > FAR) & (abs(d.rounded()) > FAR)
+        first, second = (
+            select(far & less, 0.0, exp(w)) for w, less in ((c, v.high > 0), (d, v.high < 0))
+        )
+        return first, select((t == 0) & ~np.isnan(x), 0.0, second)
 
     def bend(c: Wide, v: Wide) -> Wide:
         """(exp(-c v) - 1 + c v) / c, whose limit is 0."""
@@ -207,7 +226,8 @@ def _tweedie(power: float) -> Formulas:
         if not a.high:
             return _gamma(x, t)
         first, second = terms(x, t)
-        z, v = select(t == 0, 0.0 if power < 2 else np.inf, exp(a * log(t))), log(t) - x
+        z = select(t == 0, 0.0 if power < 2 else np.inf, exp(a * log(_target(t))))
+        v = _log_over(x, t)
         near = abs(v.rounded()) < 1
         close = z * (bend(a, v) - bend(b, v))
         if b.high:
@@ -262,7 +282,7 @@ def _pinball_loss_of(
     **options: Any,
 ) -> tuple[Any, ...]:
     number = check.between(quantile, 0.0, 1.0, "quantile")
-    formulas = _pinball(_parameter(input, number))
+    formulas = _pinball(_parameter(input, target, number))
     return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 
 
@@ -285,7 +305,7 @@ def _huber_loss_of(
     delta: float = 1.0,
     **options: Any,
 ) -> tuple[Any, ...]:
-    formulas = _huber(_parameter(input, check.positive(delta, "delta", input)))
+    formulas = _huber(_parameter(input, target, check.positive(delta, "delta", input)))
     return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 
 
@@ -309,7 +329,7 @@ def _smooth_l1_loss_of(
     **options: Any,
 ) -> tuple[Any, ...]:
     number = 0.0 if beta == 0 else check.positive(beta, "beta", input)
-    formulas = _smooth_l1(_parameter(input, number))
+    formulas = _smooth_l1(_parameter(input, target, number))
     return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 
 
@@ -376,7 +396,7 @@ def _half_tweedie_loss_of(
     power: float = 1.5,
     **options: Any,
 ) -> tuple[Any, ...]:
-    formulas = _tweedie(_parameter(input, check.finite(power, "power")))
+    formulas = _tweedie(_parameter(input, target, check.finite(power, "power")))
     return weighted_loss(formulas, direction, grad, input, target, weight, **options)
 
 
