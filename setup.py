@@ -28,16 +28,18 @@ MACHINE = platform.machine() if TARGET.endswith("universal2") else TARGET.rparti
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vector-width=512"]
-# Slowest first. What no machine of today runs, the oracles and what there was before AVX2, is
-# compiled in half the time.
+# What no machine of today runs, the oracles and what there was before AVX2, is compiled in half
+# the time.
+LEAN = ["-O1", "-DLG_LEAN"]
+# Slowest first.
 X86 = {
-    "portable": ("isa_portable.c", ["-O1"]),
-    "portable_fma": ("isa_portable.c", ["-O1", "-mfma", "-DLG_ISA=portable_fma"]),
-    "sse2": ("isa_sse2.c", ["-O1"]),
+    "portable": ("isa_portable.c", LEAN),
+    "portable_fma": ("isa_portable.c", [*LEAN, "-mfma", "-DLG_ISA=portable_fma"]),
+    "sse2": ("isa_sse2.c", LEAN),
     "avx2": ("isa_avx2.c", AVX2),
     "avx512": ("isa_avx512.c", [*AVX512, "-mfma", "-mf16c"]),
 }
-ARM = {"portable": ("isa_portable.c", ["-O1"]), "neon": ("isa_neon.c", [])}
+ARM = {"portable": ("isa_portable.c", LEAN), "neon": ("isa_neon.c", [])}
 OTHER = {"portable": ("isa_portable.c", [])}
 KNOWN = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}.get(MACHINE, OTHER)
 # Beside vectors a portable level is nobody's fastest: it is an oracle, for those who ask for it.

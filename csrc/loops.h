@@ -206,6 +206,11 @@ INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t
     DEFINE_RUN(name, inputs, LG_VALUE_AND_GRAD, way)
 #define WHEN_0(...)
 #define WHEN_1(...) __VA_ARGS__
+#ifdef LG_LEAN /* by setup.py, where a level is compiled for few */
+#define IF_CONVERTED WHEN_0
+#else
+#define IF_CONVERTED C_(WHEN_1, WHEN_0)
+#endif
 #define DEFINE_ANY(name, inputs, is_loss)                                                                              \
     static ptrdiff_t name##_any(const operands *w, ptrdiff_t i, ptrdiff_t n, int stream) {                             \
         return map_any(op_##name, inputs, w, i, n, stream);                                                            \
@@ -214,14 +219,16 @@ INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t
     DEFINE_RUNS_##is_loss(name, inputs, USUAL) WHEN_##is_loss(DEFINE_RUNS_1(name, inputs, WEIGHTED))
 #define DEFINE_BOTH(name, inputs, is_loss)                                                                             \
     DEFINE_OWN(name, inputs, is_loss)                                                                                  \
-    DEFINE_ANY(name, inputs, is_loss)                                                                                  \
+    DEFINE_ANY(name, inputs, is_loss)
+#define DEFINE_ALL(name, inputs, is_loss)                                                                             \
+    DEFINE_BOTH(name, inputs, is_loss)                                                                                 \
     DEFINE_RUN(name, inputs, LG_GRAD_AND_HESS, USUAL)                                                                  \
     DEFINE_RUN(name, inputs, LG_VALUE_GRAD_AND_HESS, USUAL)
 #define DEFINE_MAPS(name, inputs, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)        \
     static void name##_again(const operands *w, ptrdiff_t i, ptrdiff_t k) {                                            \
         careful_step(op_##name, inputs, w, i, k);                                                                      \
     }                                                                                                                  \
-    DEFINE_##loops(name, inputs, is_loss) WHEN_##is_cheap(C_(DEFINE_RUNS_##is_loss(name, inputs, CONVERTED), ))
+    DEFINE_##loops(name, inputs, is_loss) WHEN_##is_cheap(IF_CONVERTED(DEFINE_RUNS_##is_loss(name, inputs, CONVERTED)))
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
@@ -237,13 +244,14 @@ LG_OPS(DEFINE_MAPS)
 #define RUNS_1(name, way) RUNS_0(name, way), RUN(name, way, LG_VALUE_AND_GRAD)
 #define ANY(name, is_loss) .any = name##_any
 #define OWN(name, is_loss) RUNS_##is_loss(name, USUAL) WHEN_##is_loss(, RUNS_1(name, WEIGHTED))
-#define BOTH(name, is_loss)                                                                                            \
-    OWN(name, is_loss), ANY(name, is_loss), RUN(name, USUAL, LG_GRAD_AND_HESS), RUN(name, USUAL, LG_VALUE_GRAD_AND_HESS)
+#define BOTH(name, is_loss) OWN(name, is_loss), ANY(name, is_loss)
+#define ALL(name, is_loss)                                                                                            \
+    BOTH(name, is_loss), RUN(name, USUAL, LG_GRAD_AND_HESS), RUN(name, USUAL, LG_VALUE_GRAD_AND_HESS)
 #define MAPS_ROW(name, inputs_, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)          \
     {.inputs = inputs_,                                                                                                \
      .again = name##_again,                                                                                            \
      loops(name, is_loss),                                                                                             \
-     WHEN_##is_cheap(C_(RUNS_##is_loss(name, CONVERTED), ))},
+     WHEN_##is_cheap(IF_CONVERTED(RUNS_##is_loss(name, CONVERTED)))},
 static const struct {
     int inputs;
     careful_fn *again;
