@@ -38,16 +38,23 @@ typedef struct {
     step *finish; /* from sums and factors to values and results */
 } result;
 
+/* 0 of any number, however large, is 0. */
+INLINE double part_of(double a, double b) {
+    const int none = (a == 0 && b == b) || (b == 0 && a == a);
+    return none ? 0 : a * b;
+}
 /* What those losses are, with the weights of their classes, and what their gradients have more. */
-INLINE const double *bend_losses(const lg_rows_job *j, const result *r, lg_batch *b, ptrdiff_t many,
+INLINE const double *bend_losses(const lg_rows_job *j, const result *r, lg_batch *b, ptrdiff_t row, ptrdiff_t many,
                                  const int64_t *label, const int *skip) {
     if (!r->bend) return NULL;
     const S *weight = j->weight;
     r->bend(b, many, j->param);
     for (ptrdiff_t k = 0; k < many; k++) {
         const double w = weight && !skip[k] ? (double)weight[label[k]] : 1;
-        if (weight) b->loss[k] = w == 0 ? 0 * b->rest[k] : w * b->loss[k];
-        b->more[k] = w * b->bend[k];
+        if (weight && !skip[k] && isinf(b->loss[k]) && isfinite(w)) /* which does not bend */
+            b->loss[k] = far_loss(j, row + k, (ptrdiff_t)label[k], b->max[k], b->log_rest[k]);
+        else if (weight) b->loss[k] = part_of(w, b->loss[k]) + 0 * b->rest[k];
+        b->more[k] = part_of(w, b->bend[k]);
     }
     return b->more;
 }

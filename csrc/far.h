@@ -240,7 +240,7 @@ static far far_curvature(const far_row *w, ptrdiff_t c, ptrdiff_t top, far other
 static NOINLINE void far_gradient(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t label, double max, int known,
                                   besides b, lg_run out, lg_run hess) {
     far_row w = {.j = j, .row = row, .label = label, .max = max, .known = known};
-    const far up = far_times(far_factor(j, row), LG_NAME(far_of)(b.bend, 0));
+    const far up = far_share(far_factor(j, row), LG_NAME(far_of)(b.bend, 0));
     far_sum others = FAR_NOTHING;
     ptrdiff_t top = -1;
     far_measure(&w, b.tilt);

@@ -269,7 +269,7 @@ INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *
 static void values_abreast(few_batch *f, const lg_rows_job *j, const result *r, ptrdiff_t many) {
     lg_batch *b = &f->b;
     LG_NAME(finish)(b, many);
-    bend_losses(j, r, b, many, f->label, f->skip);
+    bend_losses(j, r, b, f->row, many, f->label, f->skip);
     for (ptrdiff_t k = 0; f->skips && k < many; k++)
         if (f->skip[k]) b->lse[k] = b->loss[k] = 0;
     if (j->lse) memcpy(j->lse + f->row, b->lse, (size_t)many * sizeof *b->lse);

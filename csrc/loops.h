@@ -38,11 +38,11 @@ INLINE M is_lost(V g, V weight, slope d, V product, I far) {
     return (M)(far_(far) & (M)~and_(none, eq_(product, zero)));
 }
 /* g w 2^shift d. No gradient, no weight or no slope is 0 even where another factor is infinite; but an infinite
- * gradient takes on the slope's sign, however small that is; or as it is rounded at an infinite x where a slope that is
- * SHIFTED is 0 in the limit alone. */
+ * gradient or weight takes on the slope's sign, however small that is; or as it is rounded at an infinite x where a slope
+ * that is SHIFTED is 0 in the limit alone. */
 INLINE V any_product(V g, V weight, V shift, slope d, V x) {
     const V zero = set1(0), infinity = set1((S)INFINITY);
-    M far = and_(eq_(abs_(x), infinity), eq_(abs_(g), infinity));
+    M far = and_(eq_(abs_(x), infinity), (M)(eq_(abs_(g), infinity) | eq_(abs_(weight), infinity)));
     if (d.kind != SHIFTED) far = ne_(zero, zero);
     V i, j, k, m = mantissa_(g, &i) * mantissa_(weight, &j);
     const V of = mantissa_(select_(far, scale_(d.of, d.n), d.of), &k);
@@ -80,7 +80,7 @@ static NOINLINE void write_again(const again *a, const operands *w, ptrdiff_t i,
             far = far_bits(weighed) | far_bits(y) | a->inside;
             const M few = (M)(is_lost(one, a->weight, rounded_(y), weighed, far) | ne_(a->shift, zero));
             const slope careful = shifted_(a->careful_y, a->n);
-            y = select_(few, any_product(one, a->weight, a->shift, careful, zero), weighed);
+            y = select_(few, any_product(one, a->weight, a->shift, careful, a->x[0]), weighed);
         }
         put(w->out[0].at, i, y, k, w->out[0].storage);
     }
@@ -220,7 +220,7 @@ INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t
 #define DEFINE_BOTH(name, inputs, is_loss)                                                                             \
     DEFINE_OWN(name, inputs, is_loss)                                                                                  \
     DEFINE_ANY(name, inputs, is_loss)
-#define DEFINE_ALL(name, inputs, is_loss)                                                                             \
+#define DEFINE_ALL(name, inputs, is_loss)                                                                              \
     DEFINE_BOTH(name, inputs, is_loss)                                                                                 \
     DEFINE_RUN(name, inputs, LG_GRAD_AND_HESS, USUAL)                                                                  \
     DEFINE_RUN(name, inputs, LG_VALUE_GRAD_AND_HESS, USUAL)
@@ -245,7 +245,7 @@ LG_OPS(DEFINE_MAPS)
 #define ANY(name, is_loss) .any = name##_any
 #define OWN(name, is_loss) RUNS_##is_loss(name, USUAL) WHEN_##is_loss(, RUNS_1(name, WEIGHTED))
 #define BOTH(name, is_loss) OWN(name, is_loss), ANY(name, is_loss)
-#define ALL(name, is_loss)                                                                                            \
+#define ALL(name, is_loss)                                                                                             \
     BOTH(name, is_loss), RUN(name, USUAL, LG_GRAD_AND_HESS), RUN(name, USUAL, LG_VALUE_GRAD_AND_HESS)
 #define MAPS_ROW(name, inputs_, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)          \
     {.inputs = inputs_,                                                                                                \

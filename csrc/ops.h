@@ -523,7 +523,7 @@ typedef struct {
 } power;
 INLINE power dropped_(M m, power a) { return (power){{drop_(m, a.of.h), drop_(m, a.of.l)}, drop_(m, a.n)}; }
 INLINE power power_(pair x) {
-    const V far = set1(-DEAD);
+    const V far = set1(LAST);
     power a;
     a.of = exp_pair((pair){clamp_(x.h, -far, far), keep_(lt_(abs_(x.h), far), x.l)}, 0, &a.n);
     a.n = select_(eq_(x.h, set1((S)INFINITY)), set1(16 * EXPONENT), a.n);
@@ -823,7 +823,7 @@ OP(relative_entropy_q) {
     X(hardsigmoid, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                       \
     X(hardswish, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                         \
     X(softsign, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                          \
-    X(binary_cross_entropy_with_logits, 3, 0, 1, 0, ALL,  2.0, 2.0, 2.0)                                               \
+    X(binary_cross_entropy_with_logits, 3, 0, 1, 0, ALL, 2.0, 2.0, 2.0)                                                \
     X(binary_cross_entropy, 2, 2, 1, 0, OWN, 2.0, 2.0, 0)                                                              \
     X(mse_loss, 2, 0, 1, 1, BOTH, 1.0, 1.0, 1.0)                                                                       \
     X(l1_loss, 2, 0, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                         \

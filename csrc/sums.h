@@ -297,7 +297,7 @@ INLINE pair log_missing(pair q) {
 /* (1 - p)^g times the loss, as exp(g log(1 - p)); its derivative by log p is -(1 - p)^g (1 + g p loss / (1 - p)), where
  * that quotient is 1 at p = 1. The loss's relative error comes in g + 1 times. */
 void LG_NAME(focal)(lg_batch *b, ptrdiff_t n, double gamma) {
-    const V one = set1(1), g = set1(gamma);
+    const V zero = set1(0), one = set1(1), least = set1(0x1p-1074), g = set1(gamma);
     for (ptrdiff_t i = 0; i < n; i += VL) {
         const V loss = ld(b->loss + i);
         const pair q = missing_(loss), l = times_(log_missing(q), g);
@@ -305,8 +305,10 @@ void LG_NAME(focal)(lg_batch *b, ptrdiff_t n, double gamma) {
         V k, kept = round_(exp_pair((pair){max_(set1(DEAD), l.h), drop_(dead, l.l)}, 0, &k));
         kept = gamma == 0 ? one : scale_(kept, k);
         const V p = (one - q.h) - q.l, ratio = min_(set1(700), loss) / q.h;
-        st(b->bend + i, fma_(g * p, select_(eq_(q.h, set1(0)), one, ratio), one) * kept);
-        st(b->loss + i, kept * loss);
+        const M none = eq_(q.h, zero); /* what is only beyond the range is no 0, which infinite weights would tell */
+        const V bend = fma_(g * p, select_(none, one, ratio), one) * kept;
+        st(b->bend + i, select_(none, bend, max_(least, bend)));
+        st(b->loss + i, select_(none, kept * loss, max_(least, kept * loss)));
     }
 }
 /* The loss + e (1 - p), whose derivative by log p is -(1 + e p), or -((1 + e) - e (1 - p)) where p is close to 1. */

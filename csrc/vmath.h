@@ -6,6 +6,8 @@
 #define LN2_HI C_(0x1.62ep-1f, 0x1.62e42fefa2p-1)
 #define LN2_LO C_(0x1.0bfbe8p-15f, 0x1.9ef35793c7673p-41)
 
+/* The last that exp_reduce takes. */
+#define LAST C_(700.0f, 5600.0)
 /* exp of it is 0 even times the square of the largest number, and of its opposite infinite times the least. */
 #define DEAD C_(-360.0f, -2200.0)
 /* exp(-FADED) is 0 even times the largest number. */

@@ -128,7 +128,7 @@ def _loss_elementwise(call):
     value, *slopes = ([w * term for term in terms] for terms in found)
     count = {"mean": s.sum(), "batchmean": x.shape[0]}.get(reduction, 1)
     if "axis" in call.op.parameters and reduction == "mean":
-        count = w.sum()
+        count = w.sum() if abs(w.sum()) > LONG(2) ** -20 * abs(w).sum() else UNKNOWN  # they cancel
     used = x + t + w + arrays.get("pos_weight", 0)
     if call.function == call.op.name or "_value" in call.function:
         exact, larger = _known(value[0], value[1], used)

@@ -130,6 +130,7 @@ def _loss_of_rows(
     targets: Array,
     samples: check.Samples,
     classes: check.Classes,
+    *,
     terms: int,
     out: check.Outs,
     num_threads: int | None,
@@ -652,19 +653,17 @@ def weighted_loss(
         terms = classes.shape[classes.axis]
         if reduction == "none":
             return _loss_of_rows(
-                *(
-                    name,
-                    direction,
-                    grad,
-                    x,
-                    t,
-                    samples,
-                    classes,
-                    terms,
-                    out,
-                    num_threads,
-                    parameters,
-                )
+                name,
+                direction,
+                grad,
+                x,
+                t,
+                samples,
+                classes,
+                terms=terms,
+                out=out,
+                num_threads=num_threads,
+                parameters=parameters,
             )
     w = samples.times(check.element_weight(weight, x.shape, x.dtype), x.dtype)
     divisor: float = terms
@@ -917,7 +916,9 @@ def _kl_div(
     classes = None if axis is None else check.Classes(x, axis, "input")
     if classes is not None and reduction == "none":
         samples = check.Samples(None, x.shape, reduction)
-        return _loss_of_rows(name, direction, grad, x, t, samples, classes, 1, out, num_threads)
+        return _loss_of_rows(
+            name, direction, grad, x, t, samples, classes, terms=1, out=out, num_threads=num_threads
+        )
     divisor = check.divergence_divisor(reduction, x, classes)
     return _loss(
         *(name, direction, grad, x, t, (None, None), None, reduction, divisor, out, num_threads)

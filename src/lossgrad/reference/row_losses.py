@@ -132,7 +132,9 @@ class Cap:
             return hessian
         first = activations._tanh_slope(x / self.cap)
         second = -2 / self.cap * (activations._tanh(x / self.cap) * first)
-        return hessian * first * first + slope * second
+        bent, tilted = hessian * first * first, slope * second
+        at_odds = bent.infinite & tilted.infinite & (bent.high * tilted.high < 0)
+        return select(at_odds, np.nan, bent + tilted)
 
 
 @dataclass
@@ -151,7 +153,9 @@ class CrossEntropy:
         total = total_of(q * (rows.log + gap))
         if self.z:
             lse = rows.pivot + rows.log
-            total = (self.z * (lse * lse) + total).rounded()
+            penalty = self.z * (lse * lse)
+            finite_one = np.isfinite(total)
+            total = np.where(finite_one, (penalty + total).rounded(), penalty.rounded() + total)
         return total + 0 * rows.total
 
     def slopes(self, q: Wide, at: tuple[Any, Any], rows: Rows) -> Wide:
