@@ -45,10 +45,18 @@ def test_digests(fused, dtype):
     assert found == pinned
 
 
+def some(found, level, way):
+    """All on the widest level; elsewhere a third, another one for each way."""
+    if level == FUSED_LEVELS[-1]:
+        return found
+    return found[(list(WAYS).index(way) + FUSED_LEVELS.index(level)) % 3 :: 3]
+
+
 @pytest.mark.parametrize("dtype", digests.DTYPES)
 @pytest.mark.parametrize("way", WAYS)
 def test_ways(fused, dtype, way):
-    used = [same_results(way, fused, call, want) for call, want in cases(dtype)]
+    made = some(cases(dtype), kernels.level(), way)
+    used = [same_results(way, fused, call, want) for call, want in made]
     assert any(used) or way.startswith("on_threads")
 
 
