@@ -146,9 +146,12 @@ def test_exact(run, files, tmp_path):
 
 
 def test_exact_comparisons_and_rows_from_elsewhere(run, files):
-    found = json.loads(run("compare", files("x.npy"), files("z.npy"), "--exact", "--json"))
-    expected = lossgrad.compare(files("x.npy"), files("z.npy"), exact=True)
-    assert found["quantiles"] == expected.to_dict()["quantiles"]
+    pair, groups = (files("x.npy"), files("z.npy")), files("y.npy")
+    found = json.loads(run("compare", *pair, "--exact", "--groups", groups, "--json"))
+    expected = lossgrad.compare(*pair, groups=groups, exact=True).to_dict()
+    assert found["quantiles"] == expected["quantiles"]
+    for key, one in expected["groups"].items():
+        assert found["groups"][str(key)]["quantiles"] == one["quantiles"]
     assert found["quantiles"]["kl"]["0.5"]["lower"] == found["quantiles"]["kl"]["0.5"]["upper"]
     pair = files("x-*.npy"), files("other.npy")
     found = json.loads(run("ood", *pair, "--exact", "--json"))
@@ -258,12 +261,7 @@ def test_a_mask_of_the_rows_of_a_temperature(run, files, tmp_path):
     ("arguments", "problem"),
     [
         (["evaluate", "a", "b", "--exact"], "--exact goes with --ranking or --selection"),
-        (["compare", "a", "b", "--exact", "--groups", "c"], "--exact does not go with --groups"),
         (["conformal", "a", "b", "--report", "c"], "it goes with --on"),
-        (
-            ["evaluate", "a", "b", "--exact", "--ranking", "--groups", "c"],
-            "--exact does not go with --groups",
-        ),
         (["calibrate"], "give LOGITS and TARGETS"),
         (["conformal"], "give LOGITS and TARGETS"),
         (["calibrate", "a", "b", "c"], "too many files: c"),

@@ -7,6 +7,7 @@ import pytest
 import lossgrad
 from lossgrad import evaluate
 from lossgrad.evaluation.comparison.results import QUANTILES
+from lossgrad.evaluation.grouped import Grouped
 from lossgrad.evaluation.pairs import pair_statistics
 from lossgrad.evaluation.parts.quantiles import AT
 from lossgrad.evaluation.passes import cells
@@ -147,6 +148,59 @@ def test_comparisons(labelled):
     assert rough == same
 
 
+def numbers(figures):
+    """All numbers of a figure, but for the points of its curves, and the names they have."""
+    if not isinstance(figures, dict):
+        return {"": np.asarray(figures, float)}
+    curves = "roc", "risk_coverage"
+    inside = {name: numbers(one) for name, one in figures.items() if name not in curves}
+    return {f"{a} {b}": one for a, found in inside.items() for b, one in found.items()}
+
+
+def keys_of(rows, text):
+    """Groups of many rows, of few, and one of rows that have no loss."""
+    keys = np.random.default_rng(8).choice(4, rows, p=[0.5, 0.4, 0.08, 0.02])
+    return np.array(["north", "south", "east", "west"])[keys] if text else keys
+
+
+@pytest.mark.usefixtures("few_are_listed")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "labels"])
+def test_each_group_is_what_its_rows_are(kind, weighted):
+    x, t = data(kind)
+    keys = keys_of(len(x), text=weighted)
+    x[keys == np.unique(keys)[-1]] = np.nan
+    weight = np.random.default_rng(3).integers(0, 3, len(x)) if weighted else None
+    how = {"task": task_of(kind), "figures": FIGURES}
+    found = evaluate(x, t, exact=True, groups=keys, sample_weight=weight, **how)
+    assert len(found.groups) == 4
+    for key, one in [(None, found), *found.groups.items()]:
+        rows = slice(None) if key is None else keys == key
+        s = None if weight is None else weight[rows]
+        alone = evaluate(x[rows], t[rows], exact=True, sample_weight=s, **how)
+        assert (one.terms, one.loss) == pytest.approx((alone.terms, alone.loss), nan_ok=True)
+        for name in FIGURES:
+            expected = numbers(alone.to_dict()[name])
+            for path, values in numbers(one.to_dict()[name]).items():
+                np.testing.assert_allclose(values, expected[path], rtol=1e-12, err_msg=path)
+
+
+@pytest.mark.usefixtures("few_are_listed")
+def test_groups_of_comparisons():
+    random = np.random.default_rng(5)
+    base = 2 * random.standard_normal((400, 6)).astype(np.float32)
+    other, targets = base + random.standard_normal(base.shape), random.integers(0, 6, 400)
+    keys = keys_of(400, text=True)
+    targets[keys == "west"] = -100
+    found = lossgrad.compare(base, other, targets, groups=keys, exact=True)
+    how = {"groups": keys, "exact": True, "num_threads": 2, "block_bytes": 600}
+    assert lossgrad.compare(base, other, targets, **how) == found
+    for key, one in found.groups.items():
+        rows = keys == key
+        alone = lossgrad.compare(base[rows], other[rows], targets[rows], exact=True)
+        assert one == alone
+
+
 @pytest.mark.parametrize("score", ["energy", "logit", "probability", "entropy"])
 def test_rows_from_elsewhere(score):
     random = np.random.default_rng(6)
@@ -167,19 +221,25 @@ def test_rows_from_elsewhere(score):
         assert between.lower - 1e-9 <= figure.value <= between.upper + 1e-9
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("kind", ["multiclass", "labels"])
-def test_the_same_for_any_cut(kind, tmp_path):
+def test_the_same_for_any_cut(kind, grouped, tmp_path):
     x, t = data(kind, np.float32)
     how = {"task": task_of(kind), "figures": FIGURES, "exact": True}
-    expected = evaluate(x, t, **how)
+    keys = keys_of(len(x), text=True)
+    expected = evaluate(x, t, **how, groups=keys if grouped else None)
     order = np.random.default_rng(4).permutation(len(x))
     parts = np.array_split(order, 4)
-    pairs = [(x[part], t[part]) for part in parts]
-    for k, part in enumerate(parts):
-        np.savez(tmp_path / f"{k}.npz", logits=x[part], targets=t[part])
+    arrays = {"logits": x, "targets": t, **({"groups": keys} if grouped else {})}
+    blocks = [{use: array[part] for use, array in arrays.items()} for part in parts]
+    for k, block in enumerate(blocks):
+        np.savez(tmp_path / f"{k}.npz", **block)
     how["num_threads"] = 3
-    assert evaluate(pairs, **how) == expected
-    assert evaluate(x, t, block_bytes=700, **how) == expected
+    assert evaluate(x, t, block_bytes=700, groups=arrays.get("groups"), **how) == expected
+    state = lossgrad.Evaluation(how["task"], figures=FIGURES)
+    state = Grouped(state) if grouped else state
+    assert evaluate(blocks, exact=True, num_threads=3, state=state) == expected
+    how["groups"] = "groups" if grouped else None
     assert evaluate(str(tmp_path / "*.npz"), **how) == expected
 
 
@@ -216,8 +276,6 @@ def test_what_cannot_be_exact():
     x, t = data("binary")
     with pytest.raises(TypeError, match="read once only"):
         evaluate(iter([(x, t)]), task="binary", exact=True)
-    with pytest.raises(ValueError, match="evaluate a group's rows alone"):
-        evaluate(x, t, task="binary", exact=True, groups=np.arange(len(x)))
     state = lossgrad.Evaluation("binary")
     state.update(x, t)
     with pytest.raises(ValueError, match="the state has others"):

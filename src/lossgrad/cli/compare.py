@@ -14,7 +14,6 @@ from lossgrad.cli.options import (
     add_input,
     add_outputs,
     add_reading,
-    check_exact,
     columns,
     more_files,
     of_columns,
@@ -55,7 +54,6 @@ def add_to(commands: Any) -> None:
         files = [*filter(None, given), *more_files(compare, rest)]
         if not 2 <= len(files) <= 3:
             compare.error("give BASE, OTHER and perhaps TARGETS; put patterns in quotes")
-        check_exact(compare, arguments)
         arguments.base, arguments.other, arguments.targets = (*files, None)[:3]
         _compare(arguments)
 

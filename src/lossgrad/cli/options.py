@@ -90,12 +90,6 @@ def add_exact(add: Any) -> None:
     )
 
 
-def check_exact(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Whether figures can be exact."""
-    if arguments.exact and arguments.groups is not None:
-        parser.error("--exact does not go with --groups: evaluate a group's rows alone")
-
-
 def figures_of(arguments: argparse.Namespace) -> list[str]:
     """What an evaluation has to count for its options and columns."""
     return of_columns(arguments) + [name for name in FIGURES if getattr(arguments, name)]

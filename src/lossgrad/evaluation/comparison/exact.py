@@ -1,6 +1,8 @@
 """Quantiles of a comparison without bounds, from further passes over its rows."""
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,18 +14,20 @@ from lossgrad.evaluation.feed import Source
 from lossgrad.evaluation.pairs import PairStatistics
 from lossgrad.evaluation.passes import cells
 from lossgrad.evaluation.passes.cells import OfQuantiles, Parts, Scored
+from lossgrad.evaluation.passes.groups import Groups, like_of
 from lossgrad.evaluation.passes.probe import Look, Passing
 
 Doubles = NDArray[np.float64]
+_QUANTILES = OfQuantiles(QUANTILES)
 
 
 class PairProbe(Passing, Comparison):
     """A comparison that looks at its rows, and counts nothing else."""
 
-    def __init__(self, needs: tuple[str, ...], new: cells.New, **options: Any) -> None:
+    def __init__(self, scored: Any, needs: tuple[str, ...], new: cells.New, **options: Any) -> None:
         super().__init__(**options)
-        self._new, self._options = (needs, new), options
-        self.part = Look(_scored, needs, new)
+        self._new, self._options = (scored, needs, new), options
+        self.part = Look(*self._new)
         self._parts: Any = {"probe": self.part}
 
     def empty(self) -> "PairProbe":
@@ -34,31 +38,42 @@ class PairProbe(Passing, Comparison):
         self, found: PairStatistics, weight: Doubles | None, columns: dict[str, NDArray[Any]]
     ) -> None:
         """Add rows that are defined."""
-        self.part.add(found, weight, bool(self.labelled))
+        self.part.add(found, weight, columns, SPREAD[: 1 + bool(self.labelled)])
 
 
-def _scored(found: PairStatistics, weight: Doubles | None, labelled: bool) -> Scored:
+def _scored(
+    groups: Groups,
+    found: PairStatistics,
+    weight: Doubles | None,
+    columns: dict[str, NDArray[Any]],
+    names: Sequence[str],
+) -> Scored:
     """What the distributions are of, each in a group of its own."""
-    values = [getattr(found, name) for name in SPREAD[: 1 + labelled]]
+    values = [getattr(found, name) for name in names]
     group = np.repeat(np.arange(len(values)), len(found.kl))
     repeated = None if weight is None else np.tile(weight, len(values))
-    return Scored(np.concatenate(values), group, None, repeated)
+    scored = Scored(np.concatenate(values), group, None, repeated)
+    return groups.scored(scored, len(SPREAD), columns.__getitem__)
 
 
 def exactly(result: ComparisonResult, of: Any, source: Source) -> ComparisonResult:
     """The result of a state of a source's rows; quantiles that are written out are exact."""
-    options = {**of.options(), "figures": (), "worst": 0}
-    needs = tuple(name for part in of._parts.values() for name in part.needs)
-
-    def read(new: cells.New) -> list[Parts]:
-        return source.add_to(PairProbe(needs, new, **options)).part.result()
-
     if not result.terms:
         return result
-    quantiles = OfQuantiles(QUANTILES)
-    found = cells.resolve(read, [quantiles] * len(SPREAD))
+    groups, like = Groups.of(result), like_of(of)
+    options = {**like.options(), "figures": (), "worst": 0}
+    scored, needs = partial(_scored, groups), groups.needs(like)
+
+    def read(new: cells.New) -> list[Parts]:
+        return source.add_to(PairProbe(scored, needs, new, **options)).part.result()
+
+    found = groups.resolve(read, [_QUANTILES] * len(SPREAD))
+    return groups.replaced(result, found, _known)
+
+
+def _known(result: ComparisonResult, parts: list[Parts]) -> ComparisonResult:
     spreads = {
-        name: quantiles.known(result.distributions[name], parts)
-        for name, parts in zip(SPREAD, found, strict=True)
+        name: _QUANTILES.known(result.distributions[name], one)
+        for name, one in zip(SPREAD, parts, strict=True)
     }
     return dataclasses.replace(result, distributions=spreads)

@@ -7,7 +7,7 @@ them, listed score by score. The others stay what they are, so that memory is th
 matter and not that of the rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +21,7 @@ from lossgrad.evaluation.histogram import Distribution
 from lossgrad.evaluation.ranking import Ranked
 
 Doubles = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 _SIGN = np.int64(-(1 << 63))
@@ -31,10 +32,13 @@ _LISTED = 1 << 20  # rows that are listed in one pass
 
 
 class Scored(NamedTuple):
-    """Scores, none of them nan, each of a group; of a ranking, those of positives are marked."""
+    """Scores, none of them nan, each of a group; of a ranking, those of positives are marked.
+
+    Where a term has several they are those of all terms in their order, and so on.
+    """
 
     scores: Doubles
-    group: NDArray[np.int64]
+    group: Integers
     positive: Mask | None = None
     weight: Doubles | None = None
 
@@ -46,7 +50,7 @@ class Parts(NamedTuple):
     """
 
     keys: Keys
-    left: NDArray[np.int64]
+    left: Integers
     rows: Doubles
     positive: Doubles
     negative: Doubles
@@ -91,19 +95,16 @@ class Level:
     more: int
 
     @property
-    def starts(self) -> NDArray[np.int64]:
+    def starts(self) -> Integers:
         """The number of each group's first cell, and of all."""
         return np.concatenate([[0], np.cumsum([len(one) for one in self.prefixes])])
 
-    def find(self, scored: Scored) -> tuple[NDArray[np.int64], NDArray[np.int64], Keys]:
+    def find(self, scored: Scored) -> tuple[Integers, Integers, Keys]:
         """The scores that are in the cells: which, in which cell, and their keys."""
         keys = _keys(scored.scores)
-        order = np.argsort(scored.group.astype(np.uint16), kind="stable")
-        ends = np.searchsorted(scored.group[order], np.arange(len(self.prefixes) + 1))
         cell, starts = np.full(len(keys), -1), self.starts
-        for group, prefixes in enumerate(self.prefixes):
-            rows = order[ends[group] : ends[group + 1]]
-            if len(prefixes) and len(rows):
+        for group, rows in _by_group(scored.group, len(self.prefixes)):
+            if len(prefixes := self.prefixes[group]):
                 prefix = keys[rows] >> np.uint64(self.left) if self.left < _BITS else 0 * keys[rows]
                 at = np.minimum(np.searchsorted(prefixes, prefix), len(prefixes) - 1)
                 cell[rows] = np.where(prefixes[at] == prefix, starts[group] + at, -1)
@@ -190,11 +191,19 @@ class Listed:
 
     def result(self) -> list[Parts]:
         """For each group its scores, as cells of one number."""
-        columns = [np.concatenate(one) for one in zip(*self._found, strict=True)]
-        return [
-            _of_scores(*(column[columns[0] == group] for column in columns[1:]))
-            for group in range(len(self.level.prefixes))
-        ]
+        group, *columns = (np.concatenate(one) for one in zip(*self._found, strict=True))
+        found = [_of_scores(*(column[:0] for column in columns))] * len(self.level.prefixes)
+        for at, rows in _by_group(group, len(found)):
+            found[at] = _of_scores(*(column[rows] for column in columns))
+        return found
+
+
+def _by_group(group: Integers, groups: int) -> Iterator[tuple[int, Integers]]:
+    """Each group that occurs, of so many, with its places."""
+    order = np.argsort(group.astype(np.min_scalar_type(groups)), kind="stable")
+    ends = np.searchsorted(group[order], np.arange(groups + 1))
+    for one in np.flatnonzero(np.diff(ends)):
+        yield int(one), order[ends[one] : ends[one + 1]]
 
 
 def _of_scores(keys: Keys, positive: Mask, weight: Doubles) -> Parts:
