@@ -104,10 +104,16 @@ def test_selections_and_quantiles(kind, weighted):
         p = lossgrad.softmax(x)
         confidence, right = p.max(axis=1), x.argmax(axis=1) == t
         sure, losses = confidence, lossgrad.cross_entropy(x, t, reduction="none")
+        entropy, brier = lossgrad.entropy(p), ((p - np.eye(4)[t]) ** 2).sum(axis=1)
+        before = np.arange(4) < t[:, np.newaxis]
+        own = x[np.arange(len(x)), t][:, np.newaxis]
+        rank = ((x > own) | ((x == own) & before)).sum(axis=1)
     else:
         confidence, right = lossgrad.sigmoid(x).ravel(), ((x > 0) == (t > 0)).ravel()
         sure = np.maximum(confidence, 1 - confidence)
         losses = lossgrad.binary_cross_entropy_with_logits(x, t.astype(float), reduction="none")
+        entropy = lossgrad.entropy(np.stack([confidence, 1 - confidence]), axis=0)
+        brier, rank = (confidence - t.ravel()) ** 2, None
     w = np.repeat(weight, len(right) // len(x)).astype(float)
     expected = {"aurc": risk(sure, right, w)}
     fpr, tpr, _ = metrics.roc_curve(right, sure, sample_weight=w)
@@ -115,16 +121,18 @@ def test_selections_and_quantiles(kind, weighted):
     for name, wanted in expected.items():
         for bound in getattr(found["selection"], name):
             assert bound == pytest.approx(wanted, rel=1e-12)
-    repeated = {"loss": losses.ravel(), "confidence": confidence}
+    repeated = {"loss": losses.ravel(), "confidence": confidence, "entropy": entropy}
+    repeated |= {"brier": brier} | ({} if rank is None else {"rank": rank})
+    assert bool(found["quantiles"].rank.weight.size) == (rank is not None)
     for name, values in repeated.items():
         for q in AT:
             wanted = np.quantile(np.repeat(values, w.astype(int)), q, method="inverted_cdf")
             bounds = getattr(found["quantiles"], name).quantile(q)
             assert bounds.lower == bounds.value == bounds.upper
-            assert bounds.value == pytest.approx(wanted, rel=1e-14)
+            assert bounds.value == pytest.approx(wanted, rel=1e-12)
         between = getattr(found["quantiles"], name).quantile(0.37)
         wanted = np.quantile(np.repeat(values, w.astype(int)), 0.37, method="inverted_cdf")
-        assert between.lower * (1 - 1e-14) <= wanted <= between.upper * (1 + 1e-14)
+        assert between.lower * (1 - 1e-12) <= wanted <= between.upper * (1 + 1e-12)
 
 
 @pytest.mark.usefixtures("few_are_listed")
@@ -135,10 +143,11 @@ def test_comparisons(labelled):
     other, weight = base + 0.1 * random.standard_normal(base.shape), random.integers(0, 3, 400)
     other[:40] = base[:40]
     targets = random.integers(0, 6, 400) if labelled else None
-    how = {"sample_weight": weight, "clusters": np.arange(400) // 7}
+    how = {"sample_weight": weight, "clusters": np.arange(400) // 7, "figures": ["quantiles"]}
     found = lossgrad.compare(base, other, targets, exact=True, **how)
     rows = pair_statistics(base, other, targets, top_k=1, ignore_index=-100, num_threads=1)
-    for name in ("kl", "loss_difference")[: 1 + labelled]:
+    of_labels = ["loss_difference", "base_loss", "other_loss"] * labelled
+    for name in ["kl", "kl_reverse", "js", *of_labels]:
         for q in QUANTILES:
             wanted = np.quantile(np.repeat(getattr(rows, name), weight), q, method="inverted_cdf")
             assert found.quantile(name, q) == (wanted, wanted, wanted)

@@ -16,7 +16,7 @@ _COLUMNS = {  # each a file, or a name beside the targets, of one value a row
 FIGURES = {  # what an evaluation counts only if it is asked for
     "ranking": "AUROC, average precision and FPR at a TPR of 0.95, by label or class",
     "selection": "risk and coverage, and the AUROC of confidence",
-    "quantiles": "quantiles of loss, confidence and entropy",
+    "quantiles": "quantiles of every figure of a row: loss, confidence, entropy, Brier, rank",
     "calibration": "calibration by equal mass and by class, and the Brier score's terms",
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossgrad.evaluation.comparison.results import QUANTILES, ComparisonResult
-from lossgrad.evaluation.comparison.state import SPREAD, Comparison
+from lossgrad.evaluation.comparison.state import Comparison, spread_of
 from lossgrad.evaluation.feed import Source
 from lossgrad.evaluation.pairs import PairStatistics
 from lossgrad.evaluation.passes import cells
@@ -38,22 +38,23 @@ class PairProbe(Passing, Comparison):
         self, found: PairStatistics, weight: Doubles | None, columns: dict[str, NDArray[Any]]
     ) -> None:
         """Add rows that are defined."""
-        self.part.add(found, weight, columns, SPREAD[: 1 + bool(self.labelled)])
+        self.part.add(found, weight, columns, self.labelled)
 
 
 def _scored(
     groups: Groups,
+    names: Sequence[str],
     found: PairStatistics,
     weight: Doubles | None,
     columns: dict[str, NDArray[Any]],
-    names: Sequence[str],
+    labelled: bool | None,
 ) -> Scored:
-    """What the distributions are of, each in a group of its own."""
-    values = [getattr(found, name) for name in names]
-    group = np.repeat(np.arange(len(values)), len(found.kl))
-    repeated = None if weight is None else np.tile(weight, len(values))
-    scored = Scored(np.concatenate(values), group, None, repeated)
-    return groups.scored(scored, len(SPREAD), columns.__getitem__)
+    """What the distributions of these names are of, each in a group of its own."""
+    some = spread_of(names, labelled)
+    group = np.repeat([names.index(name) for name in some], len(found.kl))
+    repeated = None if weight is None else np.tile(weight, len(some))
+    values = np.concatenate([getattr(found, name) for name in some])
+    return groups.scored(Scored(values, group, None, repeated), len(names), columns.__getitem__)
 
 
 def exactly(result: ComparisonResult, of: Any, source: Source) -> ComparisonResult:
@@ -62,18 +63,17 @@ def exactly(result: ComparisonResult, of: Any, source: Source) -> ComparisonResu
         return result
     groups, like = Groups.of(result), like_of(of)
     options = {**like.options(), "figures": (), "worst": 0}
-    scored, needs = partial(_scored, groups), groups.needs(like)
+    names = [*result.distributions]
+    scored, needs = partial(_scored, groups, names), groups.needs(like)
 
     def read(new: cells.New) -> list[Parts]:
         return source.add_to(PairProbe(scored, needs, new, **options)).part.result()
 
-    found = groups.resolve(read, [_QUANTILES] * len(SPREAD))
+    found = groups.resolve(read, [_QUANTILES] * len(names))
     return groups.replaced(result, found, _known)
 
 
 def _known(result: ComparisonResult, parts: list[Parts]) -> ComparisonResult:
-    spreads = {
-        name: _QUANTILES.known(result.distributions[name], one)
-        for name, one in zip(SPREAD, parts, strict=True)
-    }
+    pairs = zip(result.distributions.items(), parts, strict=True)
+    spreads = {name: _QUANTILES.known(spread, one) for (name, spread), one in pairs}
     return dataclasses.replace(result, distributions=spreads)

@@ -11,7 +11,7 @@ from lossgrad._core.environment import arithmetic
 from lossgrad.evaluation.feed import Source
 from lossgrad.evaluation.histogram import Bounded
 from lossgrad.evaluation.parts import Figures
-from lossgrad.evaluation.parts.quantiles import AT, FIGURES, Quantiles
+from lossgrad.evaluation.parts.quantiles import AT, FIGURES, Quantiles, of_terms
 from lossgrad.evaluation.parts.ranking import Ranking, Ranks
 from lossgrad.evaluation.parts.selection import Selection, sureness
 from lossgrad.evaluation.passes import cells
@@ -96,7 +96,7 @@ class ExactQuantiles:
 
     def scored(self, seen: Seen) -> Scored:
         """The scores of terms, in the same groups."""
-        values = [getattr(seen, name) for name in FIGURES]
+        values = [getattr(seen, name) for name in of_terms(seen.rows.task)]
         group = np.repeat(np.arange(len(values)), len(seen.term))
         weight = None if seen.weight is None else np.tile(seen.weight, len(values))
         return Scored(np.concatenate(values), group, None, weight)
