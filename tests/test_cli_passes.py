@@ -47,7 +47,7 @@ def test_calibrate(run, files):
     x, y = files("x-*.npy"), files("y-*.npy")
     found = json.loads(run("calibrate", x, "--json", y, "--bins", 10))
     expected = lossgrad.fit_temperature(x, y, bins=10)
-    assert found == {"logits": x, **expected.to_dict()}
+    assert found == {"logits": x, "targets": y, "shards": 2, **expected.to_dict()}
     lines = run("calibrate", x, y, "--threads", 2, "--bins", 10).splitlines()
     assert lines[0] == (
         f"temperature {expected.temperature:.12g}  ({expected.passes} passes over 300 rows)"
@@ -81,7 +81,8 @@ def test_conformal(run, files, method):
     threshold = lossgrad.conformal_threshold(*first, coverage=0.8, method=method)
     sets = lossgrad.conformal_sets(*second, threshold=threshold)
     found = json.loads(run("conformal", *first, "--on", *second, *how, "--json"))
-    assert found == {"logits": first[0], **threshold.to_dict(), "sets": sets.to_dict()}
+    about = dict(zip(("logits", "targets"), first, strict=True))
+    assert found == {**about, **threshold.to_dict(), "sets": sets.to_dict()}
     lines = run("conformal", *how, *first, "--on", *second).splitlines()
     assert lines[0] == f"threshold   {threshold.threshold:.12g}  ({method}, from 150 rows)"
     assert lines[1] == "asked for   80 % coverage"

@@ -69,7 +69,7 @@ class Calibration:
             ("equal mass", f"{self.equal_mass.text()} expected error"),
             ("class-wise", f"{self.classwise_mean:.4f} expected error"),
             (
-                "Brier",
+                "Brier terms",
                 f"{reliability} reliability - {resolution} resolution + {uncertainty} uncertainty",
             ),
         ]
