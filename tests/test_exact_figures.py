@@ -14,7 +14,7 @@ from lossgrad.evaluation.passes import cells
 
 metrics = pytest.importorskip("sklearn.metrics")
 FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
-FIGURES = ["ranking", "selection", "quantiles"]
+FIGURES = ["ranking", "selection", "quantiles", "calibration"]
 
 
 def data(kind, dtype=np.float64, rows=500):
@@ -155,6 +155,37 @@ def test_comparisons(labelled):
     same = found.to_dict()
     assert rough.pop("quantiles") != same.pop("quantiles")
     assert rough == same
+
+
+def equal_mass(confidence, right, weight, bins=15):
+    """The expected error over bins that end at scores, each of a part of the weight."""
+    scores, at = np.unique(confidence, return_inverse=True)
+    each = np.bincount(at, weight, len(scores))
+    before = np.concatenate([[0.0], np.cumsum(each)[:-1]])
+    which = np.floor(before * bins / each.sum())[at]
+    gaps = [(weight * (confidence - right))[which == k].sum() for k in range(bins)]
+    return np.abs(gaps).sum() / weight.sum()
+
+
+@pytest.mark.usefixtures("few_are_listed")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["multiclass", "labels", "soft"])
+def test_bins_of_equal_mass(kind, weighted):
+    x, t = data("multiclass" if kind == "multiclass" else "labels", rows=2000)
+    random = np.random.default_rng(9)
+    weight = random.random(len(x)) if weighted else None
+    if kind == "multiclass":
+        confidence, right = lossgrad.softmax(x).max(axis=1), x.argmax(axis=1) == t
+    else:
+        t = random.random(t.shape) if kind == "soft" else t
+        confidence, right = lossgrad.sigmoid(x).ravel(), t.ravel()
+    w = np.ones(len(x)) if weight is None else weight
+    expected = equal_mass(confidence, right, np.repeat(w, len(right) // len(x)))
+    how = {"task": task_of(kind), "sample_weight": weight, "figures": ["calibration"]}
+    found = evaluate(x, t, exact=True, **how).figures["calibration"]
+    assert found.equal_mass == pytest.approx((expected,) * 3, rel=1e-11)
+    rough = evaluate(x, t, **how).figures["calibration"]
+    assert (found.brier, found.classwise_mean) == (rough.brier, rough.classwise_mean)
 
 
 def numbers(figures):

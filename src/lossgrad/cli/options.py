@@ -86,7 +86,7 @@ def add_exact(add: Any) -> None:
     add(
         "--exact",
         action="store_true",
-        help="read again, a few times, until rankings, risk and quantiles have no bounds",
+        help="read again, a few times, until no ranking, risk, quantile or calibration has bounds",
     )
 
 

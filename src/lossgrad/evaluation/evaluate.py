@@ -78,8 +78,8 @@ def evaluate(
     figures : sequence of {"ranking", "selection", "quantiles", "calibration"}
         What else is wanted, in `Result.figures`; as in `Evaluation`.
     exact : bool
-        Read the rows again, a few times, until the figures of "ranking" and "selection" have no
-        bounds, nor those quantiles that `to_dict` has.
+        Read the rows again, a few times, until the figures of "ranking", "selection" and
+        "calibration" have no bounds, nor those quantiles that `to_dict` has.
     strict : bool
         A row whose loss is nan is an error, not counted as undefined and left out.
     input : {"logits", "log-probabilities", "probabilities"}

@@ -13,9 +13,10 @@ from lossgrad.evaluation.comparison.state import Comparison, spread_of
 from lossgrad.evaluation.feed import Source
 from lossgrad.evaluation.pairs import PairStatistics
 from lossgrad.evaluation.passes import cells
-from lossgrad.evaluation.passes.cells import OfQuantiles, Parts, Scored
+from lossgrad.evaluation.passes.cells import Parts, Scored
 from lossgrad.evaluation.passes.groups import Groups, like_of
 from lossgrad.evaluation.passes.probe import Look, Passing
+from lossgrad.evaluation.passes.unsure import OfQuantiles
 
 Doubles = NDArray[np.float64]
 _QUANTILES = OfQuantiles(QUANTILES)

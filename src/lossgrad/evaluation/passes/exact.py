@@ -8,16 +8,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from lossgrad._core.environment import arithmetic
+from lossgrad.evaluation.calibration import equal_mass_error
 from lossgrad.evaluation.feed import Source
 from lossgrad.evaluation.histogram import Bounded
 from lossgrad.evaluation.parts import Figures
+from lossgrad.evaluation.parts.calibration import BINS, Calibration
 from lossgrad.evaluation.parts.quantiles import AT, FIGURES, Quantiles, of_terms
 from lossgrad.evaluation.parts.ranking import Ranking, Ranks
 from lossgrad.evaluation.parts.selection import Selection, sureness
 from lossgrad.evaluation.passes import cells
-from lossgrad.evaluation.passes.cells import OfQuantiles, Parts, Scored, Unsure
+from lossgrad.evaluation.passes.cells import Parts, Scored, Unsure
 from lossgrad.evaluation.passes.groups import Groups, like_of
 from lossgrad.evaluation.passes.probe import Look, Probe
+from lossgrad.evaluation.passes.unsure import OfQuantiles, of_equal_mass, of_ranking, of_risk
 from lossgrad.evaluation.ranking import over_groups
 from lossgrad.evaluation.results import Result
 from lossgrad.evaluation.seen import Seen
@@ -41,7 +44,7 @@ class ExactRanking:
 
     def unsure(self, classes: int) -> list[Unsure]:
         """For each group of scores, the cells on which the figure still depends."""
-        return [cells.of_ranking] * (classes + 1)
+        return [of_ranking] * (classes + 1)
 
     def scored(self, seen: Seen) -> Scored:
         """The scores of terms, in the same groups."""
@@ -76,7 +79,7 @@ class ExactSelection:
 
     def unsure(self, classes: int) -> list[Unsure]:
         """For each group of scores, the cells on which the figure still depends."""
-        return [cells.of_risk]
+        return [of_risk]
 
     def scored(self, seen: Seen) -> Scored:
         """The scores of terms, in the same groups."""
@@ -107,10 +110,37 @@ class ExactQuantiles:
         return Quantiles(*map(OfQuantiles(AT).known, spreads, parts))
 
 
+class ExactCalibration:
+    """Confidence: as much of a term as came true is positive, the rest is not."""
+
+    def unsure(self, classes: int) -> list[Unsure]:
+        """For each group of scores, the cells on which the figure still depends."""
+        return [partial(of_equal_mass, BINS)]
+
+    def scored(self, seen: Seen) -> Scored:
+        """The scores of terms, in the same groups."""
+        terms = len(seen.term)
+        weights = [seen.weighted(seen.right), seen.weighted(1.0 - seen.right)]
+        return Scored(
+            np.tile(seen.confidence, 2),
+            np.zeros(2 * terms, np.int64),
+            np.repeat([True, False], terms),
+            np.concatenate(weights),
+            summed=True,
+        )
+
+    def figures(self, parts: list[Parts], rough: Calibration) -> Calibration:
+        """The figure, once no cell is unsure."""
+        (one,) = parts
+        error = equal_mass_error(one.positive, one.negative, 3 * [one.total], BINS)
+        return dataclasses.replace(rough, equal_mass=error)
+
+
 EXACT: dict[str, Exact] = {
     "ranking": ExactRanking(),
     "selection": ExactSelection(),
     "quantiles": ExactQuantiles(),
+    "calibration": ExactCalibration(),
 }
 
 

@@ -44,11 +44,11 @@ class Groups:
         found, which = distinct(checked_keys(column(_COLUMN), _COLUMN))
         own = 1 + Numbers(self.keys).of(found, _COLUMN)[which]
         group = [scored.group, scored.group + count * np.resize(own, len(scored.group))]
-        return Scored(
-            np.tile(scored.scores, 2),
-            np.concatenate(group),
-            None if scored.positive is None else np.tile(scored.positive, 2),
-            None if scored.weight is None else np.tile(scored.weight, 2),
+        return scored._replace(
+            scores=np.tile(scored.scores, 2),
+            group=np.concatenate(group),
+            positive=None if scored.positive is None else np.tile(scored.positive, 2),
+            weight=None if scored.weight is None else np.tile(scored.weight, 2),
         )
 
     def resolve(
