@@ -93,6 +93,7 @@ def test_scores_that_float64_does_not_tell_from_1(method):
     assert found.threshold == 1.0
     assert found.sets(x[0]).tolist() == [True] * 4 + [False] * 2
     assert found.to_dict()["rest"] == rests(x, method)[0, 3] > 0
+    assert found.lines()[0][1].startswith(f"1 - {found.rest:.6g}  ({method}")
 
 
 @pytest.mark.parametrize("method", METHODS)

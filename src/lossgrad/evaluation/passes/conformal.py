@@ -69,8 +69,10 @@ class ConformalThreshold:
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and texts."""
+        near = 0 < self.rest < 1e-6  # its digits are those of what it lacks
+        threshold = f"1 - {self.rest:.6g}" if near else f"{self.threshold:.12g}"
         return [
-            ("threshold", f"{self.threshold:.12g}  ({self.method}, from {self.rows} rows)"),
+            ("threshold", f"{threshold}  ({self.method}, from {self.rows} rows)"),
             ("asked for", f"{100 * self.coverage:g} % coverage"),
         ]
 
