@@ -47,7 +47,7 @@ def test_calibrate(run, files):
     x, y = files("x-*.npy"), files("y-*.npy")
     found = json.loads(run("calibrate", x, "--json", y, "--bins", 10))
     expected = lossgrad.fit_temperature(x, y, bins=10)
-    assert found == {"logits": x, **expected.to_dict()}
+    assert found == {"logits": x, "targets": y, "shards": 2, **expected.to_dict()}
     lines = run("calibrate", x, y, "--threads", 2, "--bins", 10).splitlines()
     assert lines[0] == (
         f"temperature {expected.temperature:.12g}  ({expected.passes} passes over 300 rows)"
@@ -81,7 +81,8 @@ def test_conformal(run, files, method):
     threshold = lossgrad.conformal_threshold(*first, coverage=0.8, method=method)
     sets = lossgrad.conformal_sets(*second, threshold=threshold)
     found = json.loads(run("conformal", *first, "--on", *second, *how, "--json"))
-    assert found == {"logits": first[0], **threshold.to_dict(), "sets": sets.to_dict()}
+    about = dict(zip(("logits", "targets"), first, strict=True))
+    assert found == {**about, **threshold.to_dict(), "sets": sets.to_dict()}
     lines = run("conformal", *how, *first, "--on", *second).splitlines()
     assert lines[0] == f"threshold   {threshold.threshold:.12g}  ({method}, from 150 rows)"
     assert lines[1] == "asked for   80 % coverage"
@@ -146,9 +147,12 @@ def test_exact(run, files, tmp_path):
 
 
 def test_exact_comparisons_and_rows_from_elsewhere(run, files):
-    found = json.loads(run("compare", files("x.npy"), files("z.npy"), "--exact", "--json"))
-    expected = lossgrad.compare(files("x.npy"), files("z.npy"), exact=True)
-    assert found["quantiles"] == expected.to_dict()["quantiles"]
+    pair, groups = (files("x.npy"), files("z.npy")), files("y.npy")
+    found = json.loads(run("compare", *pair, "--exact", "--groups", groups, "--json"))
+    expected = lossgrad.compare(*pair, groups=groups, exact=True).to_dict()
+    assert found["quantiles"] == expected["quantiles"]
+    for key, one in expected["groups"].items():
+        assert found["groups"][str(key)]["quantiles"] == one["quantiles"]
     assert found["quantiles"]["kl"]["0.5"]["lower"] == found["quantiles"]["kl"]["0.5"]["upper"]
     pair = files("x-*.npy"), files("other.npy")
     found = json.loads(run("ood", *pair, "--exact", "--json"))
@@ -258,12 +262,7 @@ def test_a_mask_of_the_rows_of_a_temperature(run, files, tmp_path):
     ("arguments", "problem"),
     [
         (["evaluate", "a", "b", "--exact"], "--exact goes with --ranking or --selection"),
-        (["compare", "a", "b", "--exact", "--groups", "c"], "--exact does not go with --groups"),
         (["conformal", "a", "b", "--report", "c"], "it goes with --on"),
-        (
-            ["evaluate", "a", "b", "--exact", "--ranking", "--groups", "c"],
-            "--exact does not go with --groups",
-        ),
         (["calibrate"], "give LOGITS and TARGETS"),
         (["conformal"], "give LOGITS and TARGETS"),
         (["calibrate", "a", "b", "c"], "too many files: c"),

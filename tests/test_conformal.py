@@ -20,18 +20,26 @@ def data(rows=300, classes=5, dtype=np.float32, seed=1, tied=False):
     return (np.round(x) if tied else x).astype(dtype), y
 
 
-def scores(x, method):
-    """Class by class, by the definition."""
+def rests(x, method):
+    """What each score lacks of 1, class by class: what comes after it, from the least on."""
     p = lossgrad.softmax(x.astype(np.float64))
     if method == "lac":
-        return 1 - p
+        return p
     found = np.empty_like(p)
     for row, values in enumerate(p):
-        total = 0.0
-        for c in np.argsort(-values, kind="stable"):
-            total += values[c]
-            found[row, c] = min(total, 1.0)
+        after = 0.0
+        for c in np.argsort(-values, kind="stable")[::-1]:
+            found[row, c] = after
+            after += values[c]
     return found
+
+
+def scores(x, method):
+    """By the definition."""
+    p = lossgrad.softmax(x.astype(np.float64))
+    order = np.argsort(-p, axis=1, kind="stable")
+    sums = np.take_along_axis(p, order, axis=1).cumsum(axis=1)
+    return 1 - p if method == "lac" else np.take_along_axis(sums, order.argsort(axis=1), axis=1)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -42,8 +50,10 @@ def test_threshold(method, coverage, rows, tied):
     x, y = data(rows, tied=tied)
     found = conformal_threshold(x, y, coverage=coverage, method=method)
     k = math.ceil((rows + 1) * Fraction(repr(coverage)))
+    own = np.sort(-rests(x, method)[np.arange(rows), y])
+    assert found.rest == (-own[k - 1] if k <= rows else -math.inf)
     own = np.sort(scores(x, method)[np.arange(rows), y])
-    assert found.threshold == (own[k - 1] if k <= rows else math.inf)
+    assert found.threshold == pytest.approx(own[k - 1] if k <= rows else math.inf, rel=1e-14)
     assert (found.rows, found.method, found.coverage) == (rows, method, coverage)
 
 
@@ -73,6 +83,17 @@ def test_sets(method, coverage):
     plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert plain["coverage"] == found.coverage
     assert plain["sizes"] == found.sizes.tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_that_float64_does_not_tell_from_1(method):
+    """Of classes of 1e-20, 1e-40, ... the sets have those up to the label's, not all of them."""
+    x = -46.0 * np.arange(6.0) * np.ones((20, 1))
+    found = conformal_threshold(x, np.full(20, 3), coverage=0.9, method=method)
+    assert found.threshold == 1.0
+    assert found.sets(x[0]).tolist() == [True] * 4 + [False] * 2
+    assert found.to_dict()["rest"] == rests(x, method)[0, 3] > 0
+    assert found.lines()[0][1].startswith(f"1 - {found.rest:.6g}  ({method}")
 
 
 @pytest.mark.parametrize("method", METHODS)

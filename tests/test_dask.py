@@ -1,10 +1,13 @@
 """On dask: the bytes of a single process, also when a worker dies under way."""
 
+import contextlib
 import json
 import os
 import pickle
 import signal
+import sys
 import time
+import types
 from functools import partial
 from pathlib import Path
 
@@ -162,6 +165,40 @@ def test_a_killed_worker_changes_nothing(data, cluster):
     assert spread.to_bytes() == alone.to_bytes()
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_progress_bars_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
+    x, y, _ = data
+    np.savez(tmp_path / "x.npz", logits=x, targets=y)
+    bars = []
+
+    class Bar(contextlib.AbstractContextManager):
+        n, total, ncols = 0, None, 80
+
+        def __init__(self, **_):
+            bars.append(self)
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, more):
+            self.n += more
+
+    monkeypatch.setitem(sys.modules, "tqdm", types.SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    path = str(tmp_path / "x.npz")
+    for command in (
+        ["evaluate", path, "--quantiles", "--exact"],
+        ["compare", path, path, "--other-key", "logits", "--exact"],
+        ["calibrate", path],
+        ["conformal", path],
+        ["ood", path, path],
+    ):
+        bars.clear()
+        assert cli.main([*command, "--dask", cluster.scheduler_address]) == 0
+        assert len(bars) == 1 + ("--exact" in command)
+        assert all((bar.n, bar.total) == (900, 900) for bar in bars)
+
+
 def _pid():
     return {"pid": os.getpid()}
 
@@ -201,7 +238,7 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
         "conformal": [*files, "--on", *files],
         "ood": files[:1] * 2,
         "evaluate": [*files, "--ranking", "--selection", "--quantiles", "--exact"],
-        "compare": [files[0], *files, "--exact"],
+        "compare": [files[0], *files, "--exact", "--groups", "y*.npy"],
     }
     for command, given in passes.items():
         said = []
@@ -210,7 +247,16 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
             found = json.loads(capsys.readouterr().out)
             said.append({name: one for name, one in found.items() if "second" not in name})
         assert said[0] == said[1]
-    assert evaluate(*files, dask=address) == evaluate(*files)
+    done = []
+    how = {"figures": ["quantiles"], "groups": "y*.npy", "exact": True}
+    found = evaluate(*files, dask=address, progress=lambda *n: done.append(n), **how)
+    assert found == evaluate(*files, **how)
+    assert {of for _, of in done} == {900}
+    passes = np.split(done, np.flatnonzero(np.diff([rows for rows, _ in done]) < 0) + 1)
+    assert len(passes) > 1
+    for rows, _ in (one.T for one in passes):
+        assert rows[-1] == 900
+        assert sorted(np.diff(rows, prepend=0)) == [1, 49, 50, *8 * [100]]
     with pytest.raises(TypeError, match="a cluster that reads files; these are none"):
         evaluate(x, y, dask=address)
     y[800] = 99

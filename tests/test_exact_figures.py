@@ -7,13 +7,14 @@ import pytest
 import lossgrad
 from lossgrad import evaluate
 from lossgrad.evaluation.comparison.results import QUANTILES
+from lossgrad.evaluation.grouped import Grouped
 from lossgrad.evaluation.pairs import pair_statistics
 from lossgrad.evaluation.parts.quantiles import AT
 from lossgrad.evaluation.passes import cells
 
 metrics = pytest.importorskip("sklearn.metrics")
 FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
-FIGURES = ["ranking", "selection", "quantiles"]
+FIGURES = ["ranking", "selection", "quantiles", "calibration"]
 
 
 def data(kind, dtype=np.float64, rows=500):
@@ -103,10 +104,16 @@ def test_selections_and_quantiles(kind, weighted):
         p = lossgrad.softmax(x)
         confidence, right = p.max(axis=1), x.argmax(axis=1) == t
         sure, losses = confidence, lossgrad.cross_entropy(x, t, reduction="none")
+        entropy, brier = lossgrad.entropy(p), ((p - np.eye(4)[t]) ** 2).sum(axis=1)
+        before = np.arange(4) < t[:, np.newaxis]
+        own = x[np.arange(len(x)), t][:, np.newaxis]
+        rank = ((x > own) | ((x == own) & before)).sum(axis=1)
     else:
         confidence, right = lossgrad.sigmoid(x).ravel(), ((x > 0) == (t > 0)).ravel()
         sure = np.maximum(confidence, 1 - confidence)
         losses = lossgrad.binary_cross_entropy_with_logits(x, t.astype(float), reduction="none")
+        entropy = lossgrad.entropy(np.stack([confidence, 1 - confidence]), axis=0)
+        brier, rank = (confidence - t.ravel()) ** 2, None
     w = np.repeat(weight, len(right) // len(x)).astype(float)
     expected = {"aurc": risk(sure, right, w)}
     fpr, tpr, _ = metrics.roc_curve(right, sure, sample_weight=w)
@@ -114,16 +121,18 @@ def test_selections_and_quantiles(kind, weighted):
     for name, wanted in expected.items():
         for bound in getattr(found["selection"], name):
             assert bound == pytest.approx(wanted, rel=1e-12)
-    repeated = {"loss": losses.ravel(), "confidence": confidence}
+    repeated = {"loss": losses.ravel(), "confidence": confidence, "entropy": entropy}
+    repeated |= {"brier": brier} | ({} if rank is None else {"rank": rank})
+    assert bool(found["quantiles"].rank.weight.size) == (rank is not None)
     for name, values in repeated.items():
         for q in AT:
             wanted = np.quantile(np.repeat(values, w.astype(int)), q, method="inverted_cdf")
             bounds = getattr(found["quantiles"], name).quantile(q)
             assert bounds.lower == bounds.value == bounds.upper
-            assert bounds.value == pytest.approx(wanted, rel=1e-14)
+            assert bounds.value == pytest.approx(wanted, rel=1e-12)
         between = getattr(found["quantiles"], name).quantile(0.37)
         wanted = np.quantile(np.repeat(values, w.astype(int)), 0.37, method="inverted_cdf")
-        assert between.lower * (1 - 1e-14) <= wanted <= between.upper * (1 + 1e-14)
+        assert between.lower * (1 - 1e-12) <= wanted <= between.upper * (1 + 1e-12)
 
 
 @pytest.mark.usefixtures("few_are_listed")
@@ -134,10 +143,11 @@ def test_comparisons(labelled):
     other, weight = base + 0.1 * random.standard_normal(base.shape), random.integers(0, 3, 400)
     other[:40] = base[:40]
     targets = random.integers(0, 6, 400) if labelled else None
-    how = {"sample_weight": weight, "clusters": np.arange(400) // 7}
+    how = {"sample_weight": weight, "clusters": np.arange(400) // 7, "figures": ["quantiles"]}
     found = lossgrad.compare(base, other, targets, exact=True, **how)
     rows = pair_statistics(base, other, targets, top_k=1, ignore_index=-100, num_threads=1)
-    for name in ("kl", "loss_difference")[: 1 + labelled]:
+    of_labels = ["loss_difference", "base_loss", "other_loss"] * labelled
+    for name in ["kl", "kl_reverse", "js", *of_labels]:
         for q in QUANTILES:
             wanted = np.quantile(np.repeat(getattr(rows, name), weight), q, method="inverted_cdf")
             assert found.quantile(name, q) == (wanted, wanted, wanted)
@@ -145,6 +155,90 @@ def test_comparisons(labelled):
     same = found.to_dict()
     assert rough.pop("quantiles") != same.pop("quantiles")
     assert rough == same
+
+
+def equal_mass(confidence, right, weight, bins=15):
+    """The expected error over bins that end at scores, each of a part of the weight."""
+    scores, at = np.unique(confidence, return_inverse=True)
+    each = np.bincount(at, weight, len(scores))
+    before = np.concatenate([[0.0], np.cumsum(each)[:-1]])
+    which = np.floor(before * bins / each.sum())[at]
+    gaps = [(weight * (confidence - right))[which == k].sum() for k in range(bins)]
+    return np.abs(gaps).sum() / weight.sum()
+
+
+@pytest.mark.usefixtures("few_are_listed")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["multiclass", "labels", "soft"])
+def test_bins_of_equal_mass(kind, weighted):
+    x, t = data("multiclass" if kind == "multiclass" else "labels", rows=2000)
+    random = np.random.default_rng(9)
+    weight = random.random(len(x)) if weighted else None
+    if kind == "multiclass":
+        confidence, right = lossgrad.softmax(x).max(axis=1), x.argmax(axis=1) == t
+    else:
+        t = random.random(t.shape) if kind == "soft" else t
+        confidence, right = lossgrad.sigmoid(x).ravel(), t.ravel()
+    w = np.ones(len(x)) if weight is None else weight
+    expected = equal_mass(confidence, right, np.repeat(w, len(right) // len(x)))
+    how = {"task": task_of(kind), "sample_weight": weight, "figures": ["calibration"]}
+    found = evaluate(x, t, exact=True, **how).figures["calibration"]
+    assert found.equal_mass == pytest.approx((expected,) * 3, rel=1e-11)
+    rough = evaluate(x, t, **how).figures["calibration"]
+    assert (found.brier, found.classwise_mean) == (rough.brier, rough.classwise_mean)
+
+
+def numbers(figures):
+    """All numbers of a figure, but for the points of its curves, and the names they have."""
+    if not isinstance(figures, dict):
+        return {"": np.asarray(figures, float)}
+    curves = "roc", "risk_coverage"
+    inside = {name: numbers(one) for name, one in figures.items() if name not in curves}
+    return {f"{a} {b}": one for a, found in inside.items() for b, one in found.items()}
+
+
+def keys_of(rows, text):
+    """Groups of many rows, of few, and one of rows that have no loss."""
+    keys = np.random.default_rng(8).choice(4, rows, p=[0.5, 0.4, 0.08, 0.02])
+    return np.array(["north", "south", "east", "west"])[keys] if text else keys
+
+
+@pytest.mark.usefixtures("few_are_listed")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["multiclass", "binary", "labels"])
+def test_each_group_is_what_its_rows_are(kind, weighted):
+    x, t = data(kind)
+    keys = keys_of(len(x), text=weighted)
+    x[keys == np.unique(keys)[-1]] = np.nan
+    weight = np.random.default_rng(3).integers(0, 3, len(x)) if weighted else None
+    how = {"task": task_of(kind), "figures": FIGURES}
+    found = evaluate(x, t, exact=True, groups=keys, sample_weight=weight, **how)
+    assert len(found.groups) == 4
+    for key, one in [(None, found), *found.groups.items()]:
+        rows = slice(None) if key is None else keys == key
+        s = None if weight is None else weight[rows]
+        alone = evaluate(x[rows], t[rows], exact=True, sample_weight=s, **how)
+        assert (one.terms, one.loss) == pytest.approx((alone.terms, alone.loss), nan_ok=True)
+        for name in FIGURES:
+            expected = numbers(alone.to_dict()[name])
+            for path, values in numbers(one.to_dict()[name]).items():
+                np.testing.assert_allclose(values, expected[path], rtol=1e-12, err_msg=path)
+
+
+@pytest.mark.usefixtures("few_are_listed")
+def test_groups_of_comparisons():
+    random = np.random.default_rng(5)
+    base = 2 * random.standard_normal((400, 6)).astype(np.float32)
+    other, targets = base + random.standard_normal(base.shape), random.integers(0, 6, 400)
+    keys = keys_of(400, text=True)
+    targets[keys == "west"] = -100
+    found = lossgrad.compare(base, other, targets, groups=keys, exact=True)
+    how = {"groups": keys, "exact": True, "num_threads": 2, "block_bytes": 600}
+    assert lossgrad.compare(base, other, targets, **how) == found
+    for key, one in found.groups.items():
+        rows = keys == key
+        alone = lossgrad.compare(base[rows], other[rows], targets[rows], exact=True)
+        assert one == alone
 
 
 @pytest.mark.parametrize("score", ["energy", "logit", "probability", "entropy"])
@@ -167,19 +261,25 @@ def test_rows_from_elsewhere(score):
         assert between.lower - 1e-9 <= figure.value <= between.upper + 1e-9
 
 
+@pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("kind", ["multiclass", "labels"])
-def test_the_same_for_any_cut(kind, tmp_path):
+def test_the_same_for_any_cut(kind, grouped, tmp_path):
     x, t = data(kind, np.float32)
     how = {"task": task_of(kind), "figures": FIGURES, "exact": True}
-    expected = evaluate(x, t, **how)
+    keys = keys_of(len(x), text=True)
+    expected = evaluate(x, t, **how, groups=keys if grouped else None)
     order = np.random.default_rng(4).permutation(len(x))
     parts = np.array_split(order, 4)
-    pairs = [(x[part], t[part]) for part in parts]
-    for k, part in enumerate(parts):
-        np.savez(tmp_path / f"{k}.npz", logits=x[part], targets=t[part])
+    arrays = {"logits": x, "targets": t, **({"groups": keys} if grouped else {})}
+    blocks = [{use: array[part] for use, array in arrays.items()} for part in parts]
+    for k, block in enumerate(blocks):
+        np.savez(tmp_path / f"{k}.npz", **block)
     how["num_threads"] = 3
-    assert evaluate(pairs, **how) == expected
-    assert evaluate(x, t, block_bytes=700, **how) == expected
+    assert evaluate(x, t, block_bytes=700, groups=arrays.get("groups"), **how) == expected
+    state = lossgrad.Evaluation(how["task"], figures=FIGURES)
+    state = Grouped(state) if grouped else state
+    assert evaluate(blocks, exact=True, num_threads=3, state=state) == expected
+    how["groups"] = "groups" if grouped else None
     assert evaluate(str(tmp_path / "*.npz"), **how) == expected
 
 
@@ -216,8 +316,6 @@ def test_what_cannot_be_exact():
     x, t = data("binary")
     with pytest.raises(TypeError, match="read once only"):
         evaluate(iter([(x, t)]), task="binary", exact=True)
-    with pytest.raises(ValueError, match="evaluate a group's rows alone"):
-        evaluate(x, t, task="binary", exact=True, groups=np.arange(len(x)))
     state = lossgrad.Evaluation("binary")
     state.update(x, t)
     with pytest.raises(ValueError, match="the state has others"):

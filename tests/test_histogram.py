@@ -8,6 +8,7 @@ from lossgrad.evaluation.histogram import (
     LOGITS,
     LOSSES,
     PROBABILITIES,
+    RANKS,
     Halves,
     Histogram,
     Magnitudes,
@@ -40,6 +41,7 @@ def numbers(lowest, highest):
 
 SCALES = {
     "losses": (LOSSES, numbers(0, np.inf)),
+    "ranks": (RANKS, np.concatenate([np.arange(5000.0), 2.0 ** np.arange(13, 32)])),
     "few": (SMALL, numbers(0, np.inf)),
     "logits": (LOGITS, numbers(-np.inf, np.inf)),
     "few of both signs": (Signed(SMALL), numbers(-np.inf, np.inf)),
@@ -53,6 +55,13 @@ SCALES = {
 @pytest.fixture(params=SCALES)
 def scale_and_values(request):
     return SCALES[request.param]
+
+
+def test_small_whole_numbers_have_bins_of_their_own():
+    lower, upper = RANKS.bounds
+    ranks = np.arange(1 << 11)
+    assert np.array_equal(lower[RANKS.bins(ranks)], ranks)
+    assert np.array_equal(upper[RANKS.bins(ranks)], ranks)
 
 
 def test_bins_keep_the_order_within_their_bounds(scale_and_values):

@@ -497,6 +497,9 @@ def test_numbers_stay_whole():
     whole = re.findall('<span class="number">(.*?)</span>', text)
     assert whole == ["\N{PLUS-MINUS SIGN} 2e-05", "1.5e-3", "95 %"]
     assert text.endswith(", a-b &amp; c")
+    text = elements.unbroken("5 %: 2e-05, 95 % -1.5, 9 % (8 of 9), 1 % of all")
+    whole = re.findall('<span class="number">(.*?)</span>', text)
+    assert whole == ["5 %: 2e-05", "95 % -1.5", "9 %", "1 %"]
 
 
 def test_columns_of_nothing_are_left_out():

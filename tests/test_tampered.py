@@ -53,6 +53,7 @@ KINDS = [
     ("comparison", None),
     ("comparison", "bits_per_byte"),
     ("comparison", "clusters"),
+    ("comparison", "quantiles"),
 ]
 
 

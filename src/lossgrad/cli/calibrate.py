@@ -62,7 +62,8 @@ def add_to(commands: Any) -> None:
 def _calibrate(arguments: argparse.Namespace) -> None:
     """Run `lossgrad calibrate`."""
     check_report(arguments)
-    names = class_names(arguments, pair_job(arguments).classes)
+    job = pair_job(arguments)
+    names = class_names(arguments, job.classes)
     with progress_bar() as progress:
         found = fit_temperature(
             arguments.logits,
@@ -75,10 +76,9 @@ def _calibrate(arguments: argparse.Namespace) -> None:
         )
     if math.isnan(found.temperature):
         raise FileError(arguments.logits, found.reason)
-    about: dict[str, object] = {"logits": arguments.logits}
-    write_report(arguments, found, about)
+    write_report(arguments, found, job.about)
     if arguments.json:
-        say(json_text(found.to_dict(), about, None))
+        say(json_text(found.to_dict(), job.about, None))
         return
     say("\n".join(filter(None, [table(_lines(found)), found.reason])))
 

@@ -14,7 +14,6 @@ from lossgrad.cli.options import (
     add_input,
     add_outputs,
     add_reading,
-    check_exact,
     columns,
     more_files,
     of_columns,
@@ -55,7 +54,6 @@ def add_to(commands: Any) -> None:
         files = [*filter(None, given), *more_files(compare, rest)]
         if not 2 <= len(files) <= 3:
             compare.error("give BASE, OTHER and perhaps TARGETS; put patterns in quotes")
-        check_exact(compare, arguments)
         arguments.base, arguments.other, arguments.targets = (*files, None)[:3]
         _compare(arguments)
 
@@ -72,6 +70,11 @@ def add_to(commands: Any) -> None:
     add_reading(add)
     add_dask(add)
     add("--top-k", type=whole, default=5, metavar="K", help="first choices compared (default: 5)")
+    add(
+        "--quantiles",
+        action="store_true",
+        help="quantiles of the reverse KL, JS and both losses, too",
+    )
     add_exact(add)
     add_outputs(add, "write the state here, for merge; an interrupted run goes on from it")
 
@@ -94,7 +97,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         ignore_index=arguments.ignore_index,
         top_k=arguments.top_k,
         worst=WORST,
-        figures=of_columns(arguments),
+        figures=[*of_columns(arguments), *["quantiles"] * arguments.quantiles],
     )
     if arguments.groups is not None:
         state = Grouped(state)

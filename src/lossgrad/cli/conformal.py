@@ -88,12 +88,12 @@ def _conformal(arguments: argparse.Namespace) -> None:
             raise FileError(arguments.logits, "no row has a loss")
         if arguments.on:
             sets = conformal_sets(*arguments.on, threshold=found, progress=progress, **how)
-    about: dict[str, object] = {"logits": arguments.logits}
     if sets is not None:
-        shown = {"logits": arguments.on[0], "threshold from": arguments.logits}
+        on = zip(("logits", "targets"), arguments.on, strict=False)
+        shown = {**dict(on), "threshold from": arguments.logits}
         write_report(arguments, sets, shown, class_names=names)
     if arguments.json:
         figures = found.to_dict() if sets is None else {**found.to_dict(), "sets": sets.to_dict()}
-        say(json_text(figures, about, None))
+        say(json_text(figures, job.about, None))
         return
     say(table([*found.lines(), *(sets.lines() if sets is not None else [])]))

@@ -16,7 +16,6 @@ from lossgrad.cli.options import (
     add_reading,
     add_task,
     add_top_k,
-    check_exact,
     columns,
     figures_of,
     positive,
@@ -107,10 +106,8 @@ def _check_usage(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("give LOGITS and TARGETS, or try --sample digits")
     elif arguments.targets is None and not holds_both(arguments.logits):
         parser.error("TARGETS is missing")
-    if arguments.exact:
-        if not any(getattr(arguments, name) for name in EXACT):
-            parser.error(f"--exact goes with {' or '.join(f'--{name}' for name in EXACT)}")
-        check_exact(parser, arguments)
+    if arguments.exact and not any(getattr(arguments, name) for name in EXACT):
+        parser.error(f"--exact goes with {' or '.join(f'--{name}' for name in EXACT)}")
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

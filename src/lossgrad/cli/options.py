@@ -16,7 +16,7 @@ _COLUMNS = {  # each a file, or a name beside the targets, of one value a row
 FIGURES = {  # what an evaluation counts only if it is asked for
     "ranking": "AUROC, average precision and FPR at a TPR of 0.95, by label or class",
     "selection": "risk and coverage, and the AUROC of confidence",
-    "quantiles": "quantiles of loss, confidence and entropy",
+    "quantiles": "quantiles of every figure of a row: loss, confidence, entropy, Brier, rank",
     "calibration": "calibration by equal mass and by class, and the Brier score's terms",
 }
 
@@ -86,14 +86,8 @@ def add_exact(add: Any) -> None:
     add(
         "--exact",
         action="store_true",
-        help="read again, a few times, until rankings, risk and quantiles have no bounds",
+        help="read again, a few times, until no ranking, risk, quantile or calibration has bounds",
     )
-
-
-def check_exact(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Whether figures can be exact."""
-    if arguments.exact and arguments.groups is not None:
-        parser.error("--exact does not go with --groups: evaluate a group's rows alone")
 
 
 def figures_of(arguments: argparse.Namespace) -> list[str]:

@@ -35,7 +35,8 @@ def add_rows(job: Job, state: State, arguments: argparse.Namespace) -> tuple[Sta
         identity, rows = _identity(job, state, arguments)
         resumed, start = checkpoint.resume(arguments.state, state, identity, rows)
     if arguments.dask is not None:
-        source_of(job, arguments).add_to(state)
+        with progress_bar() as progress:
+            source_of(job, arguments, progress).add_to(state)
         return state, 0  # all of it: a cluster takes the pieces in no order to go on in
     before = resumed.rows
     with _stop_signals(identity is not None) as asked, progress_bar() as progress:

@@ -29,7 +29,8 @@ def json_text(found: dict[str, Any], about: dict[str, object], speed: Speed | No
 
 def table(lines: Sequence[tuple[str, str]]) -> str:
     """The figures, one a line."""
-    return "\n".join(f"{name:<12}{text}" for name, text in lines)
+    width = max(12, *(1 + len(name) for name, _ in lines))
+    return "\n".join(f"{name:<{width}}{text}" for name, text in lines)
 
 
 def grouped(result: Any) -> str:

@@ -1,11 +1,12 @@
 """How far probabilities can be taken at their word: figures of reliability bins."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossgrad.evaluation.histogram import Bounded, middle
+from lossgrad.evaluation.histogram import Bounded
 
 Doubles = NDArray[np.float64]
 
@@ -65,39 +66,42 @@ def calibration_error(weight: Doubles, probability: Doubles, observed: Doubles) 
 
 
 def equal_mass_error(
-    right: Doubles, wrong: Doubles, bounds: tuple[Doubles, Doubles], bins: int
+    right: Doubles, wrong: Doubles, confidence: Sequence[Doubles], bins: int
 ) -> Bounded:
     """Expected calibration error over bins of equal weight.
 
-    A bin ends with the first bin of the histogram that brings the weight so far to k / `bins` of
-    the whole: tied and nearly tied scores stay together. The mean confidence of a bin is known
-    between the means of the bounds, and so is the error.
+    A bin ends with the first cell that brings the weight so far to k / `bins` of the whole: scores
+    of one cell stay together. The mean confidence of a bin is known between the means of the
+    bounds, and so is the error.
 
     Parameters
     ----------
     right, wrong : ndarray of shape (n,)
-        The histogram of confidence, of rows that are right and wrong.
-    bounds : tuple of two ndarrays
-        The least and the largest confidence of each of its bins.
+        Weights in the cells of the confidence, from the lowest on, of rows that are right or wrong.
+    confidence : sequence of three ndarrays
+        The sum of the confidences in each cell: the likely one, the least and the largest.
     bins : int
     """
     weight = right + wrong
     some = np.flatnonzero(weight)
     if not some.size:
         return Bounded(np.nan, np.nan, np.nan)
-    right, weight = right[some], weight[some]
-    lower, upper = bounds[0][some], bounds[1][some]
+    # A cell belongs to the bin that the weight before it is in.
+    first, _ = mass(weight[some], bins)
+    starts = np.flatnonzero(np.diff(np.floor(first), prepend=-1.0))
+    hits = np.add.reduceat(right[some], starts)
+    mean, least, most = (np.add.reduceat(one[some], starts) - hits for one in confidence)
     total = weight.sum()
-    # A histogram's bin belongs to the bin that the weight before it is in.
-    before = np.concatenate([[0.0], np.cumsum(weight)[:-1]])
-    starts = np.flatnonzero(np.diff(np.floor(before / total * bins), prepend=-1.0))
-    hits = np.add.reduceat(right, starts)
-    least, mean, most = (
-        np.add.reduceat(weight * one, starts) - hits for one in (lower, middle(lower, upper), upper)
-    )
     closest = np.maximum(np.maximum(least, -most), 0.0)
     furthest = np.maximum(np.abs(least), np.abs(most))
     return Bounded(*(float(one.sum() / total) for one in (np.abs(mean), closest, furthest)))
+
+
+def mass(weight: Doubles, bins: int) -> tuple[Doubles, Doubles]:
+    """In which of so many bins of equal weight a cell begins and ends, with what part of it."""
+    upto = np.cumsum(weight)
+    ends = upto * bins / upto[-1]  # in this order: a whole number of rows has no rounding
+    return np.concatenate([[0.0], ends[:-1]]), ends
 
 
 def _quotients(a: Doubles, b: Doubles) -> Doubles:

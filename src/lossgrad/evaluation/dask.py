@@ -6,7 +6,7 @@ computed twice because its worker died.
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -101,8 +101,18 @@ def _state_of_block(
     return state
 
 
-def add_files(state: State, shards: FileShards, address: str, *, axis: int, strict: bool) -> None:
+def add_files(
+    state: State,
+    shards: FileShards,
+    address: str,
+    *,
+    axis: int,
+    strict: bool,
+    after_piece: Callable[[int], object],
+) -> None:
     """Add files on the cluster of a scheduler; its workers open the files by the same names.
+
+    `after_piece` is called with the rows of each piece that is done.
 
     Raises
     ------
@@ -120,13 +130,21 @@ def add_files(state: State, shards: FileShards, address: str, *, axis: int, stri
         _check_workers(client, address)
         one = dask.delayed(_state_of_rows, pure=False)
         empty = state.empty()
-        pieces = [
-            one(empty, shards, number, start, stop, axis, strict)
-            for number in range(len(shards))
-            for start, stop in _pieces(shards, number, axis, state)
-        ]
-        total = client.compute(_tree(dask.delayed(_merged), pieces, empty))
+        pieces, rows = [], []
+        for number in range(len(shards)):
+            for start, stop, inside in _pieces(shards, number, axis, state):
+                pieces.append(one(empty, shards, number, start, stop, axis, strict))
+                rows.append(inside)
+        tree = _tree(dask.delayed(_merged), pieces, empty)
+        total, *each = client.compute([tree, *pieces])
+        rows_of = dict(zip((future.key for future in each), rows, strict=True))
+        done = distributed.as_completed(each)
+        del each  # what is merged takes no memory any more
         try:
+            for future in done:
+                if future.status != "finished":
+                    break
+                after_piece(rows_of[future.key])
             found = total.result()
         except (OSError, CancelledError, distributed.KilledWorker) as error:
             first_line, *_ = str(error).splitlines()
@@ -142,13 +160,17 @@ def _check_workers(client: Any, address: str) -> None:
             raise FileError(address, f"its worker {worker} cannot import lossgrad: {answer}")
 
 
-def _pieces(shards: FileShards, number: int, axis: int, state: State) -> list[tuple[int, int]]:
-    """Ranges along the first axis of the rows."""
+def _pieces(
+    shards: FileShards, number: int, axis: int, state: State
+) -> Iterator[tuple[int, int, int]]:
+    """Ranges along the first axis of the rows, and the rows of each."""
     logits = shards.open(number).oriented(state.task, axis).logits
-    length = logits.shape[0]
-    row_bytes = math.prod(logits.shape[1:]) * logits.dtype.itemsize
-    step = max(1, _PIECE_BYTES // row_bytes)
-    return [(start, min(start + step, length)) for start in range(0, length, step)]
+    length, *batch, classes = logits.shape
+    rows = math.prod(batch)  # of each index
+    step = max(1, _PIECE_BYTES // (rows * classes * logits.dtype.itemsize))
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        yield start, stop, rows * (stop - start)
 
 
 def _state_of_rows(

@@ -78,8 +78,8 @@ def evaluate(
     figures : sequence of {"ranking", "selection", "quantiles", "calibration"}
         What else is wanted, in `Result.figures`; as in `Evaluation`.
     exact : bool
-        Read the rows again, a few times, until the figures of "ranking" and "selection" have no
-        bounds, nor those quantiles that `to_dict` has. Not with `groups`.
+        Read the rows again, a few times, until the figures of "ranking", "selection" and
+        "calibration" have no bounds, nor those quantiles that `to_dict` has.
     strict : bool
         A row whose loss is nan is an error, not counted as undefined and left out.
     input : {"logits", "log-probabilities", "probabilities"}
@@ -96,8 +96,9 @@ def evaluate(
         Bytes of logits to read at a time, by default 8 MiB; of arrays in memory, to look at
         between two calls of `progress`, by default 32 MiB. The result does not depend on it.
     progress : callable, optional
-        Called as ``progress(rows_done, rows)`` after each block; of an iterable, `rows` are those
-        that it has given so far.
+        Called as ``progress(rows_done, rows)`` after each block, or each piece that a cluster has
+        done; of an iterable, `rows` are those that it has given so far. Of dask arrays dask itself
+        shows how far it is.
     dask : str, optional
         The address of a dask scheduler, on whose workers files are read.
     state : Evaluation, optional

@@ -84,7 +84,7 @@ class Source:
             from lossgrad.evaluation.dask import add_files
 
             assert isinstance(self.shards, FileShards)
-            add_files(state, self.shards, self.dask, **how)
+            add_files(state, self.shards, self.dask, after_piece=self._counted(), **how)
         else:
             given = self.num_threads
             walk(

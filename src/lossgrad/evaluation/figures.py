@@ -81,7 +81,8 @@ def _(result: Result) -> tuple[list[str], list[list[str]]]:
         ]
         for key, one in worst
     ]
-    return ["group", "rows", "loss", "", "accuracy", "macro F1", "calibration"], rows
+    terms = "rows" if result.task == "multiclass" else "labels"
+    return ["group", terms, "loss", "", "accuracy", "macro F1", "calibration"], rows
 
 
 def worst_first(groups: dict[Any, Any], figure: Callable[[Any], float]) -> list[tuple[Any, Any]]:

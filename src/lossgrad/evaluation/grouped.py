@@ -45,19 +45,19 @@ class Grouped(Saved):
     what = "a grouped evaluation"
 
     def __init__(self, like: Any) -> None:
-        self._like: Any = like.empty()
+        self.like: Any = like.empty()  # its options are those of all
         self._of: dict[Key, Any] = {}
 
     @property
     def task(self) -> Task:
         """The task of all."""
-        task: Task = self._like.task
+        task: Task = self.like.task
         return task
 
     @property
     def ignore_index(self) -> int:
         """The label of what is left out."""
-        label: int = self._like.ignore_index
+        label: int = self.like.ignore_index
         return label
 
     @property
@@ -72,11 +72,11 @@ class Grouped(Saved):
 
     def options(self) -> dict[str, Any]:
         """Those of each state: merging needs them to agree."""
-        return {"grouped": self._like.options()}
+        return {"grouped": self.like.options()}
 
     def empty(self) -> "Grouped":
         """Another of the same options, without any rows."""
-        return Grouped(self._like)
+        return Grouped(self.like)
 
     def update(
         self,
@@ -90,7 +90,7 @@ class Grouped(Saved):
     ) -> None:
         """Add rows, each to its group; `arrays` and the rest as `update` of the states has them."""
         given = {
-            **dict(zip(self._like.positional, arrays, strict=False)),
+            **dict(zip(self.like.positional, arrays, strict=False)),
             "groups": groups,
             **columns,
         }
@@ -117,7 +117,7 @@ class Grouped(Saved):
             if len(self._of) == _MOST:
                 problem = f"more than {_MOST} of them: for rows that belong together use clusters"
                 raise InputError("groups", problem)
-            self._of[key] = self._like.empty()
+            self._of[key] = self.like.empty()
         return self._of[key]
 
     def renumber(self, number: Callable[[int], int]) -> None:
@@ -127,7 +127,7 @@ class Grouped(Saved):
 
     def result(self) -> Any:
         """The figures of all rows; in `groups` those of each group."""
-        total = self._like.empty()
+        total = self.like.empty()
         for key in sorted(self._of):
             total.merge(self._of[key])
         groups = {key: self._of[key].result() for key in sorted(self._of)}
@@ -136,7 +136,7 @@ class Grouped(Saved):
     def to_bytes(self) -> bytes:
         """The whole state: in a frame of its own those of the groups, in the order of the keys."""
         keys = sorted(self._of)
-        states = [state.to_bytes() for state in (self._like, *map(self._of.__getitem__, keys))]
+        states = [state.to_bytes() for state in (self.like, *map(self._of.__getitem__, keys))]
         header = {"groups": keys, "bytes": [len(state) for state in states]}
         return frame.pack(MAGIC, header, b"".join(states))
 
@@ -156,7 +156,7 @@ class GroupedShare:
     """A share of the state of each group."""
 
     def __init__(self, of: Grouped, stopped: Callable[[], bool]) -> None:
-        self._state, self._like, self._stopped = of.empty(), of._like, stopped
+        self._state, self.like, self._stopped = of.empty(), of.like, stopped
         self._of: dict[Key, Any] = {}
 
     def add(
@@ -184,7 +184,7 @@ class GroupedShare:
                 called = _numbers(rows, number)
                 self._share_of(key).add(part, strict=strict, source=source, number=called)
         except InputError:
-            self._like.share().add(block, strict=strict, source=source)  # the first problem of all
+            self.like.share().add(block, strict=strict, source=source)  # the first problem of all
             raise
 
     def _share_of(self, key: Key) -> Any:

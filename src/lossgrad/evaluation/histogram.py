@@ -128,6 +128,21 @@ class Magnitudes:
 
 
 @dataclass(frozen=True)
+class Counts(Magnitudes):
+    """Whole numbers from 0: those below 2**(mantissa + 1) have bins of their own."""
+
+    least: int = 0
+    most: int = 32
+
+    @cached_property
+    def bounds(self) -> tuple[Doubles, Doubles]:
+        lower, upper = super().bounds
+        lower, upper = np.ceil(lower), np.floor(upper)
+        some = lower <= upper
+        return np.where(some, lower, np.nan), np.where(some, upper, np.nan)
+
+
+@dataclass(frozen=True)
 class Signed:
     """Numbers of both signs by their magnitudes: bin n + k has those of k, n - k the negative."""
 
@@ -195,6 +210,7 @@ class Shares:
 
 
 LOSSES: Scale = Magnitudes()
+RANKS: Scale = Counts()
 LOGITS: Scale = Signed(Magnitudes(-15, 17))
 PROBABILITIES: Scale = Shares()
 

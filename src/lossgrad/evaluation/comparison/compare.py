@@ -54,8 +54,7 @@ def compare(
     ignore_index, top_k, worst, figures
         As in `Comparison`.
     exact : bool
-        Read the rows again, a few times, until the quantiles that `to_dict` has are exact. Not with
-        `groups`.
+        Read the rows again, a few times, until the quantiles that `to_dict` has are exact.
     sample_weight, groups, clusters, bytes, input, class_names, strict, num_threads, block_bytes,
     progress, dask
         As in `evaluate`.

@@ -74,7 +74,8 @@ class ComparisonResult:
     wins, ties, losses : int
         Rows where the other's loss is smaller, equal and larger.
     distributions : dict
-        How "kl" and "loss_difference" are spread: see `quantile`.
+        How "kl" and "loss_difference" are spread (if asked for also "kl_reverse", "js",
+        "base_loss" and "other_loss"): see `quantile`.
     worst : tuple of Pair
         The rows of largest KL(base || other), largest first.
     figures : dict
@@ -144,7 +145,7 @@ class ComparisonResult:
         return sign_test(self.base_right, self.other_right) if self.labelled else math.nan
 
     def quantile(self, name: str, q: float) -> Bounded:
-        """A quantile of "kl" or "loss_difference" over the rows, with its bounds."""
+        """A quantile over the rows of one of the `distributions`, with its bounds."""
         return self.distributions[name].quantile(q)
 
     def to_dict(self, **_: object) -> dict[str, Any]:

@@ -49,7 +49,10 @@ _OF_LABELS = (
 )
 _MAGNITUDES = Magnitudes(-48, 16)  # of nats: below 2**-48 is what rounding leaves
 _SCALES: dict[str, Scale] = {"kl": _MAGNITUDES, "loss_difference": Signed(_MAGNITUDES)}
-SPREAD = tuple(_SCALES)  # of what there are quantiles
+_MORE_SCALES: dict[str, Scale] = dict.fromkeys(  # of what there are quantiles if asked for
+    ("kl_reverse", "js", "base_loss", "other_loss"), _MAGNITUDES
+)
+_QUANTILES = "quantiles"
 _PARTS: dict[str, Any] = {"bits_per_byte": PairBitsPerByte, "clusters": PairClusters}
 _MOMENTS = 6  # sums of s, s a, s b, s a a, s b b and s a b of the losses a and b
 
@@ -67,8 +70,9 @@ class Comparison(Saved):
         How many first choices are compared; at most the number of classes.
     worst : int
         Remember so many rows of largest KL(base || other).
-    figures : sequence of {"bits_per_byte", "clusters"}
-        What else is to be counted.
+    figures : sequence of {"bits_per_byte", "clusters", "quantiles"}
+        What else is to be counted: quantiles of every figure of a row, not of KL(base || other)
+        and the difference of the losses alone.
 
     Notes
     -----
@@ -107,13 +111,14 @@ class Comparison(Saved):
         self._counts = dict.fromkeys(_COUNTS, 0)
         self._sums = {"both": Sums(_OF_BOTH), "labels": Sums(_OF_LABELS)}
         self._moments = ExactSums(_MOMENTS)
-        self._spreads = {name: Histogram(scale) for name, scale in _SCALES.items()}
-        self._worst: list[Pair] = []
         for name in figures:
-            if name not in _PARTS:
-                raise ValueError(f"no figure {name!r}; there are {', '.join(_PARTS)}")
-        self._parts = {name: _PARTS[name]() for name in sorted(set(figures))}
-        self.figures = tuple(self._parts)
+            if name not in (*_PARTS, _QUANTILES):
+                raise ValueError(f"no figure {name!r}; there are {', '.join(_PARTS)}, {_QUANTILES}")
+        self.figures = tuple(sorted(set(figures)))
+        scales = _SCALES | (_MORE_SCALES if _QUANTILES in figures else {})
+        self._spreads = {name: Histogram(scale) for name, scale in scales.items()}
+        self._worst: list[Pair] = []
+        self._parts = {name: _PARTS[name]() for name in self.figures if name in _PARTS}
 
     # ---- adding rows ----
 
@@ -189,7 +194,8 @@ class Comparison(Saved):
         overlap = found.overlap / k if k else np.zeros(len(agreement))
         both = found.kl, found.kl_reverse, found.js, agreement, overlap
         self._sums["both"].add(dict(zip(_OF_BOTH, both, strict=True)), weight)
-        self._spreads["kl"].add(found.kl, weight=weight)
+        for name in spread_of([*self._spreads], self.labelled):
+            self._spreads[name].add(getattr(found, name), weight=weight)
         self.count(terms=len(agreement))
         for part in self._parts.values():
             part.add(found, weight, columns)
@@ -202,7 +208,6 @@ class Comparison(Saved):
         losses = found.base_loss, found.other_loss
         of_labels = *losses, found.loss_difference, *right, right[1] - right[0]
         self._sums["labels"].add(dict(zip(_OF_LABELS, of_labels, strict=True)), weight)
-        self._spreads["loss_difference"].add(found.loss_difference, weight=weight)
         s = np.ones(len(base)) if weight is None else weight
         with np.errstate(over="ignore", invalid="ignore"):
             weighted = [np.where(s == 0.0, 0.0, s * loss) for loss in losses]
@@ -292,8 +297,8 @@ class Comparison(Saved):
         rest = state._sums["both"].restore(terms, rest)
         rest = state._sums["labels"].restore(terms if state.labelled else 0, rest)
         state._moments, rest = ExactSums.from_bytes(_MOMENTS, rest)
-        for name, scale in _SCALES.items():
-            state._spreads[name], rest = Histogram.from_bytes(scale, 1, rest)
+        for name, spread in state._spreads.items():
+            state._spreads[name], rest = Histogram.from_bytes(spread.scale, 1, rest)
         for part in state._parts.values():
             rest = part.restore(rest)
         if rest:
@@ -334,9 +339,11 @@ class Comparison(Saved):
             [name for name in _OF_LABELS if "difference" not in name],
             [name for name in _OF_LABELS if name.endswith("accuracy")],
         )
-        spread = {name: one.totals() for name, one in self._spreads.items()}
         weight = both.of_weight() if self.labelled else ExactSums(1)
-        pairs = [(spread["kl"], both.of_weight()), (spread["loss_difference"], weight)]
+        pairs = [
+            (one.totals(), weight if name in _OF_LABELS else both.of_weight())
+            for name, one in self._spreads.items()
+        ]
         pairs += [(of_labels.of_weight(), weight), (self._moments.chosen([0]), weight)]
         pairs += [
             (self._moments.chosen([k]), of_labels.of(name))
@@ -374,6 +381,11 @@ class Comparison(Saved):
             worst=tuple(self._worst),
             figures={n: part.result(bool(self.labelled)) for n, part in self._parts.items()},
         )
+
+
+def spread_of(names: Sequence[str], labelled: bool | None) -> list[str]:
+    """Of what there are quantiles, that rows with or without labels have."""
+    return [name for name in names if labelled or name not in _OF_LABELS]
 
 
 def _divergence(row: Pair) -> tuple[Any, ...]:

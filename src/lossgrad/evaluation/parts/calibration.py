@@ -15,7 +15,7 @@ from lossgrad.evaluation.calibration import (
     equal_mass_error,
 )
 from lossgrad.evaluation.exact import UNITS, ExactSums
-from lossgrad.evaluation.histogram import PROBABILITIES, Bounded, Histogram
+from lossgrad.evaluation.histogram import PROBABILITIES, Bounded, Histogram, middle
 from lossgrad.evaluation.possible import Known, check_between
 from lossgrad.evaluation.ranking import mean
 from lossgrad.evaluation.results import Task, ratio
@@ -37,7 +37,8 @@ class Calibration:
     ----------
     equal_mass : Bounded
         Expected calibration error over 15 bins of equal weight of the confidence (binary task: of
-        the probability of a positive), made of whole bins of a histogram.
+        the probability of a positive), made of whole bins of a histogram; exact figures are made
+        of the scores themselves.
     classwise : ndarray of shape (classes,)
         Expected calibration error of the probability of each class or label, over 15 bins of equal
         width.
@@ -69,7 +70,7 @@ class Calibration:
             ("equal mass", f"{self.equal_mass.text()} expected error"),
             ("class-wise", f"{self.classwise_mean:.4f} expected error"),
             (
-                "Brier",
+                "Brier terms",
                 f"{reliability} reliability - {resolution} resolution + {uncertainty} uncertainty",
             ),
         ]
@@ -170,13 +171,15 @@ class CalibrationPart:
     def result(self) -> Calibration:
         """The figures so far."""
         wrong, right = self._confidence.weights()
+        lower, upper = PROBABILITIES.bounds
+        sums = [(right + wrong) * one for one in (middle(lower, upper), lower, upper)]
         shape = self._size // BINS, BINS
         bins = [self._bins[name].values().reshape(shape) for name in _SUMS]
         brier, rows = map(float, self._all.values())
         classwise = calibration_error(*bins)
         terms = brier_terms(ratio(brier, rows), rows, *bins) if self._size else _UNKNOWN
         return Calibration(
-            equal_mass=equal_mass_error(right, wrong, PROBABILITIES.bounds, BINS),
+            equal_mass=equal_mass_error(right, wrong, sums, BINS),
             classwise=classwise,
             classwise_mean=mean(classwise),
             brier=terms,

@@ -1,16 +1,31 @@
-"""Quantiles of the figures of single terms: loss, confidence, entropy."""
+"""Quantiles of the figures of single terms: loss, confidence, entropy, Brier score, rank."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lossgrad.evaluation.histogram import LOSSES, PROBABILITIES, Distribution, Histogram
+import numpy as np
+
+from lossgrad.evaluation.histogram import (
+    LOSSES,
+    PROBABILITIES,
+    RANKS,
+    Distribution,
+    Histogram,
+    Scale,
+)
 from lossgrad.evaluation.possible import Known
 from lossgrad.evaluation.results import Task
 from lossgrad.evaluation.seen import Seen
 
-_SCALES = {"loss": LOSSES, "confidence": PROBABILITIES, "entropy": LOSSES}
+_SCALES: dict[str, Scale] = {
+    "loss": LOSSES,
+    "confidence": PROBABILITIES,
+    "entropy": LOSSES,
+    "brier": LOSSES,
+    "rank": RANKS,
+}
 FIGURES = tuple(_SCALES)
+_NOTHING = Distribution(*3 * (np.zeros(0),))
 AT = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)  # those that are written out
 
 
@@ -20,14 +35,17 @@ class Quantiles:
 
     Attributes
     ----------
-    loss, confidence, entropy : Distribution
+    loss, confidence, entropy, brier, rank : Distribution
         `quantile(q)` is the smallest number that at least q of the weight is not above, with its
-        bounds.
+        bounds. `rank` is of the label: how many classes come before it; in the
+        binary task there is none.
     """
 
     loss: Distribution
     confidence: Distribution
     entropy: Distribution
+    brier: Distribution
+    rank: Distribution = _NOTHING
 
     def to_dict(self) -> dict[str, Any]:
         """Some quantiles of each, for JSON."""
@@ -38,8 +56,6 @@ class Quantiles:
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and texts."""
-        if math.isnan(self.loss.quantile(0.5).value):
-            return []
         return [
             (
                 f"{name} at",
@@ -49,7 +65,13 @@ class Quantiles:
                 ),
             )
             for name in _SCALES
+            if getattr(self, name).weight.size
         ]
+
+
+def of_terms(task: Task) -> tuple[str, ...]:
+    """The figures that terms of a task have."""
+    return FIGURES if task == "multiclass" else tuple(name for name in FIGURES if name != "rank")
 
 
 class QuantilesPart:
@@ -58,7 +80,7 @@ class QuantilesPart:
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, task: Task) -> None:
-        self._spread = {name: Histogram(scale) for name, scale in _SCALES.items()}
+        self._spread = {name: Histogram(_SCALES[name]) for name in of_terms(task)}
 
     def add(self, seen: Seen) -> None:
         """Add terms."""
@@ -76,8 +98,8 @@ class QuantilesPart:
 
     def restore(self, data: memoryview) -> memoryview:
         """Take over what `to_bytes` wrote: the bytes that follow."""
-        for name, scale in _SCALES.items():
-            self._spread[name], data = Histogram.from_bytes(scale, 1, data)
+        for name, spread in self._spread.items():
+            self._spread[name], data = Histogram.from_bytes(spread.scale, 1, data)
         return data
 
     def check(self, known: Known) -> None:

@@ -7,8 +7,8 @@ them, listed score by score. The others stay what they are, so that memory is th
 matter and not that of the rows.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -21,6 +21,7 @@ from lossgrad.evaluation.histogram import Distribution
 from lossgrad.evaluation.ranking import Ranked
 
 Doubles = NDArray[np.float64]
+Integers = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 _SIGN = np.int64(-(1 << 63))
@@ -31,25 +32,31 @@ _LISTED = 1 << 20  # rows that are listed in one pass
 
 
 class Scored(NamedTuple):
-    """Scores, none of them nan, each of a group; of a ranking, those of positives are marked."""
+    """Scores, none of them nan, each of a group; of a ranking, those of positives are marked.
+
+    Where a term has several they are those of all terms in their order, and so on.
+    """
 
     scores: Doubles
-    group: NDArray[np.int64]
+    group: Integers
     positive: Mask | None = None
     weight: Doubles | None = None
+    summed: bool = False  # whether the sum of the scores, none of them negative, is wanted
 
 
 class Parts(NamedTuple):
     """Cells of a group that have rows, by ascending keys, and what is in each.
 
-    `left` is how many bits of the keys are not known: of 0 the cell is one number.
+    `left` is how many bits of the keys are not known: of 0 the cell is one number. `total` is the
+    sum of the scores times their weights, where it is wanted.
     """
 
     keys: Keys
-    left: NDArray[np.int64]
+    left: Integers
     rows: Doubles
     positive: Doubles
     negative: Doubles
+    total: Doubles
 
     @property
     def weight(self) -> Doubles:
@@ -91,19 +98,16 @@ class Level:
     more: int
 
     @property
-    def starts(self) -> NDArray[np.int64]:
+    def starts(self) -> Integers:
         """The number of each group's first cell, and of all."""
         return np.concatenate([[0], np.cumsum([len(one) for one in self.prefixes])])
 
-    def find(self, scored: Scored) -> tuple[NDArray[np.int64], NDArray[np.int64], Keys]:
+    def find(self, scored: Scored) -> tuple[Integers, Integers, Keys]:
         """The scores that are in the cells: which, in which cell, and their keys."""
         keys = _keys(scored.scores)
-        order = np.argsort(scored.group.astype(np.uint16), kind="stable")
-        ends = np.searchsorted(scored.group[order], np.arange(len(self.prefixes) + 1))
         cell, starts = np.full(len(keys), -1), self.starts
-        for group, prefixes in enumerate(self.prefixes):
-            rows = order[ends[group] : ends[group + 1]]
-            if len(prefixes) and len(rows):
+        for group, rows in _by_group(scored.group, len(self.prefixes)):
+            if len(prefixes := self.prefixes[group]):
                 prefix = keys[rows] >> np.uint64(self.left) if self.left < _BITS else 0 * keys[rows]
                 at = np.minimum(np.searchsorted(prefixes, prefix), len(prefixes) - 1)
                 cell[rows] = np.where(prefixes[at] == prefix, starts[group] + at, -1)
@@ -134,6 +138,7 @@ class Split:
         self.level = level
         size = int(level.starts[-1]) << (level.more + 1)
         self._rows, self._weights = ExactSums(size), ExactSums(size)
+        self._totals = ExactSums(size)
 
     def add(self, scored: Scored) -> None:
         """Add scores."""
@@ -145,17 +150,23 @@ class Split:
         if scored.positive is not None:
             at += scored.positive[rows]
         self._rows.add(None, at)
-        self._weights.add(None if scored.weight is None else scored.weight[rows], at)
+        weight = None if scored.weight is None else scored.weight[rows]
+        self._weights.add(weight, at)
+        if scored.summed:
+            total = scored.scores[rows] if weight is None else scored.scores[rows] * weight
+            self._totals.add(total, at)
 
     def merge(self, other: "Split") -> None:
         """Add what another of the same level has."""
         self._rows.merge(other._rows)
         self._weights.merge(other._weights)
+        self._totals.merge(other._totals)
 
     def result(self) -> list[Parts]:
         """For each group the parts that have rows."""
         level, shape = self.level, (-1, 1 << self.level.more, 2)
-        every, weights = (one.values().reshape(shape) for one in (self._rows, self._weights))
+        sums = (self._rows, self._weights, self._totals)
+        every, weights, totals = (one.values().reshape(shape) for one in sums)
         found = []
         for group, prefixes in enumerate(level.prefixes):
             own = slice(level.starts[group], level.starts[group + 1])
@@ -163,10 +174,9 @@ class Split:
             keys = (prefixes[cell] << np.uint64(level.more)) | part.astype(np.uint64)
             left = level.left - level.more
             negative, positive = weights[own][cell, part].T
-            rows = every[own][cell, part].sum(axis=1)
-            found.append(
-                Parts(keys << np.uint64(left), np.full(len(keys), left), rows, positive, negative)
-            )
+            rows, total = (one[own][cell, part].sum(axis=1) for one in (every, totals))
+            first, unknown = keys << np.uint64(left), np.full(len(keys), left)
+            found.append(Parts(first, unknown, rows, positive, negative, total))
         return found
 
 
@@ -190,11 +200,19 @@ class Listed:
 
     def result(self) -> list[Parts]:
         """For each group its scores, as cells of one number."""
-        columns = [np.concatenate(one) for one in zip(*self._found, strict=True)]
-        return [
-            _of_scores(*(column[columns[0] == group] for column in columns[1:]))
-            for group in range(len(self.level.prefixes))
-        ]
+        group, *columns = (np.concatenate(one) for one in zip(*self._found, strict=True))
+        found = [_of_scores(*(column[:0] for column in columns))] * len(self.level.prefixes)
+        for at, rows in _by_group(group, len(found)):
+            found[at] = _of_scores(*(column[rows] for column in columns))
+        return found
+
+
+def _by_group(group: Integers, groups: int) -> Iterator[tuple[int, Integers]]:
+    """Each group that occurs, of so many, with its places."""
+    order = np.argsort(group.astype(np.min_scalar_type(groups)), kind="stable")
+    ends = np.searchsorted(group[order], np.arange(groups + 1))
+    for one in np.flatnonzero(np.diff(ends)):
+        yield int(one), order[ends[one] : ends[one + 1]]
 
 
 def _of_scores(keys: Keys, positive: Mask, weight: Doubles) -> Parts:
@@ -203,7 +221,8 @@ def _of_scores(keys: Keys, positive: Mask, weight: Doubles) -> Parts:
     sums.add(weight, 2 * at + positive)
     negatives, positives = sums.values().reshape(-1, 2).T
     rows = np.bincount(at, minlength=len(found)).astype(np.float64)
-    return Parts(found, np.zeros(len(found), np.int64), rows, positives, negatives)
+    total = _number(found, np.nan) * (positives + negatives)
+    return Parts(found, np.zeros(len(found), np.int64), rows, positives, negatives, total)
 
 
 Unsure = Callable[[Parts], Mask]  # the cells of a group on which its figures still depend
@@ -255,40 +274,6 @@ def _replaced(found: Parts, mask: Mask, inside: Parts) -> Parts:
     columns = [np.concatenate([a[~mask], b]) for a, b in zip(found, inside, strict=True)]
     order = np.argsort(columns[0], kind="stable")
     return Parts(*(column[order] for column in columns))
-
-
-# ---- figures ----
-
-
-def of_ranking(parts: Parts) -> Mask:
-    """Where positives are in one cell with others: their order is that of precision, too."""
-    return (parts.positive > 0) & (parts.rows > 1)
-
-
-def of_risk(parts: Parts) -> Mask:
-    """Where rows share a cell, from the first that is wrong (negative) on: before, risk is 0."""
-    wrong = np.cumsum(parts.negative[::-1])[::-1]
-    return (parts.rows > 1) & (wrong > 0)
-
-
-@dataclass(frozen=True)
-class OfQuantiles:
-    """The cells that some quantiles are in."""
-
-    at: Sequence[float]
-
-    def __call__(self, parts: Parts) -> Mask:
-        mask = np.zeros(len(parts.keys), bool)
-        if mask.size:
-            spread = parts.distribution()
-            mask[[spread.place(q) for q in self.at]] = True
-        return mask
-
-    def known(self, spread: Distribution, parts: Parts) -> Distribution:
-        """A histogram's distribution, with these quantiles as they are."""
-        found = parts.distribution()
-        known = {q: found.quantile(q).value for q in self.at} if found.weight.size else {}
-        return replace(spread, known=known)
 
 
 def _keys(scores: Doubles) -> Keys:

@@ -6,6 +6,9 @@ k = ceil((n + 1) coverage) the set of all classes up to this threshold has the l
 (Vovk et al., 2005; Angelopoulos & Bates, 2021).
 
 The k-th smallest is found in two passes or a few (see `cells`).
+
+Scores are from 0 to 1, and many are so close to 1 that float64 does not tell them from it. What is
+computed and compared is what a score lacks of 1: a probability, or the sum of the least ones.
 """
 
 import math
@@ -39,9 +42,9 @@ class ConformalThreshold:
 
     Attributes
     ----------
-    threshold : float
-        A class is in a row's set if its score is at most this; inf where the rows are too few
-        for the coverage, and every class is in every set.
+    rest : float
+        A class is in a row's set if its score lacks at least this of 1; -inf where the rows are too
+        few for the coverage, and every class is in every set.
     method : {"lac", "aps"}
     coverage : float
         How often a set is to have the label, at least.
@@ -49,20 +52,27 @@ class ConformalThreshold:
         Rows that the threshold is from.
     """
 
-    threshold: float
+    rest: float
     method: Method
     coverage: float
     rows: int
 
+    @property
+    def threshold(self) -> float:
+        """The largest score of a set, 1 - `rest`."""
+        return 1.0 - self.rest
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON; None for an infinite threshold."""
-        found: dict[str, Any] = plain(vars(self))
+        found: dict[str, Any] = plain({"threshold": self.threshold, **vars(self)})
         return found
 
     def lines(self) -> list[tuple[str, str]]:
         """Names and texts."""
+        near = 0 < self.rest < 1e-6  # its digits are those of what it lacks
+        threshold = f"1 - {self.rest:.6g}" if near else f"{self.threshold:.12g}"
         return [
-            ("threshold", f"{self.threshold:.12g}  ({self.method}, from {self.rows} rows)"),
+            ("threshold", f"{threshold}  ({self.method}, from {self.rows} rows)"),
             ("asked for", f"{100 * self.coverage:g} % coverage"),
         ]
 
@@ -71,8 +81,12 @@ class ConformalThreshold:
         """Whether each class (last axis) is in its row's set. A row with a nan has none."""
         given = Reading(input=input).given({"logits": logits}, "multiclass", -100)
         x = given["logits"].astype(np.float64)
-        flat = scores(x.reshape(-1, x.shape[-1]), self.method) <= self.threshold
-        return flat.reshape(x.shape)
+        return self.chosen(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+    def chosen(self, x: Doubles) -> NDArray[np.bool_]:
+        """The same of a matrix of logits."""
+        found: NDArray[np.bool_] = rests(x, self.method) >= self.rest
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +193,8 @@ def conformal_threshold(
 
     (found,) = cells.resolve(read, [partial(_at_rank, coverage)])
     at = np.flatnonzero(_at_rank(coverage, found))
-    threshold = float(found.lower[at[0]]) if at.size else math.inf
-    return ConformalThreshold(threshold, method, coverage, int(found.rows.sum()))
+    rest = 0.0 - float(found.lower[at[0]]) if at.size else -math.inf
+    return ConformalThreshold(rest, method, coverage, int(found.rows.sum()))
 
 
 def _at_rank(coverage: float, parts: Parts) -> NDArray[np.bool_]:
@@ -232,22 +246,22 @@ def _passed(rows: Source, new: Callable[[], Any], ignore_index: int) -> Any:
     return rows.add_to(state).part.result()
 
 
-def scores(x: Doubles, method: Method) -> Doubles:
-    """The score of each class of each row; nan in a row whose probabilities are."""
+def rests(x: Doubles, method: Method) -> Doubles:
+    """What the score of each class of each row lacks of 1; nan in a row whose probabilities are."""
     p = softmax(x, num_threads=1)
     if method == "lac":
-        return 1.0 - p
-    order = np.argsort(-p, axis=1, kind="stable")
+        return p
+    order = np.argsort(-p, axis=1, kind="stable")[:, ::-1]  # the least probable first
     sums = np.cumsum(np.take_along_axis(p, order, axis=1), axis=1)
-    found = np.empty_like(p)
-    np.put_along_axis(found, order, np.minimum(sums, 1.0), axis=1)
+    found = np.zeros_like(p)
+    np.put_along_axis(found, order[:, 1:], sums[:, :-1], axis=1)
     return found
 
 
 def _label_scores(method: Method, seen: Seen) -> Scored:
     x = seen.rows.logits[seen.term].astype(np.float64)
-    own = scores(x, method)[np.arange(len(x)), seen.label]
-    return Scored(own, np.zeros(len(x), np.int64))
+    own = rests(x, method)[np.arange(len(x)), seen.label]
+    return Scored(-own, np.zeros(len(x), np.int64))
 
 
 class Sizes:
@@ -262,7 +276,7 @@ class Sizes:
     def add(self, seen: Seen) -> None:
         """Add rows."""
         x = seen.rows.logits[seen.term].astype(np.float64)
-        chosen = scores(x, self.threshold.method) <= self.threshold.threshold
+        chosen = self.threshold.chosen(x)
         classes = x.shape[1]
         has_it = chosen[np.arange(len(x)), seen.label]
         self._sizes = self._sizes + np.bincount(chosen.sum(axis=1), minlength=classes + 1)

@@ -15,6 +15,7 @@ from lossgrad.evaluation.histogram import PROBABILITIES, Histogram, Magnitudes, 
 from lossgrad.evaluation.parts.ranking import Ranks
 from lossgrad.evaluation.passes import cells
 from lossgrad.evaluation.passes.cells import Scored
+from lossgrad.evaluation.passes.unsure import of_ranking
 from lossgrad.evaluation.problems import DtypeError, InputError
 from lossgrad.evaluation.ranking import Curve, Ranked
 from lossgrad.evaluation.results import Task, plain
@@ -126,7 +127,7 @@ def out_of_distribution(
     states = read(partial(Spread, _SCALES[score]))
     ranked = states[0].counter.ranked()
     if exact:
-        (parts,) = cells.resolve(lambda new: read(new)[0].counter.result(), [cells.of_ranking])
+        (parts,) = cells.resolve(lambda new: read(new)[0].counter.result(), [of_ranking])
         ranked = parts.ranked()
     known, unknown = (state.rows - state.undefined for state in states)
     return OutOfDistribution(

@@ -11,6 +11,7 @@ from lossgrad.evaluation.comparison.figures import (
     quantile,
 )
 from lossgrad.evaluation.comparison.results import QUANTILES
+from lossgrad.evaluation.comparison.state import spread_of
 from lossgrad.evaluation.report import plots, spreads
 from lossgrad.evaluation.report.body import Body, body, groups, names_of
 from lossgrad.evaluation.report.elements import facts, images, note, section, table
@@ -69,10 +70,17 @@ def _spreads(result: ComparisonResult) -> str:
 def _quantiles(result: ComparisonResult) -> str:
     if not result.weight:
         return ""
-    columns = {"kl": "KL, nats", "loss_difference": "loss difference, nats"}
-    shown = [*columns][: 1 + result.labelled]
+    columns = {
+        "kl": "KL",
+        "loss_difference": "loss difference",
+        "kl_reverse": "reverse KL",
+        "js": "JS",
+        "base_loss": "base's loss",
+        "other_loss": "other's loss",
+    }
+    shown = spread_of([*result.distributions], result.labelled)
     rows = [[f"{100 * q:g} %", *(quantile(result, name, q) for name in shown)] for q in QUANTILES]
-    return table(["part of the rows", *(f"{columns[name]}, at most" for name in shown)], rows)
+    return table(["part of the rows", *(f"{columns[name]}, nats, at most" for name in shown)], rows)
 
 
 def _right(result: ComparisonResult) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from lossgrad.evaluation.passes.conformal import ConformalSets
 from lossgrad.evaluation.report.body import Body, body, names_of
 from lossgrad.evaluation.report.elements import facts, images, note, section, table
-from lossgrad.evaluation.report.plots import BLUE, RED, plot
+from lossgrad.evaluation.report.plots import BLUE, RED, legend_above, plot
 
 _LISTED = 100  # classes, or sizes
 
@@ -32,7 +32,7 @@ def sizes(axes: Any, result: ConformalSets) -> None:
     last = int(np.flatnonzero(result.sizes)[-1])
     axes.bar(np.arange(last + 1), result.sizes[: last + 1], 0.9, color=BLUE)
     axes.axvline(result.mean_size, color=RED, linewidth=1, label="mean")
-    axes.legend(frameon=False)
+    legend_above(axes)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="classes in the set of a row", ylabel="rows", title="Sizes of sets")
 

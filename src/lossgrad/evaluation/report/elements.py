@@ -8,7 +8,7 @@ from lossgrad.evaluation.problems import visible
 
 _SHORT = 16  # letters of a name that is never broken
 _LONG = 30  # rows, from which on a table scrolls in its box
-_NUMBER = re.compile(r"\u00b1 \S+(?: %)?|\d\S* %|\d\S*-\S+")
+_NUMBER = re.compile(r"\u00b1 \S+(?: %)?|\d\S* %(?::? -?\d[^\s,]*)?|\d\S*-\S+")
 
 
 def safe(text: str) -> str:
@@ -38,7 +38,7 @@ def about(facts: dict[str, object]) -> str:
         return ""
     pairs = (
         f'<div><dt>{safe(name)}:</dt><dd dir="auto">{safe(_text(value))}</dd></div>'
-        for name, value in facts.items()
+        for name, value in ((name.replace("_", " "), value) for name, value in facts.items())
     )
     return f'<dl class="about">{"".join(pairs)}</dl>'
 

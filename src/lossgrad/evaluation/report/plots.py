@@ -77,8 +77,14 @@ def confidences(axes: Any, result: Result) -> None:
     axes.axvline(result.confidence, color=RED, linewidth=1, label="mean confidence")
     if result.task == "multiclass":
         axes.axvline(result.accuracy, color=GREY, linestyle="--", linewidth=1, label="accuracy")
-    axes.legend(frameon=False)
+    legend_above(axes)
     axes.set(xlim=(0, 1), xlabel="confidence", ylabel="rows", title="Confidence")
+
+
+def legend_above(axes: Any) -> None:
+    """A legend that no bar reaches, however high the last ones are."""
+    axes.margins(y=0.25)
+    axes.legend(frameon=False, ncols=2)
 
 
 def losses(axes: Any, result: Result) -> None:
