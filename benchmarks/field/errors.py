@@ -32,20 +32,23 @@ Exact = tuple[Array, Array | None]  # a value, and the larger of the terms that 
 # ---- inputs --------------------------------------------------------------------------------------
 
 
-def numbers(form: Form, dtype: str, stride: int) -> Iterator[Array]:
+def floats(form: Form, dtype: str, stride: int) -> Iterator[Array]:
     """Blocks of the sample: with a stride of 1 every float32, always every half."""
-    if dtype == "float32":
-        hardest = np.array(exhaustive.hardest(form.name), np.float32)
-        edges = np.arange(0, 2**32, 2**23)[:, None] + [-1, 0, 1]  # the ends of every exponent
-        words = edges.astype(np.uint32).ravel()  # -1 is a NaN as well
-        parts = [hardest, words.view(np.float32)]
-        for whole in form.words:
-            for start in range(whole.start, whole.stop, stride * BLOCK):
-                stop = min(start + stride * BLOCK, whole.stop)
-                parts.append(np.arange(start, stop, stride, np.uint32).view(np.float32))
-    else:
-        parts = [np.arange(2**16, dtype=np.uint16).view(dtype)]
-    for x in parts:
+    if dtype != "float32":
+        yield np.arange(2**16, dtype=np.uint16).view(dtype)
+        return
+    yield np.array(exhaustive.hardest(form.name), np.float32)
+    edges = np.arange(0, 2**32, 2**23)[:, None] + [-1, 0, 1]  # the ends of every exponent
+    yield edges.astype(np.uint32).ravel().view(np.float32)  # -1 is a NaN as well
+    for words in form.words:
+        for start in range(words.start, words.stop, stride * BLOCK):
+            stop = min(start + stride * BLOCK, words.stop)
+            yield np.arange(start, stop, stride, np.uint32).view(np.float32)
+
+
+def numbers(form: Form, dtype: str, stride: int) -> Iterator[Array]:
+    """Of them those that the function is for."""
+    for x in floats(form, dtype, stride):
         yield x[(x >= 0) & (x <= 1)] if form.op.inputs == ("probabilities",) else x
 
 

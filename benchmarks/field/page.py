@@ -83,6 +83,7 @@ result, as where a library gives 0 for a number.
   `benchmarks/field/libraries.py`: derivatives by `torch.autograd` and `jax.vjp` of ones under
   `jit`, JAX's losses as optax writes them, scikit-learn's of `sklearn._loss`. An answer in a
   type wider than the input's is rounded to that: so NumPy and SciPy take halves.
+- A gap: the library (numkong was simsimd before) has no such function, or not in this type.
 - "nan", "inf" and "a number" at an input: there the library gives that, and the exact result is
   another kind. "Other sign": by more than {off:g} ULP. "Subnormal": the error of results below
   the normal range, where it is above {said:g} ULP; up to 2^23 (8.39e+06) in float32 it is that
