@@ -97,14 +97,15 @@ def threads() -> int:
 
 
 def ours() -> Table:
+    def given(form: Form) -> dict[str, Any]:
+        return {**form.options, **EACH["lossgrad"].get(form.op.kind, {})}
+
     def value(form: Form, x: Array) -> Array:
-        options = {**form.options, **EACH["lossgrad"].get(form.op.kind, {})}
-        return getattr(lossgrad, form.op.name)(*operands(form, x), **options)
+        return getattr(lossgrad, form.op.name)(*operands(form, x), **given(form))
 
     def slope(form: Form, x: Array) -> Array:
-        options = {**form.options, **EACH["lossgrad"].get(form.op.kind, {})}
-        ones = np.ones(len(x), x.dtype)
-        return getattr(lossgrad, f"{form.op.name}_backward")(ones, *operands(form, x), **options)
+        backward, ones = getattr(lossgrad, f"{form.op.name}_backward"), np.ones(len(x), x.dtype)
+        return backward(ones, *operands(form, x), **given(form))
 
     table = {form.name: partial(value, form) for form in forms()}
     table |= {f"{form.name}'": partial(slope, form) for form in forms() if has_slope(form)}
@@ -235,7 +236,7 @@ ONNX: dict[str, tuple[str, dict[str, Any]]] = {
     "l2_norm": ("ReduceL2", {"keepdims": 0}),
     "sum": ("ReduceSum", {"keepdims": 0}),
 }
-ALONG = {"ReduceLogSumExp": [-1], "ReduceL2": [-1], "SoftmaxCrossEntropyLoss": None}
+ALONG = ("ReduceLogSumExp", "ReduceL2")  # these along the last axis
 
 
 def onnxruntime() -> Table:
@@ -267,7 +268,7 @@ def onnx_model(function: str, dtype: np.dtype) -> bytes:
     if "cross_entropy" in function:
         inputs.append(helper.make_tensor_value_info("y", TensorProto.INT64, None))
     elif operator in ALONG:
-        constants.append(helper.make_tensor("axes", TensorProto.INT64, [1], ALONG[operator]))
+        constants.append(helper.make_tensor("axes", TensorProto.INT64, [1], [-1]))
     names = [value.name for value in (*inputs, *constants)]
     node = helper.make_node(operator, names, ["out"], **attributes)
     out = [helper.make_tensor_value_info("out", kind, None)]
