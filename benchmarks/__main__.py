@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
@@ -84,6 +84,13 @@ def parser() -> argparse.ArgumentParser:
     every.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="so forms begin")
     every.add_argument("--levels", nargs="+", metavar="ISA", help="of the kernels; by default all")
     every.set_defaults(run=tried)
+
+    right = commands.add_parser("accuracy", help="errors, beside the peers' on the same inputs")
+    right.add_argument("--field", action="store_true", required=True, help="all functions and bits")
+    right.add_argument("--every", action="store_true", help="all 2^32 float32: a day")
+    right.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="so functions begin")
+    right.add_argument("-o", "--output", type=Path, metavar="FILE.json", help="instead of the page")
+    right.set_defaults(run=beside)
     return parser
 
 
@@ -182,6 +189,18 @@ def tried(arguments: argparse.Namespace) -> int:
             times = (f"{level} {seconds:.0f} s" for level, seconds in found.seconds.items())
             print(f"{form.name}: {', '.join(times)}", *lines, sep="\n  ", flush=True)
     return int(bool(broken))
+
+
+def beside(arguments: argparse.Namespace) -> int:
+    os.environ.update(environment(results.level()))  # before any peer is imported
+    from .field import page
+
+    path = arguments.output or page.RECORD
+    stride = 1 if arguments.every else None
+    results.keep(path, page.measured(path, arguments.only, environment, stride))
+    if path == page.RECORD:
+        page.write()
+    return 0
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Form:
 
     @property
     def name(self) -> str:
-        given = {"targets": self.target} if self.op.is_loss else self.options
+        given = self.options if self.target is None else {"targets": self.target}
         inside = ", ".join(f"{key}={value}" for key, value in given.items())
         return self.op.name + (f"({inside})" if inside else "")
 
@@ -51,9 +51,7 @@ class Form:
     @property
     def words(self) -> tuple[range, ...]:
         """The inputs, as bit patterns."""
-        return (
-            (range(2**32),) if "real" in self.op.inputs or self.op.is_loss else (range(0x3F800001),)
-        )
+        return (range(0x3F800001 if "probabilities" in self.op.inputs else 2**32),)
 
     def both(self, dtype: type) -> Both:
         """x -> (value, derivative), with the parameters that a float32 kernel computes with."""

@@ -19,7 +19,8 @@ from typing import Any
 
 TOLERANCE = 0.25
 INSTRUCTIONS_TOLERANCE = 0.02
-PACKAGES = ("lossgrad", "numpy", "torch", "jax", "scikit-learn", "scipy")
+PACKAGES = ("lossgrad", "numpy", "torch", "jax", "scikit-learn", "scipy", "onnxruntime")
+PACKAGES += ("numkong", "simd-ml-kernels")
 Record = dict[str, Any]
 
 

@@ -7,6 +7,7 @@ thousands of bits, where the naive forms are good enough.
 
 import functools
 import math
+import sys
 from fractions import Fraction
 
 import mpmath
@@ -230,6 +231,14 @@ SLOPES = {"silu": _silu_slopes, "mish": _mish_slopes, "gelu": _gelu_slopes}
 def terms_of_derivative(name, x, **options):
     """The two terms whose sum is the derivative, where they cancel near its root."""
     return SLOPES[name](x, **options)
+
+
+def derivative(name, x, **options):
+    """(the derivative, the larger of the terms that cancel in it or None)"""
+    if name not in SLOPES:
+        return getattr(sys.modules[__name__], f"{name}_derivative")(x, **options), None
+    terms = terms_of_derivative(name, x, **options)
+    return sum(terms), np.maximum(*map(abs, terms))
 
 
 def _above(x, above, below):

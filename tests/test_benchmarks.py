@@ -120,6 +120,8 @@ def test_peers_are_held_to_the_level(monkeypatch):
     held = command.environment("avx2")
     assert held["ATEN_CPU_CAPABILITY"] == "avx2"
     assert held["XLA_FLAGS"] == command.ENVIRONMENT["XLA_FLAGS"] + " --xla_cpu_max_isa=AVX2"
+    # XLA reads nothing after a word that is no flag.
+    assert all(word.startswith("--") for word in held["XLA_FLAGS"].split())
     assert held["NPY_DISABLE_CPU_FEATURES"] == "X86_V4 AVX512_ICL"
     assert command.environment("sse2")["NPY_DISABLE_CPU_FEATURES"] == " ".join(found)
     assert command.environment("avx512") == command.ENVIRONMENT
