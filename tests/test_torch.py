@@ -23,6 +23,8 @@ def arguments(op, dtype, shape=(6, 5)):
     x = (torch.rand(shape, generator=generator) * 0.8 + 0.1).to(dtype)
     if op.kind == "loss_rows":
         return [x, torch.tensor([0, 4, -100, 2, 1, 3])]
+    if "binary labels" in op.inputs:
+        return [x, (x.flip(0) > 0.5).to(dtype)]
     return [x, x.flip(0).clone()] if op.is_loss else [x]
 
 
