@@ -48,8 +48,8 @@ def bits(a):
 
 
 def test_what_there_is():
-    """What is missing has several results, draws numbers, or prepares what kernels take; or it takes
-    a number where rows take none, or more of them than one."""
+    """What is missing has several results, draws numbers, prepares what kernels take, or takes a
+    number where rows take none, or more of them than one."""
     missing = {op.name for op in OPS if op.gradient} - set(bridge.__all__)
     odd = {"softmin", "binary_cross_entropy", "information_content"}
     odd |= {"softmax_focal_loss", "poly_loss_cross_entropy", "sigmoid_focal_loss"}
