@@ -38,11 +38,6 @@ typedef struct {
     step *finish; /* from sums and factors to values and results */
 } result;
 
-/* 0 of any number, however large, is 0. */
-INLINE double part_of(double a, double b) {
-    const int none = (a == 0 && b == b) || (b == 0 && a == a);
-    return none ? 0 : a * b;
-}
 /* What those losses are, with the weights of their classes, and what their gradients have more. */
 INLINE const double *bend_losses(const lg_rows_job *j, const result *r, lg_batch *b, ptrdiff_t row, ptrdiff_t many,
                                  const int64_t *label, const int *skip) {

@@ -39,6 +39,12 @@ INLINE far far_share(far a, far b) {
     return none ? (far){0, 0} : far_times(a, b);
 }
 
+/* The same of doubles. */
+INLINE double part_of(double a, double b) {
+    const int none = (a == 0 && b == b) || (b == 0 && a == a);
+    return none ? 0 : a * b;
+}
+
 /* (s + e) 2^n, n the largest exponent so far (Knuth's two-sum) */
 typedef struct {
     double s, e, n;
@@ -95,7 +101,7 @@ INLINE int row_factors(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, const d
     if (!j->sample_weight && !j->row_grad.at && !more) return any;
     for (ptrdiff_t k = 0; j->sample_weight && k < n; k++) up[k] *= j->sample_weight[row + k];
     for (ptrdiff_t k = 0; j->row_grad.at && k < n; k++) up[k] *= row_grad(j, row + k);
-    for (ptrdiff_t k = 0; more && k < n; k++) up[k] *= more[k];
+    for (ptrdiff_t k = 0; more && k < n; k++) up[k] = part_of(up[k], more[k]);
     for (ptrdiff_t k = 0; k < n; k++) any |= is_far[k] |= leaves(up[k]) | (fabs(up[k]) < LEAST_UP);
     for (ptrdiff_t k = 0; any && k < n; k++)
         if (is_far[k] && up[k] == 0) is_far[k] = j->scale != 0 && row_grad(j, row + k) != 0;

@@ -219,9 +219,7 @@ INLINE ptrdiff_t map_any(op_fn *op, int inputs, const operands *given, ptrdiff_t
     DEFINE_RUNS_##is_loss(name, inputs, USUAL) WHEN_##is_loss(DEFINE_RUNS_1(name, inputs, WEIGHTED))
 #define DEFINE_BOTH(name, inputs, is_loss)                                                                             \
     DEFINE_OWN(name, inputs, is_loss)                                                                                  \
-    DEFINE_ANY(name, inputs, is_loss)
-#define DEFINE_ALL(name, inputs, is_loss)                                                                              \
-    DEFINE_BOTH(name, inputs, is_loss)                                                                                 \
+    DEFINE_ANY(name, inputs, is_loss)                                                                                  \
     DEFINE_RUN(name, inputs, LG_GRAD_AND_HESS, USUAL)                                                                  \
     DEFINE_RUN(name, inputs, LG_VALUE_GRAD_AND_HESS, USUAL)
 #define DEFINE_MAPS(name, inputs, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)        \
@@ -244,9 +242,8 @@ LG_OPS(DEFINE_MAPS)
 #define RUNS_1(name, way) RUNS_0(name, way), RUN(name, way, LG_VALUE_AND_GRAD)
 #define ANY(name, is_loss) .any = name##_any
 #define OWN(name, is_loss) RUNS_##is_loss(name, USUAL) WHEN_##is_loss(, RUNS_1(name, WEIGHTED))
-#define BOTH(name, is_loss) OWN(name, is_loss), ANY(name, is_loss)
-#define ALL(name, is_loss)                                                                                             \
-    BOTH(name, is_loss), RUN(name, USUAL, LG_GRAD_AND_HESS), RUN(name, USUAL, LG_VALUE_GRAD_AND_HESS)
+#define BOTH(name, is_loss)                                                                                            \
+    OWN(name, is_loss), ANY(name, is_loss), RUN(name, USUAL, LG_GRAD_AND_HESS), RUN(name, USUAL, LG_VALUE_GRAD_AND_HESS)
 #define MAPS_ROW(name, inputs_, parameters, is_loss, is_cheap, loops, bound, derivative_bound, hessian_bound)          \
     {.inputs = inputs_,                                                                                                \
      .again = name##_again,                                                                                            \

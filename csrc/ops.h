@@ -800,8 +800,8 @@ OP(relative_entropy_q) {
 #endif
 
 /* An op may be so cheap that half types are converted in loops of their own, not before and after. Loops: OWN ones for
- * every direction but Hessians (of a loss with weights and without), ANY that is for all, BOTH of these, or ALL, which has
- * OWN ones of Hessians without weights, too. An op has a Hessian if its last bound is not 0.
+ * every direction (of a loss with weights and without), ANY that is for all, or BOTH, which a Hessian without weights has
+ * OWN ones of, too. An op has a Hessian if its last bound is not 0.
  *  X(name, inputs, parameters, is a loss, is cheap, loops, bound, derivative's bound, second derivative's bound) */
 #define LG_OPS(X)                                                                                                      \
     X(sigmoid, 1, 0, 0, 1, OWN, 1.0, 2.0, 0)                                                                           \
@@ -823,7 +823,7 @@ OP(relative_entropy_q) {
     X(hardsigmoid, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                       \
     X(hardswish, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                         \
     X(softsign, 1, 0, 0, 1, OWN, 2.0, 2.0, 0)                                                                          \
-    X(binary_cross_entropy_with_logits, 3, 0, 1, 0, ALL, 2.0, 2.0, 2.0)                                                \
+    X(binary_cross_entropy_with_logits, 3, 0, 1, 0, BOTH, 2.0, 2.0, 2.0)                                               \
     X(binary_cross_entropy, 2, 2, 1, 0, OWN, 2.0, 2.0, 0)                                                              \
     X(mse_loss, 2, 0, 1, 1, BOTH, 1.0, 1.0, 1.0)                                                                       \
     X(l1_loss, 2, 0, 1, 0, ANY, 1.0, 1.0, 1.0)                                                                         \

@@ -313,3 +313,23 @@ def test_a_pair_of_outputs(lg, dtype, op, rng):
         both(x, t, out=g)
     with pytest.raises(ValueError, match=r"out has shape \(3,\), but the result has shape \(50,\)"):
         both(x, t, out=(None, np.empty(3, dtype)))
+
+
+def test_a_mean_brings_exponentials_back(lg):
+    """t / m and m are e^690: beyond float32 on the way, not times a weight of 1e-300."""
+    weights, near = [1e-150, 1e150], {"rtol": 4 * np.finfo(np.float32).eps}
+    want = math.exp(690) * 1e-300
+    x, t = np.array([690, 0], np.float32), np.ones(2, np.float32)
+    for name, at, sign in (("half_gamma_loss", -x, -1), ("poisson_nll_loss", x, 1)):
+        backward = getattr(lg, f"{name}_backward")
+        grad = backward(1.0, at, t, sample_weight=weights)
+        np.testing.assert_allclose(grad[0], sign * want, **near, err_msg=name)
+
+
+@pytest.mark.parametrize("weight", [np.inf, -np.inf])
+def test_at_an_infinite_logit_a_focal_loss_is_0_or_infinite(lg, dtype, weight):
+    x, t = np.array([-np.inf, np.inf], dtype), np.array([0, 1], dtype)
+    w = np.full(2, weight, dtype)
+    for found in lg.sigmoid_focal_loss_value_grad_and_hess(x, t, w, reduction="none"):
+        assert (found == 0).all(), found
+    assert (lg.sigmoid_focal_loss(x, 1 - t, w, reduction="none") == weight).all()

@@ -267,3 +267,28 @@ def test_huge_factors_do_not_leave_the_range(lg):
 def test_errors(lg, error, message, call):
     with pytest.raises(error, match=message):
         call(lg, np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("name", ["softmax_focal_loss", "poly_loss_cross_entropy"])
+@pytest.mark.parametrize("weight", [INF, -INF, NAN])
+def test_no_loss_is_none_whatever_its_weight(lg, dtype, name, weight):
+    """But for one that is no number."""
+    x, w = np.array([[0.25]], dtype), np.array([weight], dtype)
+    loss, grad = getattr(lg, f"{name}_value_and_grad")(x, [0], w, reduction="none")
+    assert np.isnan(loss[0]) if np.isnan(weight) else loss[0] == 0
+    assert np.isnan(weight) or grad[0, 0] == 0
+    upstream = np.array([weight], dtype)
+    (grad,) = getattr(lg, f"{name}_backward")(upstream, x, [0], reduction="none")
+    assert np.isnan(weight) or grad[0] == 0
+
+
+@pytest.mark.parametrize("name", ["softmax_focal_loss", "poly_loss_cross_entropy"])
+@pytest.mark.parametrize("classes", [2, 300])
+def test_a_weight_brings_a_loss_back(lg, dtype, name, classes):
+    """It is beyond the range before the weight, and does not bend there."""
+    most = 0.75 * np.finfo(dtype).max
+    x = np.full((3, classes), -most, dtype)
+    x[:, 0] = most
+    w = np.full(classes, 0.25, dtype)
+    loss = getattr(lg, name)(x, [1, 1, 0], w, reduction="none")
+    np.testing.assert_allclose(loss, [most / 2, most / 2, 0], rtol=4 * np.finfo(dtype).eps)
