@@ -275,13 +275,15 @@ def test_newtons_method_takes_a_tenth_of_the_iterations(method):
     tight = {"gtol": 1e-10, "ftol": 0, "maxiter": 20_000, "maxfun": 50_000}
     usual = optimize.minimize(softmax_regression_loss, method="L-BFGS-B", options=tight, **problem)
     tight = {"xtol": 1e-12} if method == "Newton-CG" else {"gtol": 1e-10}
-    found = optimize.minimize(
-        softmax_regression_loss,
-        method=method,
-        hessp=softmax_regression_hessp,
-        options=tight,
-        **problem,
-    )
+    # SciPy's trust-krylov computes with memory that nothing has set, and throws the result away
+    with np.errstate(all="ignore" if method == "trust-krylov" else "warn"):
+        found = optimize.minimize(
+            softmax_regression_loss,
+            method=method,
+            hessp=softmax_regression_hessp,
+            options=tight,
+            **problem,
+        )
     assert 10 * found.nit <= usual.nit
     assert found.fun == pytest.approx(usual.fun, rel=1e-9)
     _, gradient = softmax_regression_loss(found.x, *problem["args"])
