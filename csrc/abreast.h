@@ -134,16 +134,20 @@ typedef struct {
     M otherwise; /* which rows are to be done otherwise: see far.h */
 } slopes;
 
+/* The term of the class that has more than half of its row, or -1, which no term is. */
+INLINE V top_terms(const lg_batch *b, ptrdiff_t at) {
+    double top[VL];
+    for (int r = 0; r < VL; r++) {
+        const ptrdiff_t k = at + r;
+        top[r] = b->count[k] == 1 && b->rest[k] < b->unit[k] ? b->unit[k] : -1;
+    }
+    return narrow_(top);
+}
 INLINE slopes start_slopes(const lg_batch *b, ptrdiff_t at) {
     const V zero = set1(0);
     slopes s = {.most = zero, .of_top = zero, .first = zero, .second = zero, .off = zero, .entry = zero};
-    S top[VL];
     for (int l = 0; l < LANES; l++) s.dot[l] = w_zero();
-    for (int r = 0; r < VL; r++) {
-        const ptrdiff_t k = at + r;
-        top[r] = (S)(b->count[k] == 1 && b->rest[k] < b->unit[k] ? b->unit[k] : -1); /* which no term is */
-    }
-    s.top = ld(top);
+    s.top = top_terms(b, at);
     return s;
 }
 /* Adds a lane of up to GROUP * LANES classes. */
@@ -165,15 +169,14 @@ INLINE W dot_abreast(const slopes *s) {
 
 /* p (g - sum p g), in place of the terms; b has the rows from `at` on. */
 INLINE void settle_softmax(slopes *s, const lg_batch *b, ptrdiff_t at) {
-    double dot[VL];
-    S scale[VL], d[VL];
+    double dot[VL], scale[VL], d[VL];
     w_values(dot_abreast(s), dot);
     for (int r = 0; r < VL; r++) {
-        scale[r] = (S)(LIFT / b->total[at + r]);
-        d[r] = (S)(dot[r] / b->total[at + r]);
+        scale[r] = LIFT / b->total[at + r];
+        d[r] = dot[r] / b->total[at + r];
     }
-    s->first = ld(scale);
-    s->off = ld(d);
+    s->first = narrow_(scale);
+    s->off = narrow_(d);
     s->otherwise = lt_(set1(MOST_GRAD), s->most);
 }
 INLINE void softmax_slopes(const slopes *s, V *e, const V *g, ptrdiff_t n) {
@@ -182,8 +185,8 @@ INLINE void softmax_slopes(const slopes *s, V *e, const V *g, ptrdiff_t n) {
 
 /* g - p sum g; of a class that has more than half, from what the others have of either. */
 INLINE void settle_log_softmax(slopes *s, const lg_batch *b, ptrdiff_t at) {
-    double sum[VL], error[VL] = {0}, value[VL], minus[VL], quotient[VL], own[VL];
-    S first[VL], second[VL], entry[VL];
+    double sum[VL], error[VL] = {0}, value[VL], minus[VL], quotient[VL], own[VL], entry[VL];
+    S first[VL], second[VL];
     const W dot = dot_abreast(s);
     w_store(dot, sum, error); /* in float32 it has no error */
     w_values(dot, value);
@@ -195,11 +198,11 @@ INLINE void settle_log_softmax(slopes *s, const lg_batch *b, ptrdiff_t at) {
     widen_(s->of_top, own);
     UNROLL(1) /* left to be vectorised */
     for (int r = 0; r < VL; r++)
-        entry[r] = (S)(b->rest[at + r] / b->total[at + r] * value[r] - without((wide){sum[r], error[r]}, own[r]));
+        entry[r] = b->rest[at + r] / b->total[at + r] * value[r] - without((wide){sum[r], error[r]}, own[r]);
     s->extreme = factors(minus, b->total + at, quotient, VL, first, second);
     s->first = ld(first);
     s->second = ld(second);
-    s->entry = ld(entry);
+    s->entry = narrow_(entry);
     s->otherwise = far_sums(w_narrow(dot), s->most);
 }
 INLINE void log_softmax_slopes(const slopes *s, V *e, const V *g, ptrdiff_t n) {
@@ -212,10 +215,6 @@ INLINE void log_softmax_slopes(const slopes *s, V *e, const V *g, ptrdiff_t n) {
 }
 
 INLINE void log_softmax_abreast(V *x, ptrdiff_t n, const lg_batch *b, ptrdiff_t at) {
-    S s[VL];
-    for (int r = 0; r < VL; r++) s[r] = (S)b->max[at + r];
-    const V max = ld(s);
-    for (int r = 0; r < VL; r++) s[r] = (S)b->log_rest[at + r];
-    const V log_rest = ld(s);
+    const V max = narrow_(b->max + at), log_rest = narrow_(b->log_rest + at);
     for (ptrdiff_t c = 0; c < n; c++) x[c] = select_(eq_(x[c], max), set1(0), x[c] - max) - log_rest;
 }

@@ -116,6 +116,7 @@ typedef struct {
     ptrdiff_t row, start[LG_ROWS + 1];
     int groups, skips, skip[LG_ROWS], any_far, is_far[LG_ROWS];
     int64_t label[LG_ROWS];
+    S class[LG_ROWS]; /* the label: made here, since to load what was just stored in parts stalls */
     S values[LG_ROWS], first[LG_ROWS], second[LG_ROWS]; /* the rows' values, and the factors of their terms */
     int extreme;                                        /* whether second is not 1 everywhere */
 } few_batch;
@@ -125,6 +126,7 @@ INLINE void label_batch(few_batch *f, const lg_rows_job *j, ptrdiff_t many) {
     f->skips = 0;
     lg_labels(j, f->row, many, f->label);
     for (ptrdiff_t k = 0; k < many; k++) f->skips |= f->skip[k] = f->label[k] == j->ignore_index;
+    for (ptrdiff_t k = 0; k < many; k++) f->class[k] = (S)(int32_t)f->label[k]; /* which is skipped may have any */
 }
 INLINE void begin_batch(few_batch *f, const lg_rows_job *j, const result *r, ptrdiff_t row, ptrdiff_t end) {
     const ptrdiff_t most = BATCH_BYTES / (j->classes * VBYTES); /* groups */
@@ -147,12 +149,6 @@ INLINE void fetch_abreast(const lg_view *view, const lg_rows_job *j, ptrdiff_t r
     for (ptrdiff_t i = 0; i < n * VL; i += 64 / lg_size(view->storage)) prefetch_later(place(at, i + ahead));
 }
 
-INLINE V labels_abreast(const few_batch *f, ptrdiff_t at, ptrdiff_t many) {
-    S label[VL] = {0};
-    for (ptrdiff_t r = 0; r < many; r++) label[r] = (S)f->label[at + r];
-    return ld(label);
-}
-
 /* First pass; keeps what the results are made of. */
 INLINE void first_pass(few_batch *f, const lg_rows_job *j, const result *r, int group, V *keep) {
     const ptrdiff_t n = j->classes, at = f->start[group], many = f->start[group + 1] - at;
@@ -167,7 +163,7 @@ INLINE void first_pass(few_batch *f, const lg_rows_job *j, const result *r, int 
     mend_abreast(&a, n, seen, &f->b, at, many, f->skips ? f->skip + at : NULL);
     if (!r->labelled) return;
     V class = target;
-    const V label = labels_abreast(f, at, many);
+    const V label = ld(f->class + at);
     for (ptrdiff_t c = 0; c < n; c++) {
         const M here = eq_(label, class);
         target = select_(here, a.logit[c], target);
@@ -195,11 +191,9 @@ INLINE void shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t at) 
     for (ptrdiff_t c = 0; c < n; c++) e[c] = e[c] * first;
     for (ptrdiff_t c = 0; f->extreme && c < n; c++) e[c] = e[c] * second;
 }
-INLINE void label_shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t at, ptrdiff_t many) {
-    const V label = labels_abreast(f, at, many), first = ld(f->first + at), second = ld(f->second + at);
-    S s[VL];
-    for (int r = 0; r < VL; r++) s[r] = (S)f->b.entry[at + r];
-    const V entry = ld(s);
+INLINE void label_shares_abreast(V *e, ptrdiff_t n, const few_batch *f, ptrdiff_t at) {
+    const V label = ld(f->class + at), first = ld(f->first + at), second = ld(f->second + at);
+    const V entry = narrow_(f->b.entry + at);
     V class = set1(0);
     for (ptrdiff_t c = 0; c < n; c++) {
         V v = e[c] * first;
@@ -257,7 +251,7 @@ INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *
     case SOFTMAX_GRADIENTS: otherwise = softmax_gradients(v, g, n, &f->b, at); break;
     case LOG_SOFTMAX_GRADIENTS: otherwise = log_softmax_gradients(v, g, n, &f->b, at); break;
     case LOGARITHMS: log_softmax_abreast(v, n, &f->b, at); break;
-    case LABEL_SHARES: label_shares_abreast(v, n, f, at, many); break;
+    case LABEL_SHARES: label_shares_abreast(v, n, f, at); break;
     default: shares_abreast(v, n, f, at);
     }
     if (f->any_far || count_(otherwise)) mend_gradients(f, j, r, at, many, otherwise, v, g, out);

@@ -62,12 +62,9 @@ static NOINLINE void write_curvature(const S *e, S *to, ptrdiff_t n, factor f, s
 /* The same of VL rows abreast, or of classes of rows beside each other, from their terms to h; second is NULL for ones. */
 INLINE void curvature_abreast(const V *e, V *h, ptrdiff_t n, const lg_batch *b, ptrdiff_t at, const S *first,
                               const S *second) {
-    S inverse[VL], top[VL], rest[VL];
-    for (int r = 0; r < VL; r++) inverse[r] = (S)(1 / b->total[at + r]);
-    for (int r = 0; r < VL; r++)
-        top[r] = (S)(b->count[at + r] == 1 && b->rest[at + r] < b->unit[at + r] ? b->unit[at + r] : -1);
-    for (int r = 0; r < VL; r++) rest[r] = (S)b->rest[at + r];
-    const V f = ld(first), i = ld(inverse), t = ld(top), o = ld(rest);
+    double inverse[VL];
+    for (int r = 0; r < VL; r++) inverse[r] = 1 / b->total[at + r];
+    const V f = ld(first), i = narrow_(inverse), t = top_terms(b, at), o = narrow_(b->rest + at);
     for (ptrdiff_t c = 0; c < n; c++) h[c] = curvature_(e[c], f, i, t, o);
     for (ptrdiff_t c = 0; second && c < n; c++) h[c] = h[c] * ld(second);
 }

@@ -73,12 +73,21 @@ void lg_read_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64
 /* A negative number is none of unsigned 64-bit labels, though it may look like the largest. */
 static int ignores_none(const lg_rows_job *job) { return job->label_type == LG_U64 && job->ignore_index < 0; }
 
-/* Without a branch a label. A label is a class if neither it nor its distance to the last one is negative. */
+/* Negative if any label is no class: one is if neither it nor its distance to the last one is negative. */
+static int64_t strange_among(const int64_t *label, ptrdiff_t n, uint64_t last) {
+    uint64_t strange = 0;
+    for (ptrdiff_t i = 0; i < n; i++) strange |= (uint64_t)label[i] | (last - (uint64_t)label[i]);
+    return (int64_t)strange;
+}
+
+/* Without a branch a label. */
 ptrdiff_t lg_first_bad(const lg_rows_job *job, const int64_t *label, ptrdiff_t n, ptrdiff_t *kept) {
     const int64_t last = job->classes - 1, ignored = job->ignore_index;
     const int none_ignored = ignores_none(job);
     const uint64_t always = none_ignored ? ~UINT64_C(0) : 0;
     uint64_t strange = 0, minus = 0;
+    *kept = n; /* as is usual: all are classes, and what is ignored is none */
+    if ((uint64_t)ignored > (uint64_t)last && strange_among(label, n, (uint64_t)last) >= 0) return -1;
     for (ptrdiff_t i = 0; i < n; i++) {
         const uint64_t keep = -(uint64_t)(label[i] != ignored) | always;
         strange |= ((uint64_t)label[i] | ((uint64_t)last - (uint64_t)label[i])) & keep;
@@ -92,12 +101,10 @@ ptrdiff_t lg_first_bad(const lg_rows_job *job, const int64_t *label, ptrdiff_t n
 
 void lg_labels(const lg_rows_job *job, ptrdiff_t row, ptrdiff_t rows, int64_t *to) {
     const uint64_t last = (uint64_t)job->classes - 1;
-    uint64_t strange = 0;
     lg_read_labels(job, row, rows, to);
     for (ptrdiff_t i = 0; job->sample_weight && i < rows; i++)
         if (job->sample_weight[row + i] == 0) to[i] = job->ignore_index;
-    for (ptrdiff_t i = 0; i < rows; i++) strange |= (uint64_t)to[i] | (last - (uint64_t)to[i]);
-    if (!(strange >> 63)) return;
+    if (strange_among(to, rows, last) >= 0) return;
     for (ptrdiff_t i = 0; i < rows; i++) {
         if ((uint64_t)to[i] <= last || (to[i] == job->ignore_index && !ignores_none(job))) continue;
         if (job->sample_weight && job->sample_weight[row + i] == 0) continue;

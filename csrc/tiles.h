@@ -21,13 +21,26 @@ INLINE double held(double value) {
     const double size = fabs(value);
     return LG_DOUBLE || (size >= C_(FLT_MIN, 0) && size <= C_(FLT_MAX, 0)) ? (double)(S)value : value;
 }
+/* Whether `to`, the values as S has them, is what is held of each; and whether that is so since all are normal numbers,
+ * which is quicker to tell. */
+static int are_held(const double *value, const S *to, ptrdiff_t n) {
+    int all = 1;
+    for (ptrdiff_t k = 0; k < n; k++) all &= held(value[k]) == (double)to[k];
+    return all;
+}
+static int are_inside(const S *to, ptrdiff_t n) {
+    int all = 1;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const S size = C_(fabsf, fabs)(to[k]);
+        all &= (C_(FLT_MIN, DBL_MIN) < size) & (size < C_(FLT_MAX, DBL_MAX));
+    }
+    return all;
+}
 /* The rows' values times their sample weights, rounded to `to`, and added to the sum before that. */
 static void weigh_values(const lg_rows_job *j, ptrdiff_t row, ptrdiff_t n, const double *value, S *to) {
     const double *s = j->sample_weight ? j->sample_weight + row : NULL;
-    int fits = !s;
     for (ptrdiff_t k = 0; k < n; k++) to[k] = (S)value[k];
-    for (ptrdiff_t k = 0; !LG_DOUBLE && k < n; k++) fits &= held(value[k]) == (double)to[k];
-    if (fits) {
+    if (!s && (LG_DOUBLE || are_inside(to, n) || are_held(value, to, n))) {
         if (j->sum) sum_values(to, n, j->sum);
         return;
     }

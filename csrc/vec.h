@@ -552,6 +552,15 @@ INLINE D square_plus(D v, D c) { return v * v + c; }
 INLINE void w_values(W w, double *to) { w_round(w, to); }
 #endif
 INLINE void widen_(V v, double *to) { w_round(w_of(v), to); }
+INLINE V narrow_(const double *from) {
+#if LG_DOUBLE
+    return ld(from);
+#else
+    W w;
+    memcpy(&w, from, sizeof w);
+    return w_narrow(w);
+#endif
+}
 
 typedef struct {
     double s, e;
