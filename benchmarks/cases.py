@@ -68,7 +68,7 @@ class Case:
 
     @property
     def inputs(self) -> list[np.ndarray]:
-        return [data(domain, self.shape, self.dtype) for domain in self.op.inputs]
+        return [data(of, self.shape, self.dtype, k) for k, of in enumerate(self.op.inputs)]
 
     @property
     def upstream(self) -> Any:
@@ -116,9 +116,9 @@ class Case:
 
 
 @functools.lru_cache(maxsize=8)
-def data(domain: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Random numbers of a domain, the same in every run."""
-    array = DATA[domain](np.random.default_rng(len(domain)), shape)
+def data(domain: str, shape: tuple[int, ...], dtype: str, place: int = 0) -> np.ndarray:
+    """Random numbers of a domain, the same in every run; others in each place among the inputs."""
+    array = DATA[domain](np.random.default_rng(len(domain) + 100 * place), shape)
     return array if array.dtype.kind in "iu" else array.astype(dtype)
 
 
