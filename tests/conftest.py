@@ -68,11 +68,6 @@ def few(module, every, chosen):
     return chosen if module is reference else every
 
 
-def share(every, parts, *turns):
-    """One of some shares of what is tried; of those that take turns, each tries another."""
-    return every[sum(turns) % parts :: parts]
-
-
 @pytest.fixture(params=[*LEVELS, "reference"])
 def lg(request):
     """A module with the public functions, on each backend in turn."""

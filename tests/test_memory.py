@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from calls import Call, all_calls, bits, same_bits
-from conftest import VECTOR_LEVELS, few, share
+from conftest import VECTOR_LEVELS, few
 from ways import LAYOUTS, OUT_LAYOUTS, canaries_live, misaligned
 
 from lossgrad import reference
@@ -43,18 +43,14 @@ def test_sizes_and_alignments(vectors, dtype, rng):
             if shape == (0,):
                 continue
             for k, call in enumerate(all_calls(shape, dtype, rng, brief=True)):
-                if (k + n) % 12 == 0 or call.function in ("sigmoid", "softmax"):
+                if (k + n) % 6 == 0 or call.function in ("sigmoid", "softmax"):
                     check_everywhere(vectors, call, (n * 7 + k) % 64)
 
 
-OFFSETS = [1, 2, 4, 7, 8, 12, 16, 31, 32, 48, 63]
-
-
-@pytest.mark.parametrize("offset", OFFSETS)
+@pytest.mark.parametrize("offset", [1, 2, 4, 7, 8, 12, 16, 31, 32, 48, 63])
 def test_alignments(vectors, dtype, offset, rng):
-    for k, shape in enumerate([(37,), (3, 70), (1, 1027)]):
-        made = all_calls(shape, dtype, rng, brief=True)
-        for call in share(made, 3, k, OFFSETS.index(offset)):
+    for shape in ((37,), (3, 70), (1, 1027)):
+        for call in all_calls(shape, dtype, rng, brief=True):
             check_everywhere(vectors, call, offset)
 
 
@@ -78,10 +74,10 @@ SHAPES += [((2, 1025), -1), ((1025, 2), 0), ((3, 0, 5), 2), ((1, 1), 0)]
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
 def test_one_input_in_another_layout(either, dtype, layout, rng):
     """All of them are in ways.py. Every layout is of each call in some shapes."""
-    first, apart = LAYOUTS.index(layout) + 5 * (dtype == np.float64), few(either, 4, 10)
+    first, apart = LAYOUTS.index(layout) + 5 * (dtype == np.float64), few(either, 3, 10)
     for k, (shape, axis) in enumerate(few(either, SHAPES, [((3, 4, 5), 1)])):
         made = all_calls(shape, dtype, rng, axis, brief=True)
-        for call in share(made, apart, first, k):
+        for call in made[(first + k) % apart :: apart]:
             if len(call.arrays) == 1 or (0 in shape and call.axis is not None and not shape[axis]):
                 continue
             want = call(either)
@@ -94,10 +90,10 @@ def test_one_input_in_another_layout(either, dtype, layout, rng):
 @pytest.mark.parametrize("shift", [-17, -3, -1, 1, 2, 5, 16, 40])
 def test_partial_overlap(either, dtype, shift, rng):
     """As if out and the input did not overlap: each call in some shapes."""
-    shapes, apart = [((200,), 0), ((7, 30), -1), ((30, 7), 0), ((2, 1025), -1)], few(either, 5, 10)
+    shapes, apart = [((200,), 0), ((7, 30), -1), ((30, 7), 0), ((2, 1025), -1)], few(either, 3, 10)
     for k, (shape, axis) in enumerate(few(either, shapes, [shapes[shift % 2 + 1]])):
         made = all_calls(shape, dtype, rng, axis, brief=True)
-        for call in share(made, apart, abs(shift), k):
+        for call in made[(abs(shift) + k) % apart :: apart]:
             if not call.takes_out:
                 continue
             want = call(either)
@@ -263,9 +259,9 @@ def at_the_edge(a, end):
 rng = np.random.default_rng(0)
 for dtype in (np.float32, np.float64):
     for shape in [(1,), (7,), (16,), (33,), (1001,), (3, 1), (5, 3), (3, 17), (65, 4), (2, 1030)]:
-        for k, call in enumerate(all_calls(shape, dtype, rng, brief=True)):
+        for call in all_calls(shape, dtype, rng, brief=True):
             want = call(lossgrad)
-            for end in (True, False)[: 1 + (k % 3 == shape[0] % 3)]:
+            for end in (True, False):
                 given = {{k: at_the_edge(a, end) for k, a in call.arrays.items()}}
                 options = {{}}
                 if call.takes_out:
