@@ -46,10 +46,12 @@ def test_digests(fused, dtype):
 
 
 def some(found, level, way):
-    """All on the widest level; elsewhere a third, another one for each way."""
+    """All on the widest level; elsewhere a part, another one for each way: a third, and less where
+    fused multiply-add is a function of the C library."""
     if level == FUSED_LEVELS[-1]:
         return found
-    return found[(list(WAYS).index(way) + FUSED_LEVELS.index(level)) % 3 :: 3]
+    apart = 11 if level.startswith("portable") else 3
+    return found[(list(WAYS).index(way) + FUSED_LEVELS.index(level)) % apart :: apart]
 
 
 @pytest.mark.parametrize("dtype", digests.DTYPES)

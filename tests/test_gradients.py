@@ -60,38 +60,39 @@ def test_gradients_are_slopes(lg, dtype, op):
         for got, (direction, want) in zip(gradients, wanted, strict=True):
             got = got.astype(np.float64).ravel()
             room = (1e-8 if dtype == np.float64 else 2e-6) * max(1.0, abs(got).sum())
-            assert direction @ got == pytest.approx(want, rel=0, abs=room), str(call)
+            assert abs(direction @ got - want) <= room, str(call)
 
 
 @functools.cache
 def curvatures(name):
-    """[(call in float32, [(a part, the slopes of the gradient there)])], element by element"""
+    """[(call in float32, the slopes of its gradient, element by element)]"""
     op, found = next(op for op in OPS if op.name == name), []
     for shape, axis in SHAPES:
         rng = np.random.default_rng([*op.name.encode(), *shape])
         for call in calls(op, shape, np.float32, rng, axis):
             if call.function.endswith("_grad_and_hess") and "_value" not in call.function:
-                found.append((call, list(_curvatures(op, _doubles(call), axis))))
+                found.append((call, _curvatures(op, _doubles(call), axis)))
     return found
 
 
 def _curvatures(op, call, axis):
     key, x = next(iter(call.arrays.items()))
+    found = np.full_like(x, np.nan)
     for part in _apart(op, x, axis):
         step = np.zeros_like(x)
         step[part] = STEP
         high, low = (call(reference, {key: end})[0] for end in (x + step, x - step))
-        yield part, (high - low)[part] / (2 * STEP)
+        found[part] = (high - low)[part] / (2 * STEP)
+    return found
 
 
 @pytest.mark.parametrize("op", HESSIANS, ids=lambda op: op.name)
 def test_hessians_are_slopes_of_gradients(lg, dtype, op):
     """Element by element, and for the reduced loss as for each."""
-    for call, parts in curvatures(op.name):
+    for call, want in curvatures(op.name):
         got = (_doubles(call) if dtype == np.float64 else call)(lg)[1]
         room = (1e-8 if dtype == np.float64 else 2e-6) * max(1.0, abs(got).max())
-        for part, want in parts:
-            np.testing.assert_allclose(got[part], want, 0, room, err_msg=str(call))
+        assert (abs(got - want) <= room).all(), str(call)
 
 
 def _apart(op, x, axis):
@@ -106,20 +107,29 @@ def test_fused_is_forward_and_backward(lg, dtype, op, rng):
     """Bit for bit, with an incoming gradient of 1."""
     shapes = [((5, 7), 1), ((70, 3), 1), ((4, 600), 1), ((3, 5, 2), 1)]
     for shape, axis in few(lg, shapes, shapes[-1:]):
+        known = {}
         for fused in calls(op, shape, dtype, rng, axis):
             if not fused.function.endswith(("_and_grad", "_and_hess")):
                 continue
             results = fused(lg)
-            value = dataclasses.replace(fused, function=op.name)(lg)
+            value = _once(known, lg, fused, op.name)
             if "_value" in fused.function:
                 same_bits(results[:1], value, str(fused))
-            backward = dataclasses.replace(fused, function=f"{op.name}_backward")
             ones = np.ones(value[0].shape, dtype)
+            backward = _once(known, lg, fused, f"{op.name}_backward", {"grad": ones})
             grad = results[1 if "_value" in fused.function else 0]
-            same_bits([grad], backward(lg, {"grad": ones}), str(fused))
+            same_bits([grad], backward, str(fused))
             if fused.gives_hessian:
-                both = dataclasses.replace(fused, function=f"{op.name}_grad_and_hess")
-                same_bits(results[-2:], both(lg), str(fused))
+                both = _once(known, lg, fused, f"{op.name}_grad_and_hess")
+                same_bits(results[-2:], both, str(fused))
+
+
+def _once(known, module, call, function, more=None):
+    """What another function makes of the call's arguments, which several calls share."""
+    key = function, repr(call.options), *map(id, call.arrays.values())
+    if key not in known:
+        known[key] = dataclasses.replace(call, function=function)(module, more)
+    return known[key]
 
 
 def test_saved_lse_gives_the_same_gradient(lg, dtype, rng):

@@ -12,6 +12,8 @@ from ways import LAYOUTS, OUT_LAYOUTS, canaries_live, misaligned
 
 from lossgrad import reference
 
+OFFSETS = [1, 2, 4, 7, 8, 12, 16, 31, 32, 48, 63]
+
 
 def check_everywhere(module, call, offset):
     """Inputs and output off alignment by some bytes; no byte beside the output is touched."""
@@ -43,14 +45,16 @@ def test_sizes_and_alignments(vectors, dtype, rng):
             if shape == (0,):
                 continue
             for k, call in enumerate(all_calls(shape, dtype, rng, brief=True)):
-                if (k + n) % 6 == 0 or call.function in ("sigmoid", "softmax"):
+                if (k + n) % 13 == 0 or call.function in ("sigmoid", "softmax"):
                     check_everywhere(vectors, call, (n * 7 + k) % 64)
 
 
-@pytest.mark.parametrize("offset", [1, 2, 4, 7, 8, 12, 16, 31, 32, 48, 63])
+@pytest.mark.parametrize("offset", OFFSETS)
 def test_alignments(vectors, dtype, offset, rng):
-    for shape in ((37,), (3, 70), (1, 1027)):
-        for call in all_calls(shape, dtype, rng, brief=True):
+    """In each shape every offset of some calls, and of each call some offsets."""
+    first = OFFSETS.index(offset)
+    for k, shape in enumerate([(37,), (3, 70), (1, 1027)]):
+        for call in all_calls(shape, dtype, rng, brief=True)[(first + k) % 4 :: 4]:
             check_everywhere(vectors, call, offset)
 
 
@@ -74,7 +78,7 @@ SHAPES += [((2, 1025), -1), ((1025, 2), 0), ((3, 0, 5), 2), ((1, 1), 0)]
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
 def test_one_input_in_another_layout(either, dtype, layout, rng):
     """All of them are in ways.py. Every layout is of each call in some shapes."""
-    first, apart = LAYOUTS.index(layout) + 5 * (dtype == np.float64), few(either, 3, 10)
+    first, apart = LAYOUTS.index(layout) + 5 * (dtype == np.float64), few(either, 3, 23)
     for k, (shape, axis) in enumerate(few(either, SHAPES, [((3, 4, 5), 1)])):
         made = all_calls(shape, dtype, rng, axis, brief=True)
         for call in made[(first + k) % apart :: apart]:
@@ -90,7 +94,7 @@ def test_one_input_in_another_layout(either, dtype, layout, rng):
 @pytest.mark.parametrize("shift", [-17, -3, -1, 1, 2, 5, 16, 40])
 def test_partial_overlap(either, dtype, shift, rng):
     """As if out and the input did not overlap: each call in some shapes."""
-    shapes, apart = [((200,), 0), ((7, 30), -1), ((30, 7), 0), ((2, 1025), -1)], few(either, 3, 10)
+    shapes, apart = [((200,), 0), ((7, 30), -1), ((30, 7), 0), ((2, 1025), -1)], few(either, 3, 23)
     for k, (shape, axis) in enumerate(few(either, shapes, [shapes[shift % 2 + 1]])):
         made = all_calls(shape, dtype, rng, axis, brief=True)
         for call in made[(abs(shift) + k) % apart :: apart]:

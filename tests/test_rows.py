@@ -115,6 +115,7 @@ class Case:
         y = np.where(np.arange(n) % 8 == 2, 0, y)
         self.y = np.where(np.arange(n) % 8 == 6, classes - 1, y)
         self.name = f"{pattern}, {classes} classes,"
+        self.held = {}  # what is within which bound of which exact values
 
     def mixtures(self):
         """(keywords, targets, q) with weights, smoothing, probabilities, and all of them."""
@@ -135,7 +136,13 @@ class Case:
                 yield options, p, make(probabilities=p)
 
     def within(self, result, exact, larger=None, bound=BOUND, what=""):
-        ulp.assert_within(bound, np.asarray(result), exact, larger, what=f"{self.name} {what}")
+        """Measured once for all backends of the same bits."""
+        result = np.asarray(result)
+        place = id(exact), id(larger), bound
+        held = self.held.setdefault(place, (exact, larger, set()))[-1]
+        if result.tobytes() not in held:
+            ulp.assert_within(bound, result, exact, larger, what=f"{self.name} {what}")
+            held.add(result.tobytes())
 
 
 @functools.cache
@@ -156,6 +163,7 @@ def pattern(request):
 
 def backends_for(case):
     """All, or without the reference: it knows no blocks, so a few numbers of classes are enough."""
+    case.held.clear()
     for name, module in backends():
         if case.classes in few(module, CLASSES, CLASSES[::6]):
             yield name, module

@@ -26,6 +26,11 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 CLASSES = [1, 3, 8, 40, 300]
 
 
+def own_classes(kind):
+    """So many classes as no other kind has: enough for the reference, which walks all alike."""
+    return [CLASSES[KINDS.index(kind)]]
+
+
 def close(got, want, kind, scale=1.0):
     bound = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-14}[kind]
     np.testing.assert_allclose(
@@ -76,7 +81,7 @@ def divisor_of(op, s, y, options):
 @every
 @kinds
 def test_weights_multiply_each_loss_and_gradient(lg, op, kind, rng):
-    for classes in few(lg, CLASSES[KINDS.index(kind) % 2 :: 2], CLASSES[::3]):
+    for classes in few(lg, CLASSES[KINDS.index(kind) % 2 :: 2], own_classes(kind)):
         shape = (6, 4, classes)
         x = inputs(op.inputs[0], rng, shape, kind) / np.asarray(4, kind)  # no square is infinite
         loss_of, slope_of, both = functions(lg, op)
@@ -110,7 +115,7 @@ def test_weights_multiply_each_loss_and_gradient(lg, op, kind, rng):
 @every
 @kinds
 def test_ones_are_none(lg, op, kind, rng):
-    for classes in few(lg, CLASSES, CLASSES[::3]):
+    for classes in few(lg, CLASSES, own_classes(kind)):
         shape = (9, classes)
         x = inputs(op.inputs[0], rng, shape, kind)
         for y in targets_of(op, rng, shape, kind):
@@ -124,7 +129,7 @@ def test_ones_are_none(lg, op, kind, rng):
 @every
 @kinds
 def test_a_row_without_weight_is_not_read(lg, op, kind, rng):
-    for classes in few(lg, CLASSES, CLASSES[::3]):
+    for classes in few(lg, CLASSES, own_classes(kind)):
         shape = (40, classes)
         x = inputs(op.inputs[0], rng, shape, kind)
         s = rng.uniform(0.5, 2, 40)

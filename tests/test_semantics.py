@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import ulp
-from calls import all_calls, calls, same_bits
+from calls import all_calls, calls, same_bits, unlike
 from conftest import few
 
 from lossgrad import reference
@@ -448,7 +448,8 @@ def test_probabilities_that_are_one_hot_are_labels(lg, dtype, rng):
 
 
 def test_result_dtypes(lg, dtype, rng):
-    for call in all_calls((4, 3), dtype, rng, axis=1):
+    made = all_calls((4, 3), dtype, rng, axis=1)
+    for call in few(lg, made, unlike(made)):
         results = getattr(lg, call.function)(**call.arrays, **call.options)
         results = results if isinstance(results, tuple) else (results,)
         reduced = call.is_reduced

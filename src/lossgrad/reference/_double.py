@@ -112,19 +112,27 @@ class Wide:
 
     def __init__(self, high: Any, low: Any = 0.0, n: Any = 0) -> None:
         infinite = np.isinf(high)
-        high = np.where(infinite, np.copysign(1.0, high), high)
-        low, n = np.where(infinite, 0.0, low), np.where(infinite, _INFINITE, n)
+        if infinite.any():
+            high = np.where(infinite, np.copysign(1.0, high), high)
+            low, n = np.where(infinite, 0.0, low), np.where(infinite, _INFINITE, n)
         total, rest = two_sum(high, low)
         self.high, more = np.frexp(np.where(total == 0, high, total))  # -0.0 stays
         self.low = np.ldexp(rest, -more)
         more = np.where(np.isnan(total), 0, n + more)
         self.n: Any = np.where(self.high == 0, _ZERO, more).astype(np.intc)
 
+    @classmethod
+    def of_parts(cls, high: Any, low: Any, n: Any) -> "Wide":
+        """Of parts that are as they have to be."""
+        self = cls.__new__(cls)
+        self.high, self.low, self.n = high, low, n
+        return self
+
     def __getitem__(self, at: Any) -> "Wide":
-        return Wide(self.high[at], self.low[at], self.n[at])
+        return Wide.of_parts(self.high[at], self.low[at], self.n[at])
 
     def __neg__(self) -> "Wide":
-        return Wide(-self.high, -self.low, self.n)
+        return Wide.of_parts(-self.high, -self.low, self.n)
 
     def __add__(self, other: Any) -> "Wide":
         other = wide(other)
@@ -191,7 +199,8 @@ LN2 = constant("0.693147180559945309417232121458176568")
 def select(mask: Any, a: Any, b: Any) -> Wide:
     """a where the mask holds, else b."""
     a, b = wide(a), wide(b)
-    return Wide(*(np.where(mask, p, q) for p, q in ((a.high, b.high), (a.low, b.low), (a.n, b.n))))
+    parts = ((a.high, b.high), (a.low, b.low), (a.n, b.n))
+    return Wide.of_parts(*(np.where(mask, p, q) for p, q in parts))
 
 
 def exp(x: Any) -> Wide:
