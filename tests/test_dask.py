@@ -221,7 +221,7 @@ def test_a_lost_cluster_is_one_line(data, cluster, tmp_path, capsys, monkeypatch
 @pytest.mark.filterwarnings("ignore")
 def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
     x, y, _ = data
-    monkeypatch.setattr("lossgrad.evaluation.dask._PIECE_BYTES", 48 * 100)
+    monkeypatch.setattr("lossgrad.evaluation.dask._PIECE_BYTES", 48 * 300)
     for number, rows in enumerate(np.split(np.arange(900), [250, 251])):
         np.save(tmp_path / f"x{number}.npy", x[rows])
         np.save(tmp_path / f"y{number}.npy", y[rows])
@@ -256,7 +256,7 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
     assert len(passes) > 1
     for rows, _ in (one.T for one in passes):
         assert rows[-1] == 900
-        assert sorted(np.diff(rows, prepend=0)) == [1, 49, 50, *8 * [100]]
+        assert sorted(np.diff(rows, prepend=0)) == [1, 49, 250, 300, 300]
     with pytest.raises(TypeError, match="a cluster that reads files; these are none"):
         evaluate(x, y, dask=address)
     y[800] = 99

@@ -1,6 +1,7 @@
 """The linear models: objective, gradient, Hessian products, memory, and the optimum that
 scikit-learn finds."""
 
+import functools
 import tracemalloc
 
 import numpy as np
@@ -266,14 +267,21 @@ def test_errors_of_products(model, rng):
         PRODUCTS[model](p.theta, p.theta, p.X, p.y, -1)
 
 
+@functools.cache
+def by_lbfgs():
+    """The digits' problem, and what L-BFGS makes of it."""
+    X, y = digits()
+    problem = {"x0": np.zeros(10 * 65), "args": (X, y, 1 / len(y)), "jac": True}
+    tight = {"gtol": 1e-10, "ftol": 0, "maxiter": 20_000, "maxfun": 50_000}
+    method = pytest.importorskip("scipy.optimize").minimize
+    return problem, method(softmax_regression_loss, method="L-BFGS-B", options=tight, **problem)
+
+
 @pytest.mark.parametrize("method", ["trust-ncg", "trust-krylov", "Newton-CG"])
 def test_newtons_method_takes_a_tenth_of_the_iterations(method):
     """Of those that L-BFGS takes on the digits; the first of them down to a gradient of 1e-10."""
     optimize = pytest.importorskip("scipy.optimize")
-    X, y = digits()
-    problem = {"x0": np.zeros(10 * 65), "args": (X, y, 1 / len(y)), "jac": True}
-    tight = {"gtol": 1e-10, "ftol": 0, "maxiter": 20_000, "maxfun": 50_000}
-    usual = optimize.minimize(softmax_regression_loss, method="L-BFGS-B", options=tight, **problem)
+    problem, usual = by_lbfgs()
     tight = {"xtol": 1e-12} if method == "Newton-CG" else {"gtol": 1e-10}
     # SciPy's trust-krylov computes with memory that nothing has set, and throws the result away
     with np.errstate(all="ignore" if method == "trust-krylov" else "warn"):

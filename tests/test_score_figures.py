@@ -162,8 +162,7 @@ def test_calibration(kind, weighted):
 
 
 @trials(2, 1000)
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("dtype", "weighted"), [*zip(FLOATS, [True, False] * 2, strict=True)])
 @pytest.mark.parametrize("kind", TASKS)
 def test_shardings_give_the_same_bytes(kind, dtype, weighted, trials):
     task, x, t, w = data(kind, dtype, weighted, rows=150)
