@@ -35,7 +35,7 @@ LEAN = ["-O1", "-DLG_LEAN"]
 X86 = {
     "portable": ("isa_portable.c", LEAN),
     "portable_fma": ("isa_portable.c", [*LEAN, "-mfma", "-DLG_ISA=portable_fma"]),
-    "sse2": ("isa_sse2.c", [*LEAN, "-Os"]),  # as fast, and a fifth smaller
+    "sse2": ("isa_sse2.c", [*LEAN, "-Os"]),  # a fifth smaller, BCE 12 % slower
     "avx2": ("isa_avx2.c", AVX2),
     "avx512": ("isa_avx512.c", [*AVX512, "-mfma", "-mf16c"]),
 }
