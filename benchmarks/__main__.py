@@ -101,7 +101,7 @@ def measure(arguments: argparse.Namespace) -> int:
     only = ["-k", arguments.only] if arguments.only else []
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.json"
-        # torch.compile keeps code by its text alone: that of another level frees memory twice here
+        # what torch.compile keeps from runs of other levels frees memory twice
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/compiled"
         command = [sys.executable, "-m", "pytest", "-q", *only, *BUDGET]
         command += ["-m", "" if arguments.every else "not exhaustive"]
