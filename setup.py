@@ -58,12 +58,13 @@ C_FLAGS = [
     "-ffp-contract=off",
     "-fno-math-errno",
     "-fno-strict-aliasing",
-    "-fno-asynchronous-unwind-tables",  # nothing is thrown through it
     "-Wall",
     "-Wextra",
     "-Wundef",
     "-Wno-unknown-pragmas",
 ]
+if not WINDOWS:  # whose calling convention has them; nothing is thrown through
+    C_FLAGS.append("-fno-asynchronous-unwind-tables")
 CYTHON_FLAGS = ["-O1", "-g0", "-Wno-unused-function"]
 # GCC for Windows aligns its stack by 16 bytes, and moves wider vectors as if by more (bug 54412).
 UNALIGNED = "-Wa,-muse-unaligned-vector-move"

@@ -552,6 +552,7 @@ INLINE D square_plus(D v, D c) { return v * v + c; }
 INLINE void w_values(W w, double *to) { w_round(w, to); }
 #endif
 INLINE void widen_(V v, double *to) { w_round(w_of(v), to); }
+/* Of VL doubles at once: to load what was stored in parts would wait for the stores. */
 INLINE V narrow_(const double *from) {
 #if LG_DOUBLE
     return ld(from);

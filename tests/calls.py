@@ -295,9 +295,7 @@ def same_bits(results, expected, what=""):
     for got, want in zip(results, expected, strict=True):
         assert got.dtype == want.dtype, what
         assert got.shape == want.shape, what
-        if (
-            got.tobytes() == want.tobytes()
-        ):  # in most cases, and quick; else NaN may be of two kinds
+        if got.tobytes() == want.tobytes():  # mostly, and quick; else NaN may be of two kinds
             continue
         differ = bits(got) != bits(want)
         assert not differ.any(), (

@@ -12,12 +12,7 @@ from ways import WAYS, along, padded, same_results
 
 SHAPES = [(1,), (17,), (2500,), (2, 1), (7, 5), (65, 10), (33, 64), (3, 1023), (3, 1024), (3, 1025)]
 SHAPES += [(2, 5001), (2, 70, 3), (2, 3, 4, 5), (130, 2)]
-FULLY = [
-    (17,),
-    (7, 5),
-    (33, 64),
-    (2, 3, 4, 5),
-]  # with every option; elsewhere the most different calls
+FULLY = [(17,), (7, 5), (33, 64), (2, 3, 4, 5)]  # with every option; others in brief
 SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42, 1e30, -1e30, 88.9, -104.0]
 
 groups = [FUSED_LEVELS, [name for name in LEVELS if name not in FUSED_LEVELS]]
@@ -40,6 +35,8 @@ def on_levels(group, call):
 def test_levels_agree(group, shape, dtype, rng):
     for axis in {0, len(shape) // 2, len(shape) - 1}:
         for call in all_calls(shape, dtype, rng, axis, brief=shape not in FULLY):
+            if call.axis is None and axis < len(shape) - 1:
+                continue  # has its turn with the last axis
             first, *others = on_levels(group, lambda: call(_package()))  # noqa: B023
             for level, other in zip(group[1:], others, strict=True):
                 same_bits(other, first, f"{level}, {group[0]}: {call}")

@@ -318,6 +318,20 @@ def test_many_subnormal_terms_are_summed_before_they_are_rounded(lg):
     assert lg.cross_entropy(x, [0]) == pytest.approx(want, rel=1e-12)
 
 
+@pytest.mark.parametrize("classes", [2, 10, 300])
+@pytest.mark.parametrize("ignored", [2**32 + 1, -(2**32), 2**31])
+def test_an_ignored_label_of_any_size_is_none(lg, dtype, classes, ignored, rng):
+    """Also one whose lower half is a class."""
+    x, y = rng.normal(size=(40, classes)).astype(dtype), rng.integers(0, classes, 40)
+    out = np.arange(40) % 3 == 1
+    x[4] = np.inf  # a row that is not to be read
+    f = lg.cross_entropy_value_grad_and_hess
+    want = f(x, np.where(out, -100, y), reduction="none")
+    got = f(x, np.where(out, ignored, y), ignore_index=ignored, reduction="none")
+    same_bits(got, want)
+    assert not got[0][out].any()
+
+
 def test_ignored_rows_are_never_read(lg, dtype, rng):
     """In every place of a batch, with logits that would spoil it."""
     x = rng.normal(size=(71, 5)).astype(dtype)
