@@ -202,27 +202,58 @@ typedef struct {
     lg_sum *sum;
 } columns_call;
 
-/* The values of a block of lines in n columns, by which each has its sum in s + e where nothing was lost. */
+/* Values of lines in up to LG_BLOCK columns; each column has its sum in s + e where nothing was lost. */
+typedef struct {
+    const lg_kernels *kernels;
+    const lg_map_job *job;
+    int computed;
+    _Alignas(64) double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK], value[LG_BLOCK];
+} columns_walk;
+static void start_walk(columns_walk *w, const lg_way *way, const lg_map_job *job) {
+    w->kernels = way->level->kernels[way->computed];
+    w->job = job;
+    w->computed = way->computed;
+}
+
+/* Lines from begin to end, of n columns. */
+static void add_lines(columns_walk *w, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t column, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) w->s[i] = w->e[i] = w->lost[i] = 0;
+    for (ptrdiff_t k = begin; k < end; k++) {
+        if ((k - begin) % LG_BLOCK == LG_BLOCK - 1 && lg_stopped()) return;
+        line_values(w->kernels, w->job, w->computed, k, column, n, w->value);
+        w->kernels->add_columns(w->value, n, w->s, w->e, w->lost);
+    }
+}
+/* The same lines of the columns among n from `first` on whose sums lost something: value by value, the i-th of them to
+ * the sum of number (lead + i) / width. */
+static void add_lost(columns_walk *w, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t column, ptrdiff_t first, ptrdiff_t n,
+                     lg_sum *sum, ptrdiff_t lead, ptrdiff_t width) {
+    const float *f32 = (const float *)w->value;
+    for (ptrdiff_t k = begin; k < end; k++) {
+        if ((k - begin) % LG_BLOCK == LG_BLOCK - 1 && lg_stopped()) return;
+        line_values(w->kernels, w->job, w->computed, k, column + first, n, w->value);
+        for (ptrdiff_t i = 0; i < n; i++)
+            if (w->lost[first + i] != 0)
+                lg_sum_add(sum + (lead + i) / width, w->computed == LG_F64 ? w->value[i] : (double)f32[i]);
+    }
+}
+static int any_lost(const columns_walk *w, ptrdiff_t first, ptrdiff_t n) {
+    int any = 0;
+    for (ptrdiff_t i = first; i < first + n; i++) any |= w->lost[i] != 0;
+    return any;
+}
+
 static void sum_block(const columns_call *c, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t column, ptrdiff_t n,
                       lg_sum *sum) {
-    const lg_kernels *kernels = c->way->level->kernels[c->way->computed];
-    _Alignas(64) double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK], value[LG_BLOCK];
-    for (ptrdiff_t i = 0; i < n; i++) s[i] = e[i] = lost[i] = 0;
-    for (ptrdiff_t k = begin; k < end; k++) {
-        line_values(kernels, c->job, c->way->computed, k, column, n, value);
-        kernels->add_columns(value, n, s, e, lost);
-    }
+    columns_walk w;
+    start_walk(&w, c->way, c->job);
+    add_lines(&w, begin, end, column, n);
     for (ptrdiff_t i = 0; i < n; i++) {
-        lg_sum *to = sum + (column + i) / c->width;
-        if (lost[i] == 0) {
-            lg_sum_add(to, s[i]);
-            lg_sum_add(to, e[i]);
-        } else
-            for (ptrdiff_t k = begin; k < end; k++) {
-                line_values(kernels, c->job, c->way->computed, k, column + i, 1, value);
-                kernels->sum(value, 1, to);
-            }
+        if (w.lost[i] != 0) continue;
+        lg_sum_add(sum + (column + i) / c->width, w.s[i]);
+        lg_sum_add(sum + (column + i) / c->width, w.e[i]);
     }
+    if (any_lost(&w, 0, n)) add_lost(&w, begin, end, column, 0, n, sum, column, c->width);
 }
 
 static void sum_columns(const columns_call *c, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t columns,
@@ -323,11 +354,44 @@ static void short_lines(const lg_way *way, const lg_map_job *job, ptrdiff_t begi
     }
 }
 
-static void lines_part(void *call, void *total, void *unused, ptrdiff_t begin, ptrdiff_t end) {
+/* Lines beside each other, line by line of memory: LINES at a time, whose exact sums are in scratch where they are
+ * needed. */
+enum { LINES = 256, EXACT_LINES = 32, BESIDE = 16 };
+static int are_beside(const lg_map_job *job) {
+    int beside = job->shape[2] >= BESIDE;
+    for (int k = 0; k < job->inputs; k++) beside &= is_run(&job->in[k]);
+    return beside;
+}
+static void lines_beside(const lg_way *way, const lg_map_job *job, ptrdiff_t begin, ptrdiff_t end, double *to,
+                         lg_sum *sum) {
+    const ptrdiff_t n = job->shape[1], inner = job->shape[2];
+    columns_walk w;
+    for (ptrdiff_t row = begin, many; row < end && !lg_stopped(); row += many) {
+        const ptrdiff_t outer = row / inner, column = row % inner, left = inner - column;
+        lg_map_job one = *job;
+        for (int k = 0; k < job->inputs; k++) one.in[k].at += outer * job->in[k].stride[0];
+        start_walk(&w, way, &one);
+        many = end - row < LINES ? end - row : LINES;
+        many = many < left ? many : left;
+        add_lines(&w, 0, n, column, many);
+        for (ptrdiff_t i = 0; i < many; i++) to[row + i] = w.s[i] + w.e[i];
+        for (ptrdiff_t first = 0, few; first < many; first += few) {
+            few = many - first < EXACT_LINES ? many - first : EXACT_LINES;
+            if (!any_lost(&w, first, few)) continue;
+            for (ptrdiff_t i = 0; i < few; i++) lg_sum_clear(&sum[i]);
+            add_lost(&w, 0, n, column, first, few, sum, 0, 1);
+            for (ptrdiff_t i = 0; i < few; i++)
+                if (w.lost[first + i] != 0) to[row + first + i] = lg_sum_value(&sum[i]);
+        }
+    }
+}
+
+static void lines_part(void *call, void *total, void *scratch, ptrdiff_t begin, ptrdiff_t end) {
     const lines_call *c = call;
     const lg_environment found = lg_enter();
-    (void)total, (void)unused;
-    if (c->job->shape[1] <= FEW) {
+    (void)total;
+    if (are_beside(c->job)) lines_beside(c->way, c->job, begin, end, c->to, scratch);
+    else if (c->job->shape[1] <= FEW) {
         const lg_map_job turned = line_last(c->job);
         short_lines(c->way, &turned, begin, end, c->to);
     } else
@@ -345,8 +409,10 @@ static void lines_part(void *call, void *total, void *unused, ptrdiff_t begin, p
 int lg_line_sums(const lg_way *way, const lg_map_job *job, double *to) {
     lines_call call = {way, job, to};
     const ptrdiff_t rows = job->shape[0] * job->shape[2], n = job->shape[1];
-    const lg_work work = {lines_part, NULL, &call, NULL, 0, 0, rows, n + LG_PER_ROW};
-    if (n <= LG_LONG_ROW) return lg_share(&work, way->threads, way->look);
+    const int beside = are_beside(job);
+    const size_t scratch = beside ? EXACT_LINES * sizeof(lg_sum) : 0;
+    const lg_work work = {lines_part, NULL, &call, NULL, 0, scratch, rows, n + LG_PER_ROW};
+    if (n <= LG_LONG_ROW || beside) return lg_share(&work, way->threads, way->look);
     for (ptrdiff_t row = 0; row < rows; row++) { /* long ones, each in parts */
         lg_sum sum;
         lg_map_job line = one_line(job, row);
