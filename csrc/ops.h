@@ -722,9 +722,7 @@ OP(sigmoid_focal_loss) {
 OP(kl_div) {
     UNUSED;
     V x = in[0], t = in[1];
-    pair l = log_pair(t);
-    const V plain = l.h - x, gap = select_(lt_(abs_(plain), HUGE_), round_(plus_(-x, l)), plain);
-    *r.y = number_(x, weighted(t, gap));
+    *r.y = number_(x, weighted(t, settled_(plus_(-x, log_pair(t)))));
     *r.d = exactly_(number_(x, -t));
 }
 /* The same with t given as its logarithm, whose exponential counts 0 against an infinity if it is rounded to 0. */
@@ -743,17 +741,10 @@ OP(kl_div_log_target) {
 /* ---- distributions: terms that are summed over a row; c = 1 / log(base) in two parts ---- */
 
 #define PER_LOG ((pair){set1(p[0]), set1(p[1])})
-/* c a, also where a is infinite */
-INLINE V in_base(pair a, const S *p) {
-    return select_(lt_(abs_(a.h), HUGE_), round_(mul_(a, PER_LOG)), set1(p[0]) * a.h);
-}
-/* c x a, 0 where x is, also where either is infinite */
-INLINE V mass_in_base(V x, pair a, const S *p) {
-    const V down = set1(C_(0x1p-64f, 0x1p-512)), up = set1(C_(0x1p64f, 0x1p512));
-    const M far = lt_(up, x), finite = and_(lt_(abs_(a.h), HUGE_), lt_(x, set1((S)INFINITY)));
-    const V sum = round_(times_(mul_(a, PER_LOG), select_(far, x * down, x)));
-    return select_(finite, select_(far, sum * up, sum), weighted(x, set1(p[0]) * a.h));
-}
+/* c a */
+INLINE V in_base(pair a, const S *p) { return settled_(mul_(a, PER_LOG)); }
+/* c x a, 0 where x is */
+INLINE V mass_in_base(V x, pair a, const S *p) { return drop_(eq_(x, ZERO), settled_(times_(mul_(a, PER_LOG), x))); }
 /* -c x / q, 0 where x is */
 INLINE slope share_over(V x, V q, const S *p, int careful) {
     slope d = over_(x, q, careful);
@@ -769,10 +760,9 @@ OP(information_content) {
 }
 /* -c x log x; derivative -c (log x + 1). */
 OP(entropy) {
-    pair l = log_pair(in[0]), slope = plus_(ONE, l);
-    M finite = lt_(abs_(l.h), HUGE_);
-    *r.y = ZERO - mass_in_base(in[0], l, p);
-    *r.d = exactly_(-in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p));
+    const V x = in[0], y = ZERO - mass_in_base(x, log_inside(x), p); /* at 0 and at infinity any logarithm does */
+    *r.y = select_(negative_(x), set1((S)NAN), y);
+    *r.d = exactly_(-in_base(plus_(ONE, log_pair(x)), p));
 }
 /* -c x log q; derivative -c log q; and its derivative for q: -c x / q. */
 OP(cross_entropy_of_distributions) {
@@ -787,10 +777,9 @@ OP(cross_entropy_of_distributions_q) {
 }
 /* c x log(x / q); derivative c (log(x / q) + 1); and its derivative for q: -c x / q. */
 OP(relative_entropy) {
-    pair l = log_ratio(in[0], in[1]), slope = plus_(ONE, l);
-    M finite = lt_(abs_(l.h), HUGE_);
+    const pair l = log_ratio(in[0], in[1]);
     *r.y = mass_in_base(in[0], l, p);
-    *r.d = exactly_(in_base((pair){select_(finite, slope.h, l.h), keep_(finite, slope.l)}, p));
+    *r.d = exactly_(in_base(plus_(ONE, l), p));
 }
 OP(relative_entropy_q) {
     V q = abs_(in[0]), x = in[1];

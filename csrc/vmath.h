@@ -72,6 +72,8 @@ typedef struct {
     V h, l;
 } pair;
 INLINE V round_(pair a) { return a.h + a.l; }
+/* The same of products and sums, h alone where that is the limit: l is not finite then. */
+INLINE V settled_(pair a) { return select_(lt_(abs_(a.l), set1((S)INFINITY)), a.h + a.l, a.h); }
 INLINE pair exact_(V a) { return (pair){a, set1(0)}; }
 INLINE pair constant_(double c, double c_low) { return (pair){set1((S)c), set1((S)((c - (double)(S)c) + c_low))}; }
 INLINE pair pick_(M m, pair a, pair b) { return (pair){select_(m, a.h, b.h), select_(m, a.l, b.l)}; }
@@ -213,10 +215,14 @@ INLINE V log_limit(V x) {
     const V infinity = set1((S)INFINITY);
     return select_(eq_(x, infinity), infinity, select_(eq_(x, set1(0)), -infinity, set1((S)NAN)));
 }
+/* log(x) for x in (0, inf); finite elsewhere. */
+INLINE pair log_inside(V x) {
+    V k, m = split_any(x, &k);
+    return log_core(m - set1(1), k, set1(0));
+}
 /* log(x); -inf at 0, inf at inf, NaN below 0. */
 INLINE pair log_pair(V x) {
-    V k, m = split_any(x, &k);
-    const pair y = log_core(m - set1(1), k, set1(0));
+    const pair y = log_inside(x);
     const M usual = has_logarithm(x);
     return (pair){select_(usual, y.h, log_limit(x)), keep_(usual, y.l)};
 }
