@@ -6,8 +6,7 @@
 #include <string.h>
 
 enum {
-    PIECE = 1 << 16, /* elements between two looks at whether to stop */
-    FEW = 128        /* elements of lines that are summed side by side */
+    PIECE = 1 << 16 /* elements between two looks at whether to stop */
 };
 
 /* Whether a view's elements along the inner axis are a run. */
@@ -391,7 +390,7 @@ static void lines_part(void *call, void *total, void *scratch, ptrdiff_t begin, 
     const lg_environment found = lg_enter();
     (void)total;
     if (are_beside(c->job)) lines_beside(c->way, c->job, begin, end, c->to, scratch);
-    else if (c->job->shape[1] <= FEW) {
+    else if (c->job->shape[1] <= LG_BLOCK) {
         const lg_map_job turned = line_last(c->job);
         short_lines(c->way, &turned, begin, end, c->to);
     } else

@@ -411,19 +411,27 @@ INLINE void add_terms(const S *term, ptrdiff_t apart, ptrdiff_t n, double *s, do
 static void add_columns(const void *terms, ptrdiff_t n, double *s, double *e, double *lost) {
     add_terms(terms, 1, n, s, e, lost);
 }
-/* The sums of `rows` rows of n terms, rounded once; at most LG_BLOCK rows. */
-static void sum_rows(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to) {
-    double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK];
-    for (ptrdiff_t r = 0; r < rows; r++) s[r] = e[r] = lost[r] = 0;
-    for (ptrdiff_t i = 0; i < n; i++) add_terms((const S *)terms + i, n, rows, s, e, lost);
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        to[r] = s[r] + e[r];
-        if (lost[r] == 0) continue;
-        lg_sum sum;
-        lg_sum_clear(&sum);
-        sum_values((const S *)terms + r * n, n, &sum);
-        to[r] = lg_sum_value(&sum);
+/* The exact sum of a row, rounded once; of up to LG_BLOCK elements. */
+static double sum_of_row(const S *x, ptrdiff_t n) {
+    double total;
+    lg_sum sum;
+    if (SUMS == 1 && n >= LANES) {
+        lg_watch();
+        plain_sums(x, n, &total);
+        if (!lg_inexact() && isfinite(total)) return total;
     }
+    lg_sum_clear(&sum);
+    sum_values(x, n, &sum);
+    return lg_sum_value(&sum);
+}
+/* The same of `rows` rows of n terms, at most LG_BLOCK terms in all; short ones side by side. */
+static void sum_rows(const void *terms, ptrdiff_t rows, ptrdiff_t n, double *to) {
+    enum { SHORT = C_(LANES, 128) };
+    double s[LG_BLOCK], e[LG_BLOCK], lost[LG_BLOCK];
+    const int aside = n < SHORT;
+    for (ptrdiff_t r = 0; r < rows; r++) s[r] = e[r] = 0, lost[r] = !aside;
+    for (ptrdiff_t i = 0; aside && i < n; i++) add_terms((const S *)terms + i, n, rows, s, e, lost);
+    for (ptrdiff_t r = 0; r < rows; r++) to[r] = lost[r] == 0 ? s[r] + e[r] : sum_of_row((const S *)terms + r * n, n);
 }
 
 INLINE void see_outside(const void *at, ptrdiff_t n, V top, M *outside, int storage) {
