@@ -262,7 +262,7 @@ INLINE void second_pass(const few_batch *f, const lg_rows_job *j, const result *
 /* The values of a batch, whose sums are done. */
 static void values_abreast(few_batch *f, const lg_rows_job *j, const result *r, ptrdiff_t many) {
     lg_batch *b = &f->b;
-    LG_NAME(finish)(b, many);
+    finish_sums(b, many);
     bend_losses(j, r, b, f->row, many, f->label, f->skip);
     for (ptrdiff_t k = 0; f->skips && k < many; k++)
         if (f->skip[k]) b->lse[k] = b->loss[k] = 0;

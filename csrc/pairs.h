@@ -443,7 +443,7 @@ static void sum_side(side *s) {
     s->p.sum(&s->p, t);
     for (ptrdiff_t k = 0; k < t->many; k++)
         for (ptrdiff_t i = s->p.n; i % LANES; i++) t->term[k][i] = 0;
-    LG_NAME(finish)(&t->of, t->many);
+    finish_sums(&t->of, t->many);
 }
 static void pairs(const lg_rows_job *j, ptrdiff_t begin, ptrdiff_t end) {
     side base, other;

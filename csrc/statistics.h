@@ -288,7 +288,7 @@ static void finish_figures(const plan *p, rows_batch *t, lg_found *f) {
     const lg_rows_job *j = p->job;
     const int plain = !j->weight && j->param == 0;
     lg_batch *b = &t->of;
-    LG_NAME(finish)(b, t->many);
+    finish_sums(b, t->many);
     LG_NAME(figures)(b, f, t->many);
     for (ptrdiff_t k = 0, many = t->many; k < many; k++) {
         const int skip = t->skip[k];

@@ -260,17 +260,20 @@ INLINE unit unit_of(S reference, S bias) {
 
 /* The total and the logarithms, for rows of either dtype. */
 #if LG_DOUBLE
-void LG_NAME(finish)(lg_batch *b, ptrdiff_t n) {
+INLINE void finish_rows(lg_batch *b, ptrdiff_t n, int single) {
     const V zero = set1(0), infinity = set1((S)INFINITY);
     for (ptrdiff_t i = 0; i < n; i += VL) { /* past n, in what the arrays have in excess */
         const V unit = ld(b->unit + i), count = ld(b->count + i), rest = ld(b->rest + i), max = ld(b->max + i);
-        const V log_rest = round_(log1p_pair((count - set1(1)) + rest / unit)), target = ld(b->target + i);
+        const V others = (count - set1(1)) + rest / unit, target = ld(b->target + i);
+        const V log_rest = single ? log1p_single(others) : round_(log1p_pair(others));
         st(b->total + i, fma_(count, unit, rest));
         st(b->log_rest + i, log_rest);
         st(b->lse + i, select_(eq_(abs_(max), infinity), max, max + log_rest));
         st(b->loss + i, select_(eq_(target, max), zero, max - target) + log_rest);
     }
 }
+void LG_NAME(finish_f32)(lg_batch *b, ptrdiff_t n) { finish_rows(b, n, 1); }
+void LG_NAME(finish_f64)(lg_batch *b, ptrdiff_t n) { finish_rows(b, n, 0); }
 /* The label's entry is minus the sum of the other probabilities. */
 void LG_NAME(label_shares)(lg_batch *b, ptrdiff_t n) {
     const V zero = set1(0), one = set1(1);
@@ -329,7 +332,7 @@ double LG_NAME(exp_of)(double x, double exponent) { /* over 2^exponent */
 double LG_NAME(log_of)(double x) { return first_(round_(log_pair(set1(x)))); }
 double LG_NAME(log1p_of)(double x) { return first_(round_(log1p_pair(set1(x)))); }
 #else
-void LG_NAME(finish)(lg_batch *b, ptrdiff_t n);
+void LG_NAME(finish_f32)(lg_batch *b, ptrdiff_t n);
 void LG_NAME(label_shares)(lg_batch *b, ptrdiff_t n);
 void LG_NAME(focal)(lg_batch *b, ptrdiff_t n, double gamma);
 void LG_NAME(poly)(lg_batch *b, ptrdiff_t n, double epsilon);
@@ -337,6 +340,7 @@ double LG_NAME(exp_of)(double x, double exponent);
 double LG_NAME(log_of)(double x);
 double LG_NAME(log1p_of)(double x);
 #endif
+INLINE void finish_sums(lg_batch *b, ptrdiff_t n) { C_(LG_NAME(finish_f32), LG_NAME(finish_f64))(b, n); }
 
 /* A row whose maximum is not finite, as one whose limit is one-hot: exp(max) = 1 and rest = 0 if one
  * element alone is +inf; all -inf, NaN, or +inf twice make rest, and so everything but max, NaN. */

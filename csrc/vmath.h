@@ -202,6 +202,27 @@ INLINE pair log1p_pair(V u) {
     return (pair){select_(usual, y.h, other), keep_(usual, y.l)};
 }
 
+#if LG_DOUBLE
+/* The same of u >= 0 as well as a float32 needs it: f P(f) + k ln 2, which is 2^-27.9 of it off. What 1 + u rounds away
+ * counts where u is small. */
+INLINE V log1p_single(V u) {
+    static const double c[] = {0x1p+0,
+                               -0x1.fffff82de8276p-2,
+                               0x1.5555503493a36p-2,
+                               -0x1.0004265033763p-2,
+                               0x1.99a3f2f928741p-3,
+                               -0x1.54276cf472ee4p-3,
+                               0x1.22719b0f36dfdp-3,
+                               -0x1.0f3767e199c2ap-3,
+                               0x1.084869bfc38f8p-3,
+                               -0x1.3830210e84d3bp-4};
+    V k, v = set1(1) + u, m = split_(v, &k);
+    const V f = (m - set1(1)) + keep_(lt_(u, set1(0.25)), u - (v - set1(1)));
+    const V y = fma_(f, horner(c, 9, f), k * set1(0x1.62e42fefa39efp-1));
+    return select_(eq_(u, u), y, u);
+}
+#endif
+
 /* x = 2^k m as split_ has it, x subnormal maybe */
 INLINE V split_any(V x, V *k) {
     const M subnormal = lt_(x, set1(C_(0x1p-126f, 0x1p-1022)));

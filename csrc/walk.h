@@ -137,7 +137,7 @@ INLINE void leave_out(const plan *p, rows_batch *t) {
 }
 INLINE void finish_batch(const plan *p, rows_batch *t) {
     const lg_rows_job *j = p->job;
-    LG_NAME(finish)(&t->of, t->many);
+    finish_sums(&t->of, t->many);
     const double *more = bend_losses(j, p->result, &t->of, t->row, t->many, t->label, t->skip);
     if (t->skips) leave_out(p, t);
     if (j->lse && !j->lse_given) memcpy(j->lse + t->row, t->of.lse, (size_t)t->many * sizeof *t->of.lse);

@@ -37,6 +37,11 @@ def log_share(w):
     return s * w / mp.log((1 + s) / (1 - s)) if w else mp.mpf(0)
 
 
+def log1p_share(f):
+    """P in log(1 + f) = f P(f)."""
+    return mp.log(1 + f) / f if abs(f) > mp.mpf(2) ** -60 else 1 - f / 2
+
+
 def log1p_tail(z):
     """q in log(1 + z) = z + z^2 q(z)."""
     if abs(z) < mp.mpf(2) ** -60:
@@ -211,6 +216,8 @@ for dtype, degree in (("f32", 3), ("f64", 6)):
     fit("log", log_tail, [0, widest**2 * mp.mpf("1.001")], degree, dtype, lambda w: w / 2)
 for dtype, degree in (("f32", 4), ("f64", 9)):
     fit("log1p", log_tail, [0, mp.mpf(1) / 9 * mp.mpf("1.001")], degree, dtype, log_share)
+ends = [(mp.sqrt(x) - 1) * mp.mpf("1.000001") for x in (mp.mpf("0.5"), mp.mpf(2))]
+fit("log1p", log1p_share, ends, 9, "f64", lambda f: 1 / log1p_share(f))
 most = mp.exp(mp.mpf("-0.7")) * mp.mpf("1.0001")
 for dtype, degree in (("f32", 7), ("f64", 16)):
     fit("log1p", log1p_tail, [0, most], degree, dtype, lambda z: z**2 / mp.log(1 + z) if z else 0)
