@@ -395,13 +395,21 @@ OP(binary_cross_entropy_with_logits) {
     if (r.careful) binary_cross_entropy_far(x, positive, i + j, negative, k, e, q, r);
 }
 
+/* log(x) and log(1 - x) of a probability x: 1.1 ulp. What 1 - x rounds away, which is nothing above 1/2, is put back. */
+INLINE V log_of(V x) { return select_(eq_(x, ZERO), set1(-(S)INFINITY), log_inside(x).h); }
+INLINE V log_of_rest(V x) {
+    V k, rest = ONE - x, f = split_(rest, &k) - ONE, c = (ONE - rest) - x;
+    c = fnma_(k, c, c); /* over 2^k: k is 0 or -1 where there is any */
+    return select_(eq_(x, ONE), set1(-(S)INFINITY), log_core(f, k, fma_(c, fma_(f, f, -f), c)).h);
+}
 /* -(t max(log x, f) + (1 - t) max(log(1 - x), f)) of a probability x, f the floor of the logarithm.
  * Derivative (x - t) / max(x (1 - x), e), e a floor as well; without one 1 / (1 - x) or -1 / x at a label. */
 OP(binary_cross_entropy) {
     const V x = abs_(in[0]), t = in[1], floor = set1(p[0]), rest = ONE - x; /* no -0 */
-    const V a = max_(round_(log_pair(x)), floor), b = max_(round_(log1p_pair(-x)), floor);
+    const V a = max_(log_of(x), floor), b = max_(log_of_rest(x), floor);
     const V up = r.careful ? set1(C_(0x1p60f, 0x1p500)) : ONE; /* what is subnormal loses nothing */
-    *r.y = number_(x, ZERO - (weighted(up * t, a) + weighted(up * (ONE - t), b)));
+    const V y = ZERO - (weighted(up * t, a) + weighted(up * (ONE - t), b));
+    *r.y = select_(eq_(min_(ONE, x), x), y, set1((S)NAN));
     if (r.careful) *r.n = set1(C_(-60, -500));
     *r.d = exactly_((x - t) / max_(x * rest, set1(p[1])));
     if (p[1] != 0) return;
