@@ -753,6 +753,20 @@ OP(kl_div_log_target) {
 INLINE V in_base(pair a, const S *p) { return settled_(mul_(a, PER_LOG)); }
 /* c x a, 0 where x is */
 INLINE V mass_in_base(V x, pair a, const S *p) { return drop_(eq_(x, ZERO), settled_(times_(mul_(a, PER_LOG), x))); }
+/* Logarithms of what is in [0, inf], to be settled after a product. */
+INLINE pair log_of_mass(V q) {
+    const V infinity = set1((S)INFINITY);
+    pair l = log_inside(q);
+    l.h = select_(lt_(q, infinity), select_(eq_(q, ZERO), -infinity, l.h), q);
+    return l;
+}
+/* log(x / q), for a product with x: at 0 and at infinity, of x alone, any will do. */
+INLINE pair log_of_share(V x, V q) {
+    const V infinity = set1((S)INFINITY);
+    pair l = log_ratio_inside(x, q);
+    l.h = select_(lt_(q, infinity), select_(eq_(q, ZERO), infinity, l.h), x - q);
+    return l;
+}
 /* -c x / q, 0 where x is */
 INLINE slope share_over(V x, V q, const S *p, int careful) {
     slope d = over_(x, q, careful);
@@ -763,7 +777,7 @@ INLINE slope share_over(V x, V q, const S *p, int careful) {
 /* -c log x; derivative -c / x. */
 OP(information_content) {
     V x = abs_(in[0]); /* no -0 */
-    *r.y = number_(x, ZERO - in_base(log_pair(x), p));
+    *r.y = number_(x, ZERO - in_base(log_of_mass(x), p));
     *r.d = over_(-set1(p[0]), x, r.careful);
 }
 /* -c x log x; derivative -c (log x + 1). */
@@ -774,24 +788,23 @@ OP(entropy) {
 }
 /* -c x log q; derivative -c log q; and its derivative for q: -c x / q. */
 OP(cross_entropy_of_distributions) {
-    pair l = log_pair(in[1]);
+    const pair l = log_of_mass(in[1]);
     *r.y = ZERO - mass_in_base(in[0], l, p);
     *r.d = exactly_(number_(in[0], ZERO - in_base(l, p)));
 }
 OP(cross_entropy_of_distributions_q) {
     V q = abs_(in[0]), x = in[1];
-    *r.y = ZERO - mass_in_base(x, log_pair(q), p);
+    *r.y = ZERO - mass_in_base(x, log_of_mass(q), p);
     *r.d = share_over(x, q, p, r.careful);
 }
 /* c x log(x / q); derivative c (log(x / q) + 1); and its derivative for q: -c x / q. */
 OP(relative_entropy) {
-    const pair l = log_ratio(in[0], in[1]);
-    *r.y = mass_in_base(in[0], l, p);
-    *r.d = exactly_(in_base(plus_(ONE, l), p));
+    *r.y = mass_in_base(in[0], log_of_share(in[0], in[1]), p);
+    *r.d = exactly_(in_base(plus_(ONE, log_ratio(in[0], in[1])), p));
 }
 OP(relative_entropy_q) {
     V q = abs_(in[0]), x = in[1];
-    *r.y = mass_in_base(x, log_ratio(x, q), p);
+    *r.y = mass_in_base(x, log_of_share(x, q), p);
     *r.d = share_over(x, q, p, r.careful);
 }
 #endif

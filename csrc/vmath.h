@@ -248,15 +248,18 @@ INLINE pair log_pair(V x) {
     return (pair){select_(usual, y.h, log_limit(x)), keep_(usual, y.l)};
 }
 /* log(a / b) = log(1 + (a - b) / b) of mantissas less than a factor sqrt(2) apart, whose difference is exact. What the
- * quotient lacks goes in with the slope of the logarithm, to the third order. */
-INLINE pair log_ratio(V a, V b) {
+ * quotient lacks goes in with the slope of the logarithm, to the third order. Finite where a or b is not in (0, inf). */
+INLINE pair log_ratio_inside(V a, V b) {
     const V root = set1(C_(0x1.6a09e6p+0f, 0x1.6a09e667f3bcdp+0));
     V i, j, m = split_any(a, &i), n = split_any(b, &j);
     const M above = lt_(n * root, m), below = lt_(m * root, n);
     m = select_(above, set1(0.5) * m, select_(below, m + m, m));
     const V k = (i - j) + (keep_(above, set1(1)) - keep_(below, set1(1))), inverse = set1(1) / n, gap = m - n;
     const V f = gap * inverse, c = -residual_(f, n, gap) * inverse;
-    const pair y = log_core(f, k, fma_(c, fma_(f, f, -f), c));
+    return log_core(f, k, fma_(c, fma_(f, f, -f), c));
+}
+INLINE pair log_ratio(V a, V b) {
+    const pair y = log_ratio_inside(a, b);
     const M p = has_logarithm(a), q = has_logarithm(b), usual = and_(p, q);
     const V limit = drop_(p, log_limit(a)) - drop_(q, log_limit(b));
     return (pair){select_(usual, y.h, limit), keep_(usual, y.l)};
