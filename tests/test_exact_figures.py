@@ -39,9 +39,11 @@ def exactly(x, t, **how):
     return evaluate(x, t, figures=FIGURES, exact=True, **how).figures
 
 
-@pytest.fixture(params=[1 << 20, 40])
+AT_ONCE, SPLIT = 1 << 20, 40  # how many cells are listed, and not split first
+
+
+@pytest.fixture(params=[AT_ONCE, SPLIT])
 def few_are_listed(request, monkeypatch):
-    """Cells are listed at once, or split first."""
     monkeypatch.setattr(cells, "_LISTED", request.param)
 
 
@@ -65,9 +67,14 @@ def risk(confidence, right, weight):
     return found / weight.sum()
 
 
-@pytest.mark.usefixtures("few_are_listed")
-@pytest.mark.parametrize(("dtype", "weighted"), [*zip(FLOATS, [True, False] * 2, strict=True)])
+# Each with weights and without, each once at once and once split.
+LISTED = [AT_ONCE, AT_ONCE, SPLIT, SPLIT]
+WAYS = [*zip(FLOATS, [True, False] * 2, LISTED, strict=True)]
+
+
+@pytest.mark.parametrize(("dtype", "weighted", "few_are_listed"), WAYS, indirect=["few_are_listed"])
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "labels"])
+@pytest.mark.usefixtures("few_are_listed")
 def test_rankings(kind, dtype, weighted):
     x, t = data(kind, dtype)
     weight = np.random.default_rng(3).random(len(x)) if weighted else None
@@ -203,9 +210,17 @@ def keys_of(rows, text):
     return np.array(["north", "south", "east", "west"])[keys] if text else keys
 
 
-@pytest.mark.parametrize("listed", [1 << 20, 40])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("kind", ["multiclass", "binary", "labels"])
+@pytest.mark.parametrize(
+    ("kind", "weighted", "listed"),
+    [
+        ("multiclass", False, AT_ONCE),
+        ("multiclass", True, SPLIT),
+        ("binary", False, SPLIT),
+        ("binary", True, AT_ONCE),
+        ("labels", False, AT_ONCE),
+        ("labels", True, SPLIT),
+    ],
+)
 def test_each_group_is_what_its_rows_are(kind, weighted, listed, monkeypatch):
     x, t = data(kind)
     keys = keys_of(len(x), text=weighted)
