@@ -47,6 +47,14 @@ def few_are_listed(request, monkeypatch):
     monkeypatch.setattr(cells, "_LISTED", request.param)
 
 
+# The other two are asked of rankings and of groups.
+weights_and_lists = pytest.mark.parametrize(
+    ("weighted", "few_are_listed"),
+    [(False, AT_ONCE), (True, SPLIT)],
+    indirect=["few_are_listed"],
+)
+
+
 def of_peer(positive, scores, weight):
     fpr, tpr, _ = metrics.roc_curve(positive, scores, sample_weight=weight)
     return {
@@ -67,7 +75,7 @@ def risk(confidence, right, weight):
     return found / weight.sum()
 
 
-# Each with weights and without, each once at once and once split.
+# Of each kind all dtypes; with weights and without, each once at once and once split.
 LISTED = [AT_ONCE, AT_ONCE, SPLIT, SPLIT]
 WAYS = [*zip(FLOATS, [True, False] * 2, LISTED, strict=True)]
 
@@ -101,7 +109,7 @@ def test_rankings(kind, dtype, weighted):
 
 
 @pytest.mark.usefixtures("few_are_listed")
-@pytest.mark.parametrize("weighted", [False, True])
+@weights_and_lists
 @pytest.mark.parametrize("kind", ["multiclass", "labels"])
 def test_selections_and_quantiles(kind, weighted):
     x, t = data(kind)
@@ -175,7 +183,7 @@ def equal_mass(confidence, right, weight, bins=15):
 
 
 @pytest.mark.usefixtures("few_are_listed")
-@pytest.mark.parametrize("weighted", [False, True])
+@weights_and_lists
 @pytest.mark.parametrize("kind", ["multiclass", "labels", "soft"])
 def test_bins_of_equal_mass(kind, weighted):
     x, t = data("multiclass" if kind == "multiclass" else "labels", rows=2000)
