@@ -39,10 +39,20 @@ def exactly(x, t, **how):
     return evaluate(x, t, figures=FIGURES, exact=True, **how).figures
 
 
-@pytest.fixture(params=[1 << 20, 40])
+AT_ONCE, SPLIT = 1 << 20, 40  # how many cells are listed, and not split first
+
+
+@pytest.fixture(params=[AT_ONCE, SPLIT])
 def few_are_listed(request, monkeypatch):
-    """Cells are listed at once, or split first."""
     monkeypatch.setattr(cells, "_LISTED", request.param)
+
+
+# The other two are asked of rankings and of groups.
+weights_and_lists = pytest.mark.parametrize(
+    ("weighted", "few_are_listed"),
+    [(False, AT_ONCE), (True, SPLIT)],
+    indirect=["few_are_listed"],
+)
 
 
 def of_peer(positive, scores, weight):
@@ -65,9 +75,14 @@ def risk(confidence, right, weight):
     return found / weight.sum()
 
 
-@pytest.mark.usefixtures("few_are_listed")
-@pytest.mark.parametrize(("dtype", "weighted"), [*zip(FLOATS, [True, False] * 2, strict=True)])
+# Of each kind all dtypes; with weights and without, each once at once and once split.
+LISTED = [AT_ONCE, AT_ONCE, SPLIT, SPLIT]
+WAYS = [*zip(FLOATS, [True, False] * 2, LISTED, strict=True)]
+
+
+@pytest.mark.parametrize(("dtype", "weighted", "few_are_listed"), WAYS, indirect=["few_are_listed"])
 @pytest.mark.parametrize("kind", ["multiclass", "binary", "labels"])
+@pytest.mark.usefixtures("few_are_listed")
 def test_rankings(kind, dtype, weighted):
     x, t = data(kind, dtype)
     weight = np.random.default_rng(3).random(len(x)) if weighted else None
@@ -94,7 +109,7 @@ def test_rankings(kind, dtype, weighted):
 
 
 @pytest.mark.usefixtures("few_are_listed")
-@pytest.mark.parametrize("weighted", [False, True])
+@weights_and_lists
 @pytest.mark.parametrize("kind", ["multiclass", "labels"])
 def test_selections_and_quantiles(kind, weighted):
     x, t = data(kind)
@@ -168,7 +183,7 @@ def equal_mass(confidence, right, weight, bins=15):
 
 
 @pytest.mark.usefixtures("few_are_listed")
-@pytest.mark.parametrize("weighted", [False, True])
+@weights_and_lists
 @pytest.mark.parametrize("kind", ["multiclass", "labels", "soft"])
 def test_bins_of_equal_mass(kind, weighted):
     x, t = data("multiclass" if kind == "multiclass" else "labels", rows=2000)
@@ -203,9 +218,17 @@ def keys_of(rows, text):
     return np.array(["north", "south", "east", "west"])[keys] if text else keys
 
 
-@pytest.mark.parametrize("listed", [1 << 20, 40])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("kind", ["multiclass", "binary", "labels"])
+@pytest.mark.parametrize(
+    ("kind", "weighted", "listed"),
+    [
+        ("multiclass", False, AT_ONCE),
+        ("multiclass", True, SPLIT),
+        ("binary", False, SPLIT),
+        ("binary", True, AT_ONCE),
+        ("labels", False, AT_ONCE),
+        ("labels", True, SPLIT),
+    ],
+)
 def test_each_group_is_what_its_rows_are(kind, weighted, listed, monkeypatch):
     x, t = data(kind)
     keys = keys_of(len(x), text=weighted)

@@ -463,7 +463,8 @@ def test_probabilities_that_are_one_hot_are_labels(lg, dtype, rng):
 
 def test_result_dtypes(lg, dtype, rng):
     made = all_calls((4, 3), dtype, rng, axis=1)
-    for call in few(lg, made, unlike(made)):
+    # the reference computes in float64, so that is what its results are where it forgets theirs
+    for call in few(lg, made, unlike(made)[:: 4 if dtype == np.float64 else 1]):
         results = getattr(lg, call.function)(**call.arrays, **call.options)
         results = results if isinstance(results, tuple) else (results,)
         reduced = call.is_reduced
@@ -512,7 +513,7 @@ def test_empty_arrays_keep_their_shape(lg, dtype, rng):
     for shape, axis in (((0,), 0), ((0, 3), 1), ((3, 0, 2), 2), ((0, 3, 4), 1), ((2, 3, 0), 1)):
         for op in OPS:
             if op.kind in ("elementwise", "loss_elementwise") or shape[axis]:
-                for call in calls(op, shape, dtype, rng, axis):
+                for call in calls(op, shape, dtype, rng, axis, brief=few(lg, False, True)):
                     results = call(lg)
                     if call.takes_out and call.out_like:
                         assert results[-1].shape == shape, str(call)
@@ -555,7 +556,8 @@ def test_shapes_must_match(lg, dtype, rng):
 
 def test_out_of_another_shape_or_dtype_is_refused(lg, dtype, rng):
     other = np.float32 if dtype == np.float64 else np.float64
-    for call in all_calls((4, 3), dtype, rng, axis=1, brief=True):
+    made = all_calls((4, 3), dtype, rng, axis=1, brief=True)
+    for call in few(lg, made, made[int(dtype == np.float64) :: 2]):
         want = call(lg)[-1]
         if not call.takes_out:
             if call.is_reduced:

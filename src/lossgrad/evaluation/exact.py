@@ -151,13 +151,12 @@ class ExactSums:
         limb = min(self._limbs, default=0)
         while limb <= max(self._limbs, default=-1):
             column = self._limbs.get(limb)
-            if column is not None:
-                over = column >> _BITS
-                if over.any():
-                    self._limbs[limb] = column & ((1 << _BITS) - 1)
-                    self._limbs[limb + 1] = self._column(limb + 1) + over
+            # no limb is negative, and NumPy finds a maximum sooner than whether any is not 0
+            if column is not None and column.max(initial=0) >> _BITS:
+                self._limbs[limb] = column & ((1 << _BITS) - 1)
+                self._limbs[limb + 1] = self._column(limb + 1) + (column >> _BITS)
             limb += 1
-        self._limbs = {k: v for k, v in sorted(self._limbs.items()) if v.any()}
+        self._limbs = {k: v for k, v in sorted(self._limbs.items()) if v.max(initial=0)}
         self._added = _CARRIED
 
     def merge(self, other: "ExactSums", shift: int = 0, twice: Sequence[int] = ()) -> None:
@@ -235,7 +234,10 @@ class ExactSums:
                 if column is not None:
                     result += column * 2.0 ** (_BITS * limb)
         else:
-            for group in np.flatnonzero(np.any(list(self._limbs.values()), axis=0)):
+            some = np.zeros(self.size, bool)
+            for column in self._limbs.values():
+                some |= column != 0
+            for group in np.flatnonzero(some):
                 units = {limb: int(column[group]) for limb, column in self._limbs.items()}
                 result[group] = _rounded(units, shift)
         if self._infinities is not None:

@@ -8,6 +8,7 @@ Exponentials and logarithms are series of sums, products and quotients, which IE
 NumPy's own differ from one processor to the next.
 """
 
+import functools
 import math
 from fractions import Fraction
 from typing import Any
@@ -27,11 +28,16 @@ _LN2, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793
 _PER_LN2 = float.fromhex("0x1.71547652b82fep+0")
 
 
-def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
-    """a + b rounded, and what rounding took off (Knuth); 0 where that is not finite."""
+def _sum_and_error(a: Any, b: Any) -> tuple[Any, Any]:
+    """a + b rounded, and what rounding took off (Knuth), or what is not finite."""
     s = a + b
     z = s - a
-    error = (a - (s - z)) + (b - z)
+    return s, (a - (s - z)) + (b - z)
+
+
+def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """a + b rounded, and what rounding took off; 0 where that is not finite."""
+    s, error = _sum_and_error(a, b)
     return s, np.where(np.isfinite(error), error, 0.0)
 
 
@@ -111,6 +117,12 @@ class Wide:
     __array_ufunc__ = None  # array * Wide is for Wide
 
     def __init__(self, high: Any, low: Any = 0.0, n: Any = 0) -> None:
+        total, rest = _sum_and_error(high, low)
+        if np.isfinite(rest).all() and np.all(total):  # mostly: nothing infinite, NaN or 0
+            self.high, more = np.frexp(total)
+            self.low = np.ldexp(rest, -more)
+            self.n: Any = (n + more).astype(np.intc, copy=False)
+            return
         infinite = np.isinf(high)
         if infinite.any():
             high = np.where(infinite, np.copysign(1.0, high), high)
@@ -119,7 +131,7 @@ class Wide:
         self.high, more = np.frexp(np.where(total == 0, high, total))  # -0.0 stays
         self.low = np.ldexp(rest, -more)
         more = np.where(np.isnan(total), 0, n + more)
-        self.n: Any = np.where(self.high == 0, _ZERO, more).astype(np.intc)
+        self.n = np.where(self.high == 0, _ZERO, more).astype(np.intc)
 
     @classmethod
     def of_parts(cls, high: Any, low: Any, n: Any) -> "Wide":
@@ -137,10 +149,11 @@ class Wide:
     def __add__(self, other: Any) -> "Wide":
         other = wide(other)
         n = np.maximum(self.n, other.n)
-        a, b = np.ldexp(self.high, self.n - n), np.ldexp(other.high, other.n - n)
-        low, rest = two_sum(np.ldexp(self.low, self.n - n), np.ldexp(other.low, other.n - n))
-        total, error = two_sum(a, b)
-        total, low = two_sum(total, low + error)
+        down, other_down = self.n - n, other.n - n
+        # no part is infinite, and where one is NaN the total is, too
+        low, rest = _sum_and_error(np.ldexp(self.low, down), np.ldexp(other.low, other_down))
+        total, error = _sum_and_error(np.ldexp(self.high, down), np.ldexp(other.high, other_down))
+        total, low = _sum_and_error(total, low + error)
         return Wide(total, low + rest, n)
 
     def __sub__(self, other: Any) -> "Wide":
@@ -183,8 +196,16 @@ class Wide:
         return result
 
 
+@functools.lru_cache(256)
+def _number(x: float, sign: float) -> Wide:
+    """x, of the sign that tells 0.0 from -0.0."""
+    return Wide(x)
+
+
 def wide(x: Any) -> Wide:
-    return x if isinstance(x, Wide) else Wide(x)
+    if isinstance(x, Wide):
+        return x
+    return _number(x, math.copysign(1.0, x)) if type(x) is float else Wide(x)
 
 
 def constant(digits: str) -> Wide:
@@ -194,6 +215,7 @@ def constant(digits: str) -> Wide:
 
 
 LN2 = constant("0.693147180559945309417232121458176568")
+_PART = {k: wide(1.0) / k for k in (3, 5, 7)}
 
 
 def select(mask: Any, a: Any, b: Any) -> Wide:
@@ -232,7 +254,7 @@ def _log1p_near(f: Wide) -> Wide:
         series = series * w + 1 / k
     total = wide(series)
     for k in (7, 5, 3):  # where rounding could show
-        total = total * square + wide(1.0) / k
+        total = total * square + _PART[k]
     return 2.0 * (s + s * square * total)
 
 
