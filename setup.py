@@ -31,15 +31,16 @@ AVX512 = ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mprefer-vecto
 # What no machine of today runs, the oracles and what there was before AVX2, is compiled in half
 # the time.
 LEAN = ["-O1", "-DLG_LEAN"]
+FUSED = [*LEAN, "-DLG_ISA=portable_fma"]  # its bits are those of vectors with fused multiply-add
 # Slowest first.
 X86 = {
     "portable": ("isa_portable.c", LEAN),
-    "portable_fma": ("isa_portable.c", [*LEAN, "-mfma", "-DLG_ISA=portable_fma"]),
+    "portable_fma": ("isa_portable.c", [*FUSED, "-mfma"]),
     "sse2": ("isa_sse2.c", [*LEAN, "-Os"]),  # a fifth smaller, BCE 12 % slower
     "avx2": ("isa_avx2.c", AVX2),
     "avx512": ("isa_avx512.c", [*AVX512, "-mfma", "-mf16c"]),
 }
-ARM = {"portable": ("isa_portable.c", LEAN), "neon": ("isa_neon.c", [])}
+ARM = {"portable_fma": ("isa_portable.c", FUSED), "neon": ("isa_neon.c", [])}
 OTHER = {"portable": ("isa_portable.c", [])}
 KNOWN = {"x86_64": X86, "amd64": X86, "aarch64": ARM, "arm64": ARM}.get(MACHINE, OTHER)
 # Beside vectors a portable level is nobody's fastest: it is an oracle, for those who ask for it.

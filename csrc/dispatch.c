@@ -60,6 +60,8 @@ static LG_PERHAPS int has_avx512(void) {
     cpuid(7, r);
     return has_avx2() && saves(0xe6) && BIT(r[1], 16) && BIT(r[1], 17) && BIT(r[1], 30) && BIT(r[1], 31);
 }
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define has_fma always
 #endif
 
 /* Of each level: what it needs of the machine. LG_LEVELS(X) names those that were built (setup.py). */
