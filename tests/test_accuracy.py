@@ -21,6 +21,7 @@ needs_kernels = pytest.mark.skipif(backend.kernels is None, reason="needs the co
 FORMS = [(op, options) for op in ACTIVATIONS for options in ({}, *op.variants)]
 BY_MPMATH = ("elu", "celu", "softplus")  # that have parameters: what the oracle needs mpmath for
 TANH = next(op for op in OPS if op.name == "tanh")
+PROBABILITIES = next(op for op in OPS if op.name == "binary_cross_entropy")
 LOSSES = [op for op in OPS if op.name == "binary_cross_entropy_with_logits"]
 
 # Inputs with the largest error among all 2**32, or otherwise found to be hard.
@@ -146,6 +147,20 @@ def test_loss_bound_at_any_target(lg, op, dtype, rng):
     ulp.assert_within(3.0, grad, slope, larger, inputs=x, what="gradient")
     ulp.assert_within(3.0, value, want, size, inputs=x, what="value, unit of its larger term")
     ulp.assert_within(3.0, value[between], want[between], inputs=x[between], what="value")
+
+
+def test_bound_of_probabilities(lg, dtype, rng):
+    x = rng.uniform(1e-6, 1 - 1e-6, 50000).astype(dtype)
+    t = rng.uniform(0, 1, x.size).astype(dtype)
+    t[::3], t[1::3] = 0, 1
+    value = lg.binary_cross_entropy(x, t, reduction="none", log_floor=None)
+    p, q = oracle.wide(x), oracle.wide(t)
+    want = -(q * oracle.log(p) + (1 - q) * oracle.log1p(-p))
+    bound = bounds(PROBABILITIES)[0]
+    labels = (t == 0) | (t == 1)
+    ulp.assert_within(bound, value[labels], want[labels], inputs=x[labels], what="at labels")
+    # Each of the two terms is a product of rounded factors.
+    ulp.assert_within(bound + 1, value, want, inputs=x, what="between labels")
 
 
 def test_bce_weights(lg, dtype, rng):
