@@ -1,5 +1,5 @@
-"""Every function is tested on every backend: each level of the compiled kernels that this machine
-can run, and the NumPy reference."""
+"""Every function is tested on every backend: each vector level of the compiled kernels that this
+machine can run, and the NumPy reference."""
 
 import contextlib
 import os
@@ -16,6 +16,14 @@ kernels = backend.kernels
 LEVELS = kernels.available_levels() if kernels else []
 FUSED_LEVELS = [level for level in LEVELS if level not in ("portable", "sse2")]
 VECTOR_LEVELS = [level for level in LEVELS if not level.startswith("portable")]
+# Beside vectors a portable level is an oracle: test_bits and fuzz hold it to their bits, and only a
+# soak asks it for values of its own.
+TRIED_LEVELS = [
+    level
+    if level in (VECTOR_LEVELS or LEVELS)
+    else pytest.param(level, marks=pytest.mark.exhaustive)
+    for level in LEVELS
+]
 
 # What is run on every wheel, on machines of every kind: `pytest -m quick`, two minutes. The other
 # files are not even read then, so that the extra "quick" is all they need.
@@ -68,13 +76,13 @@ def few(module, every, chosen):
     return chosen if module is reference else every
 
 
-@pytest.fixture(params=[*LEVELS, "reference"])
+@pytest.fixture(params=[*TRIED_LEVELS, "reference"])
 def lg(request):
     """A module with the public functions, on each backend in turn."""
     yield from _use(request.param)
 
 
-@pytest.fixture(params=LEVELS)
+@pytest.fixture(params=TRIED_LEVELS)
 def compiled(request):
     """The compiled functions, on each level in turn."""
     yield from _use(request.param)
