@@ -9,7 +9,7 @@ import oracle
 import pytest
 import ulp
 from conftest import FUSED_LEVELS, LEVELS, backends
-from wanted import long
+from wanted import measurable
 
 from benchmarks import exhaustive
 from lossgrad._core import backend
@@ -93,13 +93,6 @@ def form_inputs(op, options, dtype):
         step = 101 if dtype == np.float64 else 7
         x = np.concatenate([x[::step], np.array(WORST[dtype], dtype)])
     return x[(x >= 0) & (x <= 1)] if op.inputs == ("probabilities",) else x
-
-
-def measurable(exact):
-    """Exact values, or None; those of mpmath, by which it is slow to measure, in long double where
-    that is much longer than float64."""
-    of_mpmath = exact is not None and exact.dtype == object
-    return long(exact) if of_mpmath and oracle.LONG else exact
 
 
 @forms
