@@ -514,7 +514,7 @@ def test_result_dtypes(either, dtype, rng):
 def test_integers_and_bools_become_float64(either, rng):
     kinds = (bool, np.int8, np.int64, np.uint16)
     made = all_calls((4, 3), np.float64, rng, brief=True)
-    one = [*{call.function: call for call in made}.values()]
+    one = [*{(call.function, call.is_reduced): call for call in made}.values()]
     for k, kind in enumerate(kinds):
         for call in few(either, made, one[k :: len(kinds)]):
             key = call.main
@@ -597,7 +597,7 @@ def test_shapes_must_match(either, dtype, rng):
 def test_out_of_another_shape_or_dtype_is_refused(either, dtype, rng):
     other = np.float32 if dtype == np.float64 else np.float64
     made = all_calls((4, 3), dtype, rng, axis=1, brief=True)
-    one = [*{call.function: call for call in made}.values()]
+    one = [*{(call.function, call.is_reduced): call for call in made}.values()]
     for call in few(either, made, one[dtype == np.float64 :: 2]):
         if not call.takes_out:
             if call.is_reduced:
