@@ -188,7 +188,8 @@ def _mish_slopes(x):
 def _normal(t):
     """The normal distribution; in mpmath where it has to be righter than the C library."""
     if t.dtype == object:
-        return np.asarray(np.frompyfunc(lambda v: mpmath.erfc(-v / mpmath.sqrt(2)) / 2, 1, 1)(t))
+        root = mpmath.sqrt(2)
+        return np.asarray(np.frompyfunc(lambda v: mpmath.erfc(-v / root) / 2, 1, 1)(t))
     return np.frompyfunc(math.erfc, 1, 1)(-t / math.sqrt(2)).astype(t.dtype) / 2
 
 

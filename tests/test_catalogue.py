@@ -458,7 +458,9 @@ def test_halves_are_storage(lg, half, rng):
     eps, tiny = np.float32(info.eps), np.float32(info.smallest_subnormal)
     shapes = [((50,), 0), ((9, 7), 1), ((3, 5, 4), 1)]
     for shape, axis in few(lg, shapes, shapes[-1:]):
-        for call in all_calls(shape, np.float32, rng, axis, brief=True):
+        made = all_calls(shape, np.float32, rng, axis, brief=True)
+        one = [*{(call.function, call.is_reduced): call for call in made}.values()]
+        for call in few(lg, made, one[HALVES.index(half) :: 3]):
             lean = {
                 k: a.astype(half) if a.dtype == np.float32 else a for k, a in call.arrays.items()
             }
@@ -480,10 +482,11 @@ def test_halves_are_storage(lg, half, rng):
 
 @pytest.mark.parametrize("half", HALVES, ids=lambda t: np.dtype(t).name)
 def test_more_rows_than_a_half_can_count(lg, half):
-    x, y = np.zeros((70000, 2), half), np.zeros(70000, np.int8)
+    n = 70000 if half is np.float16 else 1000  # past its range, or its digits
+    x, y = np.zeros((n, 2), half), np.zeros(n, np.int8)
     assert lg.cross_entropy(x, y) == pytest.approx(math.log(2), rel=1e-6)
-    assert lg.cross_entropy(x, y, reduction="sum") == pytest.approx(70000 * math.log(2), rel=1e-6)
-    ones = np.ones(70000, half)
+    assert lg.cross_entropy(x, y, reduction="sum") == pytest.approx(n * math.log(2), rel=1e-6)
+    ones = np.ones(n, half)
     assert lg.mse_loss(ones, 0 * ones) == 1
-    assert lg.l2_norm(ones) == math.sqrt(70000)
-    assert float(lg.logsumexp(np.zeros(70000, half))) == pytest.approx(math.log(70000), rel=5e-3)
+    assert lg.l2_norm(ones) == math.sqrt(n)
+    assert float(lg.logsumexp(np.zeros(n, half))) == pytest.approx(math.log(n), rel=5e-3)

@@ -33,17 +33,29 @@ def _some(module, dtype, found):
     return few(module, found, found[:: 3 if dtype == np.float32 else 1])
 
 
+# Of the reductions of a loss's options, each in another of three shapes, or, without an axis, two
+# of three: what makes them is the same for all losses.
+APART = {"loss_rows": 3, "loss_elementwise": 2}
+
+
+def _made(name, ending):
+    """[(call in float32, its axis, random numbers)] of one function of an op."""
+    op, found = next(op for op in OPS if op.name == name), []
+    for k, (shape, axis) in enumerate(_shapes(op), OPS.index(op)):
+        rng = np.random.default_rng([*op.name.encode(), *shape])
+        made = [
+            c for c in calls(op, shape, np.float32, rng, axis) if c.function == op.name + ending
+        ]
+        apart = APART.get(op.kind, 1)
+        found += [(call, axis, rng) for call in made[k % apart :: apart]]
+    assert bool(found) == (op.name + ending in op.functions)
+    return found
+
+
 @functools.cache
 def slopes(name):
-    """[(backward call in float32, [(a direction, the slope along it)] of its gradients)]"""
-    op, found = next(op for op in OPS if op.name == name), []
-    for shape, axis in _shapes(op):
-        rng = np.random.default_rng([*op.name.encode(), *shape])
-        for call in calls(op, shape, np.float32, rng, axis):
-            if call.function.endswith("_backward"):
-                found.append((call, _slopes(_doubles(call), rng)))
-    assert found or not any(name.endswith("_backward") for name in op.functions), op.name
-    return found
+    """[(backward call, [(a direction, the slope along it)] of its gradients)]"""
+    return [(call, _slopes(_doubles(call), rng)) for call, _, rng in _made(name, "_backward")]
 
 
 def _slopes(call, rng):
@@ -75,23 +87,22 @@ def test_gradients_are_slopes(lg, dtype, op):
 
 @functools.cache
 def curvatures(name):
-    """[(call in float32, the slopes of its gradient, element by element)]"""
-    op, found = next(op for op in OPS if op.name == name), []
-    for shape, axis in _shapes(op):
-        rng = np.random.default_rng([*op.name.encode(), *shape])
-        for call in calls(op, shape, np.float32, rng, axis):
-            if call.function.endswith("_grad_and_hess") and "_value" not in call.function:
-                found.append((call, _curvatures(op, _doubles(call), axis)))
-    return found
+    """[(call, the slopes of its gradient, element by element)]"""
+    made = _made(name, "_grad_and_hess")
+    return [(call, _curvatures(_doubles(call), axis)) for call, axis, _ in made]
 
 
-def _curvatures(op, call, axis):
+def _curvatures(call, axis):
     key, x = next(iter(call.arrays.items()))
-    found = np.full_like(x, np.nan)
-    for part in _apart(op, x, axis):
+    name, found = call.op.name, np.full_like(x, np.nan)
+    ones = np.ones_like(dataclasses.replace(call, function=name)(reference)[0])
+    gradient = dataclasses.replace(
+        call, function=f"{name}_backward", arrays={"grad": ones, **call.arrays}
+    )
+    for part in _apart(call.op, x, axis):
         step = np.zeros_like(x)
         step[part] = STEP
-        high, low = (call(reference, {key: end})[0] for end in (x + step, x - step))
+        high, low = (gradient(reference, {key: end})[0] for end in (x + step, x - step))
         found[part] = (high - low)[part] / (2 * STEP)
     return found
 
@@ -116,13 +127,14 @@ def _apart(op, x, axis):
 def test_fused_is_forward_and_backward(lg, dtype, op, rng):
     """Bit for bit, with an incoming gradient of 1."""
     shapes = [((5, 7), 1), ((70, 3), 1), ((4, 600), 1), ((3, 5, 2), 1)]
-    # the reference, with every option in one dtype
-    is_brief = few(lg, False, OPS.index(op) % 2 == (dtype == np.float64))
     for shape, axis in few(lg, shapes, shapes[-1:]):
         known = {}
-        for fused in calls(op, shape, dtype, rng, axis, brief=is_brief):
-            if not fused.function.endswith(("_and_grad", "_and_hess")):
-                continue
+        made = calls(op, shape, dtype, rng, axis, brief=few(lg, shape != (5, 7), False))
+        made = [call for call in made if call.function.endswith(("_and_grad", "_and_hess"))]
+        # of the reference all functions of a seventh of the arguments, others for each dtype
+        count, first = len({call.function for call in made}), int(dtype == np.float64)
+        some = [call for k, call in enumerate(made) if k // count % 7 == first]
+        for fused in few(lg, made, some):
             results = fused(lg)
             value = _once(known, lg, fused, op.name)
             if "_value" in fused.function:

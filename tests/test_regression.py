@@ -1,6 +1,7 @@
 """The losses of regression and the Hessians of losses of elements: exact values, limits, and what
 scikit-learn and PyTorch make of the same."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,10 +9,10 @@ import oracle
 import pytest
 import ulp
 from calls import same_bits
-from conftest import backends
+from conftest import backends, few
 from sklearn import metrics
 from sklearn._loss import loss as sklearn_losses
-from wanted import LONG, LOSSES
+from wanted import LONG, LOSSES, measurable
 
 from lossgrad._core import backend
 from lossgrad.registry import OPS
@@ -51,13 +52,13 @@ def operands(op, rng, dtype, count):
 @forms
 def test_bounds(op, options, dtype, rng):
     """Value, gradient and Hessian; a value that is near 0 in units of its gradient at most."""
-    x, t = operands(op, rng, dtype, 20000)
+    x, t = operands(op, rng, dtype, 8000)
     form = LOSSES[op.name]
     given = {k: float(dtype(v)) if type(v) is float else v for k, v in options.items()}
     with np.errstate(all="ignore"):
         exact = form(x.astype(LONG), t.astype(LONG), LONG(1), given)
     for name, module in backends():
-        part = slice(None, None, 10 if name == "reference" else 1)
+        part = slice(None, None, 4 if name == "reference" else 1)
         both = getattr(module, f"{op.name}_value_grad_and_hess")
         found = both(x[part], t[part], reduction="none", **options)
         cases = zip(found, exact, bounds(op, options), strict=True)
@@ -78,10 +79,14 @@ def test_deviances_near_the_target(power, rng):
     a, b, scale = 2 - p, 1 - p, t.astype(LONG) ** (2 - p)
 
     def over(c):  # of (exp(-c v) - 1 + c v) / c, by its series
-        return sum(c**k * (-v) ** (k + 1) / math.factorial(k + 1) for k in range(1, 30))
+        terms = itertools.accumulate(
+            range(3, 31), lambda term, k: term * -c * v / k, initial=c * v * v / 2
+        )
+        return sum(terms)
 
-    want = scale * (over(a) - over(b))
-    terms = scale * np.maximum(abs(over(a)), abs(over(b)))  # which cancel outside [1, 2]
+    first, second = over(a), over(b)
+    want = scale * (first - second)
+    terms = scale * np.maximum(abs(first), abs(second))  # which cancel outside [1, 2]
     room = np.maximum(scale * abs(v), 4 * np.maximum(want, terms))
     for name, module in backends():
         got = module.half_tweedie_loss(x, t, power=power, reduction="none").astype(LONG)
@@ -225,12 +230,14 @@ def test_families_meet(lg, dtype, rng):
 )
 def test_limits(lg, dtype, name, options, x, t, wanted):
     both = getattr(lg, f"{name}_value_grad_and_hess")
-    for n in (1, 70):
-        found = both(np.full(n, x, dtype), np.full(n, t, dtype), reduction="none", **options)
+    for n in few(lg, (1, 70), (2,)):
+        at = np.full(n, x, dtype)
+        at[1:2] = NAN
+        found = both(at, np.full(n, t, dtype), reduction="none", **options)
         for got, want in zip(found, wanted, strict=True):
+            assert np.isnan(got[1:2]).all()
+            got = np.delete(got, slice(1, 2))
             np.testing.assert_array_equal(abs(got) if want == 0 else got, dtype(want))
-    for got in both(np.array([NAN], dtype), np.array([t], dtype), reduction="none", **options):
-        assert np.isnan(got).all()
 
 
 @pytest.mark.parametrize(
@@ -252,9 +259,9 @@ def test_parameters_out_of_range(lg, name, options, message):
 
 
 @pytest.mark.parametrize("pos_weight", [1.0, 3.3, 0.37])
-def test_hessians_of_logits_keep_their_bound(lg, dtype, pos_weight, rng):
+def test_hessians_of_logits_keep_their_bound(dtype, pos_weight, rng):
     """Far out on both sides, down to subnormal numbers."""
-    count, bound = 20000, bounds(next(op for op in HESSIANS if "logits" in op.name), {})[2]
+    count, bound = 10000, bounds(next(op for op in HESSIANS if "logits" in op.name), {})[2]
     x = rng.normal(size=count) * 2.0 ** rng.uniform(-10, 7, count)
     x = np.concatenate([x, rng.uniform(-760, 760, count)]).astype(dtype)
     for t in (np.zeros_like(x), np.ones_like(x), rng.random(x.size).astype(dtype)):
@@ -262,15 +269,18 @@ def test_hessians_of_logits_keep_their_bound(lg, dtype, pos_weight, rng):
         want = oracle.binary_cross_entropy_with_logits_hessian(x, t, p.astype(LONG))[0]
         given = {} if p == 1 else {"pos_weight": p}
         between = p != 1 and 0 < t[0] < 1  # 1 - t + p t is a sum of rounded terms then
-        both = lg.binary_cross_entropy_with_logits_grad_and_hess
-        ulp.assert_within(bound + between, both(x, t, reduction="none", **given)[1], want, inputs=x)
+        for name, module in backends():
+            part = slice(None, None, 4 if name == "reference" else 1)
+            both = module.binary_cross_entropy_with_logits_grad_and_hess
+            found = both(x[part], t[part], reduction="none", **given)[1]
+            ulp.assert_within(bound + between, found, want[part], inputs=x[part], what=name)
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.1, 3.7])
 def test_hessians_of_softplus_keep_their_bound(dtype, beta, rng):
-    x = np.concatenate([rng.normal(size=3000) * 10, rng.uniform(-760, 760, 1000)]).astype(dtype)
+    x = np.concatenate([rng.normal(size=1500) * 10, rng.uniform(-760, 760, 500)]).astype(dtype)
     bound = backend.kernels.OPS["softplus"].hessian_bound if backend.kernels else 2.0
-    want = oracle.softplus_hessian(x, beta)
+    want = measurable(oracle.softplus_hessian(x, beta))
     for name, module in backends():
         found = module.softplus_grad_and_hess(x, beta)[1]
         ulp.assert_within(bound, found, want, inputs=x, what=name)

@@ -37,12 +37,17 @@ def slope(task, x, t, weight, beta):
     return float(w @ (mean - x[np.arange(len(x)), t]))
 
 
-@pytest.mark.parametrize("sharpness", [1e-4, 0.3, 1.0, 2.5, 1e4])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32, np.float64])
+SHARPNESSES = [1e-4, 0.3, 1.0, 2.5, 1e4]
+DTYPES = [ml_dtypes.bfloat16, np.float16, np.float32, np.float64]
+
+
+@pytest.mark.parametrize("sharpness", SHARPNESSES)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
-def test_the_loss_is_least_there(task, dtype, weighted, sharpness):
+def test_the_loss_is_least_there(task, dtype, sharpness):
+    """With weights and without by turns."""
     x, t = data(task, dtype, sharpness=sharpness if dtype != np.float16 else min(sharpness, 1e3))
+    weighted = (SHARPNESSES.index(sharpness) + DTYPES.index(dtype) + (task == "binary")) % 2
     weight = np.random.default_rng(2).random(len(x)) if weighted else None
     found = fit_temperature(x, t, task=task, sample_weight=weight)
     near = 1 / found.temperature
@@ -75,7 +80,7 @@ def test_before_and_after_are_evaluations(task):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 def test_the_same_bits_for_any_cut_and_threads(task, dtype, tmp_path):
-    x, t = data(task, dtype, classes=9)
+    x, t = data(task, dtype, rows=150, classes=9)
     weight = np.random.default_rng(3).random(len(x))
     plain = fit_temperature(x, t, task=task)
     expected = fit_temperature(x, t, task=task, sample_weight=weight)

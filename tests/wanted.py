@@ -37,6 +37,13 @@ def _long(v):
     return np.ldexp(LONG(high) + LONG(float(m - high)), n) if abs(n) < 16000 else LONG(0)
 
 
+def measurable(exact):
+    """Exact values, or None; those of mpmath, by which it is slow to measure, in long double where
+    that is much longer than float64."""
+    of_mpmath = exact is not None and exact.dtype == object
+    return long(exact) if of_mpmath and oracle.LONG else exact
+
+
 def _known(exact, larger, *operands):
     """Values where all operands are finite."""
     exact, larger = long(exact), long(exact if larger is None else larger)
