@@ -6,7 +6,7 @@ import functools
 
 import numpy as np
 import pytest
-from calls import all_calls, calls, same_bits
+from calls import all_calls, brief_calls, calls, same_bits
 from conftest import FUSED_LEVELS, LEVELS, few, kernels
 from ways import WAYS, along, padded, same_results
 
@@ -79,13 +79,8 @@ CASES += [((2, 20, 70), 1), ((2, 3, 4, 5), 2), ((3, 0, 5), 2)]
 
 
 @functools.cache
-def of_case(shape, axis, dtype):
-    return all_calls(shape, dtype, np.random.default_rng(len(shape)), axis, brief=True)
-
-
-@functools.cache
-def results(module, shape, axis, dtype, number):
-    return of_case(shape, axis, dtype)[number](module)
+def results(module, shape, dtype, axis, number):
+    return brief_calls(shape, dtype, axis)[number](module)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -96,9 +91,9 @@ def test_ways(either, dtype, way):
     first = list(WAYS).index(way) + len(WAYS) * (dtype == np.float64)
     apart = few(either, 6, 2 * len(WAYS))
     for k, (shape, axis) in enumerate(few(either, CASES, [((3, 4, 5), 1)]), first):
-        made = of_case(shape, axis, dtype)
+        made = brief_calls(shape, dtype, axis)
         for number in range(k % apart, len(made), apart):
-            want = results(either, shape, axis, dtype, number)
+            want = results(either, shape, dtype, axis, number)
             same_results(way, either, made[number], want)
 
 
