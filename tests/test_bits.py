@@ -175,8 +175,8 @@ def test_few_classes_as_in_longer_rows(vectors, dtype, classes, rng):
 
 
 def test_sizes_that_are_stored_past_the_cache(vectors, dtype, rng):
-    """Outputs of 16 MB and more take another way to memory."""
-    n = (16 << 20) // np.dtype(dtype).itemsize + 5
+    """Outputs of 12 MB and more take another way to memory."""
+    n = (12 << 20) // np.dtype(dtype).itemsize + 5
     x = rng.normal(size=n).astype(dtype) * 5
     want = np.concatenate([vectors.sigmoid(part) for part in np.array_split(x, 7)])
     same_bits([vectors.sigmoid(x)], [want])
