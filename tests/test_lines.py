@@ -32,10 +32,7 @@ def test_lines_of_few_elements(vectors, op, kind, rng):
     turns lines and cuts them is the same on all. Of each call each shape has another layout, which
     moves on with the kind."""
     turn = OF_ELEMENTS.index(op) + KINDS.index(kind)
-    if kernels.level() == LEVELS[-1]:
-        shapes = SHAPES
-    else:
-        shapes = [SHAPES[turn % len(SHAPES)]]
+    shapes = SHAPES if kernels.level() == LEVELS[-1] else [SHAPES[turn % len(SHAPES)]]
     for shape in shapes:
         first = turn + SHAPES.index(shape)
         for k, call in enumerate(calls(op, shape, np.dtype(kind), rng, 1, brief=True), first):

@@ -55,7 +55,7 @@ def capped(x, cap):
 @np.errstate(invalid="ignore")  # of a label that is masked
 def test_softcap(dtype, pattern, cap):
     """A loss of capped logits; beyond its bound is what they are rounded by."""
-    for case in some_cases(pattern, dtype, 4):
+    for case in some_cases(pattern, dtype, 5):
         y, slope, rounding = capped(case.x, cap)
         exact, most = oracle.Rows(y), 2 * rounding.max(axis=1)
         for name, module in backends_for(case):
@@ -77,7 +77,7 @@ FORMS += [("poly_loss_cross_entropy", {"epsilon": e}) for e in (2.0, -1.0)]
 
 @pytest.mark.parametrize(("function", "options"), FORMS)
 def test_bent_losses(dtype, pattern, function, options):
-    for case in some_cases(pattern, dtype, 5):
+    for case in some_cases(pattern, dtype, 7):
         exact, g = case.exact, next(iter(options.values()))
         c = exact.loss(case.y)
         missing = exact.others(case.y) / exact.total
@@ -102,7 +102,7 @@ def test_bent_losses(dtype, pattern, function, options):
 
 
 def test_hessian(dtype, pattern):
-    for case in some_cases(pattern, dtype, 2):
+    for case in some_cases(pattern, dtype, 3):
         exact = case.exact
         p, rest = exact.softmax(), 1 - exact.softmax()
         rest[np.arange(len(p)), exact.top] = exact.rest / exact.total
