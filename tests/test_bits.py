@@ -89,7 +89,7 @@ def test_ways(either, dtype, way):
     way of each call in some shapes, and in every shape of some calls; of the reference, which makes
     contiguous copies, each call in one way."""
     first = list(WAYS).index(way) + len(WAYS) * (dtype == np.float64)
-    apart = few(either, 6, 2 * len(WAYS))
+    apart = few(either, 8, 2 * len(WAYS))
     for k, (shape, axis) in enumerate(few(either, CASES, [((3, 4, 5), 1)]), first):
         made = brief_calls(shape, dtype, axis)
         for number in range(k % apart, len(made), apart):
