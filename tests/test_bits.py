@@ -112,6 +112,7 @@ def test_rows_side_by_side(vectors, dtype, classes, rng):
             x[row, rng.integers(0, classes, 3)] = value
         x[10, : classes // 2] = -np.inf
         x[17] += 300
+        x[18] = 300 + rng.normal(size=classes)  # where every class counts
         x[24] = np.linspace(-100, 100, classes)
         some = {call.main: x}
         turned = dataclasses.replace(call, arrays=call.arrays | some)
