@@ -276,6 +276,12 @@ def all_calls(shape, dtype, rng, axis=-1, brief=False):
     return [call for op in OPS for call in calls(op, shape, dtype, rng, axis, brief)]
 
 
+@functools.cache
+def brief_calls(shape, dtype, axis=-1):
+    """Those of one set of random arrays, made once for all tests, which write to none of them."""
+    return all_calls(shape, dtype, np.random.default_rng(len(shape)), axis, brief=True)
+
+
 def unlike(made):
     """One of the calls of the same function, arguments and reduction; others differ in options."""
     return list({(c.function, *c.arrays, c.options.get("reduction")): c for c in made}.values())

@@ -46,10 +46,10 @@ def test_digests(fused, dtype):
 
 
 def some(found, level, way, dtype):
-    """A part, another one for each way and dtype: half on the widest level, so that each call is
-    made in each way in two dtypes, elsewhere a third, and less where fused multiply-add is a
-    function of the C library."""
-    apart = 2 if level == FUSED_LEVELS[-1] else 11 if level.startswith("portable") else 3
+    """A part, another one for each way and dtype: a quarter on the widest level, so that each call
+    is made in each way in one dtype (and in test_bits.py in others), elsewhere less, and least
+    where fused multiply-add is a function of the C library."""
+    apart = 4 if level == FUSED_LEVELS[-1] else 37 if level.startswith("portable") else 7
     first = list(WAYS).index(way) + FUSED_LEVELS.index(level) + digests.DTYPES.index(dtype)
     return found[first % apart :: apart]
 

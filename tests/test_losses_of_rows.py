@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from calls import inputs, same_bits
+from conftest import few
 
 from lossgrad.registry import OPS
 
 LOSSES = [op for op in OPS if op.kind == "loss_elementwise" and "axis" in op.parameters]
 losses = pytest.mark.parametrize("op", LOSSES, ids=lambda op: op.name)
-kinds = pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
-axes = pytest.mark.parametrize("axis", [-1, 0, 1, (0, 2), (1, 2)], ids=str)
+KINDS = ["float16", "float32", "float64"]
+kinds = pytest.mark.parametrize("kind", KINDS)
+AXES = [-1, 0, 1, (0, 2), (1, 2)]
 SHAPE = (4, 3, 5)
 BOUND = {"float16": 2e-3, "float32": 5e-7, "float64": 1e-15}
 
@@ -33,8 +35,14 @@ def reduced(op, terms, axis):
 
 @losses
 @kinds
-@axes
-def test_a_loss_for_each_row(lg, op, kind, axis, rng):
+def test_a_loss_for_each_row(lg, op, kind, rng):
+    """On every axis, but for the reference, which has another one for each loss and kind."""
+    turn = LOSSES.index(op) + KINDS.index(kind)
+    for axis in few(lg, AXES, [AXES[turn % len(AXES)]]):
+        check(lg, op, kind, axis, rng)
+
+
+def check(lg, op, kind, axis, rng):
     x, t = operands(op, rng, kind)
     loss_of, slope_of, both = (getattr(lg, name) for name in op.functions[:3])
     terms = loss_of(x.astype(np.float64), t.astype(np.float64), reduction="none")
@@ -63,7 +71,7 @@ def test_a_loss_for_each_row(lg, op, kind, axis, rng):
 
 
 @kinds
-@axes
+@pytest.mark.parametrize("axis", AXES, ids=str)
 def test_rows_have_weights(lg, kind, axis, rng):
     op = next(op for op in LOSSES if op.name == "mse_loss")
     x, t = operands(op, rng, kind)
