@@ -46,7 +46,8 @@ def models():
 
 
 def write(folder):
-    """LOCALE.logits.npy, LOCALE.coarse.npy and LOCALE.labels.npy of each; all languages."""
+    """LOCALE.logits.npy, LOCALE.coarse.npy and LOCALE.labels.npy of each; all languages, also in
+    the file names, as `lossgrad evaluate --class-names` has them."""
     of = models()
     languages = sorted(of["logits"].labels)
     locales = Path(django.__file__).parent / "conf" / "locale"
@@ -60,6 +61,7 @@ def write(folder):
             np.save(folder / f"{locale}.{name}.npy", np.array(scores, np.float32))
         labels = np.full(len(texts), languages.index(language))
         np.save(folder / f"{locale}.labels.npy", labels)
+    (folder / "names").write_text("\n".join(languages))
     return languages
 
 

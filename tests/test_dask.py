@@ -54,7 +54,7 @@ def states(x, y, s=None, chunks=None, **options):
     return [state.to_bytes() for state in found]
 
 
-@pytest.mark.parametrize("chunks", [(900, 12), (100, 12), (7, 5), (450, 1)])
+@pytest.mark.parametrize("chunks", [(900, 12), (100, 12), (13, 5), (450, 1)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_arrays_give_the_same_bytes(data, chunks, weighted):
     x, y, s = data
@@ -225,6 +225,7 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
     for number, rows in enumerate(np.split(np.arange(900), [250, 251])):
         np.save(tmp_path / f"x{number}.npy", x[rows])
         np.save(tmp_path / f"y{number}.npy", y[rows])
+        np.save(tmp_path / f"g{number}.npy", y[rows] % 2)
     monkeypatch.chdir(tmp_path)  # which is not where the workers are
     files = ["x*.npy", "y*.npy"]
     one, many = str(tmp_path / "one"), str(tmp_path / "many")
@@ -238,7 +239,7 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
         "conformal": [*files, "--on", *files],
         "ood": files[:1] * 2,
         "evaluate": [*files, "--ranking", "--selection", "--quantiles", "--exact"],
-        "compare": [files[0], *files, "--exact", "--groups", "y*.npy"],
+        "compare": [files[0], *files, "--exact", "--groups", "g*.npy"],
     }
     for command, given in passes.items():
         said = []
@@ -248,7 +249,7 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
             said.append({name: one for name, one in found.items() if "second" not in name})
         assert said[0] == said[1]
     done = []
-    how = {"figures": ["quantiles"], "groups": "y*.npy", "exact": True}
+    how = {"figures": ["quantiles"], "groups": "g*.npy", "exact": True}
     found = evaluate(*files, dask=address, progress=lambda *n: done.append(n), **how)
     assert found == evaluate(*files, **how)
     assert {of for _, of in done} == {900}
