@@ -1,6 +1,8 @@
 """The temperature of least loss: that of a float64 search, the same for any sharding, and what
 there is to say where no temperature is best."""
 
+import functools
+import itertools
 import json
 import math
 
@@ -15,16 +17,21 @@ from lossgrad.evaluation.passes.temperature import scaled
 optimize = pytest.importorskip("scipy.optimize")
 
 
-def data(task="multiclass", dtype=np.float64, rows=500, sharpness=2.5, classes=6):
-    """Logits that are `sharpness` times as large as those the targets were drawn from."""
+@functools.cache
+def drawn(task, rows, classes):
+    """Logits, and the targets that they say."""
     random = np.random.default_rng(1)
     x = 2.0 * random.standard_normal((rows, classes))
     if task == "multiclass":
         p = lossgrad.softmax(x)
-        t = np.array([random.choice(classes, p=row) for row in p])
-    else:
-        t = (random.random(x.shape) < lossgrad.sigmoid(x)).astype(float)
-    return (sharpness * x).astype(dtype), t
+        return x, np.array([random.choice(classes, p=row) for row in p])
+    return x, (random.random(x.shape) < lossgrad.sigmoid(x)).astype(float)
+
+
+def data(task="multiclass", dtype=np.float64, rows=500, sharpness=2.5, classes=6):
+    """Logits that are `sharpness` times as large as those the targets were drawn from."""
+    x, t = drawn(task, rows, classes)
+    return (sharpness * x).astype(dtype), t.copy()
 
 
 def slope(task, x, t, weight, beta):
@@ -37,11 +44,18 @@ def slope(task, x, t, weight, beta):
     return float(w @ (mean - x[np.arange(len(x)), t]))
 
 
-@pytest.mark.parametrize("sharpness", [1e-4, 0.3, 1.0, 2.5, 1e4])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("task", ["multiclass", "binary"])
-def test_the_loss_is_least_there(task, dtype, weighted, sharpness):
+TASKS = ["multiclass", "binary"]
+DTYPES = [ml_dtypes.bfloat16, np.float16, np.float32, np.float64]
+SHARPNESS = [1e-4, 0.3, 1.0, 2.5, 1e4]
+CASES = itertools.product(TASKS, DTYPES, SHARPNESS)
+
+
+# Every second is weighted: of each two of these, one with weights and one without.
+@pytest.mark.parametrize(
+    ("task", "dtype", "sharpness", "weighted"),
+    [(*case, bool(sum(map([*TASKS, *DTYPES, *SHARPNESS].index, case)) % 2)) for case in CASES],
+)
+def test_the_loss_is_least_there(task, dtype, sharpness, weighted):
     x, t = data(task, dtype, sharpness=sharpness if dtype != np.float16 else min(sharpness, 1e3))
     weight = np.random.default_rng(2).random(len(x)) if weighted else None
     found = fit_temperature(x, t, task=task, sample_weight=weight)
@@ -75,7 +89,7 @@ def test_before_and_after_are_evaluations(task):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 def test_the_same_bits_for_any_cut_and_threads(task, dtype, tmp_path):
-    x, t = data(task, dtype, classes=9)
+    x, t = data(task, dtype, rows=200, classes=9)
     weight = np.random.default_rng(3).random(len(x))
     plain = fit_temperature(x, t, task=task)
     expected = fit_temperature(x, t, task=task, sample_weight=weight)
