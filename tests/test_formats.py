@@ -385,7 +385,7 @@ def test_a_chunk_of_zarr_that_is_missing(tmp_path, arrays, version, shards, axis
     key = separator.join(place if axis else place[::-1])
     key = key if version == 2 else f"c/{key}"
     (tmp_path / "a.zarr" / "logits" / key).unlink()
-    for block_bytes in (1, 1000, 1 << 22):
+    for block_bytes in (100, 4000, 1 << 22):
         with pytest.raises(FileError, match=f"chunk {key} of logits is missing"):
             evaluate(tmp_path / "a.zarr", axis=axis, block_bytes=block_bytes)
 

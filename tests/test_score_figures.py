@@ -161,9 +161,16 @@ def test_calibration(kind, weighted):
     assert found.equal_mass.value == pytest.approx(result.ece, abs=0.05)
 
 
+# The scores of classes are probabilities, of narrow logits and of wide ones alike.
+SHARDED = [
+    (kind, dtype, dtype in FLOATS[::2])
+    for kind in TASKS
+    for dtype in (FLOATS[::3] if kind == "multiclass" else FLOATS)
+]
+
+
 @trials(1, 1000)
-@pytest.mark.parametrize(("dtype", "weighted"), [*zip(FLOATS, [True, False] * 2, strict=True)])
-@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize(("kind", "dtype", "weighted"), SHARDED)
 def test_shardings_give_the_same_bytes(kind, dtype, weighted, trials):
     task, x, t, w = data(kind, dtype, weighted, rows=150)
     random = np.random.default_rng(9)
