@@ -7,6 +7,7 @@ Django's catalogues has texts whose language is known. A file for each language 
 to FOLDER, then read as if it had always been there.
 """
 
+import copy
 import gettext
 import sys
 import tempfile
@@ -40,7 +41,8 @@ def rounded(weights):
 
 def models():
     """The model and its rounded twin."""
-    full, coarse = (langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE) for _ in range(2))
+    full = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE)
+    coarse = copy.copy(full)
     coarse.nb_ptc = rounded(coarse.nb_ptc)
     return {"logits": full, "coarse": coarse}
 

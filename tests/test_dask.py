@@ -220,8 +220,8 @@ def test_a_lost_cluster_is_one_line(data, cluster, tmp_path, capsys, monkeypatch
 
 @pytest.mark.filterwarnings("ignore")
 def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
-    x, y, _ = data
-    monkeypatch.setattr("lossgrad.evaluation.dask._PIECE_BYTES", 48 * 300)
+    x, y = data[0][:, :4].copy(), data[1] % 4
+    monkeypatch.setattr("lossgrad.evaluation.dask._PIECE_BYTES", 16 * 300)
     for number, rows in enumerate(np.split(np.arange(900), [250, 251])):
         np.save(tmp_path / f"x{number}.npy", x[rows])
         np.save(tmp_path / f"y{number}.npy", y[rows])

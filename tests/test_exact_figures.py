@@ -39,13 +39,14 @@ def exactly(x, t, **how):
     return evaluate(x, t, figures=FIGURES, exact=True, **how).figures
 
 
-# How many rows are listed, and not split first, and into how many bits of cells: a pass takes time
-# for each of these, so that splitting is asked with few; with as many as there are, further down.
-AT_ONCE, SPLIT = (1 << 20, 20), (40, 14)
+# How many rows are listed, and not split first, into how many bits of cells, and first of all: a
+# pass takes time for each of these, so that splitting is asked with few; with as many as there are,
+# further down.
+AT_ONCE, SPLIT = (1 << 20, 20, 16), (40, 14, 10)
 
 
 def list_up_to(limits, monkeypatch):
-    for name, limit in zip(("_LISTED", "_CELLS"), limits, strict=True):
+    for name, limit in zip(("_LISTED", "_CELLS", "_FIRST"), limits, strict=True):
         monkeypatch.setattr(cells, name, limit)
 
 
@@ -324,7 +325,8 @@ def test_few_passes_and_few_cells(monkeypatch):
     how = {"task": "binary", "figures": ["ranking"], "exact": True}
     expected = evaluate(x, t, progress=lambda *_: passes.append(0), **how)
     assert len(passes) == 3
-    for limits in ((0, 4), (40, cells._CELLS)):
+    first = cells._FIRST
+    for limits in ((0, 4, first), (40, cells._CELLS, first)):
         list_up_to(limits, monkeypatch)
         found = evaluate(x, t, **how)
         assert found.figures["ranking"].micro == expected.figures["ranking"].micro

@@ -1,6 +1,7 @@
 """The report: one file that stands alone, with the figures of the result, of whatever kind."""
 
 import base64
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -20,7 +21,6 @@ import pytest
 
 import lossgrad
 from lossgrad import Comparison, Evaluation, FileError, cli, evaluate, report, sample
-from lossgrad.evaluation import Grouped
 from lossgrad.evaluation.figures import worst_first
 from lossgrad.evaluation.report import elements, plots
 
@@ -178,7 +178,7 @@ def test_binary(tmp_path):
 
 
 def test_the_same_result_gives_the_same_file(tmp_path):
-    result = evaluate(np.eye(3), [0, 1, 1])
+    result = lossgrad.compare(*pair_of_models())
     report.write(tmp_path / "a", result)
     report.write(tmp_path / "b", result)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -305,11 +305,10 @@ def test_groups_are_listed_from_the_worst_on(tmp_path, compared):
 
 @pytest.mark.usefixtures("undrawn")
 def test_groups_of_nothing_come_last_and_are_not_without_end(tmp_path):
-    state = Grouped(Evaluation())
-    logits = np.stack([0.01 * np.arange(1002), np.zeros(1002)], axis=1)
-    logits[7] = np.nan
-    state.update(logits, np.zeros(1002, int), groups=np.arange(1002))
-    result = state.result()
+    result = evaluate([[np.nan, 0.0], [1.0, 0.0]], [0, 0], groups=[7, 8])
+    undefined, one = result.groups[7], result.groups[8]
+    groups = {key: dataclasses.replace(one, loss=0.01 * key) for key in range(1002)}
+    result = dataclasses.replace(result, groups={**groups, 7: undefined})
     assert worst_first(result.groups, lambda one: one.loss)[-1][0] == 7
     found = of(tmp_path, result)
     assert len(listed(found)) == 1000
