@@ -446,7 +446,7 @@ def test_interrupt(capsys, files, monkeypatch):
 def test_reader_that_goes_away():
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "lossgrad", "evaluate", "--sample", "digits"]
+    command = [sys.executable, "-m", "lossgrad", "info"]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")

@@ -190,8 +190,9 @@ def test_shardings_give_the_same_bytes(kind, dtype, weighted, trials):
     assert threads.to_bytes() == expected
     result = whole.result()
     assert result == merged.result()
-    json.dumps(result.to_dict(), allow_nan=False)
-    assert all(name in result.to_dict() for name in FIGURES)
+    plain = result.to_dict()
+    json.dumps(plain, allow_nan=False)
+    assert set(FIGURES) <= plain.keys()
 
 
 @pytest.mark.parametrize("target", [0, 1])

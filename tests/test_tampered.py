@@ -51,6 +51,7 @@ def sums_of(found, name=""):
         yield from sums_of(vars(found), name)
 
 
+ALIKE = ("bin_", "confusion")  # in names: of these sums some stand for all
 KINDS = [
     *(("multiclass", figure) for figure in [None, *PARTS]),
     *(("binary", figure) for figure in [None, *PARTS] if figure != "bits_per_byte"),
@@ -85,7 +86,8 @@ def test_a_sum_that_is_not_of_the_rows(kind, figure, name, change):
     of = filled(kind, figure, weighted)
     state = of.from_bytes(of.to_bytes())
     sums = dict(sums_of(state))[name]
-    groups = range(sums.size) if sums.size < 40 else (0, sums.size // 3, sums.size - 1)
+    every = sums.size < 40 and not any(one in name for one in ALIKE)
+    groups = range(sums.size) if every else (0, sums.size // 3, sums.size - 1)
     before = copy.deepcopy(vars(sums))
     for group in set(groups) - FREE.get((kind, name), set()):
         vars(sums).update(copy.deepcopy(before))
