@@ -7,6 +7,7 @@ Django's catalogues has texts whose language is known. A file for each language 
 to FOLDER, then read as if it had always been there.
 """
 
+import copy
 import gettext
 import sys
 import tempfile
@@ -40,13 +41,15 @@ def rounded(weights):
 
 def models():
     """The model and its rounded twin."""
-    full, coarse = (langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE) for _ in range(2))
+    full = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE)
+    coarse = copy.copy(full)
     coarse.nb_ptc = rounded(coarse.nb_ptc)
     return {"logits": full, "coarse": coarse}
 
 
 def write(folder):
-    """LOCALE.logits.npy, LOCALE.coarse.npy and LOCALE.labels.npy of each; all languages."""
+    """LOCALE.logits.npy, LOCALE.coarse.npy and LOCALE.labels.npy of each; all languages, also in
+    the file names, as `lossgrad evaluate --class-names` has them."""
     of = models()
     languages = sorted(of["logits"].labels)
     locales = Path(django.__file__).parent / "conf" / "locale"
@@ -60,6 +63,7 @@ def write(folder):
             np.save(folder / f"{locale}.{name}.npy", np.array(scores, np.float32))
         labels = np.full(len(texts), languages.index(language))
         np.save(folder / f"{locale}.labels.npy", labels)
+    (folder / "names").write_text("\n".join(languages))
     return languages
 
 

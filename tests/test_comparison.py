@@ -160,7 +160,7 @@ def test_states_merge_in_any_order_and_are_restored(data, rng, labelled, figures
     whole = state(np.arange(ROWS))
     assert whole.result().undefined == sum(labels is None or labels[k] >= 0 for k in (7, 9))
     assert pickle.loads(pickle.dumps(whole)) == whole
-    for _ in range(12):
+    for _ in range(5):
         cuts = np.sort(rng.choice(np.arange(1, ROWS), 4, replace=False))
         parts = [restore(state(rows).to_bytes()) for rows in np.split(np.arange(ROWS), cuts)]
         total = Comparison(worst=4, figures=figures)

@@ -54,7 +54,7 @@ def states(x, y, s=None, chunks=None, **options):
     return [state.to_bytes() for state in found]
 
 
-@pytest.mark.parametrize("chunks", [(900, 12), (100, 12), (7, 5), (450, 1)])
+@pytest.mark.parametrize("chunks", [(900, 12), (100, 12), (13, 5), (450, 1)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_arrays_give_the_same_bytes(data, chunks, weighted):
     x, y, s = data
@@ -220,11 +220,12 @@ def test_a_lost_cluster_is_one_line(data, cluster, tmp_path, capsys, monkeypatch
 
 @pytest.mark.filterwarnings("ignore")
 def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
-    x, y, _ = data
-    monkeypatch.setattr("lossgrad.evaluation.dask._PIECE_BYTES", 48 * 300)
+    x, y = data[0][:, :4].copy(), data[1] % 4
+    monkeypatch.setattr("lossgrad.evaluation.dask._PIECE_BYTES", 16 * 300)
     for number, rows in enumerate(np.split(np.arange(900), [250, 251])):
         np.save(tmp_path / f"x{number}.npy", x[rows])
         np.save(tmp_path / f"y{number}.npy", y[rows])
+        np.save(tmp_path / f"g{number}.npy", y[rows] % 2)
     monkeypatch.chdir(tmp_path)  # which is not where the workers are
     files = ["x*.npy", "y*.npy"]
     one, many = str(tmp_path / "one"), str(tmp_path / "many")
@@ -238,7 +239,7 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
         "conformal": [*files, "--on", *files],
         "ood": files[:1] * 2,
         "evaluate": [*files, "--ranking", "--selection", "--quantiles", "--exact"],
-        "compare": [files[0], *files, "--exact", "--groups", "y*.npy"],
+        "compare": [files[0], *files, "--exact", "--groups", "g*.npy"],
     }
     for command, given in passes.items():
         said = []
@@ -248,7 +249,7 @@ def test_files_on_a_cluster(data, cluster, tmp_path, capsys, monkeypatch):
             said.append({name: one for name, one in found.items() if "second" not in name})
         assert said[0] == said[1]
     done = []
-    how = {"figures": ["quantiles"], "groups": "y*.npy", "exact": True}
+    how = {"figures": ["quantiles"], "groups": "g*.npy", "exact": True}
     found = evaluate(*files, dask=address, progress=lambda *n: done.append(n), **how)
     assert found == evaluate(*files, **how)
     assert {of for _, of in done} == {900}

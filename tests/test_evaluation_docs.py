@@ -21,6 +21,8 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
         pytest.importorskip(module)
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     assert {kind for kind, _ in blocks} == {"python", "sh", "console"}
+    # The plots of every kind of result are drawn in tests/test_report.py.
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
     monkeypatch.chdir(tmp_path)
     names = {}
     for kind, text in blocks:

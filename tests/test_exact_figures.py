@@ -39,12 +39,20 @@ def exactly(x, t, **how):
     return evaluate(x, t, figures=FIGURES, exact=True, **how).figures
 
 
-AT_ONCE, SPLIT = 1 << 20, 40  # how many cells are listed, and not split first
+# How many rows are listed, and not split first, into how many bits of cells, and first of all: a
+# pass takes time for each of these, so that splitting is asked with few; with as many as there are,
+# further down.
+AT_ONCE, SPLIT = (1 << 20, 20, 16), (40, 14, 10)
+
+
+def list_up_to(limits, monkeypatch):
+    for name, limit in zip(("_LISTED", "_CELLS", "_FIRST"), limits, strict=True):
+        monkeypatch.setattr(cells, name, limit)
 
 
 @pytest.fixture(params=[AT_ONCE, SPLIT])
 def few_are_listed(request, monkeypatch):
-    monkeypatch.setattr(cells, "_LISTED", request.param)
+    list_up_to(request.param, monkeypatch)
 
 
 # The other two are asked of rankings and of groups.
@@ -236,9 +244,10 @@ def test_each_group_is_what_its_rows_are(kind, weighted, listed, monkeypatch):
     weight = np.random.default_rng(3).integers(0, 3, len(x)) if weighted else None
     how = {"task": task_of(kind), "figures": FIGURES}
     with monkeypatch.context() as patch:  # of the groups: what is compared with them is quick
-        patch.setattr(cells, "_LISTED", listed)
+        list_up_to((*listed[:2], SPLIT[2]), patch)
         found = evaluate(x, t, exact=True, groups=keys, sample_weight=weight, **how)
     assert len(found.groups) == 4
+    monkeypatch.setattr(cells, "_FIRST", 8)
     for key, one in [(None, found), *found.groups.items()]:
         rows = slice(None) if key is None else keys == key
         s = None if weight is None else weight[rows]
@@ -288,7 +297,8 @@ def test_rows_from_elsewhere(score):
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("kind", ["multiclass", "labels"])
-def test_the_same_for_any_cut(kind, grouped, tmp_path):
+def test_the_same_for_any_cut(kind, grouped, tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "_FIRST", 8)
     x, t = data(kind, np.float32)
     how = {"task": task_of(kind), "figures": FIGURES, "exact": True}
     keys = keys_of(len(x), text=True)
@@ -315,10 +325,11 @@ def test_few_passes_and_few_cells(monkeypatch):
     how = {"task": "binary", "figures": ["ranking"], "exact": True}
     expected = evaluate(x, t, progress=lambda *_: passes.append(0), **how)
     assert len(passes) == 3
-    monkeypatch.setattr(cells, "_CELLS", 4)
-    monkeypatch.setattr(cells, "_LISTED", 0)
-    found = evaluate(x, t, **how)
-    assert found.figures["ranking"].micro == expected.figures["ranking"].micro
+    first = cells._FIRST
+    for limits in ((0, 4, first), (40, cells._CELLS, first)):
+        list_up_to(limits, monkeypatch)
+        found = evaluate(x, t, **how)
+        assert found.figures["ranking"].micro == expected.figures["ranking"].micro
 
 
 @pytest.mark.parametrize("target", [0, 1])

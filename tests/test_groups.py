@@ -56,7 +56,7 @@ def test_states_of_groups_merge_in_any_order_and_are_restored(data, rng, task):
     like = Evaluation(task, figures=["clusters"])
     whole = Grouped(like)
     whole.update(logits, labels, groups=which % 5, clusters=which)
-    for _ in range(20):
+    for _ in range(6):
         cuts = np.sort(rng.choice(ROWS, 3, replace=False))
         parts = []
         for rows in np.split(np.arange(ROWS), cuts):

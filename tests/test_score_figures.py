@@ -161,9 +161,16 @@ def test_calibration(kind, weighted):
     assert found.equal_mass.value == pytest.approx(result.ece, abs=0.05)
 
 
-@trials(2, 1000)
-@pytest.mark.parametrize(("dtype", "weighted"), [*zip(FLOATS, [True, False] * 2, strict=True)])
-@pytest.mark.parametrize("kind", TASKS)
+# The scores of classes are probabilities, of narrow logits and of wide ones alike.
+SHARDED = [
+    (kind, dtype, dtype in FLOATS[::2])
+    for kind in TASKS
+    for dtype in (FLOATS[::3] if kind == "multiclass" else FLOATS)
+]
+
+
+@trials(1, 1000)
+@pytest.mark.parametrize(("kind", "dtype", "weighted"), SHARDED)
 def test_shardings_give_the_same_bytes(kind, dtype, weighted, trials):
     task, x, t, w = data(kind, dtype, weighted, rows=150)
     random = np.random.default_rng(9)
@@ -172,7 +179,7 @@ def test_shardings_give_the_same_bytes(kind, dtype, weighted, trials):
     expected = whole.to_bytes()
     for _ in range(trials):
         merged = Evaluation(task, figures=FIGURES)
-        for part in np.split(random.permutation(150), np.sort(random.integers(1, 150, 4))):
+        for part in np.split(random.permutation(150), np.sort(random.integers(1, 150, 3))):
             shard = Evaluation(task, figures=FIGURES)
             shard.update(x[part], t[part], w[part] if weighted else None)
             shard.merge(merged)
@@ -183,8 +190,9 @@ def test_shardings_give_the_same_bytes(kind, dtype, weighted, trials):
     assert threads.to_bytes() == expected
     result = whole.result()
     assert result == merged.result()
-    json.dumps(result.to_dict(), allow_nan=False)
-    assert all(name in result.to_dict() for name in FIGURES)
+    plain = result.to_dict()
+    json.dumps(plain, allow_nan=False)
+    assert set(FIGURES) <= plain.keys()
 
 
 @pytest.mark.parametrize("target", [0, 1])

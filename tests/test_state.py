@@ -1,5 +1,6 @@
 """The state of an evaluation: the same bytes however its rows are cut, ordered and merged."""
 
+import functools
 import hashlib
 import json
 import pickle
@@ -33,12 +34,13 @@ CASES = {
     "binary": {"task": "binary"},
     "float32": {"confusion_limit": 5},
 }
+fitted = functools.cache(sample.digits)
 
 
 @pytest.fixture(params=CASES)
 def case(request):
     """(options, logits, targets, sample weights)"""
-    found = sample.digits()
+    found = fitted()
     x, y = found.logits[:240].copy(), found.targets[:240].copy()
     random = np.random.default_rng(1)
     s = random.random(240)
@@ -51,7 +53,7 @@ def case(request):
     return CASES[request.param], x, y, s
 
 
-@trials(40, 1000)
+@trials(16, 1000)
 def test_shardings_give_the_same_bytes(case, trials):
     """Random shards of random rows in random order, merged in a random tree."""
     options, x, y, s = case
@@ -155,6 +157,7 @@ def test_unknown_versions(version):
         Evaluation.from_bytes(bytes(data))
 
 
+@functools.cache
 def small_states():
     """One of each kind, as bytes: worst rows, an infinite loss, weights, nothing, binary."""
     x, y = np.array([[2.0, -np.inf], [1.0, 1.0], [0.0, 3.0]]), [0, 1, 0]
@@ -226,7 +229,7 @@ def test_splices_of_states_are_states_or_errors(load, trials):
         assert load(spliced) is None or spliced in files
 
 
-@trials(500, 25000)
+@trials(300, 25000)
 @pytest.mark.parametrize("which", range(4))
 def test_damage_with_a_right_checksum_is_an_error_or_another_state(load, which, trials):
     """What comes from elsewhere may be made on purpose: no other exception, nor in the figures."""

@@ -1,5 +1,8 @@
 """States that came from elsewhere: what no rows lead to is an error, in each of their sums."""
 
+import copy
+import functools
+
 import numpy as np
 import pytest
 
@@ -22,6 +25,7 @@ def rows():
     return x, random.integers(0, CLASSES, ROWS), random.random(ROWS) * (random.random(ROWS) > 0.2)
 
 
+@functools.cache
 def filled(kind, figure, weighted):
     """A state that has seen some rows, with one of the further figures."""
     x, y, s = rows()
@@ -47,6 +51,7 @@ def sums_of(found, name=""):
         yield from sums_of(vars(found), name)
 
 
+ALIKE = ("bin_", "confusion")  # in names: of these sums some stand for all
 KINDS = [
     *(("multiclass", figure) for figure in [None, *PARTS]),
     *(("binary", figure) for figure in [None, *PARTS] if figure != "bits_per_byte"),
@@ -78,13 +83,15 @@ def infinite(sums, group):
 @pytest.mark.parametrize(("kind", "figure", "name"), CASES)
 def test_a_sum_that_is_not_of_the_rows(kind, figure, name, change):
     weighted = change is more
-    data = filled(kind, figure, weighted).to_bytes()
-    restored = type(filled(kind, figure, weighted)).from_bytes
-    size = dict(sums_of(restored(data)))[name].size
-    groups = range(size) if size < 40 else (0, size // 3, size - 1)
+    of = filled(kind, figure, weighted)
+    state = of.from_bytes(of.to_bytes())
+    sums = dict(sums_of(state))[name]
+    every = sums.size < 40 and not any(one in name for one in ALIKE)
+    groups = range(sums.size) if every else (0, sums.size // 3, sums.size - 1)
+    before = copy.deepcopy(vars(sums))
     for group in set(groups) - FREE.get((kind, name), set()):
-        state = restored(data)
-        change(dict(sums_of(state))[name], group)
+        vars(sums).update(copy.deepcopy(before))
+        change(sums, group)
         changed = state.to_bytes()
         with pytest.raises(ValueError, match="a damaged "):
-            restored(changed)
+            of.from_bytes(changed)

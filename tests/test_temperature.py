@@ -1,6 +1,7 @@
 """The temperature of least loss: that of a float64 search, the same for any sharding, and what
 there is to say where no temperature is best."""
 
+import functools
 import json
 import math
 
@@ -15,16 +16,21 @@ from lossgrad.evaluation.passes.temperature import scaled
 optimize = pytest.importorskip("scipy.optimize")
 
 
-def data(task="multiclass", dtype=np.float64, rows=500, sharpness=2.5, classes=6):
-    """Logits that are `sharpness` times as large as those the targets were drawn from."""
+@functools.cache
+def drawn(task, rows, classes):
+    """Logits, and the targets that they say."""
     random = np.random.default_rng(1)
     x = 2.0 * random.standard_normal((rows, classes))
     if task == "multiclass":
         p = lossgrad.softmax(x)
-        t = np.array([random.choice(classes, p=row) for row in p])
-    else:
-        t = (random.random(x.shape) < lossgrad.sigmoid(x)).astype(float)
-    return (sharpness * x).astype(dtype), t
+        return x, np.array([random.choice(classes, p=row) for row in p])
+    return x, (random.random(x.shape) < lossgrad.sigmoid(x)).astype(float)
+
+
+def data(task="multiclass", dtype=np.float64, rows=500, sharpness=2.5, classes=6):
+    """Logits that are `sharpness` times as large as those the targets were drawn from."""
+    x, t = drawn(task, rows, classes)
+    return (sharpness * x).astype(dtype), t.copy()
 
 
 def slope(task, x, t, weight, beta):

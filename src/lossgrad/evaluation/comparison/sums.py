@@ -88,11 +88,14 @@ class Sums:
     @property
     def weight(self) -> float:
         """The sum of the weights."""
-        return float(self._sums.values()[_WEIGHT])
+        return self._value(_WEIGHT)
+
+    def _value(self, group: int) -> float:
+        return float(self._sums.chosen([group]).values()[0])
 
     def mean(self, name: str) -> float:
         """The weighted mean; nan of nothing, and of both infinities."""
-        plus, minus = (float(self._sums.values()[self._at[name] + k]) for k in (_PLUS, _MINUS))
+        plus, minus = (self._value(self._at[name] + k) for k in (_PLUS, _MINUS))
         if plus == math.inf or minus == math.inf:
             return plus - minus
         return ratio(self._difference(name, _PLUS, _MINUS) / UNITS, self.weight)
