@@ -223,6 +223,62 @@ def test_a_signal_ends_the_walk_at_once(threads):
     assert sorted(late)[len(late) // 2] < 0.1
 
 
+STEPS = """
+import concurrent.futures.thread as executors
+import sys
+import threading
+from concurrent.futures import _base as futures
+
+import numpy as np
+
+from lossgrad.evaluation import evaluate, walk
+
+watched = {module.__file__ for module in (walk, threading, executors, futures)}
+x, y = np.zeros((8, 3), np.float32), np.zeros(8, int)
+
+
+class Stop(Exception):
+    pass
+
+
+def steps(last):
+    "How many steps of these modules are taken; an exception at the last one."
+    taken = 0
+
+    def trace(frame, event, argument):
+        nonlocal taken
+        if frame.f_code.co_filename not in watched:
+            return None
+        frame.f_trace_opcodes = True
+        taken += event == "opcode"
+        if taken == last:
+            raise Stop
+        return trace
+
+    sys.settrace(trace)
+    try:
+        evaluate.evaluate(((x, y) for _ in range(6)), num_threads=2)
+    except Stop:
+        pass
+    finally:
+        sys.settrace(None)
+    return taken
+
+
+for last in range(1, steps(-1), 3):
+    steps(last)
+print("done")
+"""
+
+
+def test_an_exception_between_any_two_steps_ends_the_walk():
+    """As a signal's handler may raise it: no thread waits for a lock that nobody lets go of."""
+    run = subprocess.run(
+        [sys.executable, "-c", STEPS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (run.stdout.strip(), run.stderr) == ("done", "")
+
+
 # Files
 
 

@@ -11,10 +11,12 @@ shares are merged into the state, and `Position` says where to go on. Whatever e
 """
 
 import math
+from _thread import start_new_thread
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,14 +197,37 @@ def _rows(shard: Shard, task: Task, block_bytes: int | None) -> int:
     return rows - rows % chunk if rows > chunk > inner else rows
 
 
+class _Given:
+    """A block that was given out, and what became of it."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.problem: BaseException | None = None
+        self.under_way = _held()
+
+
+def _held() -> Lock:
+    lock = Lock()
+    lock.acquire()
+    return lock
+
+
 class _Team:
-    """Threads and their shares of the state; of one thread, the caller itself."""
+    """Threads and their shares of the state; of one thread, the caller itself.
+
+    A signal's handler may raise between any two steps of who leads, who therefore has no lock that
+    a thread waits for: Python's executors, futures, conditions and the start of its threads do, and
+    such a thread would never end. Who leads puts to a queue, and waits for locks that nobody else
+    takes.
+    """
 
     def __init__(self, state: State, threads: int, strict: bool) -> None:
         self.state, self._strict = state, strict
         self._most = 2 * threads  # blocks given out: one under way and one ahead for each thread
-        self._pool = ThreadPoolExecutor(threads, "lossgrad") if threads > 1 else None
-        self._given: deque[tuple[Work, Future[None]]] = deque()
+        self._threads = threads if threads > 1 else 0
+        self._running: list[Lock] = []  # each held until its thread ends
+        self._to_do: SimpleQueue[_Given | None] = SimpleQueue()
+        self._given: deque[_Given] = deque()
         self._shares: list[tuple[Share, dict[str, Buffer]]] = []
         self._stopped = False
 
@@ -211,17 +236,26 @@ class _Team:
 
     def __exit__(self, *raised: object) -> None:
         self._stopped = True
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        for _ in range(self._threads):  # of which one may have started and not be in the list
+            self._to_do.put(None)
+        for running in self._running:
+            running.acquire()
 
     def give(self, work: Work) -> Iterator[Work]:
         """Add a block, some time: the blocks that are done, in their order."""
-        if self._pool is None:
+        if not self._threads:
             self._add(work)
             yield work
             return
-        self._given.append((work, self._pool.submit(self._add, work)))
-        while self._given and (len(self._given) >= self._most or self._given[0][1].done()):
+        if len(self._running) < self._threads:
+            running = _held()
+            start_new_thread(self._run, (running,))
+            self._running.append(running)
+        self._given.append(_Given(work))
+        self._to_do.put(self._given[-1])
+        while self._given and (
+            len(self._given) >= self._most or not self._given[0].under_way.locked()
+        ):
             yield self._oldest()
 
     def rest(self) -> Iterator[Work]:
@@ -230,9 +264,22 @@ class _Team:
             yield self._oldest()
 
     def _oldest(self) -> Work:
-        work, future = self._given.popleft()
-        future.result()
-        return work
+        given = self._given.popleft()
+        given.under_way.acquire()
+        problem, given.problem = given.problem, None
+        if problem is not None:
+            raise problem
+        return given.work
+
+    def _run(self, running: Lock) -> None:
+        """Add blocks in a thread of its own, until there are no more."""
+        while (given := self._to_do.get()) is not None and not self._stopped:
+            try:
+                self._add(given.work)
+            except BaseException as problem:
+                given.problem = problem
+            given.under_way.release()
+        running.release()
 
     def _add(self, work: Work) -> None:
         """In any thread, with a share that no other has."""
