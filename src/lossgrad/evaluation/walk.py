@@ -279,6 +279,7 @@ class _Team:
             except BaseException as problem:
                 given.problem = problem
             given.under_way.release()
+            del given  # its arrays are not kept while this waits for the next
         running.release()
 
     def _add(self, work: Work) -> None:
