@@ -287,6 +287,11 @@ def unlike(made):
     return list({(c.function, *c.arrays, c.options.get("reduction")): c for c in made}.values())
 
 
+def one_of_each(made):
+    """A call of each function, reduced and not."""
+    return [*{(call.function, call.is_reduced): call for call in made}.values()]
+
+
 def bits(a):
     """The bits, with one NaN for all."""
     a = np.asarray(a)

@@ -10,7 +10,7 @@ import numpy as np
 import oracle
 import pytest
 import ulp
-from calls import all_calls, same_bits
+from calls import all_calls, one_of_each, same_bits
 from conftest import few
 
 from benchmarks import exhaustive
@@ -459,7 +459,7 @@ def test_halves_are_storage(lg, half, rng):
     shapes = [((50,), 0), ((9, 7), 1), ((3, 5, 4), 1)]
     for shape, axis in few(lg, shapes, shapes[-1:]):
         made = all_calls(shape, np.float32, rng, axis, brief=True)
-        one = [*{(call.function, call.is_reduced): call for call in made}.values()]
+        one = one_of_each(made)
         for call in few(lg, made, one[HALVES.index(half) :: 3]):
             lean = {
                 k: a.astype(half) if a.dtype == np.float32 else a for k, a in call.arrays.items()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import ulp
-from calls import all_calls, calls, same_bits
+from calls import all_calls, calls, one_of_each, same_bits
 from conftest import backends, few
 
 from lossgrad import reference
@@ -497,7 +497,7 @@ def test_probabilities_that_are_one_hot_are_labels(lg, dtype, rng):
 
 def test_result_dtypes(either, dtype, rng):
     made = all_calls((4, 3), dtype, rng, axis=1)
-    some = [*{(call.function, call.is_reduced): call for call in made}.values()]
+    some = one_of_each(made)
     # the reference computes in float64, so that is what its results are where it forgets theirs
     for call in few(either, made, some[:: 4 if dtype == np.float64 else 1]):
         results = getattr(either, call.function)(**call.arrays, **call.options)
@@ -514,7 +514,7 @@ def test_result_dtypes(either, dtype, rng):
 def test_integers_and_bools_become_float64(either, rng):
     kinds = (bool, np.int8, np.int64, np.uint16)
     made = all_calls((4, 3), np.float64, rng, brief=True)
-    one = [*{(call.function, call.is_reduced): call for call in made}.values()]
+    one = one_of_each(made)
     for k, kind in enumerate(kinds):
         for call in few(either, made, one[k :: len(kinds)]):
             key = call.main
@@ -597,7 +597,7 @@ def test_shapes_must_match(either, dtype, rng):
 def test_out_of_another_shape_or_dtype_is_refused(either, dtype, rng):
     other = np.float32 if dtype == np.float64 else np.float64
     made = all_calls((4, 3), dtype, rng, axis=1, brief=True)
-    one = [*{(call.function, call.is_reduced): call for call in made}.values()]
+    one = one_of_each(made)
     for call in few(either, made, one[dtype == np.float64 :: 2]):
         if not call.takes_out:
             if call.is_reduced:
